@@ -1,0 +1,293 @@
+"""Every exception of Crystallize: one family, each message saying what to do next.
+
+All of them are `CrystallizeError`. A wrong type is a `TypeError` too, a wrong value a `ValueError` too,
+a missing key a `KeyError` too and a missing distribution an `ImportError` too, so that code that knows
+nothing of Crystallize still catches what it expects. Errors carry data in attributes, not only text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArtifactMissingError",
+    "ConfigurationError",
+    "ContextMutationError",
+    "CrystallizeError",
+    "DuplicateNameError",
+    "MissingDistributionError",
+    "MissingExtraError",
+    "MissingKeyError",
+    "MissingMetricError",
+    "MissingParameterError",
+    "NeutralityError",
+    "PipelineExecutionError",
+    "PluginConflictError",
+    "PluginContractError",
+    "PluginDefinitionError",
+    "PluginError",
+    "PluginHookError",
+    "PluginImportError",
+    "PluginNotFoundError",
+    "PluginOrderError",
+    "RandomnessError",
+    "RunStateError",
+    "SerializationError",
+    "StoreError",
+    "UnknownNameError",
+    "ValidationError",
+    "WorkerCrashError",
+    "WorkerStartError",
+]
+
+
+class CrystallizeError(Exception):
+    """The base of everything that Crystallize raises on purpose."""
+
+
+class ValidationError(CrystallizeError, ValueError):
+    """A value that cannot be used: the message names it and says what is expected."""
+
+
+class DuplicateNameError(ValidationError):
+    """One name was given to two things that must be told apart."""
+
+
+class ArgumentTypeError(CrystallizeError, TypeError):
+    """An argument of the wrong type: the message names it and says which types are expected."""
+
+
+class ConfigurationError(CrystallizeError, ValueError):
+    """Settings that contradict each other or that a file gets wrong."""
+
+
+class RunStateError(CrystallizeError, RuntimeError):
+    """Something was asked for at a moment at which it cannot be done."""
+
+
+class _KeyErrorText(KeyError):
+    """A `KeyError` that prints its message as text instead of as a quoted key."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingKeyError(CrystallizeError, _KeyErrorText):
+    """A key that the context does not have."""
+
+
+class UnknownNameError(CrystallizeError, _KeyErrorText):
+    """A name that no registry knows; the message lists the names that exist."""
+
+
+class MissingMetricError(CrystallizeError, _KeyErrorText):
+    """A metric that was asked for and that no step recorded."""
+
+    def __init__(self, metric: str, available: Iterable[str] = (), *, where: str = "") -> None:
+        self.metric = metric
+        self.available = sorted(available)
+        self.where = where
+        known = ", ".join(map(repr, self.available)) or "none"
+        place = f" in {where}" if where else ""
+        super().__init__(
+            f"metric {metric!r} was not recorded{place}; recorded metrics: {known}. "
+            "Record it with ctx.metrics.add(name, value), or return (data, {name: value}) from a step."
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_missing_metric, (self.metric, self.available, self.where)
+
+
+def _rebuild_missing_metric(metric: str, available: list[str], where: str) -> MissingMetricError:
+    return MissingMetricError(metric, available, where=where)
+
+
+class ContextMutationError(CrystallizeError, TypeError):
+    """A key of the context was written a second time, or a read-only context was written to."""
+
+
+class MissingParameterError(CrystallizeError, TypeError):
+    """A required parameter was neither given nor found in the context."""
+
+
+class RandomnessError(CrystallizeError, RuntimeError):
+    """Random numbers were asked for where nothing seeds them."""
+
+
+class ArtifactMissingError(CrystallizeError, FileNotFoundError):
+    """A file of a stored run that was asked for and is not there."""
+
+
+class StoreError(CrystallizeError, OSError):
+    """Results could not be written to, or read from, a run folder."""
+
+
+class SerializationError(CrystallizeError, TypeError):
+    """An object that has to travel to another process cannot; `path` says where it sits."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class WorkerStartError(CrystallizeError, RuntimeError):
+    """Worker processes could not be started, or cannot do the work asked of them."""
+
+
+class WorkerCrashError(CrystallizeError, RuntimeError):
+    """A worker process died while it ran a cell; `signal` or `exit_code` says how."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        signal: str | None = None,
+    ) -> None:
+        self.exit_code = exit_code
+        self.signal = signal
+        super().__init__(message)
+
+
+class PipelineExecutionError(CrystallizeError):
+    """A cell failed.
+
+    Attributes
+    ----------
+    step_name : str
+        The step that failed; ``"datasource"``, ``"treatment"``, ``"setup"`` or ``"before_replicate"`` where no
+        step had started yet, ``"worker"`` where the worker process died.
+    condition, replicate : str, int
+        The cell.
+    original_exception : BaseException or None
+        What was raised, where it is at hand (in another process only its record travels).
+    error_type : str
+        The class name of what was raised.
+    traceback_text : str
+        The formatted traceback, always.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step_name: str,
+        condition: str,
+        replicate: int,
+        error_type: str = "",
+        traceback_text: str = "",
+        original_exception: BaseException | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.step_name = step_name
+        self.condition = condition
+        self.replicate = replicate
+        self.error_type = error_type
+        self.traceback_text = traceback_text
+        self.original_exception = original_exception
+        self.__cause__ = original_exception
+
+    @property
+    def original_message(self) -> str:
+        """The text of what was raised, without the place that the full message adds."""
+        return self.args[0].split(": ", 2)[-1] if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The original may not survive a pickle, and a class that cannot be rebuilt would break the
+        # channel it travels through: only the record does.
+        fields = {
+            "step_name": self.step_name,
+            "condition": self.condition,
+            "replicate": self.replicate,
+            "error_type": self.error_type,
+            "traceback_text": self.traceback_text,
+        }
+        return _rebuild_execution_error, (str(self), fields)
+
+
+def _rebuild_execution_error(message: str, fields: dict[str, Any]) -> PipelineExecutionError:
+    return PipelineExecutionError(message, **fields)
+
+
+class PluginError(CrystallizeError):
+    """Something is wrong with a plugin; the attributes say with which.
+
+    Attributes
+    ----------
+    plugin, distribution, version : str or None
+        The plugin's name, and the distribution it was installed with.
+    hook : str or None
+        The hook concerned.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin: str | None = None,
+        distribution: str | None = None,
+        version: str | None = None,
+        hook: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.distribution = distribution
+        self.version = version
+        self.hook = hook
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {
+            "plugin": self.plugin,
+            "distribution": self.distribution,
+            "version": self.version,
+            "hook": self.hook,
+        }
+        return _rebuild_plugin_error, (type(self), str(self), fields)
+
+
+def _rebuild_plugin_error(kind: type[PluginError], message: str, fields: dict[str, Any]) -> PluginError:
+    return kind(message, **fields)
+
+
+class PluginNotFoundError(PluginError, LookupError):
+    """No installed plugin has the name that was asked for."""
+
+
+class PluginImportError(PluginError, ImportError):
+    """A plugin is installed and cannot be imported."""
+
+
+class MissingDistributionError(PluginError, ImportError):
+    """A name needs a distribution that is not installed; the message says what to install."""
+
+
+class MissingExtraError(PluginError, ImportError):
+    """A part needs an extra that is not installed; the message says what to install."""
+
+
+class PluginConflictError(PluginError, ValueError):
+    """Two plugins cannot both be used: one name twice, one instance twice, two of one default kind."""
+
+
+class PluginDefinitionError(PluginError, TypeError):
+    """A plugin does not keep the contract: misspelt hook, unknown argument, class for instance."""
+
+
+class PluginOrderError(PluginError, ValueError):
+    """The relations that plugins declare form a cycle, or require a plugin that is not active."""
+
+
+class PluginContractError(PluginError, RuntimeError):
+    """A plugin needs a version of the hook contract that this core does not offer."""
+
+
+class PluginHookError(PluginError, RuntimeError):
+    """A plugin's hook raised; `__cause__` is what it raised."""
+
+
+class NeutralityError(PluginError, RuntimeError):
+    """A plugin that calls itself neutral changed what it was only allowed to look at."""

@@ -1,0 +1,79 @@
+"""What a hook gets to see of an experiment: this run's own values, never the user's object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ExperimentView", "RunInfo"]
+
+PluginT = TypeVar("PluginT")
+
+
+@dataclass(slots=True)
+class RunInfo:
+    """Facts about one run.
+
+    Attributes
+    ----------
+    id : str
+        A random identifier, unique to this run.
+    kind : str
+        ``"run"``, ``"apply"``, ``"debug"`` or ``"trial"``.
+    strategy : str
+        ``"rerun"`` or ``"resume"``.
+    version : int or None
+        The number of the run's folder, once a store has taken one.
+    folder : str or None
+        The run's folder, absolute, once a store has made one.
+    seed : int or None
+        The base seed. A seeding plugin that draws one puts it here, so that it is recorded.
+    seed_override : int or None
+        The seed that ``apply(seed=...)`` or ``debug`` asks for, in place of every computed one.
+    started : float
+        Seconds since the epoch.
+    """
+
+    id: str
+    kind: str = "run"
+    strategy: str = "rerun"
+    version: int | None = None
+    folder: str | None = None
+    seed: int | None = None
+    seed_override: int | None = None
+    started: float = 0.0
+
+
+@dataclass(slots=True)
+class ExperimentView:
+    """An experiment as one run sees it.
+
+    Changing the attributes changes nothing of the user's `Experiment`. The view reaches worker
+    processes as a pickled copy.
+    """
+
+    name: str | None
+    id: str
+    description: str | None
+    datasource: Any
+    pipeline: Any
+    plugins: Sequence[Any]
+    treatments: Sequence[Any]
+    hypotheses: Sequence[Any]
+    replicates: int
+    outputs: Mapping[str, Any]
+    initial_ctx: Mapping[str, Any]
+    strict: bool = False
+    run: RunInfo = field(default_factory=lambda: RunInfo(id=""))
+
+    @property
+    def strategy(self) -> str:
+        """This run's strategy, ``"rerun"`` or ``"resume"``."""
+        return self.run.strategy
+
+    def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
+        """Give the first active plugin that is an instance of `cls`, or None."""
+        return next((plugin for plugin in self.plugins if isinstance(plugin, cls)), None)
