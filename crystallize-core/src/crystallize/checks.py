@@ -1,0 +1,207 @@
+"""Checks of arguments: each gives the value back, or names the argument and says what is expected.
+
+A wrong type is an `ArgumentTypeError`, a wrong value a `ValidationError`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.names import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+__all__ = ["check_callable", "check_choice", "check_count", "check_flag", "check_integer", "check_mapping"]
+
+CallableT = TypeVar("CallableT", bound="Callable[..., Any]")
+
+
+def check_integer(value: object, *, what: str) -> int:
+    """Give `value` as a plain `int`, of any size and sign.
+
+    Parameters
+    ----------
+    value : object
+        An `int` or anything that declares itself one, such as a NumPy integer. `bool`, `float` and text are not.
+    what : str
+        The argument, for the message.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no integer.
+
+    Examples
+    --------
+    >>> check_integer(-3, what="seed")
+    -3
+    """
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    msg = f"{what} must be an integer, not {_shown(value)}"
+    raise ArgumentTypeError(msg)
+
+
+def check_count(value: object, *, what: str, minimum: int = 1) -> int:
+    """Give `value` as a plain `int` of at least `minimum`.
+
+    Parameters
+    ----------
+    value : object
+        As for `check_integer`.
+    what : str
+        The argument, for the message.
+    minimum : int, default 1
+        The smallest value that makes sense.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no integer.
+    ValidationError
+        `value` is smaller than `minimum`.
+
+    Examples
+    --------
+    >>> check_count(3, what="replicates")
+    3
+    """
+    count = check_integer(value, what=what)
+    if count < minimum:
+        msg = f"{what} must be at least {minimum}, not {count}"
+        raise ValidationError(msg)
+    return count
+
+
+def check_flag(value: object, *, what: str) -> bool:
+    """Give `value` if it is True or False.
+
+    Parameters
+    ----------
+    value : object
+        A `bool`; no other truth value.
+    what : str
+        The argument, for the message.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no `bool`.
+
+    Examples
+    --------
+    >>> check_flag(False, what="verbose")
+    False
+    """
+    if isinstance(value, bool):
+        return value
+    msg = f"{what} must be True or False, not {_shown(value)}"
+    raise ArgumentTypeError(msg)
+
+
+def check_choice(value: object, choices: Collection[str], *, what: str) -> str:
+    """Give `value` if it is one of the texts in `choices`.
+
+    Parameters
+    ----------
+    value : object
+        What was chosen.
+    choices : collection of str
+        What can be chosen.
+    what : str
+        The argument, for the message.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no text.
+    ValidationError
+        `value` is none of the choices; the message lists them.
+
+    Examples
+    --------
+    >>> check_choice("resume", ["rerun", "resume"], what="strategy")
+    'resume'
+    """
+    expected = ", ".join(map(repr, choices))
+    if not isinstance(value, str):
+        msg = f"{what} must be one of {expected}, not {_shown(value)}"
+        raise ArgumentTypeError(msg)
+    if value not in choices:
+        msg = f"{what} must be one of {expected}, not {value!r:.80}.{did_you_mean(value, choices)}"
+        raise ValidationError(msg)
+    return value
+
+
+def check_callable(value: CallableT, *, what: str) -> CallableT:
+    """Give `value` if it can be called.
+
+    Parameters
+    ----------
+    value : callable
+        Any callable.
+    what : str
+        The argument, for the message.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` cannot be called.
+
+    Examples
+    --------
+    >>> check_callable(len, what="verifier")
+    <built-in function len>
+    """
+    if callable(value):
+        return value
+    msg = f"{what} must be callable, not {_shown(value)}"
+    raise ArgumentTypeError(msg)
+
+
+def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mapping[Any, Any]:
+    """Give `value` if it is a mapping, by default one whose keys are text.
+
+    Parameters
+    ----------
+    value : object
+        Any mapping.
+    what : str
+        The argument, for the message.
+    text_keys : bool, default True
+        Whether keys that are no text are refused.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no mapping, or has a key that is no text.
+
+    Examples
+    --------
+    >>> check_mapping({"rate": 0.1}, what="initial_ctx")
+    {'rate': 0.1}
+    """
+    if not isinstance(value, Mapping):
+        msg = f"{what} must be a mapping of names to values, not {_shown(value)}"
+        raise ArgumentTypeError(msg)
+    if text_keys:
+        for key in value:
+            if not isinstance(key, str):
+                msg = f"the keys of {what} must be text, not {_shown(key)}"
+                raise ArgumentTypeError(msg)
+    return value
+
+
+def _shown(value: object) -> str:
+    """Show a value by type and, where that is short, by its text."""
+    kind = type(value).__name__
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return f"{value!r:.60} ({kind})" if value is not None else kind
+    return f"an object of type {kind}"
