@@ -1,0 +1,83 @@
+"""The artifacts of one cell: files that its steps write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crystallize.errors import ArgumentTypeError, ContextMutationError
+from crystallize.names import check_file_name
+
+__all__ = ["ArtifactLog", "ArtifactLogView", "WrittenArtifact"]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenArtifact:
+    """One file as a step wrote it."""
+
+    position: int
+    """The step's position, counted from 1; 0 before the first step."""
+    name: str
+    data: bytes
+
+
+class ArtifactLog:
+    """The files that the steps of one cell wrote."""
+
+    __slots__ = ("_files", "position")
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[int, str], WrittenArtifact] = {}
+        self.position = 0
+
+    def add(self, file_name: str, data: bytes | bytearray | memoryview | str) -> None:
+        """Write a file of the running step.
+
+        Parameters
+        ----------
+        file_name : str
+            A plain file name, such as ``"model.bin"``. A step that writes one name again replaces
+            what it wrote; two steps may use the same name.
+        data : bytes-like or str
+            The content; text is encoded as UTF-8.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `data` is neither bytes nor text.
+        ValidationError
+            If `file_name` is no plain file name.
+        """
+        check_file_name(file_name, what="artifact")
+        if isinstance(data, str):
+            content = data.encode("utf-8")
+        elif isinstance(data, (bytes, bytearray, memoryview)):
+            content = bytes(data)
+        else:
+            raise ArgumentTypeError(
+                f"artifact {file_name!r} must be bytes or text, not {type(data).__name__}: "
+                "encode it first, or declare an Artifact with a writer"
+            )
+        self._files[self.position, file_name] = WrittenArtifact(self.position, file_name, content)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def written(self) -> tuple[WrittenArtifact, ...]:
+        """Give the files in order of their first writing."""
+        return tuple(self._files.values())
+
+
+class ArtifactLogView(ArtifactLog):
+    """The artifacts of a cell as a neutral plugin sees them."""
+
+    __slots__ = ()
+
+    def __init__(self, log: ArtifactLog) -> None:
+        self._files = log._files
+        self.position = log.position
+
+    def add(self, file_name: str, data: object) -> None:  # noqa: ARG002
+        """Refuse: a neutral plugin changes nothing."""
+        raise ContextMutationError(
+            f"a neutral plugin cannot write the artifact {file_name!r}: set neutral = False on the plugin's class"
+        )

@@ -1,0 +1,360 @@
+"""`FrozenContext`: what a step may know, written once and never changed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.context.artifacts import ArtifactLog, ArtifactLogView
+from crystallize.context.events import Event
+from crystallize.context.isolation import ATOMS, isolate
+from crystallize.context.metrics import Metrics, MetricsView
+from crystallize.context.resources import ResourceFactory, ResourcePool
+from crystallize.errors import (
+    ArgumentTypeError,
+    ContextMutationError,
+    MissingKeyError,
+    RandomnessError,
+    ValidationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "standalone_context"]
+
+RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
+"""Keys that the framework writes."""
+
+_ABSENT: Any = object()
+_LOGGER = logging.getLogger("crystallize")
+
+
+class FrozenContext:
+    """The context of one cell: keys are written once, values cannot be changed from outside.
+
+    Parameters
+    ----------
+    initial : mapping of str to object, optional
+        The first keys. Built-in containers are copied, arrays become read-only views, other objects
+        are kept by reference.
+    logger : logging.Logger, optional
+        What ``ctx.logger`` gives; by default the ``crystallize`` logger.
+
+    Examples
+    --------
+    >>> ctx = FrozenContext({"grid": [1]})
+    >>> ctx["grid"].append(2)
+    >>> ctx["grid"]
+    [1]
+    >>> ctx.add("rate", 0.1)
+    >>> ctx.get("rate"), ctx.get("absent", 7), "rate" in ctx
+    (0.1, 7, True)
+    """
+
+    __slots__ = (
+        "_artifacts", "_base", "_cell", "_emit", "_events", "_journal", "_logger", "_own", "_position",
+        "_resources", "_rng", "_rng_factory", "_steps", "metrics",
+    )  # fmt: skip
+
+    metrics: Metrics
+    """What this cell has recorded."""
+
+    def __init__(self, initial: Mapping[str, Any] | None = None, logger: logging.Logger | None = None) -> None:
+        self._base: Mapping[str, Any] = isolated_mapping(initial, what="initial context")
+        self._own: dict[str, Any] = {}
+        # Reads as the key, writes as a tuple of it, a None wherever the engine starts a step.
+        self._journal: list[str | tuple[str] | None] = []
+        self._logger = logger
+        self._artifacts: ArtifactLog | None = None
+        self._position = 0
+        self._rng: tuple[int, Any] | None = None
+        self._rng_factory: Callable[[int], Any] | None = None
+        self._emit: Callable[[Any], object] | None = None
+        self._events: list[Any] | None = None
+        self._cell: Any = None
+        self._steps: tuple[str, ...] = ()
+        self._resources: ResourcePool | None = None
+        self.metrics = Metrics()
+
+    @classmethod
+    def _for_cell(  # noqa: PLR0913 - the engine's own entrance, called once a cell
+        cls,
+        base: Mapping[str, Any],
+        own: dict[str, Any],
+        cell: Any,
+        steps: tuple[str, ...],
+        resources: ResourcePool,
+        emit: Callable[[Any], object] | None,
+    ) -> FrozenContext:
+        # Past __init__: `base` is isolated already and shared by all cells of a condition.
+        self = object.__new__(cls)
+        self._base = base
+        self._own = own
+        self._journal = []
+        self._logger = None
+        self._artifacts = None
+        self._position = 0
+        self._rng = None
+        self._rng_factory = None
+        self._emit = emit
+        self._events = None
+        self._cell = cell
+        self._steps = steps
+        self._resources = resources
+        self.metrics = Metrics()
+        return self
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._own.get(key, _ABSENT)
+        if value is _ABSENT:
+            value = self._base.get(key, _ABSENT)
+            if value is _ABSENT:
+                if key == "step_name" and self._position:
+                    return self._steps[self._position - 1]
+                known = ", ".join(repr(name) for name in sorted(self)) or "none"
+                raise MissingKeyError(f"the context has no key {key!r}; its keys: {known}")
+        self._journal.append(key)
+        return value if value.__class__ in ATOMS else self._handed_out(value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give the value of `key`, or `default` where the context does not have it."""
+        value = self._own.get(key, _ABSENT)
+        if value is _ABSENT:
+            value = self._base.get(key, _ABSENT)
+            if value is _ABSENT:
+                if key == "step_name" and self._position:
+                    return self._steps[self._position - 1]
+                self._journal.append(key)
+                return default
+        self._journal.append(key)
+        return value if value.__class__ in ATOMS else self._handed_out(value)
+
+    def _handed_out(self, value: Any) -> Any:
+        if value.__class__ is ResourceFactory:
+            if self._resources is None:
+                self._resources = ResourcePool()
+            return self._resources.get(value, self)
+        return isolate(value)
+
+    def __contains__(self, key: object) -> bool:
+        if isinstance(key, str):
+            self._journal.append(key)
+        return key in self._own or key in self._base
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._base
+        yield from (key for key in self._own if key not in self._base)
+
+    def __len__(self) -> int:
+        return len(self._base) + len(self._own)
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """Give all keys and values as a read-only mapping; resources stand in it as their factories."""
+        self._journal.extend(self)
+        return MappingProxyType(isolate({**self._base, **self._own}))
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def add(self, key: str, value: Any) -> None:
+        """Write a key that is not there yet.
+
+        Raises
+        ------
+        ContextMutationError
+            If the context has `key` already.
+        ArgumentTypeError, ValidationError
+            If `key` is no text, or empty.
+        """
+        if key.__class__ is not str or not key:
+            _check_key(key, "context")
+        if key in self._own or key in self._base:
+            raise ContextMutationError(
+                f"context key {key!r} is there already, and a key is written once: use another key"
+            )
+        if key == "step_name":
+            raise ContextMutationError("context key 'step_name' is reserved: the framework writes it; use another key")
+        self._own[key] = value if value.__class__ in ATOMS else isolate(value)
+        self._journal.append((key,))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.add(key, value)
+
+    def record(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
+        """Record a metric; the same as ``ctx.metrics.add``."""
+        self.metrics.add(name, value, tags)
+
+    @property
+    def artifacts(self) -> ArtifactLog:
+        """The files that this cell writes."""
+        log = self._artifacts
+        if log is None:
+            log = self._artifacts = ArtifactLog()
+        log.position = self._position
+        return log
+
+    # -- the rest of a step's world ---------------------------------------------------------------
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger to use in steps."""
+        return self._logger or _LOGGER
+
+    @property
+    def rng(self) -> Any:
+        """A NumPy generator of this step's own, the same for every condition of a replicate.
+
+        It is fresh for every step, derived from the replicate's seed and the step's position.
+
+        Raises
+        ------
+        RandomnessError
+            If nothing seeds this cell: `SeedPlugin` supplies the generator.
+        """
+        rng = self._rng
+        if rng is None or rng[0] != self._position:
+            if self._rng_factory is None:
+                raise RandomnessError(
+                    "ctx.rng is supplied by SeedPlugin, and no such plugin is active: add SeedPlugin(seed=...) to the "
+                    "experiment's plugins (pip install crystallize-plugins), or use a generator of your own"
+                )
+            rng = self._rng = (self._position, self._rng_factory(self._position))
+            self._journal.append("seed_used")
+        return rng[1]
+
+    def set_rng_factory(self, factory: Callable[[int], Any]) -> None:
+        """Say where ``ctx.rng`` comes from; for seeding plugins.
+
+        Parameters
+        ----------
+        factory : callable of int
+            Gets the position that asks, 0 for the data source and ``i`` for the ``i``-th step counted
+            from 1, and gives a fresh ``numpy.random.Generator``.
+        """
+        self._rng_factory = factory
+        self._rng = None
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Send an event to the ``on_event`` hooks, live where the executor can pass it on.
+
+        Parameters
+        ----------
+        event : str
+            Its name.
+        **fields
+            Its content; it has to be picklable where cells run in other processes.
+        """
+        if not isinstance(event, str) or not event:
+            raise ArgumentTypeError(f"an event's name must be non-empty text, not {event!r}")
+        sent = Event(event, isolate(fields), self._cell, time.time())
+        if self._emit is not None:
+            self._emit(sent)
+        elif self._events is None:
+            self._events = [sent]
+        else:
+            self._events.append(sent)
+
+    def report(self, name: str, value: float, step: int) -> None:
+        """Report an intermediate value, such as the loss after an epoch.
+
+        Parameters
+        ----------
+        name : str
+            What it is.
+        value : float
+        step : int
+            When it was: an epoch, a number of samples.
+        """
+        self.emit("report", name=name, value=value, step=step)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict.fromkeys(self, ...)!r})" if len(self) else f"{type(self).__name__}()"
+
+
+class ReadOnlyContext(FrozenContext):
+    """A cell's context as a neutral plugin sees it: reads leave no trace, writes are refused."""
+
+    __slots__ = ()
+
+    def __init__(self, ctx: FrozenContext) -> None:
+        self._base = ctx._base
+        self._own = ctx._own
+        self._journal = []
+        self._logger = ctx._logger
+        self._artifacts = ArtifactLogView(ctx.artifacts)
+        self._position = ctx._position
+        self._rng = None
+        self._rng_factory = None
+        self._emit = ctx._emit
+        self._events = None
+        self._cell = ctx._cell
+        self._steps = ctx._steps
+        self._resources = ctx._resources
+        self.metrics = MetricsView(ctx.metrics)
+
+    def add(self, key: str, value: Any) -> None:  # noqa: ARG002
+        """Refuse: a neutral plugin changes nothing."""
+        raise ContextMutationError(
+            f"a neutral plugin cannot write the context key {key!r}: set neutral = False on the plugin's class"
+        )
+
+    @property
+    def rng(self) -> Any:
+        """Refuse: drawing from the step's generator would change its numbers."""
+        raise ContextMutationError(
+            "a neutral plugin cannot use ctx.rng, since that would change the numbers of the step: use a generator of "
+            "the plugin's own, or set neutral = False on its class"
+        )
+
+    def set_rng_factory(self, factory: Callable[[int], Any]) -> None:  # noqa: ARG002
+        """Refuse: a neutral plugin changes nothing."""
+        raise ContextMutationError("a neutral plugin cannot supply ctx.rng: set neutral = False on its class")
+
+
+def standalone_context(
+    initial: Mapping[str, Any] | None = None, *, logger: logging.Logger | None = None
+) -> FrozenContext:
+    """Make a context to try a step alone.
+
+    Parameters
+    ----------
+    initial : mapping, optional
+        Its keys.
+    logger : logging.Logger, optional
+
+    Returns
+    -------
+    FrozenContext
+
+    Examples
+    --------
+    >>> from crystallize import pipeline_step, standalone_context
+    >>> @pipeline_step()
+    ... def scale(data, ctx, *, factor=1):
+    ...     return [value * factor for value in data]
+    >>> scale()([1, 2], standalone_context({"factor": 3}))
+    [3, 6]
+    """
+    return FrozenContext(initial, logger)
+
+
+def isolated_mapping(values: Mapping[str, Any] | None, *, what: str) -> dict[str, Any]:
+    """Check and copy a mapping that is about to become part of a context."""
+    if values is None:
+        return {}
+    if not hasattr(values, "items"):
+        raise ArgumentTypeError(f"{what} must be a mapping of names to values, not {type(values).__name__}")
+    for key in values:
+        _check_key(key, what)
+    return isolate(dict(values))
+
+
+def _check_key(key: object, what: str) -> None:
+    if not isinstance(key, str):
+        raise ArgumentTypeError(f"a key of the {what} must be text, not {type(key).__name__}: {key!r}")
+    if not key:
+        raise ValidationError(f"a key of the {what} must not be empty")

@@ -1,0 +1,121 @@
+"""The metrics of one cell: every recorded value, in order, with its tags."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.context.isolation import ATOMS, isolate, snapshot
+from crystallize.errors import ArgumentTypeError, ContextMutationError, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Metrics", "MetricsView"]
+
+
+class Metrics:
+    """What the steps of one cell recorded.
+
+    Examples
+    --------
+    >>> metrics = Metrics()
+    >>> metrics.add("loss", 0.5)
+    >>> metrics.add("loss", 0.25, tags={"epoch": 2})
+    >>> metrics["loss"]
+    (0.5, 0.25)
+    >>> metrics["absent"]
+    ()
+    """
+
+    __slots__ = ("_order", "_tags", "_values")
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Any]] = {}
+        self._tags: dict[str, dict[int, Mapping[str, Any]]] = {}
+        # The names in order of recording, with a None wherever the engine starts a step.
+        self._order: list[str | None] = []
+
+    def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
+        """Record one value.
+
+        Parameters
+        ----------
+        name : str
+            The metric. A name may be recorded any number of times.
+        value : object
+            Anything; numbers are what hypotheses and optimisers can use. What can still change
+            (containers, arrays) is recorded as it is now.
+        tags : mapping, optional
+            Labels of this one value, such as ``{"epoch": 2}``.
+
+        Raises
+        ------
+        ArgumentTypeError
+            If `name` is no text, or `tags` no mapping.
+        ValidationError
+            If `name` is empty.
+        """
+        if value.__class__ not in ATOMS:
+            value = snapshot(value)
+        try:
+            values = self._values[name]
+        except (KeyError, TypeError):
+            values = self._values[_checked(name)] = []
+        values.append(value)
+        self._order.append(name)
+        if tags is not None:
+            if not hasattr(tags, "items"):
+                raise ArgumentTypeError(
+                    f"tags of metric {name!r} must be a mapping, not {type(tags).__name__}"
+                )
+            self._tags.setdefault(name, {})[len(values) - 1] = isolate(dict(tags))
+
+    def __getitem__(self, name: str) -> tuple[Any, ...]:
+        return tuple(self._values.get(name, ()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get_tags(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        """Give the tags of each value of `name`, ``{}`` where a value has none."""
+        tags = self._tags.get(name, {})
+        return tuple(dict(tags.get(index, {})) for index in range(len(self._values.get(name, ()))))
+
+    def as_dict(self) -> Mapping[str, tuple[Any, ...]]:
+        """Give a read-only mapping of every metric to its values."""
+        return MappingProxyType({name: tuple(values) for name, values in self._values.items()})
+
+    def __repr__(self) -> str:
+        return f"Metrics({dict(self.as_dict())!r})"
+
+
+class MetricsView(Metrics):
+    """The metrics of a cell as a neutral plugin sees them: it may look, and not record."""
+
+    __slots__ = ()
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._values = metrics._values
+        self._tags = metrics._tags
+        self._order = metrics._order
+
+    def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Refuse: a neutral plugin changes nothing."""
+        raise ContextMutationError(
+            f"a neutral plugin cannot record the metric {name!r}: set neutral = False on the plugin's class"
+        )
+
+
+def _checked(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"a metric's name must be text, not {type(name).__name__}: {name!r}")
+    if not name:
+        raise ValidationError("a metric's name must not be empty")
+    return name
