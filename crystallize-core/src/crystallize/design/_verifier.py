@@ -1,0 +1,147 @@
+"""`verifier`: statistical tests with parameters of their own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from crystallize.checks import check_callable
+from crystallize.design._signatures import accepts_positional, is_async
+from crystallize.errors import ArgumentTypeError
+
+__all__ = ["BoundVerifier", "VerifierFactory", "VerifierFunction", "check_verifier", "verifier"]
+
+VerifierFunction = Callable[[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]], Mapping[str, Any]]
+"""What tests a hypothesis: ``(baseline, treatment) -> mapping``, each argument a mapping of metric to values."""
+
+_COMPARED = 2
+
+
+class BoundVerifier:
+    """A verifier whose parameters are set; what calling a factory gives.
+
+    Attributes
+    ----------
+    fn : callable
+        The function that was decorated.
+    params : mapping of str to object
+        The parameters in effect, defaults included.
+    """
+
+    __slots__ = ("__weakref__", "_given", "fn", "params")
+
+    def __init__(self, fn: Callable[..., Any], given: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+        self.fn = fn
+        self._given = dict(given)
+        self.params = dict(params)
+
+    @property
+    def __name__(self) -> str:
+        """The name of the function that was decorated."""
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def __call__(
+        self, baseline: Mapping[str, Sequence[Any]], treatment: Mapping[str, Sequence[Any]], /
+    ) -> Mapping[str, Any]:
+        """Compare two conditions."""
+        outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self._given)
+        return outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundVerifier, (self.fn, self._given, self.params)
+
+    def __repr__(self) -> str:
+        return f"{self.__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
+
+
+class VerifierFactory:
+    """What `verifier` makes of a function: called with parameters, it gives a verifier."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
+        self._fn = fn
+        self._parameters = dict(list(inspect.signature(fn).parameters.items())[_COMPARED:])
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, **params: Any) -> BoundVerifier:
+        """Set parameters; what is left out keeps its default.
+
+        Raises
+        ------
+        TypeError
+            A parameter does not exist, or one without a default was left out.
+        """
+        named = {
+            name: parameter
+            for name, parameter in self._parameters.items()
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        }
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in self._parameters.values()):
+            for name in params:
+                if name not in named:
+                    known = ", ".join(named) or "none"
+                    raise ArgumentTypeError(
+                        f"verifier {self._fn.__name__}() has no parameter {name!r}; its parameters: {known}"
+                    )
+        effective = {name: parameter.default for name, parameter in named.items()} | params
+        missing = [name for name, value in effective.items() if value is inspect.Parameter.empty]
+        if missing:
+            raise ArgumentTypeError(
+                f"verifier {self._fn.__name__}() needs {', '.join(missing)}: "
+                f"write {self._fn.__name__}({', '.join(f'{name}=...' for name in missing)})"
+            )
+        return BoundVerifier(self._fn, params, effective)
+
+    def __repr__(self) -> str:
+        return f"<verifier factory {self._fn.__name__}>"
+
+
+def verifier(fn: Callable[..., Any]) -> VerifierFactory:
+    """Turn a function ``(baseline, treatment, *, parameters)`` into a factory of verifiers.
+
+    Parameters
+    ----------
+    fn : callable
+        Its first two arguments are mappings of metric to the list of values, of the baseline and of one treatment;
+        the others are parameters. It returns a mapping, with ``p_value`` if treatments are to be ranked by it.
+
+    Returns
+    -------
+    VerifierFactory
+        Called with parameters (by keyword), it gives the verifier for a `Hypothesis`.
+
+    Raises
+    ------
+    TypeError
+        `fn` cannot be called with two arguments, or is async.
+
+    Examples
+    --------
+    >>> @verifier
+    ... def higher(baseline, treatment, *, metric="accuracy", margin=0.0):
+    ...     gain = sum(treatment[metric]) / len(treatment[metric]) - sum(baseline[metric]) / len(baseline[metric])
+    ...     return {"gain": gain, "accepted": gain > margin}
+    >>> strict = higher(margin=0.05)
+    >>> strict
+    higher(metric='accuracy', margin=0.05)
+    >>> strict({"accuracy": [0.5]}, {"accuracy": [0.75]})
+    {'gain': 0.25, 'accepted': True}
+    """
+    return VerifierFactory(fn)
+
+
+def check_verifier(fn: Any, *, what: str, compared_only: bool = True) -> None:
+    """Refuse what cannot be called as ``fn(baseline, treatment)``."""
+    check_callable(fn, what=what)
+    if is_async(fn):
+        raise ArgumentTypeError(f"{what} must be a plain function, not an async one: all results are there already")
+    if compared_only:
+        fits = accepts_positional(fn, _COMPARED)
+    else:
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        kinds = [parameter.kind for parameter in inspect.signature(fn).parameters.values()]
+        fits = len(kinds) >= _COMPARED and all(kind in positional for kind in kinds[:_COMPARED])
+    if not fits:
+        raise ArgumentTypeError(f"{what} must take two arguments, (baseline, treatment): mappings of metric to values")
