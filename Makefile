@@ -1,0 +1,123 @@
+# make demo     from nothing to a result that can be read
+# make test     the same environment, then the whole test suite
+# make help     everything else
+#
+# Needs Python 3.10 or newer with pip and venv, and make. PYTHON=/path/to/python picks the interpreter.
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := crystallize-core crystallize-plugins crystallize-cli
+PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
+EDITABLE := $(DISTRIBUTIONS:%=--editable ./%)
+PIP := -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+# Tests that need what only the development environment has; the suite on other interpreters leaves them out.
+ONE_INTERPRETER := tests/docs tests/packaging tests/typing tests/architecture tests/benchmarks
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# ---------------------------------------------------------------- environment
+
+$(BIN)/python:
+	python="$${PYTHON:-$$(.ci/pythons --first | cut -d' ' -f2-)}" && \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Crystallize needs Python 3.10 or newer")' && \
+	"$$python" -m venv $(VENV)
+
+# What the demonstration needs: the three distributions and what the examples use. pip 25.1 reads dependency groups.
+$(VENV)/.demo: $(PROJECTS) | $(BIN)/python
+	$(BIN)/python $(PIP) 'pip>=25.1'
+	$(BIN)/python $(PIP) $(EDITABLE) --group examples
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/python $(PIP) $(EDITABLE) --group dev
+	@touch $@
+
+.PHONY: env
+env: $(VENV)/.dev ## make .venv with everything that developing needs
+
+# ---------------------------------------------------------------- using it
+
+.PHONY: demo
+demo: $(VENV)/.demo ## run the quickstart and show its result
+	$(BIN)/crystallize run docs/examples/quickstart/quickstart.py
+
+# ---------------------------------------------------------------- tests
+
+.PHONY: test
+test: $(VENV)/.dev ## the whole test suite
+	$(PYTEST) $(ARGS)
+
+.PHONY: quick
+quick: $(VENV)/.dev ## the tests without the slow ones
+	$(PYTEST) -m 'not slow' --ignore tests/faults --ignore tests/packaging --ignore tests/docs $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/.dev ## workers killed, interrupts, broken stores: with real processes
+	$(PYTEST) tests/faults $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## the measurements, with their figures shown
+	$(PYTEST) tests/benchmarks -s $(ARGS)
+
+# One environment for each interpreter that the machine has; `make test-3.12` for a single one.
+VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
+
+.venvs/%/.test: $(PROJECTS)
+	python=$$(.ci/pythons | sed -n 's/^$* //p') && \
+	{ [ -n "$$python" ] || { echo "Python $* was not found on this machine" >&2; exit 1; }; } && \
+	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
+	.venvs/$*/bin/python $(PIP) 'pip>=25.1'
+	.venvs/$*/bin/python $(PIP) $(EDITABLE) --group test
+	@touch $@
+.PRECIOUS: .venvs/%/.test
+
+test-%: .venvs/%/.test
+	.venvs/$*/bin/python -m pytest $(ONE_INTERPRETER:%=--ignore %) $(ARGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## the whole suite, then everything that depends on the interpreter on each one there is
+	$(PYTEST) $(ARGS)
+	for version in $(VERSIONS); do $(MAKE) --no-print-directory "test-$$version" || exit 1; done
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff, with everything on
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: format
+format: $(VENV)/.dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: types
+types: $(VENV)/.dev ## mypy --strict over the three distributions, and over what users write
+	$(BIN)/mypy
+	$(PYTEST) -q tests/typing
+
+.PHONY: imports
+imports: $(VENV)/.dev ## imports point one way
+	$(BIN)/lint-imports
+
+.PHONY: docs
+docs: $(VENV)/.dev ## the site, strictly: a warning is an error (site/index.html)
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs site
+
+.PHONY: wheels
+wheels: $(VENV)/.dev ## wheels and source distributions in dist/, then the tests of what is in them
+	rm -rf dist
+	for name in $(DISTRIBUTIONS); do $(BIN)/python -m build --no-isolation --outdir dist "$$name" || exit 1; done
+	$(PYTEST) -q tests/packaging
+
+.PHONY: clean
+clean: ## remove everything that was made here
+	rm -rf $(VENV) .venvs dist site build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

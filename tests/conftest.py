@@ -1,0 +1,50 @@
+"""What every test has: an empty folder of its own, and nothing left over from other tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# The machine may be busy with other work: no law holds within so and so many milliseconds.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """The root of the repository."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """Run each test in an empty folder, so that what an experiment writes is gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CRYSTALLIZE_CACHE_DIR", raising=False)
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """Run the text of a Python script as a user would: a file, in a process and a folder of its own."""
+
+    def run(source, *arguments, python=sys.executable, options=(), timeout=120, **environment):
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(source), encoding="utf-8")
+        return subprocess.run(
+            [python, *options, str(script), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+    return run
