@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "ArgumentTypeError",
@@ -19,6 +19,7 @@ __all__ = [
     "ContextMutationError",
     "CrystallizeError",
     "DuplicateNameError",
+    "HypothesisError",
     "MissingDistributionError",
     "MissingExtraError",
     "MissingKeyError",
@@ -106,6 +107,32 @@ def _rebuild_missing_metric(metric: str, available: list[str], where: str) -> Mi
     return MissingMetricError(metric, available, where=where)
 
 
+class HypothesisError(CrystallizeError):
+    """A hypothesis could not be tested, or not for every treatment.
+
+    Attributes
+    ----------
+    hypothesis : str
+        Its name.
+    failures : dict of str to BaseException
+        What went wrong, by treatment; ``__cause__`` is the first of them. Empty after a pickle.
+    """
+
+    def __init__(self, message: str, *, hypothesis: str, failures: Mapping[str, BaseException] | None = None) -> None:
+        super().__init__(message)
+        self.hypothesis = hypothesis
+        self.failures = dict(failures or {})
+        self.__cause__ = next(iter(self.failures.values()), None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What user code raised may not survive a pickle; the message says what it was.
+        return _rebuild_hypothesis_error, (str(self), self.hypothesis)
+
+
+def _rebuild_hypothesis_error(message: str, hypothesis: str) -> HypothesisError:
+    return HypothesisError(message, hypothesis=hypothesis)
+
+
 class ContextMutationError(CrystallizeError, TypeError):
     """A key of the context was written a second time, or a read-only context was written to."""
 
@@ -169,6 +196,8 @@ class PipelineExecutionError(CrystallizeError):
         The class name of what was raised.
     traceback_text : str
         The formatted traceback, always.
+    stops_run : bool
+        Whether a plugin that asked for it made the cell fail, and no further cell is to start.
     """
 
     def __init__(
@@ -181,8 +210,10 @@ class PipelineExecutionError(CrystallizeError):
         error_type: str = "",
         traceback_text: str = "",
         original_exception: BaseException | None = None,
+        stops_run: bool = False,
     ) -> None:
         super().__init__(message)
+        self.stops_run = stops_run
         self.step_name = step_name
         self.condition = condition
         self.replicate = replicate
@@ -190,11 +221,6 @@ class PipelineExecutionError(CrystallizeError):
         self.traceback_text = traceback_text
         self.original_exception = original_exception
         self.__cause__ = original_exception
-
-    @property
-    def original_message(self) -> str:
-        """The text of what was raised, without the place that the full message adds."""
-        return self.args[0].split(": ", 2)[-1] if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The original may not survive a pickle, and a class that cannot be rebuilt would break the
@@ -205,6 +231,7 @@ class PipelineExecutionError(CrystallizeError):
             "replicate": self.replicate,
             "error_type": self.error_type,
             "traceback_text": self.traceback_text,
+            "stops_run": self.stops_run,
         }
         return _rebuild_execution_error, (str(self), fields)
 
