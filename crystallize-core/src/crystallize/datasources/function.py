@@ -1,0 +1,229 @@
+"""`@data_source`: a data source made of a function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
+
+from crystallize.checks import check_flag
+from crystallize.context.isolation import isolate
+from crystallize.datasources.base import FACTORY_MARK, DataSource
+from crystallize.datasources.registry import check_source_name, register_datasource
+from crystallize.errors import ArgumentTypeError, MissingParameterError
+from crystallize.names import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Concatenate
+
+    from crystallize.context import FrozenContext
+
+__all__ = ["FunctionSource", "data_source"]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """What a decorated function asks for; read once, when it is decorated."""
+
+    function: Callable[..., Any]
+    name: str
+    parameters: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    open_ended: bool
+    is_async: bool
+    depends_on: tuple[Path, ...]
+
+    def checked(self, given: Mapping[str, Any]) -> None:
+        """Refuse parameters that the function does not have, and a required one that is not given."""
+        known = ", ".join(self.parameters) or "none"
+        for name in given:
+            if name not in self.parameters and not self.open_ended:
+                raise ArgumentTypeError(
+                    f"data source {self.name} has no parameter {name!r}; its parameters: {known}."
+                    f"{did_you_mean(name, self.parameters)}"
+                )
+        for name in self.parameters:
+            if name not in given and name not in self.defaults:
+                raise MissingParameterError(
+                    f"data source {self.name} needs the parameter {name!r}: make it with {self.name}({name}=...)"
+                )
+
+
+class FunctionSource(DataSource):
+    """A data source made of a function; what a factory gives when it is called.
+
+    It pickles by the name of its factory where that can be imported; cloudpickle carries the others.
+    """
+
+    def __init__(self, factory: Callable[..., DataSource], declaration: _Declaration, given: Mapping[str, Any]) -> None:
+        declaration.checked(given)
+        self._factory = factory
+        self._declaration = declaration
+        self._given = isolate(dict(given))
+        self._params = isolate({**declaration.defaults, **self._given})
+        self.depends_on = declaration.depends_on
+
+    def fetch(self, ctx: FrozenContext) -> Any:
+        """Call the function with `ctx` and its parameters; a coroutine where it is ``async def``."""
+        return self._declaration.function(ctx, **isolate(self._params))
+
+    @property
+    def name(self) -> str:
+        """The name it was declared with, else the function's."""
+        return self._declaration.name
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function behind it, as it was written."""
+        return self._declaration.function
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters in effect, defaults included."""
+        return MappingProxyType(isolate(self._params))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is ``async def``."""
+        return self._declaration.is_async
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = ("_factory", "_declaration", "_given", "_params", "depends_on")
+        return _remade, (self._factory, self._given), {k: v for k, v in self.__dict__.items() if k not in own} or None
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+
+
+def _remade(factory: Callable[..., DataSource], given: dict[str, Any]) -> DataSource:
+    return factory(**given)
+
+
+@overload
+def data_source(
+    function: Callable[Concatenate[Any, P], Any], /, *, depends_on: Iterable[str | os.PathLike[str]] = ...
+) -> Callable[P, FunctionSource]: ...
+@overload
+def data_source(
+    name: str | None = ..., /, *, register: bool = ..., depends_on: Iterable[str | os.PathLike[str]] = ...
+) -> Callable[[Callable[Concatenate[Any, P], Any]], Callable[P, FunctionSource]]: ...
+def data_source(
+    target: Any = None, /, *, register: bool = False, depends_on: Iterable[str | os.PathLike[str]] = ()
+) -> Any:
+    """Make a factory of data sources from a function of ``(ctx, ...)``.
+
+    Use it bare, with parentheses, or with a name. The function takes the context first; further parameters are given
+    by keyword when the factory is called, and each fetch gets a copy of its own of those that are containers. The
+    function may be ``async def``.
+
+    Parameters
+    ----------
+    target : callable or str, optional
+        The function, or a name for what is made of it; by default the function's name.
+    register : bool, default False
+        Whether `get_datasource` finds it under that name.
+    depends_on : iterable of path, optional
+        Files and folders that the function reads: their content belongs to the identity of the data. A relative path
+        means what it means to the function: relative to the working directory.
+
+    Returns
+    -------
+    callable
+        ``factory(**parameters) -> DataSource``.
+
+    Raises
+    ------
+    ArgumentTypeError
+        The function does not take the context first. The factory raises it for a parameter that the function
+        does not have.
+    MissingParameterError
+        By the factory, for a parameter that has no default and is not given.
+    DuplicateNameError
+        Another data source is registered under the name.
+
+    Examples
+    --------
+    >>> from crystallize import data_source, standalone_context
+    >>> @data_source
+    ... def numbers(ctx, *, upto=3):
+    ...     return list(range(upto))
+    >>> numbers(upto=2).fetch(standalone_context())
+    [0, 1]
+    """
+    check_flag(register, what="register")
+    paths = _as_paths(depends_on)
+    if target is None or isinstance(target, str):
+        if target is not None:
+            check_source_name(target)
+        return lambda function: _factory(function, target, register=register, paths=paths)
+    return _factory(target, None, register=register, paths=paths)
+
+
+def _factory(
+    function: Callable[..., Any], name: str | None, *, register: bool, paths: tuple[Path, ...]
+) -> Callable[..., FunctionSource]:
+    declaration = _declaration(function, name, paths)
+
+    @functools.wraps(function)
+    def factory(*args: Any, **given: Any) -> FunctionSource:
+        if args:
+            raise ArgumentTypeError(
+                f"{declaration.name}(...) makes the data source, and takes parameters by keyword only "
+                f"({', '.join(declaration.parameters) or 'it has none'}); {declaration.name}().fetch(ctx) runs it"
+            )
+        return FunctionSource(factory, declaration, given)
+
+    setattr(factory, FACTORY_MARK, True)
+    if register:
+        register_datasource(declaration.name, factory)
+    return factory
+
+
+def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Path, ...]) -> _Declaration:
+    if inspect.isclass(function) or not callable(function):
+        raise ArgumentTypeError(
+            f"@data_source takes a function of (ctx, ...), not {function!r:.80}; a class subclasses DataSource instead"
+        )
+    shown = name or getattr(function, "__name__", None) or type(function).__name__
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"data source {shown}: its parameters cannot be read; wrap it in a function") from error
+    kind = inspect.Parameter
+    takes_ctx = parameters and parameters[0].kind not in (kind.KEYWORD_ONLY, kind.VAR_KEYWORD)
+    if not takes_ctx:
+        raise ArgumentTypeError(f"data source {shown} must take the context first: def {shown}(ctx, ...)")
+    named = [p for p in parameters[1:] if p.kind in (kind.POSITIONAL_OR_KEYWORD, kind.KEYWORD_ONLY)]
+    if any(p.kind is kind.POSITIONAL_ONLY for p in parameters[1:]):
+        raise ArgumentTypeError(f"data source {shown}: only the context may be positional-only, remove the '/'")
+    return _Declaration(
+        function=function,
+        name=shown,
+        parameters=tuple(p.name for p in named),
+        defaults={p.name: p.default for p in named if p.default is not kind.empty},
+        open_ended=any(p.kind is kind.VAR_KEYWORD for p in parameters),
+        is_async=_is_async(function),
+        depends_on=paths,
+    )
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _as_paths(depends_on: object) -> tuple[Path, ...]:
+    if isinstance(depends_on, (str, os.PathLike)):
+        return (Path(depends_on),)
+    try:
+        return tuple(Path(path) for path in depends_on)  # type: ignore[attr-defined]
+    except TypeError:
+        raise ArgumentTypeError(f"depends_on must be a list of paths, not {depends_on!r:.80}") from None
