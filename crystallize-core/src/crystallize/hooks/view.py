@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["ExperimentView", "RunInfo"]
 
@@ -56,7 +56,6 @@ class ExperimentView:
     """
 
     name: str | None
-    id: str
     description: str | None
     datasource: Any
     pipeline: Any
@@ -68,6 +67,22 @@ class ExperimentView:
     initial_ctx: Mapping[str, Any]
     strict: bool = False
     run: RunInfo = field(default_factory=lambda: RunInfo(id=""))
+    identity: Callable[[], str] | str = ""
+    """The experiment's identity, or what computes it: looking at code takes its time, and few runs ask."""
+
+    @property
+    def id(self) -> str:
+        """The identity of the experiment: the same as long as its code and parameters are."""
+        if not isinstance(self.identity, str):
+            self.identity = self.identity()
+        return self.identity
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        _ = self.id if self.name is None else None
+        state = {name: getattr(self, name) for name in self.__slots__}
+        if not isinstance(self.identity, str):
+            state["identity"] = ""
+        return None, state
 
     @property
     def strategy(self) -> str:

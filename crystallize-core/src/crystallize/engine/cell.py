@@ -1,0 +1,165 @@
+"""`CellRunner`: what an executor gets to run cells with, in whatever worker it likes."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.failure import execution_error
+from crystallize.engine.loop import LoopHost, send_none
+from crystallize.engine.program import steps_are_async
+from crystallize.engine.worker import Worker, WorkerReport
+from crystallize.results.outcome import CellOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from crystallize.engine.job import Job
+    from crystallize.results.outcome import Cell, Event
+
+__all__ = ["CellRunner", "SerialLoop"]
+
+
+class CellRunner:
+    """Runs cells; the ``run_cell`` of ``run_experiment_loop``.
+
+    It is thread-safe, and pickles into a runner that starts afresh in another process, at its first
+    cell there. A failing cell is an outcome with an error, never an exception.
+
+    Examples
+    --------
+    A loop of one's own, in a plugin::
+
+        def run_experiment_loop(self, experiment, cells, run_cell):
+            for cell in cells:
+                yield run_cell(cell)
+    """
+
+    def __init__(self, job: Job, emit: Callable[[Event], object] | None = None) -> None:
+        self._job = job
+        self._sink = emit
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+        self._hosts = threading.local()
+        self._foreign = WorkerReport()
+        self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
+        """Whether cells wait for something, so that several can overlap in one thread."""
+
+    def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
+        """Run one cell in the calling thread.
+
+        Parameters
+        ----------
+        cell : Cell
+        emit : callable of Event, optional
+            Gets what steps send with ``ctx.emit``, at once. By default the ``on_event`` hooks get it; in
+            another process, where they are not, events come with the outcome.
+
+        Returns
+        -------
+        CellOutcome
+        """
+        worker = self._worker or self._started()
+        emit = emit or self._sink
+        host: LoopHost | None = getattr(self._hosts, "host", None)
+        if host is None:
+            host = self._hosts.host = LoopHost()
+        if self.needs_loop:
+            return host.run(worker.run(cell, emit, None))
+        return send_none(worker.run(cell, emit, host))
+
+    async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
+        """Run one cell in the running event loop; see `__call__`."""
+        worker = self._worker or self._started()
+        return await worker.run(cell, emit or self._sink, None)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
+
+        Only in the coordinating process: elsewhere there is nobody to hand it to, and it is dropped.
+        """
+        if self._sink is not None:
+            self._sink(event)
+
+    def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main") -> CellOutcome:
+        """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
+
+        Parameters
+        ----------
+        cell : Cell
+        exc : BaseException
+            Why.
+        worker : str
+            Who was to run it.
+        """
+        return CellOutcome(cell, {}, error=execution_error(exc, step="worker", cell=cell), worker=worker)
+
+    def close_worker(self) -> None:
+        """Close what the calling thread opened; for executors, at the end of each of their threads."""
+        if self._worker is not None:
+            self._worker.close_thread()
+        host: LoopHost | None = getattr(self._hosts, "host", None)
+        if host is not None:
+            self._hosts.host = None
+            host.close()
+
+    def stop(self) -> WorkerReport:
+        """End this process' part of the run: ``teardown``, ``worker_stop``, closing of resources.
+
+        Returns
+        -------
+        WorkerReport
+            What went wrong; an executor passes the report of another process to `absorb`.
+        """
+        with self._lock:
+            worker, self._worker = self._worker, None
+        report = worker.stop() if worker is not None else WorkerReport()
+        host: LoopHost | None = getattr(self._hosts, "host", None)
+        if host is not None:
+            self._hosts.host = None
+            host.close()
+        report.errors.extend(self._foreign.errors)
+        report.plugin_failures.extend(self._foreign.plugin_failures)
+        self._foreign = WorkerReport()
+        return report
+
+    def absorb(self, report: WorkerReport) -> None:
+        """Take in what another process reported at its end."""
+        with self._lock:
+            self._foreign.errors.extend(report.errors)
+            self._foreign.plugin_failures.extend(report.plugin_failures)
+
+    def _started(self) -> Worker:
+        with self._lock:
+            if self._worker is None:
+                self._worker = Worker(self._job)
+            return self._worker
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"job": self._job}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["job"])  # type: ignore[misc]
+
+
+class SerialLoop:
+    """One cell after the other: in plain code, or in an event loop that runs already."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        run_cell: CellRunner,
+        emit: Callable[[Event], object] | None = None,
+    ) -> None:
+        self._cells = cells
+        self._run_cell = run_cell
+        self._emit = emit
+
+    def __iter__(self) -> Iterator[CellOutcome]:
+        run_cell, emit = self._run_cell, self._emit
+        for cell in self._cells:
+            yield run_cell(cell, emit)
+
+    async def __aiter__(self) -> AsyncIterator[CellOutcome]:
+        for cell in self._cells:
+            yield await self._run_cell.aio(cell, self._emit)

@@ -1,0 +1,160 @@
+"""Calling the plugins of one run in the coordinating process, each plugin's failure its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.failure import plugin_failure
+from crystallize.results.outcome import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ActivePlugins, ExperimentView
+    from crystallize.hooks.manager import HookCall
+    from crystallize.results import Result
+    from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
+
+__all__ = ["HookDispatch"]
+
+_LOGGER = logging.getLogger("crystallize")
+
+
+class HookDispatch:
+    """The hooks that run in the coordinator, with the policies for their errors.
+
+    Attributes
+    ----------
+    failures : list of PluginFailure
+        Errors that were kept as data.
+    """
+
+    def __init__(self, view: ExperimentView, active: ActivePlugins) -> None:
+        self.view = view
+        self.active = active
+        self.failures: list[PluginFailure] = []
+        self._warned: set[str] = set()
+        self._collect = active.calls("collect")
+        self._on_event = active.calls("on_event")
+        self._lock = threading.RLock()
+
+    def before_run(self) -> None:
+        """Call ``before_run``; errors propagate as they are, unless the plugin asks for them to be recorded."""
+        for call in self.active.calls("before_run"):
+            try:
+                call.fn(self.view)
+            except Exception as exc:
+                if call.on_error != "record":
+                    raise
+                self._keep(exc, call, "before_run", None)
+
+    def completed_cells(self, cells: Sequence[Cell]) -> Iterable[CellOutcome]:
+        """Ask who knows outcomes that need no new run; the first answer wins."""
+        for call in self.active.calls("completed_cells"):
+            try:
+                answer = call.fn(self.view, cells)
+            except Exception as exc:
+                if call.on_error != "record":
+                    raise
+                self._keep(exc, call, "completed_cells", None)
+                continue
+            if answer is not None and answer is not NotImplemented:
+                return answer  # type: ignore[no-any-return]
+        return ()
+
+    def executor_loop(
+        self, cells: Sequence[Cell], run_cell: CellRunner, replicate_fn: Callable[[int], list[CellOutcome]]
+    ) -> tuple[Any, str | None]:
+        """Ask the executors, the last in the user's list first; give the answer and whose it is."""
+        position = {id(plugin): index for index, plugin in enumerate(self.view.plugins)}
+        calls = self.active.calls("run_experiment_loop")
+        for call in sorted(calls, key=lambda call: -position.get(id(call.info.plugin), -1)):
+            answer = call.fn(self.view, cells, run_cell, replicate_fn)
+            if answer is not None and answer is not NotImplemented:
+                return answer, call.info.name
+        return None, None
+
+    def collect(self, outcome: CellOutcome, tickets: list[Any]) -> None:
+        """Hand an outcome round; keep what says when it is stored."""
+        if outcome.plugin_failures:
+            for failure in outcome.plugin_failures:
+                self._warn(failure)
+            self.failures.extend(outcome.plugin_failures)
+        if outcome.events and self._on_event:
+            for event in outcome.events:
+                self.event(event)
+        for call in self._collect:
+            try:
+                ticket = call.fn(self.view, outcome)
+            except Exception as exc:
+                self._apply_policy(exc, call, "collect", outcome.cell)
+            else:
+                if ticket is not None:
+                    tickets.append(ticket)
+
+    def event(self, event: Event) -> None:
+        """Hand an event round; one at a time, whatever thread it comes from."""
+        with self._lock:
+            for call in self._on_event:
+                try:
+                    call.fn(self.view, event)
+                except Exception as exc:
+                    self._apply_policy(exc, call, "on_event", event.cell)
+
+    def progress(self, name: str, *, cell: Cell | None = None, **fields: Any) -> None:
+        """Tell of the engine's own progress, where somebody listens."""
+        if self._on_event:
+            self.event(Event(name, fields, cell, time.time()))
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Collect what plugins want to be kept with the run."""
+        facts: dict[str, Any] = {}
+        for call in self.active.calls("collect_provenance"):
+            try:
+                facts.update(call.fn(self.view) or {})
+            except Exception as exc:
+                self._apply_policy(exc, call, "collect_provenance", None)
+        return facts
+
+    def after_run(self, result: Result) -> Exception | None:
+        """Call every ``after_run``, also if another's raised; give the error that is to be raised, if any."""
+        stopping: Exception | None = None
+        for call in self.active.calls("after_run"):
+            try:
+                call.fn(self.view, result)
+            except Exception as exc:  # noqa: BLE001 - kept with the result, or raised once all were called
+                if call.on_error == "stop_run":
+                    stopping = stopping or exc
+                    continue
+                self._keep(exc, call, "after_run", None)
+                result.errors[f"after_run:{call.info.name}"] = exc
+        result.plugin_errors[:] = self.failures
+        return stopping
+
+    def _apply_policy(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
+        if call.on_error == "stop_run":
+            raise exc
+        self._keep(exc, call, hook, cell)
+
+    def _keep(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
+        failure = plugin_failure(exc, call, hook, cell)
+        self.failures.append(failure)
+        self._warn(failure)
+
+    def _warn(self, failure: PluginFailure) -> None:
+        if failure.plugin in self._warned:
+            return
+        self._warned.add(failure.plugin)
+        origin = f" ({failure.distribution} {failure.version})" if failure.distribution else ""
+        _LOGGER.warning(
+            "plugin %r%s raised in %s: %s; the run goes on, and its record is incomplete\n%s",
+            failure.plugin,
+            origin,
+            failure.hook,
+            failure.error,
+            failure.traceback.rstrip(),
+        )

@@ -1,0 +1,78 @@
+"""From whatever was raised to the record of a failed cell."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from crystallize.errors import PipelineExecutionError, PluginHookError
+from crystallize.results.outcome import Cell, PluginFailure
+
+if TYPE_CHECKING:
+    from crystallize.hooks.manager import HookCall
+
+__all__ = ["execution_error", "hook_error", "plugin_failure"]
+
+
+def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
+    """Say which cell failed, where and why, keeping the original and its traceback's text."""
+    kind = type(exc).__name__
+    return PipelineExecutionError(
+        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {kind}: {_text(exc)}",
+        step_name=step,
+        condition=cell.condition,
+        replicate=cell.replicate,
+        error_type=kind,
+        traceback_text=_traceback(exc),
+        original_exception=exc,
+        stops_run=getattr(exc, "stops_run", False),
+    )
+
+
+def hook_error(exc: Exception, call: HookCall, hook: str) -> PluginHookError:
+    """Say which plugin raised in which hook; `exc` is its cause."""
+    info = call.info
+    error = PluginHookError(
+        f"plugin {info.name!r} ({_origin(call)}) raised in {hook}: {type(exc).__name__}: {_text(exc)}",
+        plugin=info.name,
+        distribution=info.distribution,
+        version=info.version,
+        hook=hook,
+    )
+    error.__cause__ = exc
+    error.stops_run = call.on_error == "stop_run"  # type: ignore[attr-defined]
+    return error
+
+
+def plugin_failure(exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> PluginFailure:
+    """Make the record of an error that is kept as data."""
+    info = call.info
+    return PluginFailure(
+        plugin=info.name,
+        distribution=info.distribution,
+        version=info.version,
+        hook=hook,
+        cell=cell,
+        error=f"{type(exc).__name__}: {_text(exc)}",
+        traceback=_traceback(exc),
+    )
+
+
+def _origin(call: HookCall) -> str:
+    info = call.info
+    return f"{info.distribution} {info.version}" if info.distribution else "not installed as a distribution"
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as broken:  # noqa: BLE001 - user code: its failure must not hide what it failed to say
+        return f"<its text cannot be made: {type(broken).__name__}>"
+
+
+def _traceback(exc: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+    except Exception as broken:  # noqa: BLE001 - formatting calls the exception's own code
+        frames = "".join(traceback.format_tb(exc.__traceback__))
+        return f"{frames}{type(exc).__name__}: <its traceback cannot be made: {type(broken).__name__}>\n"

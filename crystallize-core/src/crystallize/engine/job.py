@@ -1,0 +1,40 @@
+"""What is to be run, as it travels to whoever runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crystallize.design import Treatment
+    from crystallize.hooks import ActivePlugins, ExperimentView
+
+__all__ = ["Job"]
+
+
+@dataclass(slots=True)
+class Job:
+    """The part of a run that every worker needs.
+
+    Attributes
+    ----------
+    view : ExperimentView
+        What hooks are shown.
+    active : ActivePlugins
+    treatments : mapping of str to Treatment
+        By condition; the baseline has one only where a treatment of that name adjusts it.
+    gives_data : bool
+        Whether `data` stands for what the data source would fetch.
+    data : object
+    keeps_payload : bool
+        Whether an outcome keeps the final data.
+    """
+
+    view: ExperimentView
+    active: ActivePlugins
+    treatments: Mapping[str, Treatment]
+    gives_data: bool = False
+    data: Any = None
+    keeps_payload: bool = False

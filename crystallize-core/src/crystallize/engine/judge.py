@@ -1,0 +1,108 @@
+"""Judging: hypotheses verified for each treatment, treatments ranked; nothing that user code raises escapes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import HypothesisError, MissingMetricError
+from crystallize.results.metrics import HypothesisResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from crystallize.design import Hypothesis
+
+__all__ = ["judge"]
+
+
+def judge(
+    hypotheses: Iterable[Hypothesis],
+    baseline: Mapping[str, Sequence[Any]],
+    treatments: Mapping[str, Mapping[str, Sequence[Any]]],
+    *,
+    absent: Iterable[str] = (),
+) -> tuple[list[HypothesisResult], dict[str, Exception]]:
+    """Test every hypothesis for every treatment.
+
+    Parameters
+    ----------
+    hypotheses : iterable of Hypothesis
+    baseline : mapping of str to sequence
+        The baseline's metrics.
+    treatments : mapping of str to mapping
+        The metrics of each treatment, in the order in which ties are ranked.
+    absent : iterable of str
+        Treatments of the run that have no metrics, because every cell of theirs failed.
+
+    Returns
+    -------
+    results : list of HypothesisResult
+        One per hypothesis, with what could be tested.
+    errors : dict of str to Exception
+        Under ``"hypothesis:<name>"`` one error for each hypothesis that could not be tested for every treatment. It
+        names the treatments; it is a `MissingMetricError` where nothing but metrics was missing.
+    """
+    absent = list(absent)
+    results: list[HypothesisResult] = []
+    errors: dict[str, Exception] = {}
+    for hypothesis in hypotheses:
+        tested, error = _judge_one(hypothesis, baseline, treatments, absent)
+        results.append(tested)
+        if error is not None:
+            errors[f"hypothesis:{hypothesis.name}"] = error
+    return results, errors
+
+
+def _judge_one(
+    hypothesis: Hypothesis,
+    baseline: Mapping[str, Sequence[Any]],
+    treatments: Mapping[str, Mapping[str, Sequence[Any]]],
+    absent: Sequence[str],
+) -> tuple[HypothesisResult, Exception | None]:
+    outputs: dict[str, Any] = {}
+    scores: dict[str, float] = {}
+    failures: dict[str, BaseException] = {
+        name: HypothesisError("it has no metrics, because every replicate of it failed", hypothesis=hypothesis.name)
+        for name in absent
+    }
+    for name, metrics in treatments.items():
+        # Results are never lost to what a verifier or a ranker does, be it a call of exit().
+        try:
+            if not baseline and hypothesis.metrics is None:
+                raise HypothesisError("the baseline has no metrics to compare with", hypothesis=hypothesis.name)
+            outputs[name] = hypothesis.verify(baseline, metrics, where=f"treatment {name!r}")
+            scores[name] = hypothesis.score(outputs[name])
+        except (Exception, SystemExit) as error:
+            failures[name] = error
+    tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures)
+    return tested, _summarise(hypothesis, failures) if failures else None
+
+
+def _rank(scores: Mapping[str, float]) -> dict[str, Any]:
+    # NaN compares false with everything, so a plain sort would leave it wherever it happens to stand.
+    ranked = sorted(scores.items(), key=lambda pair: (math.isnan(pair[1]), 0.0 if math.isnan(pair[1]) else pair[1]))
+    best = ranked[0][0] if ranked and not math.isnan(ranked[0][1]) else None
+    return {"best": best, "ranked": ranked}
+
+
+def _summarise(hypothesis: Hypothesis, failures: Mapping[str, BaseException]) -> Exception:
+    first = next(iter(failures.values()))
+    if isinstance(first, MissingMetricError) and all(
+        isinstance(error, MissingMetricError) and error.metric == first.metric for error in failures.values()
+    ):
+        places = dict.fromkeys(error.where for error in failures.values() if isinstance(error, MissingMetricError))
+        where = f"{', '.join(filter(None, places))} (hypothesis {hypothesis.name!r})"
+        summary = MissingMetricError(first.metric, first.available, where=where)
+        summary.__cause__ = first
+        return summary
+    told = "; ".join(f"treatment {name!r}: {_told(error)}" for name, error in failures.items())
+    return HypothesisError(
+        f"hypothesis {hypothesis.name!r} could not be tested for {told}", hypothesis=hypothesis.name, failures=failures
+    )
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, HypothesisError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

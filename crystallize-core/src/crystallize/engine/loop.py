@@ -1,0 +1,134 @@
+"""Event loops for those who have none: coroutines driven from plain code, in a notebook too."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine, Iterator
+
+__all__ = ["LoopHost", "interruptible", "loop_is_running", "send_none"]
+
+T = TypeVar("T")
+
+
+def send_none(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Drive a coroutine that awaits nothing that is not ready: no event loop is made.
+
+    A step's own coroutine never comes here: whoever drives a cell hands it to a `LoopHost`.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError("a cell that was to run without an event loop waited for something; please report this")
+
+
+def loop_is_running() -> bool:
+    """Whether the calling thread is inside an event loop."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+class LoopHost:
+    """One event loop, made at its first use and kept, for coroutines that plain code has to wait for.
+
+    Where the calling thread runs a loop already, a helper thread hosts ours.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._helper: threading.Thread | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end and give what it returns, or raise what it raises."""
+        import asyncio  # noqa: PLC0415 - costs more than a whole run that awaits nothing
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        if self._helper is None and not loop_is_running():
+            return self._run_here(self._loop, coroutine)
+        if self._helper is None:
+            self._helper = threading.Thread(target=self._serve, args=(self._loop,), daemon=True)
+            self._helper.start()
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    @staticmethod
+    def _run_here(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+        task = loop.create_task(coroutine)
+        try:
+            return loop.run_until_complete(task)
+        except BaseException:
+            # Ctrl-C leaves the loop in the middle: let the task clean up before the loop is gone.
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(BaseException):
+                    loop.run_until_complete(task)
+            raise
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio  # noqa: PLC0415
+
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+    def close(self) -> None:
+        """End what still runs in the loop, and the loop."""
+        loop, helper = self._loop, self._helper
+        self._loop = self._helper = None
+        if loop is None:
+            return
+        if helper is not None:
+            import asyncio  # noqa: PLC0415
+
+            asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            helper.join()
+        elif not loop_is_running():
+            loop.run_until_complete(_wind_up())
+        loop.close()
+
+
+async def _wind_up() -> None:
+    import asyncio  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    others = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C interrupt code that blocks inside a running event loop.
+
+    `asyncio.run` turns the first Ctrl-C into a cancellation, which waits until the loop gets its turn
+    again; while `run()` blocks it, it never does.
+    """
+    if not loop_is_running() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:  # an interpreter that is not the main one
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

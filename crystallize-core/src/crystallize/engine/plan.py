@@ -1,0 +1,35 @@
+"""Which cells a run has: conditions x replicates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crystallize.results.outcome import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystallize.design import Treatment
+
+__all__ = ["BASELINE", "condition_names", "plan_cells", "treatments_by_condition"]
+
+BASELINE = "baseline"
+
+
+def condition_names(treatments: Sequence[Treatment], *, baseline: bool = True) -> list[str]:
+    """Give the conditions in order: the baseline, then the treatments as listed.
+
+    A treatment of the name ``baseline`` adjusts the baseline, and is no condition of its own.
+    """
+    names = [treatment.name for treatment in treatments if treatment.name != BASELINE]
+    return [BASELINE, *names] if baseline else names
+
+
+def treatments_by_condition(treatments: Sequence[Treatment]) -> dict[str, Treatment]:
+    """Give each condition's treatment."""
+    return {treatment.name: treatment for treatment in treatments}
+
+
+def plan_cells(conditions: Sequence[str], replicates: int) -> list[Cell]:
+    """Give all cells, replicate by replicate, so that comparisons can be paired early."""
+    return [Cell(condition, replicate) for replicate in range(replicates) for condition in conditions]

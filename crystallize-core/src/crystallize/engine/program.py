@@ -1,0 +1,156 @@
+"""A condition made ready to run: its context, and one call for each step."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.context.isolation import isolate
+from crystallize.pipelines.injection import bind
+from crystallize.pipelines.step import FunctionStep
+from crystallize.results.trace import StepShape, TraceShape, intern_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.design import Treatment
+    from crystallize.pipelines import Pipeline, PipelineStep
+
+__all__ = ["Program", "StepCall", "compile_condition", "effective_params", "steps_are_async"]
+
+Mark = Any
+
+
+class StepCall(NamedTuple):
+    """One step, bound to a condition."""
+
+    call: Callable[..., Any]
+    wants_ctx: bool
+    step: PipelineStep
+
+
+class Program:
+    """What every cell of a condition does.
+
+    Attributes
+    ----------
+    base : dict
+        The context that all its cells start with.
+    apply : callable of ctx or None
+        A treatment that is a function.
+    calls : tuple of StepCall
+    labels : tuple of str
+        The steps' names.
+    """
+
+    __slots__ = ("_reads", "_shapes", "apply", "base", "calls", "labels")
+
+    def __init__(
+        self,
+        base: dict[str, Any],
+        apply: Callable[[Any], Any] | None,
+        calls: tuple[StepCall, ...],
+        labels: tuple[str, ...],
+        reads: tuple[tuple[str, ...], ...],
+    ) -> None:
+        self.base = base
+        self.apply = apply
+        self.calls = calls
+        self.labels = labels
+        self._reads = reads
+        self._shapes: dict[Any, TraceShape] = {}
+
+    def shape(self, journal: Sequence[Mark], order: Sequence[str | None]) -> TraceShape:
+        """Give the shape of a cell from its journals, in which a None begins every step."""
+        key = (tuple(journal), tuple(order))
+        known = self._shapes.get(key)
+        if known is None:
+            if len(self._shapes) > 256:  # noqa: PLR2004 - cells that never look alike gain nothing from a cache
+                self._shapes.clear()
+            known = intern_shape(self._parse(*key))
+            if len(key[0]) + len(key[1]) < 1000:  # noqa: PLR2004 - long journals would be kept twice
+                self._shapes[key] = known
+        return known
+
+    def _parse(self, journal: tuple[Mark, ...], order: tuple[str | None, ...]) -> TraceShape:
+        touched, recorded = _split(journal), _split(order)
+        parts = []
+        for index, (marks, names) in enumerate(zip(touched, recorded, strict=True)):
+            bound = self._reads[index - 1] if index else ()
+            parts.append(
+                StepShape(
+                    self.labels[index - 1] if index else "",
+                    tuple(dict.fromkeys([*bound, *(mark for mark in marks if isinstance(mark, str))])),
+                    tuple(mark[0] for mark in marks if isinstance(mark, tuple)),
+                    tuple(_counted(names)),
+                )
+            )
+        return TraceShape(parts[0], tuple(parts[1:]))
+
+
+def compile_condition(
+    treatment: Treatment | None,
+    *,
+    base: Mapping[str, Any],
+    pipeline: Pipeline,
+    outputs: Mapping[str, Artifact],
+) -> Program:
+    """Bind the steps of a pipeline to one condition."""
+    context = dict(base)
+    apply = None
+    if treatment is not None:
+        if treatment.is_callable:
+            apply = treatment._apply_value  # noqa: SLF001 - the name by which the documents know it
+        else:
+            context.update(isolate(dict(treatment.apply_map)))
+    calls: list[StepCall] = []
+    reads: list[tuple[str, ...]] = []
+    for step in pipeline.steps:
+        if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
+            call, wants_ctx, bound = bind(step.spec, step._params, context, outputs)  # noqa: SLF001
+            calls.append(StepCall(call, wants_ctx, step))
+            reads.append(bound)
+        else:
+            calls.append(StepCall(step, wants_ctx=True, step=step))
+            reads.append(())
+    return Program(context, apply, tuple(calls), pipeline.labels, tuple(reads))
+
+
+def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
+    if not isinstance(step, FunctionStep):
+        return dict(step.params)
+    values = dict(step.params)
+    for parameter in step.spec.parameters:
+        if parameter.name not in values:
+            if parameter.name in context:
+                values[parameter.name] = context[parameter.name]
+            elif not parameter.required:
+                values[parameter.name] = parameter.default
+    return values
+
+
+def steps_are_async(pipeline: Pipeline) -> bool:
+    """Whether some step is ``async def``, so that its cells need an event loop."""
+    return any(
+        step.spec.is_async if isinstance(step, FunctionStep) else inspect.iscoroutinefunction(type(step).__call__)
+        for step in pipeline.steps
+    )
+
+
+def _split(marks: Sequence[Mark]) -> list[list[Mark]]:
+    parts: list[list[Mark]] = [[]]
+    for mark in marks:
+        if mark is None:
+            parts.append([])
+        else:
+            parts[-1].append(mark)
+    return parts
+
+
+def _counted(names: Sequence[str]) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return list(counts.items())

@@ -1,0 +1,53 @@
+"""What is kept of each condition: its context and its steps' parameters, described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.plan import treatments_by_condition
+from crystallize.engine.program import effective_params
+from crystallize.results.describe import describe
+from crystallize.results.provenance import ConditionRecord, StepRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystallize.hooks import ExperimentView
+
+__all__ = ["Described", "condition_records"]
+
+
+class Described(Mapping[str, Any]):
+    """A context of which each value is described when somebody looks."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return describe(self._values[key], key=key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def condition_records(view: ExperimentView, conditions: Sequence[str]) -> list[ConditionRecord]:
+    """Describe every condition of a run."""
+    treatments = treatments_by_condition(view.treatments)
+    records = []
+    for name in conditions:
+        context = dict(view.initial_ctx)
+        treatment = treatments.get(name)
+        if treatment is not None:
+            context.update(treatment.apply_map)
+        steps = [
+            StepRecord(label, Described(effective_params(step, context)))
+            for step, label in zip(view.pipeline.steps, view.pipeline.labels, strict=True)
+        ]
+        records.append(ConditionRecord(name, Described(context), steps))
+    return records

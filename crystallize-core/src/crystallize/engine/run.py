@@ -1,0 +1,378 @@
+"""The life of a run: before, cells, after. One path for `run`, `arun`, `stream`, `debug` and `apply`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.cell import CellRunner, SerialLoop
+from crystallize.engine.dispatch import HookDispatch
+from crystallize.engine.job import Job
+from crystallize.engine.judge import judge
+from crystallize.engine.loop import LoopHost, interruptible
+from crystallize.engine.plan import condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.record import condition_records
+from crystallize.errors import CrystallizeError, PluginHookError
+from crystallize.results import build_result, collect_metrics
+from crystallize.results.outcome import CellOutcome, Event
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+
+    from crystallize.hooks import ActivePlugins, ExperimentView
+    from crystallize.results import Result
+    from crystallize.results.outcome import Cell
+
+__all__ = ["Run", "new_run_id"]
+
+_LOGGER = logging.getLogger("crystallize")
+
+
+def new_run_id() -> str:
+    """Give an identifier that no other run has."""
+    return uuid.uuid4().hex
+
+
+class Run:
+    """One run, from the first hook to the last.
+
+    Parameters
+    ----------
+    view : ExperimentView
+        What hooks are shown; its `run` is filled in as the run goes on.
+    active : ActivePlugins
+    baseline : bool, default True
+        Whether the baseline is a condition.
+    gives_data, data
+        Whether, and what, data replaces the data source's.
+    """
+
+    def __init__(
+        self,
+        view: ExperimentView,
+        active: ActivePlugins,
+        *,
+        baseline: bool = True,
+        gives_data: bool = False,
+        data: Any = None,
+    ) -> None:
+        self.view = view
+        self.active = active
+        self.outcomes: dict[Cell, CellOutcome] = {}
+        self.result: Result | None = None
+        self.conditions = condition_names(view.treatments, baseline=baseline)
+        self.dispatch = HookDispatch(view, active)
+        self._executor = "the engine"
+        self._started = time.perf_counter()
+        self._logged: set[tuple[str, str]] = set()
+        self._tickets: list[Any] = []
+        self.runner = CellRunner(
+            Job(
+                view,
+                active,
+                treatments_by_condition(view.treatments),
+                gives_data=gives_data,
+                data=data,
+                keeps_payload=view.run.kind in ("apply", "debug"),
+            ),
+            self.dispatch.event if active.calls("on_event") else None,
+        )
+
+    # -- faces ------------------------------------------------------------------------------------
+
+    def execute(self, cells: Sequence[Cell] | None = None) -> Result:
+        """Run everything in the calling thread and give the result."""
+        with interruptible():
+            for _ in self.outcomes_of(cells, each=False):
+                pass
+        return self._done()
+
+    def stream(self) -> Iterator[CellOutcome]:
+        """Run everything, giving each outcome once it is stored."""
+        yield from self.outcomes_of(None, each=True)
+        self._done()
+
+    def outcomes_of(self, cells: Sequence[Cell] | None, *, each: bool) -> Iterator[CellOutcome]:
+        """Run cells and finish the run, whatever happens; with `each`, hand on every outcome."""
+        try:
+            todo = self._begin(cells)
+            answer = self._loop(todo) if todo else ()
+            if hasattr(answer, "__iter__"):
+                yield from self._accepted(answer, each=each)
+            else:
+                yield from self._drained(answer, each=each)
+            self._check_complete(todo)
+        except BaseException as exc:
+            self._finish(exc)
+            raise
+        self._finish(None)
+
+    def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
+        outcomes = iter(answer)
+        try:
+            for item in outcomes:
+                for outcome in _flat(item):
+                    self.accept(outcome)
+                    if each:
+                        self._wait_until_stored()
+                        yield outcome
+        finally:
+            close = getattr(outcomes, "close", None)
+            if close is not None:
+                close()
+
+    def _drained(self, answer: AsyncIterable[Any], *, each: bool) -> Iterator[CellOutcome]:
+        """Consume an asynchronous executor from plain code, on a loop of our own."""
+        host = LoopHost()
+        iterator = answer.__aiter__()
+        try:
+            if not each:
+                host.run(self._consumed(iterator))
+                return
+            while True:
+                try:
+                    item = host.run(_next(iterator))
+                except StopAsyncIteration:
+                    return
+                for outcome in _flat(item):
+                    self.accept(outcome)
+                    self._wait_until_stored()
+                    yield outcome
+        finally:
+            host.run(_closed(iterator))
+            host.close()
+
+    async def _consumed(self, iterator: AsyncIterator[Any]) -> None:
+        async for item in iterator:
+            for outcome in _flat(item):
+                self.accept(outcome)
+
+    async def aexecute(self) -> Result:
+        """Run everything in the running event loop; what blocks goes to a helper thread."""
+        try:
+            todo = self._begin(None)
+            answer = self._loop(todo) if todo else ()
+            if hasattr(answer, "__aiter__"):
+                iterator = answer.__aiter__()
+                try:
+                    await self._consumed(iterator)
+                finally:
+                    await _closed(iterator)
+            else:
+                await self._pumped(iter(answer))
+            self._check_complete(todo)
+        except BaseException as exc:
+            self._finish(exc)
+            raise
+        self._finish(None)
+        return self._done()
+
+    async def _pumped(self, outcomes: Iterator[Any]) -> None:
+        """Consume a plain executor without blocking the loop: one helper thread asks it for outcomes."""
+        import asyncio  # noqa: PLC0415 - only where a loop runs already
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        end = object()
+        pump = ThreadPoolExecutor(1, "crystallize-pump")
+        try:
+            while (item := await loop.run_in_executor(pump, next, outcomes, end)) is not end:
+                for outcome in _flat(item):
+                    self.accept(outcome)
+        finally:
+            close = getattr(outcomes, "close", None)
+            if close is not None:
+                await asyncio.shield(loop.run_in_executor(pump, close))
+            pump.shutdown(wait=False)
+
+    def _done(self) -> Result:
+        if self.result is None:
+            raise CrystallizeError("the run ended without a result; please report this")
+        return self.result
+
+    # -- before -----------------------------------------------------------------------------------
+
+    def _begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
+        view = self.view
+        view.run.started = time.time()
+        self.dispatch.before_run()
+        planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
+        if view.run.strategy == "resume":
+            planned = self._without_completed(planned)
+        self.dispatch.progress("run_started", cells=len(planned))
+        return planned
+
+    def _without_completed(self, planned: list[Cell]) -> list[Cell]:
+        wanted = set(planned)
+        for outcome in self.dispatch.completed_cells(planned):
+            if outcome.cell in wanted:
+                self.outcomes[outcome.cell] = outcome
+        return [cell for cell in planned if cell not in self.outcomes]
+
+    # -- cells ------------------------------------------------------------------------------------
+
+    def _loop(self, cells: list[Cell]) -> Any:
+        """Ask the executors, the last in the list first; run serially where none answers."""
+        if self.view.run.kind in ("apply", "debug"):
+            return SerialLoop(cells, self.runner)
+        answer, name = self.dispatch.executor_loop(cells, self.runner, self._replicate)
+        if name is None:
+            return SerialLoop(cells, self.runner)
+        self._executor = f"plugin {name!r}"
+        if inspect.iscoroutine(answer):
+            host = LoopHost()
+            try:
+                answer = host.run(answer)
+            finally:
+                host.close()
+        if not hasattr(answer, "__iter__") and not hasattr(answer, "__aiter__"):
+            raise PluginHookError(
+                f"plugin {name!r} answered run_experiment_loop with {type(answer).__name__}: it must give an iterable "
+                "or an async iterable of outcomes, or None to decline",
+                plugin=name,
+                hook="run_experiment_loop",
+            )
+        return answer
+
+    def _replicate(self, replicate: int) -> list[CellOutcome]:
+        return [self.runner(cell) for cell in plan_cells(self.conditions, replicate + 1) if cell.replicate == replicate]
+
+    def accept(self, outcome: CellOutcome) -> None:
+        """Take an outcome in: log a failure, store it, tell whoever listens."""
+        if not isinstance(outcome, CellOutcome):
+            raise PluginHookError(
+                f"{self._executor} gave {type(outcome).__name__} instead of a cell's outcome: "
+                "hand on what run_cell(cell) returns",
+                hook="run_experiment_loop",
+            )
+        if outcome.cell in self.outcomes:
+            raise PluginHookError(
+                f"{self._executor} gave the outcome of {outcome.cell.key} twice", hook="run_experiment_loop"
+            )
+        self.outcomes[outcome.cell] = outcome
+        self.dispatch.collect(outcome, self._tickets)
+        error = outcome.error
+        if error is not None:
+            self._log(error.step_name, error.error_type, str(error), error.traceback_text)
+            if error.stops_run:
+                raise error.original_exception or error
+        self.dispatch.progress(
+            "cell_finished", cell=outcome.cell, failed=error is not None, duration=outcome.duration
+        )
+
+    def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
+        # One traceback for each kind of failure: a hundred equal ones would bury everything else.
+        first = (step, kind) not in self._logged
+        self._logged.add((step, kind))
+        if self.view.run.kind in ("apply", "debug"):
+            _LOGGER.debug("%s", message)  # the caller gets the exception itself
+        elif first and traceback_text:
+            _LOGGER.warning("%s\n%s", message, traceback_text.rstrip())
+        else:
+            _LOGGER.warning("%s", message)
+
+    def _wait_until_stored(self) -> None:
+        for ticket in self._tickets:
+            ticket.wait()
+        self._tickets.clear()
+
+    def _check_complete(self, cells: list[Cell]) -> None:
+        missing = [cell.key for cell in cells if cell not in self.outcomes]
+        if missing:
+            raise PluginHookError(
+                f"{self._executor} gave no outcome for {len(missing)} of {len(cells)} cells: "
+                f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",  # noqa: PLR2004
+                hook="run_experiment_loop",
+            )
+
+    # -- after ------------------------------------------------------------------------------------
+
+    def _finish(self, stopped_by: BaseException | None) -> None:
+        """Judge, build the result and tell the plugins; what was collected survives whatever was raised."""
+        report = self.runner.stop()
+        self.dispatch.failures.extend(report.plugin_failures)
+        errors: dict[str, Exception] = {}
+        for key, text, traceback_text in report.errors:
+            errors[_free(key, errors)] = CrystallizeError(text)
+            _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
+        outcomes = self.outcomes.values()
+        conditions = condition_records(self.view, self.conditions)
+        metrics = collect_metrics(outcomes, conditions)
+        hypotheses, judged = judge(
+            self.view.hypotheses,
+            metrics.baseline.metrics,
+            {name: treatment.metrics for name, treatment in metrics.treatments.items()},
+        )
+        for key, error in judged.items():
+            errors[key] = error
+            _LOGGER.warning("%s: %s", key, error)
+        self.dispatch.progress("run_finished", failed=sum(o.error is not None for o in outcomes))
+        self.result = build_result(
+            conditions=conditions,
+            outcomes=outcomes,
+            replicates=self.view.replicates,
+            facts=self._facts(stopped_by),
+            errors=errors,
+            plugin_errors=self.dispatch.failures,
+            hypotheses=hypotheses,
+            metrics=metrics,
+        )
+        late = self.dispatch.after_run(self.result)
+        for exc in (stopped_by, late):
+            if exc is not None:
+                _attach(exc, self.result)
+        if stopped_by is None and late is not None:
+            raise late
+
+    def _facts(self, stopped_by: BaseException | None) -> dict[str, Any]:
+        run = self.view.run
+        facts = dict(self.dispatch.provenance())
+        facts["plugins"] = self.active.lock()
+        facts["run"] = {
+            "id": run.id,
+            "experiment": self.view.name,
+            "kind": run.kind,
+            "strategy": run.strategy,
+            "version": run.version,
+            "folder": run.folder,
+            "seed": run.seed,
+            "started": run.started,
+            "duration": time.perf_counter() - self._started,
+            "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
+        }
+        return facts
+
+
+def _flat(item: Any) -> Iterable[CellOutcome]:
+    # The short form of a loop gives the outcomes of a whole replicate at once.
+    return item if isinstance(item, (list, tuple)) else (item,)
+
+
+async def _next(iterator: AsyncIterator[Any]) -> Any:
+    return await iterator.__anext__()
+
+
+async def _closed(iterator: Any) -> None:
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _free(key: str, taken: dict[str, Exception]) -> str:
+    if key not in taken:
+        return key
+    number = 2
+    while f"{key}_{number}" in taken:
+        number += 1
+    return f"{key}_{number}"
+
+
+def _attach(exc: BaseException, result: Result) -> None:
+    try:
+        exc.result = result  # type: ignore[attr-defined]
+    except AttributeError:
+        _LOGGER.debug("%s takes no attributes: the partial result is in the store alone", type(exc).__name__)

@@ -1,0 +1,314 @@
+"""One process' part in a run: what it prepares once, and how it runs a cell."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import sub
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.context.frozen import FrozenContext, ReadOnlyContext
+from crystallize.context.resources import ResourcePool
+from crystallize.engine.failure import execution_error, hook_error, plugin_failure
+from crystallize.engine.program import Program, compile_condition
+from crystallize.engine.strict import Guard
+from crystallize.pipelines.step import PipelineStep
+from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
+from crystallize.results.describe import describe
+from crystallize.results.trace import CellTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from crystallize.engine.job import Job
+    from crystallize.engine.loop import LoopHost
+    from crystallize.hooks.manager import HookCall
+
+__all__ = ["Worker", "WorkerReport"]
+
+_clock = time.perf_counter
+
+
+@dataclass(slots=True)
+class WorkerReport:
+    """What a worker has to tell at the end: errors that belong to no cell.
+
+    Attributes
+    ----------
+    errors : list of (str, str, str)
+        Key in ``result.errors``, text, traceback's text.
+    plugin_failures : list of PluginFailure
+    """
+
+    errors: list[tuple[str, str, str]] = field(default_factory=list)
+    plugin_failures: list[PluginFailure] = field(default_factory=list)
+
+
+class Worker:
+    """Runs cells in this process; made at its first cell.
+
+    Parameters
+    ----------
+    job : Job
+        What is to be run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.view = job.view
+        self.resources = ResourcePool()
+        self._programs: dict[str, Program] = {}
+        self._base: dict[str, Any] = dict(job.view.initial_ctx)
+        self._steps = job.view.pipeline.steps
+        self._labels = job.view.pipeline.labels
+        self._set_up: list[Any] = []
+        self._started_hooks = False
+        self._plain: set[type] = set()
+        self._guard = Guard() if job.view.strict else None
+        calls = job.active.calls
+        self._before_replicate = calls("before_replicate")
+        self._before_step = calls("before_step")
+        self._after_step = calls("after_step")
+        self._after_replicate = calls("after_replicate")
+        self._report = WorkerReport()
+        self._start_error: tuple[str, Exception] | None = None
+        self._ctx: FrozenContext | None = None
+        self._start()
+
+    # -- the worker's own life --------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._started_hooks = True
+        for call in self.job.active.calls("worker_start"):
+            try:
+                call.fn(self.view)
+            except Exception as exc:  # noqa: BLE001 - any plugin's failure fails this worker's cells, by name
+                self._fail_start("worker_start", call, exc)
+        setups = [
+            (step, label)
+            for step, label in zip(self._steps, self._labels, strict=True)
+            if type(step).setup is not PipelineStep.setup or type(step).teardown is not PipelineStep.teardown
+        ]
+        if not setups:
+            return
+        ctx = self._ctx = FrozenContext._for_cell({}, dict(self._base), None, (), self.resources, None)
+        for step, label in setups:
+            if self._start_error is not None:
+                break
+            self._set_up.append((step, label))
+            try:
+                step.setup(ctx)
+            except Exception as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
+                self._start_error = (f"{label}.setup", exc)
+        self._base = dict(ctx._own)
+
+    def _fail_start(self, hook: str, call: HookCall, exc: Exception) -> None:
+        if call.on_error == "record":
+            self._report.plugin_failures.append(plugin_failure(exc, call, hook, None))
+        elif self._start_error is None:
+            self._start_error = (hook, hook_error(exc, call, hook))
+
+    def stop(self) -> WorkerReport:
+        """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported."""
+        for step, label in reversed(self._set_up):
+            try:
+                step.teardown(self._ctx)
+            except Exception as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
+                self._note(f"teardown:{label}", f"{label}.teardown", exc)
+        self._set_up = []
+        if self._started_hooks:
+            self._started_hooks = False
+            for call in self.job.active.calls("worker_stop"):
+                try:
+                    call.fn(self.view)
+                except Exception as exc:  # noqa: BLE001 - kept with the result
+                    self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
+        self._note_closing(self.resources.close_all())
+        report, self._report = self._report, WorkerReport()
+        return report
+
+    def close_thread(self) -> None:
+        """Close the resources that the calling thread made."""
+        self._note_closing(self.resources.close_thread())
+
+    def _note_closing(self, problems: Sequence[tuple[str, Exception]]) -> None:
+        for name, exc in problems:
+            self._note(f"close:{name}", f"closing {name}", exc)
+
+    def _note(self, key: str, what: str, exc: Exception) -> None:
+        record = execution_error(exc, step=what, cell=Cell("", 0))
+        text = f"{what} failed: {type(exc).__name__}: {exc}"
+        self._report.errors.append((key, text, record.traceback_text))
+
+    def _program(self, condition: str) -> Program:
+        program = self._programs.get(condition)
+        if program is None:
+            program = self._programs[condition] = compile_condition(
+                self.job.treatments.get(condition),
+                base=self._base,
+                pipeline=self.view.pipeline,
+                outputs=self.view.outputs,
+            )
+        return program
+
+    # -- one cell ---------------------------------------------------------------------------------
+
+    async def run(  # noqa: C901, PLR0912, PLR0915 - the hot path: one function, so that a step costs a call and no more
+        self, cell: Cell, emit: Callable[[Event], object] | None, host: LoopHost | None
+    ) -> CellOutcome:
+        """Run one cell.
+
+        Parameters
+        ----------
+        cell : Cell
+        emit : callable of Event or None
+        host : LoopHost or None
+            Runs what has to be awaited where no event loop drives this coroutine; None where one does.
+        """
+        started = _clock()
+        if self._start_error is not None:
+            step, exc = self._start_error
+            return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell))
+        program = self._program(cell.condition)
+        labels = program.labels
+        own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
+        ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit)
+        before_step, after_step, plain = self._before_step, self._after_step, self._plain
+        failures: list[PluginFailure] = []
+        begin = ctx._journal.append
+        begin_metrics = ctx.metrics._order.append
+        times: list[float] = []
+        tick = times.append
+        position = 0
+        phase = "treatment"
+        data: Any = None
+        error = None
+        try:
+            if program.apply is not None:
+                program.apply(ctx)
+            if self._before_replicate:
+                phase = "before_replicate"
+                self._call(self._before_replicate, phase, cell, failures, ctx)
+            phase = "datasource"
+            if self.job.gives_data:
+                data = self.job.data
+            else:
+                data = self.view.datasource.fetch(ctx)
+                if data.__class__ is CoroutineType:
+                    data = await data if host is None else host.run(data)
+            tick(_clock())
+            for call, wants_ctx, step in program.calls:
+                position += 1
+                ctx._position = position
+                begin(None)
+                begin_metrics(None)
+                if before_step:
+                    self._call(before_step, "before_step", cell, failures, ctx, step)
+                data = call(data, ctx) if wants_ctx else call(data)
+                kind = data.__class__
+                if kind not in plain:
+                    if hasattr(kind, "__await__"):
+                        data = await data if host is None else host.run(_awaited(data))
+                    else:
+                        plain.add(kind)
+                if data.__class__ is tuple and len(data) == 2 and isinstance(data[1], Mapping):  # noqa: PLR2004
+                    data, metrics = data
+                    for name, value in metrics.items():
+                        ctx.metrics.add(name, value)
+                if after_step:
+                    self._call(after_step, "after_step", cell, failures, ctx, step, data)
+                tick(_clock())
+        except Exception as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
+            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
+        except SystemExit as exc:
+            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
+        outcome = CellOutcome(
+            cell,
+            ctx.metrics._values if error is None else {},
+            own.get("seed_used"),
+            error,
+            () if ctx._artifacts is None or error is not None else _artifact_records(ctx, labels),
+            CellTrace(
+                program.shape(ctx._journal, ctx.metrics._order),
+                array("d", map(sub, times[1:], times)),
+                _written(ctx) if len(own) > 3 else None,  # noqa: PLR2004 - replicate, condition, seed_used
+            ),
+            _clock() - started,
+            "main",
+            ctx._events or (),
+            failures,
+            ctx.metrics._tags,
+            data if self.job.keeps_payload and error is None else None,
+        )
+        if self._after_replicate:
+            self._finish(cell, ctx, outcome, failures)
+        return outcome
+
+    def _finish(
+        self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]
+    ) -> None:
+        try:
+            self._call(self._after_replicate, "after_replicate", cell, failures, ctx, outcome=outcome)
+        except Exception as exc:  # noqa: BLE001 - a plugin's failure fails its cell
+            if outcome.error is None:
+                outcome.error = execution_error(exc, step="after_replicate", cell=cell)
+                outcome.metrics, outcome.artifacts, outcome.payload = {}, (), None
+
+    def _call(  # noqa: PLR0913 - the union of what the hooks in a cell are handed
+        self,
+        calls: Sequence[HookCall],
+        hook: str,
+        cell: Cell,
+        failures: list[PluginFailure],
+        ctx: FrozenContext,
+        step: Any = None,
+        data: Any = None,
+        *,
+        outcome: CellOutcome | None = None,
+    ) -> None:
+        """Call one hook's implementations, one by one, each plugin's failure its own."""
+        for call in calls:
+            seen: FrozenContext = ReadOnlyContext(ctx) if call.neutral else ctx
+            guard = self._guard if call.neutral else None
+            before = guard.look(data) if guard is not None else None
+            try:
+                if hook == "after_step":
+                    call.fn(self.view, step, data, seen)
+                elif hook == "before_step":
+                    call.fn(self.view, step, seen)
+                elif hook == "after_replicate":
+                    call.fn(self.view, seen, outcome)
+                else:
+                    call.fn(self.view, seen)
+            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
+                if call.on_error == "record":
+                    failures.append(plugin_failure(exc, call, hook, cell))
+                else:
+                    raise hook_error(exc, call, hook) from exc
+            finally:
+                if guard is not None:
+                    violation = guard.restore(before, data, call, hook)
+                    if violation is not None:
+                        failures.append(plugin_failure(violation, call, hook, cell))
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _artifact_records(ctx: FrozenContext, labels: tuple[str, ...]) -> list[ArtifactRecord]:
+    records = []
+    for written in ctx._artifacts.written() if ctx._artifacts is not None else ():
+        folder = labels[written.position - 1] if written.position else "datasource"
+        records.append(ArtifactRecord(folder, written.name, written.data, size=len(written.data)))
+    return records
+
+
+def _written(ctx: FrozenContext) -> dict[str, Any] | None:
+    written = {
+        key: describe(value) for key, value in ctx._own.items() if key not in ("replicate", "condition", "seed_used")
+    }
+    return written or None

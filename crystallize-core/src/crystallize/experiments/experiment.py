@@ -1,0 +1,357 @@
+"""`Experiment`: a data source, a pipeline and plugins, to be run for a baseline and its treatments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crystallize.context.frozen import isolated_mapping
+from crystallize.datasources.artifact import Artifact, ArtifactSource
+
+from crystallize.engine.run import Run
+from crystallize.errors import ArgumentTypeError
+from crystallize.experiments.identity import experiment_id
+from crystallize.experiments.setup import (
+    ABSENT,
+    Request,
+    active_plugins,
+    as_pipeline,
+    as_source,
+    checked_hypotheses,
+    checked_outputs,
+    checked_replicates,
+    checked_treatments,
+    initial_plugins,
+    resolve_appended,
+    run_view,
+    validate,
+)
+from crystallize.names import check_name
+from crystallize.results.outcome import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from crystallize.design import Hypothesis, Treatment
+    from crystallize.experiments.builder import ExperimentBuilder
+    from crystallize.hooks import ActivePlugins
+    from crystallize.results import Result
+    from crystallize.results.outcome import CellOutcome
+
+__all__ = ["Experiment"]
+
+PluginT = TypeVar("PluginT")
+
+
+class Experiment:
+    """An experiment: what is run, compared and verified.
+
+    Parameters
+    ----------
+    datasource : DataSource
+        Where the data comes from; an `Artifact`, an `ExperimentInput` or a factory made by ``@data_source`` too.
+    pipeline : Pipeline
+        What happens to it; a list of steps too.
+    plugins : iterable, optional
+        Plugins as instances, classes, names of installed plugins, or ``(name, settings)`` pairs.
+    name : str, optional
+        Names the folder of stored runs; by default that is `id`.
+    description : str, optional
+    initial_ctx : mapping, optional
+        What every cell's context starts with.
+    outputs : iterable of Artifact, optional
+        Files that steps write and other experiments may read.
+    treatments : iterable of Treatment, optional
+    hypotheses : iterable of Hypothesis, optional
+    replicates : int, optional
+        By default the data source's, else 1.
+    default_plugins : bool or iterable of str, default True
+        Whether the defaults (``artifacts``, ``seed``, ``logging``) are added where they are installed and
+        not replaced in `plugins`; a list of names keeps just those.
+    strict : bool, default False
+        Whether neutral plugins are checked, at each call, to have changed nothing.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        If an argument is of the wrong type or has a value that cannot be used.
+    PluginError
+        If a plugin cannot be found, loaded or used.
+
+    Examples
+    --------
+    >>> from crystallize import Experiment, Pipeline, Treatment, data_source, pipeline_step
+    >>> @data_source
+    ... def numbers(ctx):
+    ...     return [1, 2, 3]
+    >>> @pipeline_step()
+    ... def total(data, ctx, *, delta=0):
+    ...     return data, {"total": sum(data) + delta}
+    >>> experiment = Experiment(numbers(), Pipeline([total()]), default_plugins=False)
+    >>> result = experiment.run(treatments=[Treatment("more", {"delta": 10})], replicates=2)
+    >>> result.metrics.baseline.metrics["total"], result.metrics.treatments["more"].metrics["total"]
+    ([6, 6], [16, 16])
+    """
+
+    def __init__(  # noqa: PLR0913 - what an experiment is made of, by keyword
+        self,
+        datasource: Any,
+        pipeline: Any,
+        plugins: Iterable[Any] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        initial_ctx: Mapping[str, Any] | None = None,
+        outputs: Iterable[Artifact] | None = None,
+        treatments: Iterable[Treatment] | None = None,
+        hypotheses: Iterable[Hypothesis] | None = None,
+        replicates: int | None = None,
+        default_plugins: bool | Iterable[str] = True,
+        strict: bool = False,
+    ) -> None:
+        self.name = name if name is None else check_name(name, what="experiment")
+        if description is not None and not isinstance(description, str):
+            raise ArgumentTypeError(f"description must be text, not {type(description).__name__}")
+        self.description = description
+        self.datasource: Any = as_source(datasource)
+        self.pipeline: Any = as_pipeline(pipeline)
+        self.initial_ctx: dict[str, Any] = isolated_mapping(initial_ctx, what="initial context")
+        self.outputs: dict[str, Artifact] = checked_outputs(outputs)
+        for artifact in self.outputs.values():
+            artifact._producer = self  # noqa: SLF001 - an output knows who writes it
+        self.treatments: list[Treatment] = checked_treatments(treatments)
+        self.hypotheses: list[Hypothesis] = checked_hypotheses(hypotheses)
+        self._replicates = None if replicates is None else checked_replicates(replicates)
+        self.strategy = "rerun"
+        self.strict = strict
+        self._id: tuple[Any, str] | None = None
+        self._active: tuple[tuple[int, ...], ActivePlugins] | None = None
+        self.plugins: list[Any] = initial_plugins(plugins, default_plugins)
+        for call in self._active_plugins().calls("init_hook"):
+            call.fn(self)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    @classmethod
+    def builder(cls, name: str | None = None) -> ExperimentBuilder:
+        """Start building an experiment part by part.
+
+        Examples
+        --------
+        >>> from crystallize import Experiment, data_source
+        >>> @data_source
+        ... def one(ctx):
+        ...     return 1
+        >>> Experiment.builder("small").datasource(one()).add_step(str).default_plugins(False).build().name
+        'small'
+        """
+        from crystallize.experiments.builder import ExperimentBuilder  # noqa: PLC0415 - it imports this module
+
+        return ExperimentBuilder(cls, name)
+
+    @property
+    def replicates(self) -> int:
+        """How many replicates a run has: the experiment's number, else the data source's, else 1."""
+        if self._replicates is not None:
+            return self._replicates
+        return 1
+
+    @replicates.setter
+    def replicates(self, value: int | None) -> None:
+        self._replicates = None if value is None else checked_replicates(value)
+
+    @property
+    def id(self) -> str:
+        """The experiment's identity: the same as long as its data source, steps and parameters are."""
+        parts = (self.datasource, self.pipeline)
+        if self._id is None or self._id[0] != parts:
+            self._id = (parts, experiment_id(self.datasource, self.pipeline))
+        return self._id[1]
+
+    def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
+        """Give the first plugin that is an instance of `cls`, or None."""
+        resolve_appended(self.plugins)
+        return next((plugin for plugin in self.plugins if isinstance(plugin, cls)), None)
+
+    def plugin_order(self) -> list[str]:
+        """Give the names of the active plugins in the order in which their hooks are called."""
+        return list(self._active_plugins().names)
+
+    def validate(self) -> None:
+        """Check that the experiment can be run; every run does so first.
+
+        Raises
+        ------
+        ArgumentTypeError, ValidationError
+            Naming what is missing, wrong or given twice.
+        PluginError
+            If the plugins cannot be used together.
+        """
+        validate(self, Request())
+        self._active_plugins()
+
+    def artifact_datasource(
+        self,
+        step: Any,
+        name: str = "data.json",
+        condition: str = "baseline",
+        *,
+        require_metadata: bool = False,
+    ) -> ArtifactSource:
+        """Give a data source of the files that a step of this experiment wrote, one per replicate.
+
+        Parameters
+        ----------
+        step : str, PipelineStep or factory of steps
+            Who wrote it.
+        name : str, default "data.json"
+            The file's name.
+        condition : str, default "baseline"
+        require_metadata : bool, default False
+            Whether a run without its record is refused.
+
+        Returns
+        -------
+        DataSource
+            Of `pathlib.Path`; resolved when it is used, with `ArtifactMissingError` (a `FileNotFoundError`)
+            where nothing is.
+        """
+        return ArtifactSource(self, step, name, condition, require_metadata=require_metadata)
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.name or self.id[:12]!r})"
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        treatments: Iterable[Treatment] | None = None,
+        hypotheses: Iterable[Hypothesis] | None = None,
+        replicates: int | None = None,
+        strategy: str | None = None,
+    ) -> Result:
+        """Run the experiment and wait for its result.
+
+        Parameters
+        ----------
+        treatments, hypotheses, replicates, strategy : optional
+            For this run only; None means the experiment's own. `strategy` is ``"rerun"`` or ``"resume"``.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        ArgumentTypeError, ValidationError
+            Before the first cell runs.
+        PluginError
+            If a plugin stops the run; what was collected is the exception's ``result``.
+        """
+        request = Request(treatments, hypotheses, replicates, strategy)
+        return self._run_of(request).execute()
+
+    async def arun(
+        self,
+        *,
+        treatments: Iterable[Treatment] | None = None,
+        hypotheses: Iterable[Hypothesis] | None = None,
+        replicates: int | None = None,
+        strategy: str | None = None,
+    ) -> Result:
+        """Run the experiment in the running event loop; see `run`."""
+        request = Request(treatments, hypotheses, replicates, strategy)
+        return await self._run_of(request).aexecute()
+
+    def stream(
+        self,
+        *,
+        treatments: Iterable[Treatment] | None = None,
+        hypotheses: Iterable[Hypothesis] | None = None,
+        replicates: int | None = None,
+        strategy: str | None = None,
+    ) -> Iterator[CellOutcome]:
+        """Run the experiment, giving each cell's outcome as it completes and is stored; see `run`.
+
+        Closing the iterator early ends the run; what was finished is kept.
+        """
+        request = Request(treatments, hypotheses, replicates, strategy)
+        return self._run_of(request).stream()
+
+    def debug(self, treatment: Treatment | None = None, replicate: int = 0) -> CellOutcome:
+        """Run one cell in the calling thread and let its own exception through.
+
+        Parameters
+        ----------
+        treatment : Treatment, optional
+            By default the baseline.
+        replicate : int, default 0
+
+        Returns
+        -------
+        CellOutcome
+            Its metrics, its provenance and, as `payload`, its data.
+        """
+        request = Request(
+            () if treatment is None else (treatment,),
+            (),
+            checked_replicates(replicate, what="replicate", minimum=0) + 1,
+            kind="debug",
+        )
+        return self._single(request, replicate)
+
+    def apply(self, treatment: Treatment | None = None, *, data: Any = ABSENT, seed: int | None = None) -> Any:
+        """Run the pipeline once, with all hooks, and give the final data.
+
+        Parameters
+        ----------
+        treatment : Treatment, optional
+            By default the baseline.
+        data : object, optional
+            Used in place of what the data source would fetch, whatever it is.
+        seed : int, optional
+            Replaces the computed seed; it goes through the seeding plugin's ``seed_fn``.
+
+        Returns
+        -------
+        object
+            The last step's data; its metrics, where it returned a pair, are left out.
+
+        Raises
+        ------
+        Exception
+            Whatever a step raised.
+        """
+        treatments = () if treatment is None else (treatment,)
+        request = Request(treatments, (), 1, kind="apply", data=data, seed=seed)
+        return self._single(request, 0).payload
+
+    def _single(self, request: Request, replicate: int) -> CellOutcome:
+        """Run one cell of one condition, whatever it is called; its error reaches the caller."""
+        run = self._run_of(request)
+        cell = Cell(run.conditions[-1], replicate)
+        run.conditions = [cell.condition]
+        run.execute([cell])
+        outcome = run.outcomes[cell]
+        if outcome.error is not None:
+            raise outcome.error.original_exception or outcome.error
+        return outcome
+
+    def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
+        settled = validate(self, request)
+        active = self._active_plugins()
+        return Run(
+            run_view(self, settled),
+            active,
+            baseline=baseline,
+            gives_data=settled.data is not ABSENT,
+            data=None if settled.data is ABSENT else settled.data,
+        )
+
+    def _active_plugins(self) -> ActivePlugins:
+        """Resolve the plugins, unless they are those of the last time."""
+        resolve_appended(self.plugins)
+        key = tuple(map(id, self.plugins))
+        if self._active is None or self._active[0] != key:
+            self._active = (key, active_plugins(self.plugins))
+        return self._active[1]

@@ -1,0 +1,31 @@
+"""The identity of an experiment: what it would run, whatever it is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize.fingerprint import code_of, combine, value_of
+from crystallize.pipelines.step import FunctionStep
+
+if TYPE_CHECKING:
+    from crystallize.pipelines import Pipeline, PipelineStep
+
+__all__ = ["experiment_id", "step_identity"]
+
+_LENGTH = 16
+
+
+def experiment_id(datasource: Any, pipeline: Pipeline) -> str:
+    """Give the identity of a data source and a pipeline: sixteen hexadecimal digits."""
+    fn = getattr(datasource, "fn", None)
+    source = combine(
+        code_of(fn if callable(fn) else type(datasource)),
+        value_of(dict(getattr(datasource, "params", None) or {})),
+    )
+    return combine(source, *(step_identity(step) for step in pipeline.steps))[:_LENGTH]
+
+
+def step_identity(step: PipelineStep) -> str:
+    """Give the identity of a step: its code and its parameters."""
+    code = code_of(step.spec.fn if isinstance(step, FunctionStep) else type(step))
+    return combine(code, value_of(dict(step.params)))

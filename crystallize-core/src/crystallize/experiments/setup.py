@@ -1,0 +1,229 @@
+"""From what people write to what runs: checks at the border, and the view of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crystallize.checks import check_choice, check_count, check_flag, check_integer
+from crystallize.context.frozen import RESERVED_KEYS
+from crystallize.datasources.artifact import Artifact
+from crystallize.datasources.base import DataSource, as_data_source
+from crystallize.design import Hypothesis, Treatment
+from crystallize.engine.plan import BASELINE
+from crystallize.engine.run import new_run_id
+from crystallize.errors import ArgumentTypeError, ContextMutationError, ValidationError
+from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
+from crystallize.names import check_distinct
+from crystallize.pipelines import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crystallize.experiments.experiment import Experiment
+
+__all__ = ["ABSENT", "Request", "Settled", "run_view", "validate"]
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+ABSENT: Any = _Absent()
+"""Stands for data that was not given, since any value may be data."""
+
+STRATEGIES = ("rerun", "resume")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a call of `run`, `apply` or `debug` asks for; None means the experiment's own."""
+
+    treatments: Iterable[Treatment] | None = None
+    hypotheses: Iterable[Hypothesis] | None = None
+    replicates: int | None = None
+    strategy: str | None = None
+    kind: str = "run"
+    data: Any = ABSENT
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A request with everything filled in and checked."""
+
+    treatments: list[Treatment]
+    hypotheses: list[Hypothesis]
+    replicates: int
+    strategy: str
+    kind: str
+    data: Any
+    seed: int | None
+
+
+def as_source(candidate: Any) -> Any:
+    """Call a factory of data sources that was not called; leave anything else for `validate` to judge."""
+    return candidate if candidate is None or isinstance(candidate, DataSource) else as_data_source(candidate)
+
+
+def as_pipeline(candidate: Any) -> Any:
+    """Make a pipeline of a list of steps; leave anything else for `validate` to judge."""
+    return Pipeline(candidate) if isinstance(candidate, (list, tuple)) else candidate
+
+
+def checked_outputs(outputs: Iterable[Artifact] | None) -> dict[str, Artifact]:
+    """Give declared outputs by name."""
+    if outputs is None:
+        return {}
+    declared = _listed(outputs, Artifact, what="outputs", hint='Artifact("name.json")')
+    check_distinct([artifact.name for artifact in declared], what="output")
+    return {artifact.name: artifact for artifact in declared}
+
+
+def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment]:
+    """Check treatments and that their names are distinct."""
+    if treatments is None:
+        return []
+    found = _listed(treatments, Treatment, what="treatments", hint='Treatment("name", {"parameter": value})')
+    check_distinct([treatment.name for treatment in found], what="treatment")
+    return found
+
+
+def checked_hypotheses(hypotheses: Iterable[Hypothesis] | None) -> list[Hypothesis]:
+    """Check hypotheses and that their names are distinct."""
+    if hypotheses is None:
+        return []
+    found = _listed(hypotheses, Hypothesis, what="hypotheses", hint='Hypothesis(verifier, "metric")')
+    check_distinct([hypothesis.name for hypothesis in found], what="hypothesis")
+    return found
+
+
+def checked_replicates(value: Any, *, what: str = "replicates", minimum: int = 1) -> int:
+    """Check a number of replicates."""
+    return check_count(value, what=what, minimum=minimum)
+
+
+def _listed(values: Any, kind: type[Any], *, what: str, hint: str) -> list[Any]:
+    if isinstance(values, (kind, str, bytes)) or not hasattr(values, "__iter__"):
+        raise ArgumentTypeError(f"{what} must be a list of {kind.__name__}, not {type(values).__name__}: [{hint}]")
+    found = []
+    for position, value in enumerate(values):
+        if not isinstance(value, kind):
+            raise ArgumentTypeError(
+                f"{what}[{position}] must be a {kind.__name__}, not {type(value).__name__}: write {hint}"
+            )
+        found.append(value)
+    return found
+
+
+def initial_plugins(plugins: Iterable[Any] | None, default_plugins: bool | Iterable[str]) -> list[Any]:
+    """Make instances of what was given, and add the defaults that are to be there."""
+    if plugins is not None and (isinstance(plugins, (str, bytes)) or not hasattr(plugins, "__iter__")):
+        raise ArgumentTypeError(
+            f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]"
+        )
+    keep = default_plugins if isinstance(default_plugins, bool) else tuple(default_plugins)
+    return list(build_plugins(list(plugins or ()), default_plugins=keep))
+
+
+def resolve_appended(plugins: list[Any]) -> None:
+    """Turn names and classes that were appended after the experiment was built into instances, in place."""
+    if any(isinstance(plugin, (str, tuple, type)) for plugin in plugins):
+        plugins[:] = build_plugins(plugins, default_plugins=False)
+
+
+def active_plugins(plugins: list[Any]) -> ActivePlugins:
+    """Validate and order plugins."""
+    return ActivePlugins.resolve(plugins)
+
+
+def validate(experiment: Experiment, request: Request) -> Settled:
+    """Check an experiment and what is asked of it; give what will run.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        Naming what is missing or wrong.
+    """
+    _check_parts(experiment)
+    treatments = experiment.treatments if request.treatments is None else request.treatments
+    checked = checked_treatments(treatments)
+    hypotheses = checked_hypotheses(experiment.hypotheses if request.hypotheses is None else request.hypotheses)
+    if hypotheses and all(treatment.name == BASELINE for treatment in checked):
+        raise ValidationError(
+            "hypotheses compare treatments with the baseline, and there is no treatment: "
+            'give treatments=[Treatment("name", {...})], or no hypotheses'
+        )
+    for treatment in checked:
+        _check_treatment_keys(treatment, experiment)
+    strategy = check_choice(
+        experiment.strategy if request.strategy is None else request.strategy, STRATEGIES, what="strategy"
+    )
+    check_flag(experiment.strict, what="strict")
+    return Settled(
+        checked,
+        hypotheses,
+        _replicates(experiment, request),
+        strategy,
+        request.kind,
+        request.data,
+        None if request.seed is None else check_integer(request.seed, what="seed"),
+    )
+
+
+def _check_parts(experiment: Experiment) -> None:
+    if experiment.datasource is None:
+        raise ValidationError("the experiment has no datasource: give datasource=my_source()")
+    as_data_source(experiment.datasource)
+    if experiment.pipeline is None:
+        raise ValidationError("the experiment has no pipeline: give pipeline=Pipeline([step_one(), step_two()])")
+    if not isinstance(experiment.pipeline, Pipeline):
+        raise ArgumentTypeError(
+            f"pipeline must be a Pipeline, not {type(experiment.pipeline).__name__}: "
+            "give Pipeline([step_one(), step_two()])"
+        )
+    reserved = RESERVED_KEYS.intersection(experiment.initial_ctx)
+    if reserved:
+        raise ValidationError(
+            f"initial_ctx uses the reserved key {sorted(reserved)[0]!r}, which the framework writes: use another name"
+        )
+
+
+def _check_treatment_keys(treatment: Treatment, experiment: Experiment) -> None:
+    for key in treatment.apply_map:
+        if key in experiment.initial_ctx:
+            raise ContextMutationError(
+                f"treatment {treatment.name!r} sets the context key {key!r}, which initial_ctx has already, and a key "
+                "is written once: leave it out of initial_ctx (a step's default value serves the baseline), or give "
+                f"the baseline its own value with Treatment('baseline', {{{key!r}: ...}})"
+            )
+
+
+def _replicates(experiment: Experiment, request: Request) -> int:
+    if request.replicates is not None:
+        return checked_replicates(request.replicates)
+    if experiment._replicates is not None:  # noqa: SLF001 - whether it was given decides
+        return experiment._replicates  # noqa: SLF001
+    return checked_replicates(getattr(experiment.datasource, "replicates", None) or 1)
+
+
+def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
+    """Make what hooks are shown of a run."""
+    return ExperimentView(
+        name=experiment.name,
+        description=experiment.description,
+        datasource=experiment.datasource,
+        pipeline=experiment.pipeline,
+        plugins=tuple(experiment.plugins),
+        treatments=settled.treatments,
+        hypotheses=settled.hypotheses,
+        replicates=settled.replicates,
+        outputs=dict(experiment.outputs),
+        initial_ctx=experiment.initial_ctx,
+        strict=experiment.strict,
+        run=RunInfo(
+            id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed
+        ),
+        identity=lambda: experiment.id,
+    )

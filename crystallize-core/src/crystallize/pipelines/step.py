@@ -1,0 +1,236 @@
+"""Steps: what a pipeline is made of."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+from crystallize.checks import check_flag
+from crystallize.errors import ArgumentTypeError
+from crystallize.names import step_class_name
+from crystallize.pipelines.injection import CallSpec, call_injected, read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from crystallize.context import FrozenContext
+
+__all__ = ["FunctionStep", "PipelineStep", "StepFactory", "as_step", "pipeline_step"]
+
+
+class PipelineStep(ABC):
+    """One step of a pipeline, written as a class.
+
+    Override `__call__`; override `params` so that the step's settings are recorded, and `setup` and
+    `teardown` where the step needs something that lives longer than a cell.
+
+    Examples
+    --------
+    >>> class Scale(PipelineStep):
+    ...     def __init__(self, factor):
+    ...         self.factor = factor
+    ...     @property
+    ...     def params(self):
+    ...         return {"factor": self.factor}
+    ...     def __call__(self, data, ctx):
+    ...         return [value * self.factor for value in data]
+    >>> Scale(2)([1, 2], ctx=None)
+    [2, 4]
+    """
+
+    cacheable: bool = False
+    """Whether the step's output may be stored and used again."""
+
+    @abstractmethod
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        """Do the step's work; may be ``async def``.
+
+        Parameters
+        ----------
+        data : object
+            What the step before gave, or the data source.
+        ctx : FrozenContext
+
+        Returns
+        -------
+        object
+            The data for the next step, or ``(data, metrics)`` with a mapping of metrics.
+        """
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The step's settings; they are part of its identity and of the provenance."""
+        return {}
+
+    @property
+    def name(self) -> str:
+        """The step's name, and that of its folder among the artifacts."""
+        return type(self).__name__
+
+    def setup(self, ctx: FrozenContext) -> None:
+        """Prepare, once in each worker process, before its first cell.
+
+        What is added to `ctx` is there in every cell of that process; it never travels, and the next
+        run starts afresh.
+        """
+
+    def teardown(self, ctx: FrozenContext) -> None:
+        """Clean up, once in each worker process that had `setup`, after its last cell."""
+
+
+class FunctionStep(PipelineStep):
+    """A step made of a function; each decorated function has a subclass of its own."""
+
+    spec: ClassVar[CallSpec]
+
+    def __init__(self, factory: StepFactory | None, explicit: Mapping[str, Any]) -> None:
+        self._factory = factory
+        self._params = self.spec.checked(explicit)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The parameters that were given when the step was made."""
+        return dict(self._params)
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        """Run the function with its parameters filled in; a coroutine where it is ``async def``."""
+        return call_injected(self.spec, self._params, data, ctx)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the factory's name where it has one that can be imported; cloudpickle carries the others.
+        if self._factory is None:
+            return as_step, (self.spec.fn,)
+        return _remade, (self._factory, self._params)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
+        return f"{self.spec.name}({given})"
+
+
+def _remade(factory: Callable[..., PipelineStep], params: dict[str, Any]) -> PipelineStep:
+    return factory(**params)
+
+
+def _class_for(spec: CallSpec, *, cacheable: bool) -> type[FunctionStep]:
+    fn = spec.fn
+    namespace = {
+        "__doc__": getattr(fn, "__doc__", None),
+        "__module__": getattr(fn, "__module__", None) or __name__,
+        "spec": spec,
+        "cacheable": cacheable,
+    }
+    return type(step_class_name(spec.name), (FunctionStep,), namespace)
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class StepFactory(Protocol):
+        """What `pipeline_step` makes of a function: called with parameters, it gives a step."""
+
+        def __call__(self, **explicit: Any) -> PipelineStep: ...
+
+else:
+    StepFactory = object
+
+
+@overload
+def pipeline_step(fn: Callable[..., Any], /) -> StepFactory: ...
+@overload
+def pipeline_step(*, cacheable: bool = False) -> Callable[[Callable[..., Any]], StepFactory]: ...
+@overload
+def pipeline_step(cacheable: bool, /) -> Callable[[Callable[..., Any]], StepFactory]: ...  # noqa: FBT001
+def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
+    """Make a factory of steps from a function of ``(data, ctx, ...)``.
+
+    Parameters
+    ----------
+    cacheable : bool, default False
+        Whether the step's output may be stored and used again.
+
+    Returns
+    -------
+    callable
+        ``factory(**explicit)`` gives a step. A parameter is filled at the call by the explicit value,
+        else by the context's value of that name, else by its default.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the function has no parameter for the data; from the factory, if a parameter is unknown.
+
+    Examples
+    --------
+    >>> from crystallize import standalone_context
+    >>> @pipeline_step()
+    ... def add_delta(data, ctx, *, delta=0.0):
+    ...     return [value + delta for value in data]
+    >>> add_delta(delta=2.0)([1], standalone_context())
+    [3.0]
+    >>> type(add_delta()).__name__
+    'AddDeltaStep'
+    """
+    if isinstance(fn, bool):
+        fn, cacheable = None, fn
+    check_flag(cacheable, what="cacheable")
+    if fn is not None:
+        return _factory(fn, cacheable=cacheable)
+    return functools.partial(_factory, cacheable=cacheable)
+
+
+def _factory(fn: Callable[..., Any], *, cacheable: bool) -> StepFactory:
+    kind = _class_for(read_signature(fn), cacheable=cacheable)
+
+    def factory(**explicit: Any) -> PipelineStep:
+        return kind(made, explicit)
+
+    functools.update_wrapper(factory, fn)
+    # inspect.signature would otherwise tell of the data and the context, which a step gets, not its factory.
+    del factory.__wrapped__
+    factory.step_class = kind  # type: ignore[attr-defined]
+    made: StepFactory = factory
+    return made
+
+
+def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
+    """Make a step of what was put into a pipeline.
+
+    Parameters
+    ----------
+    candidate : object
+        A step, a factory of steps that was not called, a step class that needs no arguments, or any
+        function of ``(data)`` or ``(data, ctx)``.
+    position : int, optional
+        Where it stands in the pipeline, for the message.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is none of these.
+    """
+    if isinstance(candidate, PipelineStep):
+        return candidate
+    if hasattr(candidate, "step_class"):
+        return candidate()  # type: ignore[no-any-return]
+    place = "" if position is None else f" at position {position}"
+    if inspect.isclass(candidate):
+        if not issubclass(candidate, PipelineStep):
+            raise ArgumentTypeError(
+                f"the pipeline's step{place} is the class {candidate.__name__}, which is no PipelineStep: "
+                "derive it from PipelineStep, or give a function of (data, ctx)"
+            )
+        try:
+            return candidate()
+        except TypeError as exc:
+            raise ArgumentTypeError(
+                f"the pipeline's step{place} is the class {candidate.__name__}, not an instance: "
+                f"write {candidate.__name__}(...) ({exc})"
+            ) from exc
+    if not callable(candidate):
+        raise ArgumentTypeError(
+            f"the pipeline's step{place} is {candidate!r}, a {type(candidate).__name__}, which is no step: "
+            "use @pipeline_step(), a PipelineStep, or a function of (data, ctx)"
+        )
+    return _class_for(read_signature(candidate), cacheable=False)(None, {})

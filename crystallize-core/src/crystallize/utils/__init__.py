@@ -1,0 +1,1 @@
+"""Documented import paths that stay for those who know them."""
