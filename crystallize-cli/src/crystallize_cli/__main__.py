@@ -1,0 +1,28 @@
+"""The way in: ``crystallize`` and ``python -m crystallize_cli``."""
+
+from __future__ import annotations
+
+import sys
+
+from crystallize_cli import __version__
+
+
+def main() -> int:
+    """Run the command line and give its exit code.
+
+    Returns
+    -------
+    int
+        See `crystallize_cli.exits.ExitCode`.
+    """
+    if sys.argv[1:] == ["--version"]:
+        # Scripts and prompts ask for it often: not even click is imported.
+        sys.stdout.write(f"crystallize {__version__}\n")
+        return 0
+    from crystallize_cli.main import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

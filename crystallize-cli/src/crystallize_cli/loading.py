@@ -1,0 +1,146 @@
+"""From the path of a Python file to the experiment that it defines."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import keyword
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from crystallize_cli.exits import Failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    from crystallize import Experiment
+
+__all__ = ["load_experiment", "load_file"]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Give the experiment that a Python file defines.
+
+    Parameters
+    ----------
+    path : Path
+        A Python file with exactly one `Experiment` at module level, or with one named ``experiment``.
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    Failure
+        There is no such file, it cannot be imported, or it is unclear which experiment is meant.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> load_experiment(Path("absent.py"))
+    Traceback (most recent call last):
+    ...
+    crystallize_cli.exits.Failure: there is no file absent.py
+    """
+    from crystallize import Experiment
+
+    namespace = vars(load_file(path))
+    if isinstance(namespace.get("experiment"), Experiment):
+        chosen: Experiment = namespace["experiment"]
+        return chosen
+    found = {name: value for name, value in namespace.items() if isinstance(value, Experiment)}
+    different = {id(value): value for value in found.values()}
+    if len(different) == 1:
+        return next(iter(different.values()))
+    if found:
+        message = (
+            f"{path} defines {len(different)} experiments ({', '.join(sorted(found))}). "
+            "Give the one to run the name `experiment`."
+        )
+        raise Failure(message)
+    message = (
+        f"{path} defines no experiment. Assign an Experiment at the top level of the file: experiment = Experiment(...)."
+    )
+    if "experiment" in namespace:
+        kind = type(namespace["experiment"]).__name__
+        message = (
+            f"in {path}, `experiment` is of type {kind!r}, not an Experiment. "
+            "Assign one at the top level of the file: experiment = Experiment(...)."
+        )
+    raise Failure(message)
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a Python file as a module of its own, with its folder first on the import path.
+
+    The file is not ``__main__``: what it guards with ``if __name__ == "__main__":`` does not run. Its
+    functions and classes travel to worker processes by value, so that the workers need not find it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ModuleType
+
+    Raises
+    ------
+    Failure
+        There is no such file, or importing it raised.
+    """
+    if not path.is_file():
+        what = f"{path} is a folder; give a Python file" if path.is_dir() else f"there is no file {path}"
+        raise Failure(what)
+    if path.suffix != ".py":
+        message = f"{path} is not a Python file (its name does not end in .py)"
+        raise Failure(message)
+    path = path.resolve()
+    name = _module_name(path)
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=str(path))
+    spec.has_location = True
+    module = importlib.util.module_from_spec(spec)
+    # As `python file.py` does, so that the modules beside it can be imported, in worker processes too.
+    sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        # Compiled here and not by the loader, which may take a cached file of the same second for up to date.
+        exec(loader.source_to_code(path.read_bytes(), str(path)), vars(module))  # noqa: S102 - what `run` is for
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        message = f"{path} could not be imported:\n{_traceback_from(path, error)}"
+        raise Failure(message) from error
+    _let_it_travel(module)
+    return module
+
+
+def _module_name(path: Path) -> str:
+    """Give the module the file's name, unless that name means something else already."""
+    stem = path.stem
+    if stem.isidentifier() and not keyword.iskeyword(stem) and stem not in sys.modules:
+        spec = importlib.util.find_spec(stem)
+        if spec is None or spec.origin == str(path):
+            return stem
+    return "crystallize_experiment_" + "".join(letter if letter.isalnum() else "_" for letter in stem)
+
+
+def _let_it_travel(module: ModuleType) -> None:
+    """Have what the file defines pickled by value, where cloudpickle is installed."""
+    try:
+        import cloudpickle
+    except ImportError:  # without it there is no process executor that could need it
+        return
+    cloudpickle.register_pickle_by_value(module)
+
+
+def _traceback_from(path: Path, error: BaseException) -> str:
+    """Format an error's traceback from the user's file on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()

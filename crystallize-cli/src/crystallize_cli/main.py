@@ -1,0 +1,131 @@
+"""The command group: built-in and installed subcommands, each imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import click
+
+from crystallize_cli import __version__
+from crystallize_cli.exits import ExitCode, Failure
+from crystallize_cli.installed import InstalledCommand, installed_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["BUILT_IN", "CommandGroup", "cli", "run"]
+
+BUILT_IN: Mapping[str, tuple[str, str]] = {
+    "run": ("crystallize_cli.commands.run:run", "Run the experiment that a Python file defines."),
+}
+"""Name to (where the command is, its short help): the list of commands imports none of them."""
+
+
+class CommandGroup(click.Group):
+    """A group whose subcommands come from `BUILT_IN` and from installed distributions.
+
+    Nothing is imported to list them, so that one broken distribution breaks only its own commands.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Give the names of all subcommands, the built-in ones first."""
+        return [*BUILT_IN, *sorted(set(installed_commands()) - set(BUILT_IN))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and give the subcommand of a name, or None where there is none."""
+        if cmd_name in BUILT_IN:
+            module, _, attribute = BUILT_IN[cmd_name][0].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        offers = installed_commands().get(cmd_name)
+        return _load(offers) if offers else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing one."""
+        installed = installed_commands()
+        rows = [
+            (name, BUILT_IN[name][1] if name in BUILT_IN else _origin(installed[name]))
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _origin(offers: Sequence[InstalledCommand]) -> str:
+    """Say which distributions offer a command."""
+    if len(offers) == 1:
+        return f"From {offers[0].origin}."
+    return f"Offered by {' and by '.join(offer.origin for offer in offers)}."
+
+
+def _load(offers: Sequence[InstalledCommand]) -> click.Command:
+    """Import an installed subcommand, or say which distribution is at fault."""
+    name, origin = offers[0].name, _origin(offers)
+    if len(offers) > 1:
+        message = f"the command {name!r} is ambiguous. {origin} Uninstall one of them."
+        raise Failure(message)
+    try:
+        command = offers[0].entry_point.load()
+    except Exception as error:
+        message = (
+            f"the command {name!r} cannot be imported: {type(error).__name__}: {error}. {origin} "
+            "Update or uninstall that distribution."
+        )
+        raise Failure(message) from error
+    if not isinstance(command, click.Command):
+        message = (
+            f"the command {name!r} is of type {type(command).__name__!r}, not a click command. {origin} "
+            "Its entry point must lead to what @click.command or @click.group made."
+        )
+        raise Failure(message)
+    return command
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crystallize", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run experiments that can be trusted.
+
+    Results are written to stdout, messages to stderr. Exit codes: 0 done, 1 a cell failed, 2 usage or
+    configuration, 3 the run broke down, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with these arguments.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows ``crystallize`` on the command line.
+
+    Returns
+    -------
+    int
+        The exit code, an `ExitCode`.
+
+    Examples
+    --------
+    >>> run(["--version"])
+    crystallize 0.1.0
+    0
+    """
+    try:
+        outcome = cli.main(args=list(arguments), prog_name="crystallize", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.Abort:
+        click.echo("crystallize: interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception:  # noqa: BLE001 - whatever it is, it ends as a traceback and an exit code of its own
+        import traceback
+
+        click.echo(traceback.format_exc(), err=True, nl=False)
+        click.echo("crystallize: internal error (the traceback is above)", err=True)
+        return ExitCode.INTERNAL
+    return int(outcome or 0)

@@ -1,0 +1,111 @@
+"""Parts of the reference that are generated from the code, so that they cannot fall behind it.
+
+Three directives, for use inside ``{eval-rst}``:
+
+``public-names:: module``
+    Everything in the module's ``__all__``, documented from its docstrings.
+``hook-table::``
+    One row for each hook of ``HookSpecs``: its arguments, and the first line of its docstring.
+``command-help:: [name]``
+    What ``crystallize [name] --help`` prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from docutils.statemachine import StringList
+from pygments.lexers.special import TextLexer
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+class _Generated(Directive):
+    """A directive that writes reStructuredText and has it parsed."""
+
+    def parse(self, lines: list[str]) -> list[nodes.Node]:
+        """Parse generated lines where the directive stands."""
+        container = nodes.Element()
+        self.state.nested_parse(StringList(lines, source="generated"), self.content_offset, container)
+        return container.children
+
+
+class PublicNames(_Generated):
+    """Document every name in a module's ``__all__``."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        """Give the documentation of each name."""
+        module_name = self.arguments[0]
+        module = importlib.import_module(module_name)
+        without = self.options.get("without", "").split()
+        lines: list[str] = []
+        for name in module.__all__:
+            if name not in without:
+                lines += [*entry(module_name, name, getattr(module, name)), ""]
+        return self.parse(lines)
+
+
+def entry(module: str, name: str, value: object) -> list[str]:
+    """Give the autodoc directive that documents one object."""
+    if inspect.isclass(value):
+        members = [] if issubclass(value, BaseException) else ["   :members:"]
+        return [f".. autoclass:: {module}.{name}", *members]
+    kind = "autofunction" if callable(value) else "autodata"
+    return [f".. {kind}:: {module}.{name}"]
+
+
+class HookTable(_Generated):
+    """List the hooks with their arguments."""
+
+    def run(self) -> list[nodes.Node]:
+        """Give a table with one row a hook."""
+        specs = importlib.import_module("crystallize.hooks").HookSpecs
+        lines = [".. list-table::", "   :header-rows: 1", "", "   * - Hook", "     - Arguments", "     - Purpose"]
+        for name, function in vars(specs).items():
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            arguments = list(inspect.signature(function).parameters)[1:]
+            summary = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
+            lines += [
+                f"   * - :py:meth:`~crystallize.hooks.HookSpecs.{name}`",
+                "     - " + ", ".join(f"``{argument}``" for argument in arguments),
+                f"     - {summary}",
+            ]
+        return self.parse(lines)
+
+
+class CommandHelp(Directive):
+    """Show a command's help as a terminal does."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Give the help text as a literal block."""
+        import click
+
+        cli = importlib.import_module("crystallize_cli.main").cli
+        root = click.Context(cli, info_name="crystallize", max_content_width=100)
+        context, command = root, cli
+        if self.arguments:
+            command = cli.get_command(root, self.arguments[0])
+            context = click.Context(command, info_name=self.arguments[0], parent=root)
+        text = command.get_help(context)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("public-names", PublicNames)
+    app.add_directive("hook-table", HookTable)
+    app.add_directive("command-help", CommandHelp)
+    # The block in which a page shows what the code above it printed; tests/docs compares it.
+    app.add_lexer("output", TextLexer)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,34 @@
+"""The examples of docs/examples run as they stand, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+SCRIPTS = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py"))
+
+
+def test_the_quickstart_is_among_the_examples():
+    assert "quickstart/quickstart.py" in SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_example_runs_as_a_script(script, tmp_path):
+    folder = tmp_path / "example"
+    shutil.copytree((EXAMPLES / script).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning", Path(script).name],
+        cwd=folder,
+        env={**os.environ, "PYTHONHASHSEED": "random"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
