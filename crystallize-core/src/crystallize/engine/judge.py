@@ -67,13 +67,15 @@ def _judge_one(
         for name in absent
     }
     for name, metrics in treatments.items():
+        if not baseline and hypothesis.metrics is None:
+            why = "the baseline has no metrics to compare it with"
+            failures[name] = HypothesisError(why, hypothesis=hypothesis.name)
+            continue
         # Results are never lost to what a verifier or a ranker does, be it a call of exit().
         try:
-            if not baseline and hypothesis.metrics is None:
-                raise HypothesisError("the baseline has no metrics to compare with", hypothesis=hypothesis.name)
             outputs[name] = hypothesis.verify(baseline, metrics, where=f"treatment {name!r}")
             scores[name] = hypothesis.score(outputs[name])
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             failures[name] = error
     tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures)
     return tested, _summarise(hypothesis, failures) if failures else None
@@ -96,13 +98,22 @@ def _summarise(hypothesis: Hypothesis, failures: Mapping[str, BaseException]) ->
         summary = MissingMetricError(first.metric, first.available, where=where)
         summary.__cause__ = first
         return summary
-    told = "; ".join(f"treatment {name!r}: {_told(error)}" for name, error in failures.items())
+    same: dict[str, list[str]] = {}
+    for name, error in failures.items():
+        same.setdefault(_told(error), []).append(repr(name))
+    told = "; ".join(f"{', '.join(names)} ({why.rstrip('.')})" for why, names in same.items())
     return HypothesisError(
-        f"hypothesis {hypothesis.name!r} could not be tested for {told}", hypothesis=hypothesis.name, failures=failures
+        f"hypothesis {hypothesis.name!r} could not be tested for treatment {told}",
+        hypothesis=hypothesis.name,
+        failures=failures,
     )
 
 
 def _told(error: BaseException) -> str:
     if isinstance(error, HypothesisError):
         return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's own class may not even print
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

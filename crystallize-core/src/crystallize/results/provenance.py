@@ -1,0 +1,263 @@
+"""What happened in each cell, as mappings that are computed when somebody looks.
+
+A run keeps, beside its metrics, a few columns per condition and the compact `CellTrace` of each cell;
+the dictionaries that people read are made from them on access and not kept.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from crystallize.results.description import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from crystallize.results.metrics import MetricValues
+    from crystallize.results.outcome import ArtifactRecord, CellOutcome
+    from crystallize.results.trace import CellTrace, StepShape
+
+__all__ = ["ABSENT", "ArtifactsView", "ByCell", "ConditionLog", "ConditionRecord", "StepRecord", "describe"]
+
+ABSENT = "<absent>"
+"""Stands for the value of a key that a step looked for and that was not in the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step of the pipeline as one condition runs it.
+
+    Attributes
+    ----------
+    name : str
+    params : mapping of str to object
+        The effective parameters, described (`describe`).
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionRecord:
+    """A condition of the run.
+
+    Attributes
+    ----------
+    name : str
+    context : mapping of str to object
+        What every cell of the condition starts with, described (`describe`): initial context and treatment.
+    steps : sequence of StepRecord
+    """
+
+    name: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    steps: Sequence[StepRecord] = ()
+
+
+class ConditionLog:
+    """The columns that are kept of one condition, one entry a cell, in replicate order."""
+
+    __slots__ = ("artifacts", "durations", "failed", "record", "replicates", "seeds", "traces", "values", "workers")
+
+    def __init__(
+        self, record: ConditionRecord, outcomes: Iterable[CellOutcome], values: Mapping[str, MetricValues]
+    ) -> None:
+        self.record = record
+        self.values = values
+        self.replicates: list[int] = []
+        self.seeds: list[int | None] = []
+        self.durations: list[float] = []
+        self.workers: list[str] = []
+        self.traces: list[CellTrace | None] = []
+        self.failed: dict[int, BaseException] = {}
+        self.artifacts: list[tuple[int, ArtifactRecord]] = []
+        for outcome in outcomes:
+            replicate = outcome.cell.replicate
+            self.replicates.append(replicate)
+            self.seeds.append(outcome.seed)
+            self.durations.append(outcome.duration)
+            self.workers.append(outcome.worker)
+            self.traces.append(outcome.provenance)
+            if outcome.error is not None:
+                self.failed[replicate] = outcome.error
+            for artifact in outcome.artifacts:
+                self.artifacts.append((replicate, artifact))
+
+    def position(self, replicate: object) -> int:
+        """Give the index of a replicate's entry; `KeyError` where it did not run."""
+        if isinstance(replicate, int):
+            position = bisect_left(self.replicates, replicate)
+            if position < len(self.replicates) and self.replicates[position] == replicate:
+                return position
+        raise KeyError(replicate)
+
+    def steps_of(self, replicate: int) -> list[dict[str, Any]]:
+        """Say what each step of a cell did, in order."""
+        trace = self.traces[self.position(replicate)]
+        if trace is None:
+            return []
+        reader = _CellReader(self, replicate, trace)
+        reader.read(trace.shape.before)
+        described = []
+        for number, shape in enumerate(trace.shape.steps):
+            step = self.record.steps[number] if number < len(self.record.steps) else None
+            duration = trace.durations[number] if number < len(trace.durations) else None
+            described.append(
+                {
+                    "step": shape.name,
+                    "params": {} if step is None else dict(step.params),
+                    "cache_hit": shape.cache_hit,
+                    **reader.read(shape),
+                    "duration": duration,
+                }
+            )
+        return described
+
+    def before_of(self, replicate: int) -> dict[str, Any]:
+        """Say what happened in a cell before its first step."""
+        trace = self.traces[self.position(replicate)]
+        if trace is None:
+            return {"reads": {}, "writes": {}, "metrics": {}}
+        return _CellReader(self, replicate, trace).read(trace.shape.before)
+
+
+class _CellReader:
+    """Follows one cell through its steps: which keys exist by then, and which metrics have been recorded."""
+
+    def __init__(self, log: ConditionLog, replicate: int, trace: CellTrace) -> None:
+        position = log.position(replicate)
+        self._written = trace.written or {}
+        self._constant: dict[str, Any] = {
+            **log.record.context,
+            "replicate": replicate,
+            "condition": log.record.name,
+        }
+        if log.seeds[position] is not None:
+            self._constant.setdefault("seed_used", log.seeds[position])
+        self._values = {} if replicate in log.failed else log.values
+        self._replicate = replicate
+        self._recorded: dict[str, int] = {}
+        self._known = set(self._constant)
+
+    def read(self, shape: StepShape) -> dict[str, Any]:
+        self._known.update(shape.writes)
+        return {
+            "reads": {key: self._value(key) if key in self._known else ABSENT for key in shape.reads},
+            "writes": {key: self._value(key) for key in shape.writes},
+            "metrics": {name: self._take(name, count) for name, count in shape.metrics},
+        }
+
+    def _value(self, key: str) -> Any:
+        return describe(self._written[key] if key in self._written else self._constant.get(key), key=key)
+
+    def _take(self, name: str, count: int) -> list[Any]:
+        values = self._values.get(name)
+        if values is None:
+            return []
+        start = bisect_left(values.replicates, self._replicate) + self._recorded.get(name, 0)
+        self._recorded[name] = self._recorded.get(name, 0) + count
+        return list(values[start : start + count])
+
+
+class _ByReplicate(Mapping[int, Any]):
+    """One condition's cells, by replicate."""
+
+    __slots__ = ("_log", "_look")
+
+    def __init__(self, log: ConditionLog, look: Callable[[ConditionLog, int], Any]) -> None:
+        self._log = log
+        self._look = look
+
+    def __getitem__(self, replicate: int) -> Any:
+        self._log.position(replicate)
+        return self._look(self._log, replicate)
+
+    def __contains__(self, replicate: object) -> bool:
+        try:
+            self._log.position(replicate)
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._log.replicates)
+
+    def __len__(self) -> int:
+        return len(self._log.replicates)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} replicates of {self._log.record.name!r}>"
+
+
+class ByCell(Mapping[str, Mapping[int, Any]]):
+    """Something about each cell, by condition and then by replicate, computed on access.
+
+    Parameters
+    ----------
+    logs : mapping of str to ConditionLog
+    look : callable
+        What computes the value for a condition's log and a replicate.
+    """
+
+    __slots__ = ("_logs", "_look")
+
+    def __init__(self, logs: Mapping[str, ConditionLog], look: Callable[[ConditionLog, int], Any]) -> None:
+        self._logs = logs
+        self._look = look
+
+    def __getitem__(self, condition: str) -> Mapping[int, Any]:
+        return _ByReplicate(self._logs[condition], self._look)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._logs)
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    def __repr__(self) -> str:
+        return f"<by condition: {', '.join(self._logs)}>"
+
+
+class ArtifactsView(Sequence[dict[str, Any]]):
+    """Every file that a step wrote, in the order of conditions and replicates, described on access."""
+
+    __slots__ = ("_logs",)
+
+    def __init__(self, logs: Mapping[str, ConditionLog]) -> None:
+        self._logs = logs
+
+    def records(self) -> Iterator[tuple[str, int, ArtifactRecord]]:
+        """Give condition, replicate and record of each file."""
+        for name, log in self._logs.items():
+            for replicate, record in log.artifacts:
+                yield name, replicate, record
+
+    def __len__(self) -> int:
+        return sum(len(log.artifacts) for log in self._logs.values())
+
+    def __getitem__(self, index: Any) -> Any:
+        found = list(self.records())[index]
+        return list(map(_artifact_entry, found)) if isinstance(index, slice) else _artifact_entry(found)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(_artifact_entry, self.records())
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} artifacts>"
+
+
+def _artifact_entry(found: tuple[str, int, ArtifactRecord]) -> dict[str, Any]:
+    condition, replicate, record = found
+    return {
+        "condition": condition,
+        "replicate": replicate,
+        "step": record.step,
+        "name": record.name,
+        "path": record.path,
+        "sha256": record.sha256,
+        "size": record.size,
+    }

@@ -1,0 +1,330 @@
+"""`Result`: what a run gives back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.results.description import mask_secrets
+from crystallize.results.export import result_to_dict, write_json
+from crystallize.results.metrics import (
+    BASELINE,
+    ExperimentMetrics,
+    HypothesisResult,
+    collect_metrics,
+    group_outcomes,
+)
+from crystallize.results.provenance import ArtifactsView, ByCell, ConditionLog, ConditionRecord
+from crystallize.results.tree import print_text, tree_text
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from crystallize.results.outcome import CellOutcome, PluginFailure
+
+__all__ = ["Result", "build_result"]
+
+_DEFAULT_TREE = "treatment > replicate > step"
+
+
+class Result:
+    """The metrics of a run, what failed, what was written, and how it all came about.
+
+    Runs give it; `build_result` makes one from outcomes.
+
+    Attributes
+    ----------
+    metrics : ExperimentMetrics
+        ``.baseline``, ``.treatments[name]`` and ``.hypotheses``.
+    errors : dict of str to BaseException
+        What failed, in three kinds of keys: ``"<condition>_rep_<n>"`` for a cell, ``"hypothesis:<name>"`` for a
+        hypothesis, and what the engine could not place elsewhere, such as the teardown of a step.
+    plugin_errors : list of PluginFailure
+        Errors of plugins that were kept as data.
+    conditions : tuple of ConditionRecord
+        Baseline and treatments as they ran, in order.
+    provenance : dict
+        How the numbers came about:
+
+        ``replicates``
+            Number of replicates of which at least one cell ran.
+        ``replicates_requested``
+            Number that was asked for.
+        ``cells``
+            For each condition how many cells were ``requested``, ``completed``, ``failed`` and are ``missing``.
+        ``seeds``, ``durations`` (seconds), ``workers``
+            For each condition a list, one entry a cell, in replicate order.
+        ``ctx_changes``
+            For each condition and replicate a list of what each step did: ``step``, ``params``, ``cache_hit``,
+            ``reads``, ``writes``, ``metrics`` and ``duration`` (seconds; None for the step that failed).
+        ``before_steps``
+            For each condition and replicate what treatment, seeding and data source read, wrote and recorded.
+        ``artifacts``
+            For each file its ``condition``, ``replicate``, ``step``, ``name``, ``path``, ``sha256`` and ``size``
+            (bytes).
+        ``plugin_failures``
+            The plugins' errors, as mappings.
+        ``plugins``, ``run`` and others
+            Facts about the run: the lock of the plugins, identity, folder and start of the run, and what
+            plugins collected.
+
+        Values that stand under names such as ``api_key`` or ``password`` are masked.
+
+    Examples
+    --------
+    >>> from crystallize.results import Cell, CellOutcome
+    >>> result = build_result(
+    ...     conditions=[ConditionRecord("baseline"), ConditionRecord("fast")],
+    ...     outcomes=[
+    ...         CellOutcome(Cell("fast", 0), {"loss": [0.25]}, seed=7),
+    ...         CellOutcome(Cell("baseline", 0), {"loss": [0.5]}, seed=7),
+    ...     ],
+    ...     replicates=1,
+    ...     facts={},
+    ... )
+    >>> result.metrics.treatments["fast"].metrics["loss"], result.provenance["seeds"]["fast"]
+    ([0.25], [7])
+    >>> result
+    <Result: baseline and 1 treatment, 1 replicate, 2 cells, metrics: loss>
+    """
+
+    def __init__(
+        self,
+        metrics: ExperimentMetrics,
+        *,
+        logs: Mapping[str, ConditionLog],
+        replicates: int,
+        facts: Mapping[str, Any],
+        errors: Mapping[str, BaseException],
+        plugin_errors: Sequence[PluginFailure],
+    ) -> None:
+        self.metrics = metrics
+        self.errors = dict(errors)
+        self.plugin_errors = list(plugin_errors)
+        self.conditions = tuple(log.record for log in logs.values())
+        self._logs = dict(logs)
+        self.provenance = _provenance(self._logs, replicates, self.plugin_errors)
+        self.provenance.update(mask_secrets(facts))
+
+    @property
+    def record_complete(self) -> bool:
+        """Whether every plugin did its part; False once one's error was kept as data."""
+        return not self.plugin_errors
+
+    @property
+    def artifacts(self) -> dict[str, dict[str, Path]]:
+        """The stored files: by file name and condition the path that the first replicate wrote."""
+        found: dict[str, dict[str, Path]] = {}
+        for condition, _, record in self._artifacts_view.records():
+            if record.path is not None:
+                found.setdefault(record.name, {}).setdefault(condition, Path(record.path))
+        return found
+
+    def get_artifact(self, file: str, *, step: str | None = None) -> dict[str, Path]:
+        """Give where each condition stored a file.
+
+        Parameters
+        ----------
+        file : str
+            Name of the file.
+        step : str, optional
+            Name of the step's folder, such as ``"PublishStep"``: needed where two steps write files of one name,
+            of which otherwise the first one's is given.
+
+        Returns
+        -------
+        dict of str to Path
+            By condition the file of the first replicate that has it; empty where none was stored. The files of
+            all replicates are listed in ``provenance["artifacts"]``.
+        """
+        found: dict[str, Path] = {}
+        for condition, _, record in self._artifacts_view.records():
+            if record.name == file and record.path is not None and step in (None, record.step):
+                found.setdefault(condition, Path(record.path))
+        return found
+
+    def get_hypothesis(self, name: str) -> HypothesisResult | None:
+        """Give what testing the hypothesis of that name gave, or None if there is none."""
+        return next((tested for tested in self.metrics.hypotheses if tested.name == name), None)
+
+    def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
+        """Give what `print_tree` prints, as text."""
+        return tree_text(self._logs, fmt)
+
+    def print_tree(self, fmt: str = _DEFAULT_TREE) -> None:
+        """Print what happened, as a tree, to standard output.
+
+        Parameters
+        ----------
+        fmt : str, default "treatment > replicate > step"
+            The levels, from the root: any of ``treatment``, ``replicate``, ``step`` and ``action`` in any order,
+            each at most once and ``action`` last. Actions are what a step read, wrote and recorded. The seeds that
+            were used are always shown.
+
+        Raises
+        ------
+        TypeError
+            `fmt` is no text.
+        ValueError
+            `fmt` is none of these formats.
+        """
+        print_text(self.tree_text(fmt))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as plain data that any JSON writer takes.
+
+        Returns
+        -------
+        dict
+            ``metrics`` (``baseline`` and ``treatments``), ``hypotheses``, ``errors`` (texts) and ``provenance``. NaN
+            and infinities are None, NumPy numbers are numbers, arrays are nested lists, and what JSON cannot hold
+            is text.
+        """
+        return result_to_dict(self.metrics, self.errors, self.provenance)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None, *, indent: int | None = 2) -> str:
+        """Give, and write if asked to, the result as JSON.
+
+        Parameters
+        ----------
+        path : path, optional
+            A file to write to. It appears whole or not at all; folders on the way are made.
+        indent : int or None, default 2
+            Spaces per level; None for a single line.
+
+        Returns
+        -------
+        str
+            JSON by the letter of the standard: no ``NaN``, no ``Infinity``.
+        """
+        return write_json(self.to_dict(), path, indent=indent)
+
+    def __repr__(self) -> str:
+        treatments = sum(name != BASELINE for name in self._logs)
+        cells = sum(len(log.replicates) for log in self._logs.values())
+        failed = sum(len(log.failed) for log in self._logs.values())
+        named = dict.fromkeys(
+            name
+            for condition in (self.metrics.baseline, *self.metrics.treatments.values())
+            for name in condition.metrics
+        )
+        parts = [
+            " and ".join(
+                [BASELINE] * (BASELINE in self._logs) + [_counted(treatments, "treatment")] * (treatments > 0)
+            ),
+            _counted(self.provenance["replicates"], "replicate"),
+            _counted(cells, "cell") + (f" ({failed} failed)" if failed else ""),
+            f"metrics: {', '.join(named) or 'none'}",
+        ]
+        if self.metrics.hypotheses:
+            parts.append(f"hypotheses: {', '.join(tested.name for tested in self.metrics.hypotheses)}")
+        return f"<Result: {', '.join(filter(None, parts))}>"
+
+    @property
+    def _artifacts_view(self) -> ArtifactsView:
+        return ArtifactsView(self._logs)
+
+
+def build_result(
+    *,
+    conditions: Sequence[ConditionRecord],
+    outcomes: Iterable[CellOutcome],
+    replicates: int,
+    facts: Mapping[str, Any],
+    errors: Mapping[str, BaseException] | None = None,
+    plugin_errors: Sequence[PluginFailure] = (),
+    hypotheses: Sequence[HypothesisResult] = (),
+    metrics: ExperimentMetrics | None = None,
+) -> Result:
+    """Make a result of outcomes.
+
+    Parameters
+    ----------
+    conditions : sequence of ConditionRecord
+        In the order in which they are to appear.
+    outcomes : iterable of CellOutcome
+        In any order; nothing of the result depends on it. Only their columns are kept, not the outcomes.
+    replicates : int
+        Number of replicates that was asked for.
+    facts : mapping of str to object
+        Facts about the run; they become entries of `Result.provenance`.
+    errors : mapping of str to exception, optional
+        Errors beside those of cells, such as those of hypotheses.
+    plugin_errors : sequence of PluginFailure, optional
+        Those beside what the outcomes carry; one that is also in an outcome counts once.
+    hypotheses : sequence of HypothesisResult, optional
+        What judging gave.
+    metrics : ExperimentMetrics, optional
+        What `collect_metrics` gave for the same outcomes, if that was called already.
+
+    Returns
+    -------
+    Result
+    """
+    outcomes = list(outcomes)
+    if metrics is None:
+        metrics = collect_metrics(outcomes, conditions)
+    metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
+    records = {condition.name: condition for condition in conditions}
+    logs = {}
+    failures: dict[int, PluginFailure] = {}
+    all_errors: dict[str, BaseException] = {}
+    for name, members in group_outcomes(outcomes, conditions).items():
+        condition = metrics.baseline if name == BASELINE else metrics.treatments.get(name)
+        values = condition.metrics if condition is not None else {}
+        logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), members, values)
+        for outcome in members:
+            if outcome.error is not None:
+                all_errors[outcome.cell.key] = outcome.error
+            for failure in outcome.plugin_failures:
+                failures[id(failure)] = failure
+    failures.update((id(failure), failure) for failure in plugin_errors)
+    return Result(
+        metrics,
+        logs=logs,
+        replicates=replicates,
+        facts=facts,
+        errors={**all_errors, **(errors or {})},
+        plugin_errors=list(failures.values()),
+    )
+
+
+def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequence[PluginFailure]) -> dict[str, Any]:
+    ran: set[int] = set()
+    cells = {}
+    for name, log in logs.items():
+        ran.update(log.replicates)
+        cells[name] = {
+            "requested": requested,
+            "completed": len(log.replicates) - len(log.failed),
+            "failed": len(log.failed),
+            "missing": max(0, requested - len(log.replicates)),
+        }
+    return {
+        "replicates": len(ran),
+        "replicates_requested": requested,
+        "cells": cells,
+        "seeds": {name: list(log.seeds) for name, log in logs.items()},
+        "durations": {name: list(log.durations) for name, log in logs.items()},
+        "workers": {name: list(log.workers) for name, log in logs.items()},
+        "ctx_changes": ByCell(logs, ConditionLog.steps_of),
+        "before_steps": ByCell(logs, ConditionLog.before_of),
+        "artifacts": ArtifactsView(logs),
+        "plugin_failures": [_failure_entry(failure) for failure in failures],
+    }
+
+
+def _failure_entry(failure: PluginFailure) -> dict[str, Any]:
+    return {
+        "plugin": failure.plugin,
+        "distribution": failure.distribution,
+        "version": failure.version,
+        "hook": failure.hook,
+        "cell": None if failure.cell is None else failure.cell.key,
+        "error": failure.error,
+    }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
