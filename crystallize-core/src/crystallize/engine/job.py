@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crystallize.design import Treatment
+    from crystallize.engine.program import Program
     from crystallize.hooks import ActivePlugins, ExperimentView
 
 __all__ = ["Job"]
@@ -38,3 +39,10 @@ class Job:
     gives_data: bool = False
     data: Any = None
     keeps_payload: bool = False
+    programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
+    """Conditions that were compiled before in this process, each with the treatment that it is for."""
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        state = {name: getattr(self, name) for name in self.__slots__}
+        # Bound calls are closures: another process binds its own.
+        return None, {**state, "programs": {}}

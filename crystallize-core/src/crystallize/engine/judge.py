@@ -33,7 +33,7 @@ def judge(
     treatments : mapping of str to mapping
         The metrics of each treatment, in the order in which ties are ranked.
     absent : iterable of str
-        Treatments of the run that have no metrics, because every cell of theirs failed.
+        Treatments of the run that have no metrics, because no cell of theirs ran to its end.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def _judge_one(
     outputs: dict[str, Any] = {}
     scores: dict[str, float] = {}
     failures: dict[str, BaseException] = {
-        name: HypothesisError("it has no metrics, because every replicate of it failed", hypothesis=hypothesis.name)
+        name: HypothesisError("it has no metrics: no replicate of it ran to its end", hypothesis=hypothesis.name)
         for name in absent
     }
     for name, metrics in treatments.items():
@@ -77,7 +77,7 @@ def _judge_one(
             scores[name] = hypothesis.score(outputs[name])
         except (Exception, SystemExit) as error:  # noqa: BLE001
             failures[name] = error
-    tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures)
+    tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures, hypothesis.metrics)
     return tested, _summarise(hypothesis, failures) if failures else None
 
 

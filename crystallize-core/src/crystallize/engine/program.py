@@ -27,6 +27,8 @@ class StepCall(NamedTuple):
 
     call: Callable[..., Any]
     wants_ctx: bool
+    late: Callable[..., Any] | None
+    """To be called instead, once the context holds one of the program's late names."""
     step: PipelineStep
 
 
@@ -42,9 +44,11 @@ class Program:
     calls : tuple of StepCall
     labels : tuple of str
         The steps' names.
+    late_names : frozenset of str
+        Parameters that keep their defaults unless a cell's own context sets them.
     """
 
-    __slots__ = ("_reads", "_shapes", "apply", "base", "calls", "labels")
+    __slots__ = ("_reads", "_shapes", "apply", "base", "calls", "labels", "late_names")
 
     def __init__(
         self,
@@ -53,12 +57,14 @@ class Program:
         calls: tuple[StepCall, ...],
         labels: tuple[str, ...],
         reads: tuple[tuple[str, ...], ...],
+        late_names: frozenset[str],
     ) -> None:
         self.base = base
         self.apply = apply
         self.calls = calls
         self.labels = labels
         self._reads = reads
+        self.late_names = late_names
         self._shapes: dict[Any, TraceShape] = {}
 
     def shape(self, journal: Sequence[Mark], order: Sequence[str | None]) -> TraceShape:
@@ -106,15 +112,17 @@ def compile_condition(
             context.update(isolate(dict(treatment.apply_map)))
     calls: list[StepCall] = []
     reads: list[tuple[str, ...]] = []
+    late_names: set[str] = set()
     for step in pipeline.steps:
         if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
-            call, wants_ctx, bound = bind(step.spec, step._params, context, outputs)  # noqa: SLF001
-            calls.append(StepCall(call, wants_ctx, step))
-            reads.append(bound)
+            bound = bind(step.spec, step._params, context, outputs)  # noqa: SLF001
+            calls.append(StepCall(bound.call, bound.wants_ctx, bound.late, step))
+            reads.append(bound.reads)
+            late_names.update(bound.late_names)
         else:
-            calls.append(StepCall(step, wants_ctx=True, step=step))
+            calls.append(StepCall(step, wants_ctx=True, late=None, step=step))
             reads.append(())
-    return Program(context, apply, tuple(calls), pipeline.labels, tuple(reads))
+    return Program(context, apply, tuple(calls), pipeline.labels, tuple(reads), frozenset(late_names))
 
 
 def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:

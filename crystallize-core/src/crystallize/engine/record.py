@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params
-from crystallize.results.describe import describe
+from crystallize.results.description import describe
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
 if TYPE_CHECKING:

@@ -49,6 +49,8 @@ class Run:
         Whether the baseline is a condition.
     gives_data, data
         Whether, and what, data replaces the data source's.
+    programs : dict, optional
+        Conditions compiled by earlier runs of the same pipeline and initial context.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Run:
         baseline: bool = True,
         gives_data: bool = False,
         data: Any = None,
+        programs: dict[str, Any] | None = None,
     ) -> None:
         self.view = view
         self.active = active
@@ -78,6 +81,7 @@ class Run:
                 gives_data=gives_data,
                 data=data,
                 keeps_payload=view.run.kind in ("apply", "debug"),
+                programs={} if programs is None else programs,
             ),
             self.dispatch.event if active.calls("on_event") else None,
         )

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.frozen import FrozenContext, ReadOnlyContext
 from crystallize.context.resources import ResourcePool
 from crystallize.engine.failure import execution_error, hook_error, plugin_failure
-from crystallize.engine.program import Program, compile_condition
-from crystallize.engine.strict import Guard
+from crystallize.engine.program import compile_condition
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
-from crystallize.results.describe import describe
+from crystallize.results.description import describe
 from crystallize.results.trace import CellTrace
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from crystallize.engine.job import Job
     from crystallize.engine.loop import LoopHost
+    from crystallize.engine.program import Program
+    from crystallize.engine.strict import Guard
     from crystallize.hooks.manager import HookCall
 
 __all__ = ["Worker", "WorkerReport"]
@@ -60,14 +61,14 @@ class Worker:
         self.job = job
         self.view = job.view
         self.resources = ResourcePool()
-        self._programs: dict[str, Program] = {}
+        self._programs = job.programs
         self._base: dict[str, Any] = dict(job.view.initial_ctx)
         self._steps = job.view.pipeline.steps
         self._labels = job.view.pipeline.labels
         self._set_up: list[Any] = []
         self._started_hooks = False
         self._plain: set[type] = set()
-        self._guard = Guard() if job.view.strict else None
+        self._guard = _guard() if job.view.strict else None
         calls = job.active.calls
         self._before_replicate = calls("before_replicate")
         self._before_step = calls("before_step")
@@ -104,6 +105,7 @@ class Worker:
             except Exception as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
                 self._start_error = (f"{label}.setup", exc)
         self._base = dict(ctx._own)
+        self._programs = {}
 
     def _fail_start(self, hook: str, call: HookCall, exc: Exception) -> None:
         if call.on_error == "record":
@@ -144,15 +146,14 @@ class Worker:
         self._report.errors.append((key, text, record.traceback_text))
 
     def _program(self, condition: str) -> Program:
-        program = self._programs.get(condition)
-        if program is None:
-            program = self._programs[condition] = compile_condition(
-                self.job.treatments.get(condition),
-                base=self._base,
-                pipeline=self.view.pipeline,
-                outputs=self.view.outputs,
+        treatment = self.job.treatments.get(condition)
+        known = self._programs.get(condition)
+        if known is None or known[0] is not treatment:
+            program = compile_condition(
+                treatment, base=self._base, pipeline=self.view.pipeline, outputs=self.view.outputs
             )
-        return program
+            known = self._programs[condition] = (treatment, program)
+        return known[1]
 
     # -- one cell ---------------------------------------------------------------------------------
 
@@ -199,15 +200,22 @@ class Worker:
                 data = self.view.datasource.fetch(ctx)
                 if data.__class__ is CoroutineType:
                     data = await data if host is None else host.run(data)
+            size = -1 if not program.late_names.isdisjoint(own) else len(own)
             tick(_clock())
-            for call, wants_ctx, step in program.calls:
+            for call, wants_ctx, late, step in program.calls:
                 position += 1
                 ctx._position = position
                 begin(None)
                 begin_metrics(None)
                 if before_step:
                     self._call(before_step, "before_step", cell, failures, ctx, step)
-                data = call(data, ctx) if wants_ctx else call(data)
+                if late is not None and len(own) != size:
+                    # An earlier step wrote into the context: what it wrote may be a parameter of this one.
+                    data = late(data, ctx)
+                elif wants_ctx:
+                    data = call(data, ctx)
+                else:
+                    data = call(data)
                 kind = data.__class__
                 if kind not in plain:
                     if hasattr(kind, "__await__"):
@@ -293,6 +301,12 @@ class Worker:
                     violation = guard.restore(before, data, call, hook)
                     if violation is not None:
                         failures.append(plugin_failure(violation, call, hook, cell))
+
+
+def _guard() -> Guard:
+    from crystallize.engine.strict import Guard  # noqa: PLC0415 - strict mode alone pays for looking at content
+
+    return Guard()
 
 
 async def _awaited(awaitable: Any) -> Any:

@@ -9,7 +9,6 @@ from crystallize.datasources.artifact import Artifact, ArtifactSource
 
 from crystallize.engine.run import Run
 from crystallize.errors import ArgumentTypeError
-from crystallize.experiments.identity import experiment_id
 from crystallize.experiments.setup import (
     ABSENT,
     Request,
@@ -124,6 +123,7 @@ class Experiment:
         self.strategy = "rerun"
         self.strict = strict
         self._id: tuple[Any, str] | None = None
+        self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._active: tuple[tuple[int, ...], ActivePlugins] | None = None
         self.plugins: list[Any] = initial_plugins(plugins, default_plugins)
         for call in self._active_plugins().calls("init_hook"):
@@ -162,6 +162,8 @@ class Experiment:
     @property
     def id(self) -> str:
         """The experiment's identity: the same as long as its data source, steps and parameters are."""
+        from crystallize.experiments.identity import experiment_id  # noqa: PLC0415 - few runs look at code
+
         parts = (self.datasource, self.pipeline)
         if self._id is None or self._id[0] != parts:
             self._id = (parts, experiment_id(self.datasource, self.pipeline))
@@ -346,7 +348,16 @@ class Experiment:
             baseline=baseline,
             gives_data=settled.data is not ABSENT,
             data=None if settled.data is ABSENT else settled.data,
+            programs=self._compiled(),
         )
+
+    def _compiled(self) -> dict[str, Any]:
+        """Give the conditions that earlier runs compiled, forgotten once a part of the experiment is replaced."""
+        parts = (self.pipeline, self.initial_ctx, *self.outputs.values())
+        known = self._programs[0]
+        if len(known) != len(parts) or any(old is not new for old, new in zip(known, parts, strict=True)):
+            self._programs = (parts, {})
+        return self._programs[1]
 
     def _active_plugins(self) -> ActivePlugins:
         """Resolve the plugins, unless they are those of the last time."""
