@@ -1,12 +1,20 @@
 """The hook specifications: the contract with plugin authors.
 
-`CONTRACT` is its version. A new hook, or a new argument, is a minor change; removing or renaming one
-goes through a deprecation.
+A hook that says *coordinator* runs once, in the process that called ``run``. One that says *worker* runs where
+the cells run, which may be another thread, process or machine: a plugin reaches another process as a pickled
+copy, so what a worker hook changes on ``self`` stays there, and what the coordinator needs travels in the outcome.
+
+An implementation names only the arguments that it uses, by the names given here. All hooks, the ``after_…`` ones
+too, are called in the one total order of the plugins.
+
+`CONTRACT` is the version of all this. A new hook, or a new argument, is a minor change; removing or renaming one
+goes through a deprecation, and is a major change.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import pluggy
 
@@ -19,46 +27,484 @@ if TYPE_CHECKING:
     from crystallize.results.outcome import Cell, CellOutcome, Event
     from crystallize.results.result import Result
 
+    FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+__all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs", "RunCell"]
+
 CONTRACT = "1.0"
 PROJECT = "crystallize"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
+Place = Literal["coordinator", "worker"]
+Policy = Literal["propagate", "fail_cell", "keep"]
+
+_hookspec = pluggy.HookspecMarker(PROJECT)
+
+
+class RunCell(Protocol):
+    """What `HookSpecs.run_experiment_loop` gets to run a cell with.
+
+    Calling it never raises for a cell that fails: the outcome has the error. `KeyboardInterrupt` passes through.
+    It may be called from several threads at once, and it pickles, so that it can be sent to another process.
+    """
+
+    needs_loop: bool
+    """Whether a step or the data source awaits, so that `aio` saves a helper thread."""
+
+    def __call__(self, cell: Cell, emit: Callable[[Event], None] | None = None) -> CellOutcome:
+        """Run one cell; `emit` is called with each event at once, else events come with the outcome."""
+        ...
+
+    async def aio(self, cell: Cell, emit: Callable[[Event], None] | None = None) -> CellOutcome:
+        """Run one cell in the caller's event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HookSpec:
+    """The facts about one hook, for the engine, the checks and the reference page.
+
+    Attributes
+    ----------
+    name : str
+    arguments : tuple of str
+        In the order in which the engine hands them over.
+    place : {"coordinator", "worker"}
+        Where it runs.
+    first_result : bool
+        Whether one plugin's answer is enough; otherwise every plugin is called.
+    undeclared : {"propagate", "fail_cell", "keep"}
+        What becomes of an error in a plugin that declares no ``on_error``.
+    since : str
+        The version of the contract that brought it.
+    doc : str
+        The specification's text.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    place: Place
+    first_result: bool
+    undeclared: Policy
+    since: str
+    doc: str
+
+
+def _spec(
+    place: Place,
+    undeclared: Policy,
+    *,
+    first_result: bool = False,
+    since: str = "1.0",
+) -> Callable[[FunctionT], FunctionT]:
+    def mark(function: FunctionT) -> FunctionT:
+        facts = {"place": place, "undeclared": undeclared, "first_result": first_result, "since": since}
+        function.crystallize_facts = facts  # type: ignore[attr-defined]
+        return _hookspec(function, firstresult=first_result)
+
+    return mark
 
 
 class HookSpecs:
-    """Signatures of every hook (full docstrings to come)."""
+    """Every hook that a plugin may implement, in the order in which a run reaches them."""
 
-    @hookspec
-    def init_hook(self, experiment: Any) -> None: ...
-    @hookspec
-    def before_run(self, experiment: ExperimentView) -> None: ...
-    @hookspec(firstresult=True)
-    def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Iterable[CellOutcome] | None: ...
-    @hookspec(firstresult=True)
+    @_spec("coordinator", "propagate")
+    def init_hook(self, experiment: Any) -> None:
+        """An experiment has been built: add defaults to it.
+
+        *When:* at the end of building an `Experiment`; for a plugin that is appended to ``experiment.plugins``
+        later, at the start of the next run. *How often:* once per experiment and plugin.
+        *May change:* the experiment, which here is the user's own object, not a view.
+        *Errors:* propagate to whoever builds the experiment.
+
+        Parameters
+        ----------
+        experiment : Experiment
+            The user's own object.
+
+        Examples
+        --------
+        >>> class Ten(BasePlugin):
+        ...     def init_hook(self, experiment):
+        ...         experiment.description = experiment.description or "ten at least"
+        """
+
+    @_spec("coordinator", "propagate")
+    def before_run(self, experiment: ExperimentView) -> None:
+        """A run is about to start: open, announce, refuse.
+
+        *When:* before any cell, and before `completed_cells`. *How often:* once per run, for `apply` and `debug`
+        too (``experiment.run.kind`` says which it is).
+        *May change:* the facts in ``experiment.run`` that the plugin is responsible for: a store sets ``version``
+        and ``folder``, a seeding plugin ``seed``.
+        *Errors:* propagate as they are to whoever called ``run``: no cell has been run yet.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+            This run's own view: ``replicates``, ``treatments`` and ``hypotheses`` are the run's values.
+
+        Examples
+        --------
+        >>> class NeedsManyReplicates(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def before_run(self, experiment):
+        ...         if experiment.run.kind == "run" and experiment.replicates < 20:
+        ...             raise ValueError(f"{experiment.replicates} replicates are too few")
+        """
+
+    @_spec("coordinator", "propagate", first_result=True)
+    def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Iterable[CellOutcome] | None:
+        """Give the outcomes that need no new run.
+
+        *When:* after every plugin's `before_run`, in runs with ``strategy="resume"``. *How often:* once per run, and
+        only until one plugin gives an answer: the first in the order wins.
+        *May change:* nothing.
+        *Errors:* propagate: a run that was meant to resume must not silently start over.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        cells : sequence of Cell
+            Every cell of the run.
+
+        Returns
+        -------
+        iterable of CellOutcome or None
+            Outcomes of some of `cells`; they are not run again. None, or `NotImplemented`, leaves the question to
+            the next plugin.
+
+        Examples
+        --------
+        >>> class Remembers(BasePlugin):
+        ...     def __init__(self):
+        ...         self.known = {}
+        ...
+        ...     def collect(self, outcome):
+        ...         if outcome.ok:
+        ...             self.known[outcome.cell] = outcome
+        ...
+        ...     def completed_cells(self, cells):
+        ...         return [self.known[cell] for cell in cells if cell in self.known]
+        """
+
+    @_spec("coordinator", "propagate", first_result=True)
     def run_experiment_loop(
         self,
         experiment: ExperimentView,
         cells: Sequence[Cell],
-        run_cell: Any,
+        run_cell: RunCell,
         replicate_fn: Callable[[int], list[CellOutcome]],
-    ) -> Iterable[CellOutcome] | AsyncIterable[CellOutcome] | None: ...
-    @hookspec
-    def worker_start(self, experiment: ExperimentView) -> None: ...
-    @hookspec
-    def worker_stop(self, experiment: ExperimentView) -> None: ...
-    @hookspec
-    def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None: ...
-    @hookspec
-    def before_step(self, experiment: ExperimentView, step: PipelineStep, ctx: FrozenContext) -> None: ...
-    @hookspec
-    def after_step(self, experiment: ExperimentView, step: PipelineStep, data: Any, ctx: FrozenContext) -> None: ...
-    @hookspec
-    def after_replicate(self, experiment: ExperimentView, ctx: FrozenContext, outcome: CellOutcome) -> None: ...
-    @hookspec
-    def on_event(self, experiment: ExperimentView, event: Event) -> None: ...
-    @hookspec
-    def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Any: ...
-    @hookspec
-    def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any] | None: ...
-    @hookspec
-    def after_run(self, experiment: ExperimentView, result: Result) -> None: ...
+    ) -> Iterable[CellOutcome] | AsyncIterable[CellOutcome] | None:
+        """Spread the cells over workers: the execution strategy.
+
+        *When:* after `completed_cells`. *How often:* once per run. Of the plugins that implement it the last one in
+        the list is asked first, and the first answer wins; where nobody answers, the cells run one after the other.
+        *May change:* nothing. Order is free: outcomes may come in any order, and results do not depend on it.
+        *Errors:* propagate; what was collected before is stored, and is on the exception as ``.result``.
+
+        A generator must stop its workers promptly when it is closed or when an exception (`KeyboardInterrupt`) is
+        raised in it. It may be an ``async def`` generator, which awaits ``run_cell.aio(cell)``.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        cells : sequence of Cell
+            The cells to run, less those already complete.
+        run_cell : RunCell
+            ``run_cell(cell, emit=None) -> CellOutcome``. Pass ``emit`` on to have events live.
+        replicate_fn : callable
+            The short form: ``replicate_fn(r)`` runs every cell of replicate ``r`` and gives a list of outcomes.
+
+        Returns
+        -------
+        iterable or async iterable of CellOutcome, or None
+            Lists of outcomes in it are flattened. None, or `NotImplemented`, declines.
+
+        Examples
+        --------
+        >>> class Backwards(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def run_experiment_loop(self, cells, run_cell):
+        ...         for cell in reversed(cells):
+        ...             yield run_cell(cell)
+
+        >>> class ByReplicate(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def run_experiment_loop(self, experiment, replicate_fn):
+        ...         return [replicate_fn(r) for r in range(experiment.replicates)]
+        """
+
+    @_spec("worker", "fail_cell")
+    def worker_start(self, experiment: ExperimentView) -> None:
+        """A worker process begins: import, connect, warm up.
+
+        *When:* before the first cell of a run in this process, before the steps' ``setup``. *How often:* once in
+        each worker process; in the coordinator once, for the serial, thread and async executors.
+        *May change:* the plugin's own copy in this process.
+        *Errors:* fail the cells of this process.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+
+        Examples
+        --------
+        >>> class Warm(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def worker_start(self):
+        ...         import statistics
+        """
+
+    @_spec("worker", "keep")
+    def worker_stop(self, experiment: ExperimentView) -> None:
+        """A worker process has done its part of this run: flush, disconnect.
+
+        *When:* at the end of the run, after the last cell and the steps' ``teardown``. *How often:* once in each
+        process that had `worker_start`, also where the processes stay for the next run; never in a process that
+        died.
+        *May change:* the plugin's own copy in this process.
+        *Errors:* are kept in ``result.plugin_errors``: the cells are done.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+
+        Examples
+        --------
+        >>> class Flushes(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def worker_stop(self):
+        ...         print("done", flush=True)
+        """
+
+    @_spec("worker", "fail_cell")
+    def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None:
+        """A cell is about to run: seed, open, prepare.
+
+        *When:* before the data source is read. *How often:* once per cell, that is, for every condition of every
+        replicate.
+        *May change:* the context, by adding keys: steps see them. A neutral plugin gets a context that refuses.
+        *Errors:* fail the cell.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        ctx : FrozenContext
+            The cell's context: the initial one, ``replicate``, ``condition`` and the treatment's values.
+
+        Examples
+        --------
+        >>> class Fold(BasePlugin):
+        ...     def before_replicate(self, experiment, ctx):
+        ...         ctx.add("fold", ctx["replicate"] % 5)
+        """
+
+    @_spec("worker", "fail_cell")
+    def before_step(self, experiment: ExperimentView, step: PipelineStep, ctx: FrozenContext) -> None:
+        """A step is about to run.
+
+        *When:* before each step of each cell, also where its output comes from the cache. *How often:* once per step
+        and cell: the hottest place there is, so do little.
+        *May change:* the context, by adding keys. A neutral plugin gets a context that refuses.
+        *Errors:* fail the cell.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        step : PipelineStep
+            The step that is about to run.
+        ctx : FrozenContext
+
+        Examples
+        --------
+        >>> class Trace(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def before_step(self, step, ctx):
+        ...         ctx.logger.debug("%s starts", type(step).__name__)
+        """
+
+    @_spec("worker", "fail_cell")
+    def after_step(self, experiment: ExperimentView, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+        """A step has run: look at what it gave, never change it.
+
+        *When:* after each step that succeeded. *How often:* once per step and cell.
+        *May change:* the context, by recording metrics or adding keys; never `data`, which is handed over as it is.
+        In strict mode, and in the conformance kit, a neutral plugin that changes it is named.
+        *Errors:* fail the cell.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        step : PipelineStep
+            The step that has run.
+        data : object
+            The step's output, without metrics.
+        ctx : FrozenContext
+
+        Examples
+        --------
+        >>> class RowCount(BasePlugin):
+        ...     def after_step(self, step, data, ctx):
+        ...         if hasattr(data, "__len__"):
+        ...             ctx.record(f"rows after {type(step).__name__}", len(data))
+        """
+
+    @_spec("worker", "fail_cell")
+    def after_replicate(self, experiment: ExperimentView, ctx: FrozenContext, outcome: CellOutcome) -> None:
+        """A cell has run, or failed: close what `before_replicate` opened.
+
+        *When:* after the last step, or after the error. *How often:* once per cell whose `before_replicate` was
+        reached, failed ones too.
+        *May change:* the plugin's own copy in this process.
+        *Errors:* fail the cell, if it has not failed already.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        ctx : FrozenContext
+        outcome : CellOutcome
+            What will travel to the coordinator; ``outcome.error`` says whether the cell failed.
+
+        Examples
+        --------
+        >>> class Scratch(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def before_replicate(self, ctx):
+        ...         import tempfile
+        ...
+        ...         self.folder = tempfile.TemporaryDirectory()
+        ...
+        ...     def after_replicate(self, ctx, outcome):
+        ...         self.folder.cleanup()
+        """
+
+    @_spec("coordinator", "keep")
+    def on_event(self, experiment: ExperimentView, event: Event) -> None:
+        """Something happened: what a step sent with ``ctx.emit``, or the engine's own progress.
+
+        *When:* at once where the executor passes ``emit`` on, otherwise when the cell's outcome arrives. The engine's
+        own are ``run_started``, ``cell_finished`` and ``run_finished``. *How often:* once per event.
+        *May change:* nothing.
+        *Errors:* are kept in ``result.plugin_errors``.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        event : Event
+            ``name``, ``fields``, ``cell`` (None for the run's own) and ``time``.
+
+        Examples
+        --------
+        >>> class Dots(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def on_event(self, event):
+        ...         if event.name == "cell_finished":
+        ...             print("x" if event.fields["failed"] else ".", end="", flush=True)
+        """
+
+    @_spec("coordinator", "keep")
+    def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Any:
+        """An outcome has arrived: store it, show it.
+
+        *When:* as each outcome arrives, in whatever order; outcomes from `completed_cells` do not come by here.
+        *How often:* once per cell that was run.
+        *May change:* nothing of the outcome but what its documentation leaves to a store.
+        *Errors:* are kept in ``result.plugin_errors``; a store says ``on_error = "stop_run"``.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        outcome : CellOutcome
+
+        Returns
+        -------
+        object or None
+            A ticket with a method ``wait()``, if storing goes on in the background: ``stream`` waits for it before
+            it shows the outcome to the caller.
+
+        Examples
+        --------
+        >>> class FailedCells(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def __init__(self):
+        ...         self.cells = []
+        ...
+        ...     def collect(self, outcome):
+        ...         if not outcome.ok:
+        ...             self.cells.append(outcome.cell)
+        """
+
+    @_spec("coordinator", "keep")
+    def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any] | None:
+        """Give facts to keep with the run.
+
+        *When:* after the last outcome, before the result is put together. *How often:* once per run.
+        *May change:* nothing.
+        *Errors:* are kept in ``result.plugin_errors``.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+
+        Returns
+        -------
+        mapping or None
+            Facts that can be written as JSON; they are found in ``result.provenance`` under the plugin's name.
+
+        Examples
+        --------
+        >>> class Machine(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def collect_provenance(self):
+        ...         import platform
+        ...
+        ...         return {"machine": platform.machine(), "python": platform.python_version()}
+        """
+
+    @_spec("coordinator", "keep")
+    def after_run(self, experiment: ExperimentView, result: Result) -> None:
+        """The run is over: summarise, close.
+
+        *When:* after hypotheses are judged. *How often:* once per run, also when cells failed, when another plugin's
+        `after_run` raised, and, with what there is, when the run was interrupted.
+        *May change:* nothing of the result.
+        *Errors:* are kept with the result, which reaches the caller all the same.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        result : Result
+
+        Examples
+        --------
+        >>> class Summary(BasePlugin):
+        ...     neutral = True
+        ...
+        ...     def after_run(self, experiment, result):
+        ...         print(experiment.name, "had", len(result.errors), "errors")
+        """
+
+
+def _facts_of(specs: type) -> dict[str, HookSpec]:
+    found: dict[str, HookSpec] = {}
+    for name, function in vars(specs).items():
+        facts = getattr(function, "crystallize_facts", None)
+        if facts is not None:
+            code = function.__code__
+            arguments = code.co_varnames[1 : code.co_argcount]
+            found[name] = HookSpec(name=name, arguments=arguments, doc=function.__doc__ or "", **facts)
+    return found
+
+
+HOOKS: Mapping[str, HookSpec] = _facts_of(HookSpecs)
+"""Every hook by name, in the order in which a run reaches them."""

@@ -1,0 +1,200 @@
+"""Turning what people write in ``plugins=[...]`` into instances, and adding the defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crystallize.errors import (
+    ArgumentTypeError,
+    MissingExtraError,
+    PluginDefinitionError,
+    PluginImportError,
+    ValidationError,
+)
+from crystallize.hooks.base import BasePlugin
+from crystallize.hooks.discovery import find_plugin, find_plugins
+from crystallize.hooks.implementations import find_implementations
+from crystallize.hooks.info import default_kind, note_origin
+from crystallize.hooks.loading import import_error, load
+from crystallize.hooks.manager import check_distinct_plugins
+from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
+from crystallize.hooks.settings import note_settings
+from crystallize.names import did_you_mean
+
+__all__ = ["build_plugin", "build_plugins"]
+
+
+def build_plugins(specs: Iterable[object] | None, *, default_plugins: bool | Iterable[str] = True) -> list[Any]:
+    """Build the plugins of an experiment.
+
+    Parameters
+    ----------
+    specs : iterable or None
+        Instances, classes, names of installed plugins, and pairs ``(name, settings)``.
+    default_plugins : bool or iterable of str, default True
+        True: the three defaults are added where they are installed, unless `specs` has a plugin of the same kind;
+        False: none; names among ``"artifacts"``, ``"seed"``, ``"logging"``: those, which must be installed then.
+
+    Returns
+    -------
+    list
+        Instances, in the order given, then the added defaults.
+
+    Raises
+    ------
+    ArgumentTypeError
+        A bare text or a single plugin instead of a list, or something that names no plugin.
+    PluginConflictError
+        One instance twice, two of one default kind, or a name that two distributions use.
+    PluginError
+        A plugin cannot be found, imported or built.
+
+    Examples
+    --------
+    >>> build_plugins([], default_plugins=False)
+    []
+    """
+    given = [build_plugin(spec) for spec in _as_list(specs)]
+    check_distinct_plugins(given)
+    missing = [name for name in _defaults(default_plugins) if name not in {default_kind(plugin) for plugin in given}]
+    return [*given, *(build_plugin(name) for name in missing)]
+
+
+def build_plugin(spec: object) -> Any:
+    """Build one plugin of what ``plugins=[...]`` may hold.
+
+    Parameters
+    ----------
+    spec : object
+        An instance, which is given back as it is, a class, a name, or ``(name, settings)``.
+
+    Raises
+    ------
+    PluginError, ArgumentTypeError
+        As `build_plugins`.
+    """
+    if isinstance(spec, str):
+        return _installed(spec, None)
+    if isinstance(spec, tuple) and type(spec) is tuple:
+        if len(spec) == 2 and isinstance(spec[0], str) and isinstance(spec[1], (Mapping, type(None))):  # noqa: PLR2004
+            return _installed(spec[0], spec[1] or {})
+        raise ArgumentTypeError(f"{spec!r} in plugins: a pair is (name, {{setting: value}})")
+    if isinstance(spec, type):
+        _check_class(spec)
+        return _construct(spec, {}, f"plugin class {spec.__qualname__}", {"plugin": spec.__name__})
+    if inspect.isroutine(spec) or inspect.ismodule(spec) or spec is None or isinstance(spec, (int, float, bytes)):
+        shown = getattr(spec, "__name__", repr(spec))
+        raise ArgumentTypeError(
+            f"{shown} in plugins is a {type(spec).__name__}: give an instance, a class, the name of an installed plugin, "
+            "or (name, settings)"
+        )
+    return spec
+
+
+def _as_list(specs: Iterable[object] | None) -> list[object]:
+    if specs is None:
+        return []
+    if isinstance(specs, str):
+        raise ArgumentTypeError(f"plugins={specs!r} is a bare text: write plugins=[{specs!r}]")
+    if isinstance(specs, (BasePlugin, type, Mapping)) or not isinstance(specs, Iterable):
+        raise ArgumentTypeError(f"plugins takes a list, not {_named(specs)}: write plugins=[...]")
+    return list(specs)
+
+
+def _defaults(wanted: bool | Iterable[str]) -> list[str]:
+    if wanted is True:
+        official = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+        return [name for name in RESERVED if name in official]
+    if wanted is False:
+        return []
+    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        raise ArgumentTypeError(
+            f"default_plugins={wanted!r}: write True, False, or the list of those to keep, such as ['seed']"
+        )
+    names = list(wanted)
+    for name in names:
+        if name not in RESERVED:
+            raise ValidationError(
+                f"default_plugins names {name!r}, and the defaults are {', '.join(map(repr, RESERVED))}."
+                f"{did_you_mean(name, RESERVED)} Name other plugins in plugins=[...]"
+            )
+    return [name for name in RESERVED if name in names]
+
+
+def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
+    record = find_plugin(name)
+    target = load(record)
+    what = f"plugin {record.name!r} ({record.origin})"
+    fields: dict[str, Any] = {"plugin": name, "distribution": record.distribution, "version": record.version}
+    try:
+        plugin = _from_target(target, settings, what, fields)
+    except ImportError as exc:
+        if isinstance(exc, (MissingExtraError, PluginImportError)):
+            raise
+        raise import_error(record, exc) from exc
+    if not _is_plugin(plugin):
+        raise PluginDefinitionError(
+            f"{what} leads to {_named(plugin)}, which is no plugin: its entry point must lead to a plugin class, "
+            "a function that builds a plugin, or an instance",
+            **fields,
+        )
+    if not isinstance(target, type) and plugin is not target:
+        note_settings(plugin, settings or {})
+    note_origin(plugin, record)
+    return plugin
+
+
+def _from_target(target: Any, settings: Mapping[str, Any] | None, what: str, fields: Mapping[str, Any]) -> Any:
+    if isinstance(target, type):
+        _check_class(target, what, fields)
+        return _construct(target, settings or {}, what, fields)
+    if inspect.isroutine(target):
+        return _construct(target, settings or {}, what, fields)
+    if settings:
+        raise PluginDefinitionError(
+            f"{what} is an instance already, and takes no settings; {', '.join(map(repr, settings))} was given",
+            **fields,
+        )
+    return target
+
+
+def _construct(make: Any, settings: Mapping[str, Any], what: str, fields: Mapping[str, Any]) -> Any:
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):
+        return make(**settings)
+    try:
+        signature.bind(**settings)
+    except TypeError as exc:
+        known = [
+            name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_POSITIONAL
+        ]
+        wrong = next((name for name in settings if name not in known), "")
+        hint = did_you_mean(wrong, known) if wrong else " Give it with (name, settings), or as an instance."
+        raise PluginDefinitionError(
+            f"{what} cannot be built with the settings {dict(settings)!r}: {exc}. Its settings are "
+            f"{', '.join(known) or 'none'}.{hint}",
+            **fields,
+        ) from None
+    return make(**settings)
+
+
+def _check_class(cls: type, what: str | None = None, fields: Mapping[str, Any] | None = None) -> None:
+    if not (issubclass(cls, BasePlugin) or find_implementations(cls)):
+        raise PluginDefinitionError(
+            f"{what or cls.__qualname__} is no plugin{' class' if what is None else ': it leads to ' + cls.__qualname__}: "
+            "derive the class from BasePlugin, or mark its methods with @hookimpl",
+            **(fields or {"plugin": cls.__name__}),
+        )
+
+
+def _is_plugin(candidate: object) -> bool:
+    return isinstance(candidate, BasePlugin) or (
+        not isinstance(candidate, type) and bool(find_implementations(candidate))
+    )
+
+
+def _named(thing: object) -> str:
+    return thing.__qualname__ if isinstance(thing, type) else f"a {type(thing).__name__}"

@@ -1,0 +1,107 @@
+"""Finding the methods of a plugin that implement hooks, and calling them as the engine does."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.hooks.base import BasePlugin, is_no_op
+from crystallize.hooks.specs import HOOKS, PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from crystallize.hooks.specs import HookSpec
+
+__all__ = ["Implementation", "adapt", "arguments_of_function", "find_implementations", "static_function"]
+
+_OPTIONS = f"{PROJECT}_impl"
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A method that implements a hook.
+
+    Attributes
+    ----------
+    hook : str
+        The hook's name; not necessarily one that exists.
+    attribute : str
+        The method's name.
+    function : callable
+        The method, bound.
+    options : mapping
+        What `hookimpl` was given; empty where the method is one by its name alone.
+    """
+
+    hook: str
+    attribute: str
+    function: Callable[..., Any]
+    options: Mapping[str, Any]
+
+
+def find_implementations(plugin: object) -> list[Implementation]:
+    """Give the methods of a plugin that implement hooks, by name; nothing of the plugin is run.
+
+    Every method that `hookimpl` marks counts and, in a `BasePlugin`, every override.
+    """
+    found = []
+    by_name = isinstance(plugin, BasePlugin)
+    for attribute in dir(plugin):
+        if by_name and attribute.startswith("__"):
+            continue
+        function, holder = static_function(plugin, attribute)
+        if function is None:
+            continue
+        options = getattr(holder, _OPTIONS, None) or getattr(function, _OPTIONS, None)
+        if isinstance(options, dict):
+            found.append(Implementation(options.get("specname") or attribute, attribute, function, options))
+        elif by_name and attribute in HOOKS and not is_no_op(holder):
+            found.append(Implementation(attribute, attribute, function, {}))
+    return found
+
+
+def static_function(plugin: object, attribute: str) -> tuple[Callable[..., Any] | None, object]:
+    """Give a method of an object as it would be called, and what holds it; properties are not evaluated."""
+    holder = inspect.getattr_static(plugin, attribute, None)
+    if isinstance(holder, FunctionType):
+        own = attribute in getattr(plugin, "__dict__", {})
+        return (holder if own else MethodType(holder, plugin)), holder
+    if isinstance(holder, staticmethod):
+        return holder.__func__, holder
+    if isinstance(holder, classmethod):
+        return MethodType(holder.__func__, type(plugin)), holder
+    return (holder, holder.__func__) if isinstance(holder, MethodType) else (None, holder)
+
+
+def arguments_of_function(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """Give the parameters of a bound method, in order."""
+    return tuple(inspect.signature(function).parameters.values())
+
+
+def adapt(implementation: Implementation, spec: HookSpec) -> Callable[..., Any]:
+    """Give a callable that takes all arguments of the specification by position.
+
+    It is the bound method itself where that takes just these.
+    """
+    function = implementation.function
+    named = tuple(parameter.name for parameter in arguments_of_function(function))
+    if named == spec.arguments:
+        return function
+    adapter: Callable[..., Any] = _adapter(len(spec.arguments), tuple(map(spec.arguments.index, named)))(function)
+    return adapter
+
+
+@cache
+def _adapter(count: int, wanted: tuple[int, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    # Written out and compiled, since picking arguments from a tuple would cost each call in the step loop three times
+    # as much. The text consists of numbers.
+    taken = ", ".join(f"a{position}" for position in range(count))
+    passed = ", ".join(f"a{position}" for position in wanted)
+    maker: Callable[[Callable[..., Any]], Callable[..., Any]] = eval(  # noqa: S307
+        f"lambda function: lambda {taken}: function({passed})"
+    )
+    return maker

@@ -1,0 +1,186 @@
+"""The active plugins of one experiment: checked, in order, with the calls of every hook resolved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.errors import PluginConflictError
+from crystallize.hooks.implementations import adapt, find_implementations
+from crystallize.hooks.info import Origin, PluginInfo, default_kind, identify
+from crystallize.hooks.ordering import Place, in_order
+from crystallize.hooks.specs import HOOKS
+from crystallize.hooks.validation import check_plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from crystallize.hooks.info import OnError
+
+__all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins"]
+
+_RANKS = {"seed": 0, None: 1, "logging": 2, "artifacts": 3}
+_RELATIONS = ("before", "after", "requires")
+
+
+class HookCall(NamedTuple):
+    """One plugin's implementation of one hook, ready to be called.
+
+    Attributes
+    ----------
+    fn : callable
+        Takes all arguments of the specification, by position, in its order.
+    info : PluginInfo
+        Whose it is.
+    neutral : bool
+    on_error : {"record", "fail_cell", "stop_run"} or None
+    """
+
+    fn: Callable[..., Any]
+    info: PluginInfo
+    neutral: bool
+    on_error: OnError | None
+
+
+class ActivePlugins:
+    """The plugins of one experiment, in their order.
+
+    It pickles as the instances and what is known about them, so that nothing is looked up again in a worker.
+
+    Attributes
+    ----------
+    infos : tuple of PluginInfo
+        In order.
+    """
+
+    def __init__(self, infos: Sequence[PluginInfo]) -> None:
+        self.infos = tuple(infos)
+        calls: dict[str, list[HookCall]] = {name: [] for name in HOOKS}
+        for info in self.infos:
+            neutral = info.neutral is True
+            for implementation in find_implementations(info.plugin):
+                if implementation.hook in info.hooks:
+                    fn = adapt(implementation, HOOKS[implementation.hook])
+                    calls[implementation.hook].append(HookCall(fn, info, neutral, info.on_error))
+        self._calls = {name: tuple(found) for name, found in calls.items()}
+        self._lock: list[dict[str, Any]] | None = None
+
+    @classmethod
+    def resolve(cls, plugins: Sequence[object]) -> ActivePlugins:
+        """Check plugins, and put them into their one order.
+
+        Parameters
+        ----------
+        plugins : sequence of object
+            Instances, in the order of ``experiment.plugins``.
+
+        Raises
+        ------
+        PluginDefinitionError, PluginContractError
+            One of them does not keep the contract, or needs another one.
+        PluginConflictError
+            One instance twice, or two of one default kind.
+        PluginOrderError
+            Relations form a cycle, or require what is not active.
+        """
+        check_distinct_plugins(plugins)
+        infos: dict[int, PluginInfo] = {}
+        places = []
+        for position, plugin in enumerate(plugins):
+            origin = identify(plugin)
+            implementations = check_plugin(plugin, origin)
+            silent = getattr(plugin, "silent_hooks", ())
+            hooks = {implementation.hook for implementation in implementations}.difference(silent)
+            infos[position] = PluginInfo(
+                origin,
+                plugin,
+                getattr(plugin, "neutral", None),
+                getattr(plugin, "on_error", None),
+                getattr(plugin, "contract", None),
+                tuple(name for name in HOOKS if name in hooks),
+            )
+            places.append(_place(plugin, origin, position))
+        return cls([infos[place.position] for place in in_order(places)])
+
+    @property
+    def plugins(self) -> tuple[Any, ...]:
+        """The instances, in order."""
+        return tuple(info.plugin for info in self.infos)
+
+    @property
+    def names(self) -> list[str]:
+        """Their names, in order."""
+        return [info.name for info in self.infos]
+
+    def calls(self, hook: str) -> tuple[HookCall, ...]:
+        """Give the implementations of a hook, in order; empty where nobody implements it."""
+        return self._calls[hook]
+
+    def lock(self) -> list[dict[str, Any]]:
+        """Give the plugin lock: one mapping a plugin, in order.
+
+        See Also
+        --------
+        crystallize.hooks.lock.lock_entry : what such a mapping holds.
+        """
+        if self._lock is None:
+            from crystallize.hooks.lock import lock_entry
+
+            self._lock = [lock_entry(info, order) for order, info in enumerate(self.infos)]
+        return self._lock
+
+    def identity(self) -> tuple[str, ...]:
+        """Give what the plugins add to the identity of an experiment: code and settings of those not neutral."""
+        from crystallize.fingerprint import code_of, combine, value_of
+
+        return tuple(
+            combine(code_of(type(info.plugin)), value_of(dict(info.arguments)))
+            for info in self.infos
+            if info.neutral is not True
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ActivePlugins, (self.infos,)
+
+    def __repr__(self) -> str:
+        return f"<ActivePlugins {', '.join(self.names) or 'none'}>"
+
+
+def check_distinct_plugins(plugins: Iterable[object]) -> None:
+    """Refuse one instance twice, and two plugins of one default kind.
+
+    Raises
+    ------
+    PluginConflictError
+    """
+    seen: list[object] = []
+    kinds: dict[str, Origin] = {}
+    for plugin in plugins:
+        if isinstance(plugin, (str, type, tuple)):
+            seen.append(plugin)
+            continue
+        origin = identify(plugin)
+        if any(plugin is other for other in seen):
+            raise PluginConflictError(f"{origin} is given twice, as the same instance: give it once", **origin.fields)
+        seen.append(plugin)
+        kind = default_kind(plugin)
+        if kind is not None and kind in kinds:
+            raise PluginConflictError(
+                f"{kinds[kind]} and {origin} are both of the kind {kind!r}: an experiment has one, so give one of them",
+                **origin.fields,
+            )
+        if kind is not None:
+            kinds[kind] = origin
+
+
+def _place(plugin: object, origin: Origin, position: int) -> Place:
+    classes = tuple(cls for cls in type(plugin).__mro__ if cls is not object)
+    kind = default_kind(plugin)
+    names = {origin.name, *(cls.__name__ for cls in classes), *(cls.__qualname__ for cls in classes)}
+    relations = {name: _as_tuple(getattr(plugin, name, ())) for name in _RELATIONS}
+    return Place(origin, _RANKS[kind], position, frozenset(names | ({kind} if kind else set())), classes, **relations)
+
+
+def _as_tuple(named: Any) -> tuple[str | type, ...]:
+    if isinstance(named, (str, type)):
+        return (named,)
+    return tuple(sorted(named, key=repr)) if isinstance(named, (set, frozenset)) else tuple(named)
