@@ -11,11 +11,6 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crystallize_plugins.artifacts import ArtifactPlugin
-    from crystallize_plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
-    from crystallize_plugins.logging import LoggingPlugin
-    from crystallize_plugins.seed import SeedPlugin
-
     from crystallize.context import FrozenContext, resource_factory, standalone_context
     from crystallize.datasources import (
         Artifact,
@@ -33,6 +28,47 @@ if TYPE_CHECKING:
     from crystallize.hooks import BasePlugin, hookimpl
     from crystallize.pipelines import Pipeline, PipelineStep, inject_from_ctx, pipeline, pipeline_step
     from crystallize.results import Result
+    from crystallize_plugins.artifacts import ArtifactPlugin
+    from crystallize_plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
+    from crystallize_plugins.logging import LoggingPlugin
+    from crystallize_plugins.seed import SeedPlugin
+
+    # At run time the list holds what is installed; see __getattr__.
+    __all__ = [
+        "Artifact",
+        "ArtifactPlugin",
+        "AsyncExecution",
+        "BasePlugin",
+        "DataSource",
+        "Experiment",
+        "ExperimentBuilder",
+        "ExperimentInput",
+        "FrozenContext",
+        "Hypothesis",
+        "LoggingPlugin",
+        "Objective",
+        "ParallelExecution",
+        "Pipeline",
+        "PipelineStep",
+        "Result",
+        "SeedPlugin",
+        "SerialExecution",
+        "Treatment",
+        "data_source",
+        "get_datasource",
+        "hookimpl",
+        "hypothesis",
+        "inject_from_ctx",
+        "list_datasources",
+        "pipeline",
+        "pipeline_step",
+        "quick_experiment",
+        "register_datasource",
+        "resource_factory",
+        "standalone_context",
+        "treatment",
+        "verifier",
+    ]
 
 _HOMES = {
     "Artifact": "datasources",

@@ -70,22 +70,22 @@ class RunStateError(CrystallizeError, RuntimeError):
     """Something was asked for at a moment at which it cannot be done."""
 
 
-class _KeyErrorText(KeyError):
+class _TextKeyError(KeyError):
     """A `KeyError` that prints its message as text instead of as a quoted key."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
-class MissingKeyError(CrystallizeError, _KeyErrorText):
+class MissingKeyError(CrystallizeError, _TextKeyError):
     """A key that the context does not have."""
 
 
-class UnknownNameError(CrystallizeError, _KeyErrorText):
+class UnknownNameError(CrystallizeError, _TextKeyError):
     """A name that no registry knows; the message lists the names that exist."""
 
 
-class MissingMetricError(CrystallizeError, _KeyErrorText):
+class MissingMetricError(CrystallizeError, _TextKeyError):
     """A metric that was asked for and that no step recorded."""
 
     def __init__(self, metric: str, available: Iterable[str] = (), *, where: str = "") -> None:

@@ -80,7 +80,7 @@ class FrozenContext:
         self.metrics = Metrics()
 
     @classmethod
-    def _for_cell(  # noqa: PLR0913 - the engine's own entrance, called once a cell
+    def _for_cell(
         cls,
         base: Mapping[str, Any],
         own: dict[str, Any],
@@ -248,8 +248,7 @@ class FrozenContext:
         **fields
             Its content; it has to be picklable where cells run in other processes.
         """
-        if not isinstance(event, str) or not event:
-            raise ArgumentTypeError(f"an event's name must be non-empty text, not {event!r}")
+        _check_key(event, "events")
         sent = Event(event, isolate(fields), self._cell, time.time())
         if self._emit is not None:
             self._emit(sent)

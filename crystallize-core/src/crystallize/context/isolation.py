@@ -61,7 +61,7 @@ def snapshot(value: T) -> T:
     """Give `value` as it is now: like `isolate`, but arrays are copied, since a record must not change."""
     ndarray = _ndarray()
     if ndarray is not None and isinstance(value, ndarray):
-        return value.copy()  # type: ignore[attr-defined, no-any-return]
+        return value.copy()  # type: ignore[no-any-return]
     return isolate(value)
 
 

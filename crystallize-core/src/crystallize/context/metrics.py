@@ -66,9 +66,7 @@ class Metrics:
         self._order.append(name)
         if tags is not None:
             if not hasattr(tags, "items"):
-                raise ArgumentTypeError(
-                    f"tags of metric {name!r} must be a mapping, not {type(tags).__name__}"
-                )
+                raise ArgumentTypeError(f"tags of metric {name!r} must be a mapping, not {type(tags).__name__}")
             self._tags.setdefault(name, {})[len(values) - 1] = isolate(dict(tags))
 
     def __getitem__(self, name: str) -> tuple[Any, ...]:

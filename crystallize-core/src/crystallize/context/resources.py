@@ -113,7 +113,7 @@ class ResourcePool:
         entry = mine.get(factory.key)
         if entry is None:
             entry = mine[factory.key] = (factory, factory(ctx))
-        return entry[1]  # type: ignore[no-any-return]
+        return entry[1]
 
     def close_thread(self) -> list[tuple[str, Exception]]:
         """Close what this thread made; give what went wrong as pairs of factory and error."""

@@ -90,7 +90,7 @@ class HookDispatch:
         for call in self._collect:
             try:
                 ticket = call.fn(self.view, outcome)
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect", outcome.cell)
             else:
                 if ticket is not None:
@@ -102,7 +102,7 @@ class HookDispatch:
             for call in self._on_event:
                 try:
                     call.fn(self.view, event)
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
     def progress(self, name: str, *, cell: Cell | None = None, **fields: Any) -> None:
@@ -116,7 +116,7 @@ class HookDispatch:
         for call in self.active.calls("collect_provenance"):
             try:
                 facts.update(call.fn(self.view) or {})
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect_provenance", None)
         return facts
 

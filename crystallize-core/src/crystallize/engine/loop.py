@@ -48,7 +48,7 @@ class LoopHost:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and give what it returns, or raise what it raises."""
-        import asyncio  # noqa: PLC0415 - costs more than a whole run that awaits nothing
+        import asyncio
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -79,7 +79,7 @@ class LoopHost:
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:
-        import asyncio  # noqa: PLC0415
+        import asyncio
 
         asyncio.set_event_loop(loop)
         loop.run_forever()
@@ -91,7 +91,7 @@ class LoopHost:
         if loop is None:
             return
         if helper is not None:
-            import asyncio  # noqa: PLC0415
+            import asyncio
 
             asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
@@ -102,7 +102,7 @@ class LoopHost:
 
 
 async def _wind_up() -> None:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     loop = asyncio.get_running_loop()
     others = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]

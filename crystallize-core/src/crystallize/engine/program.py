@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crystallize.context.isolation import isolate
 from crystallize.pipelines.injection import bind
@@ -104,10 +104,10 @@ def compile_condition(
 ) -> Program:
     """Bind the steps of a pipeline to one condition."""
     context = dict(base)
-    apply = None
+    apply: Callable[[Any], Any] | None = None
     if treatment is not None:
         if treatment.is_callable:
-            apply = treatment._apply_value  # noqa: SLF001 - the name by which the documents know it
+            apply = cast("Callable[[Any], Any]", treatment._apply_value)
         else:
             context.update(isolate(dict(treatment.apply_map)))
     calls: list[StepCall] = []
@@ -115,7 +115,7 @@ def compile_condition(
     late_names: set[str] = set()
     for step in pipeline.steps:
         if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
-            bound = bind(step.spec, step._params, context, outputs)  # noqa: SLF001
+            bound = bind(step.spec, step._params, context, outputs)
             calls.append(StepCall(bound.call, bound.wants_ctx, bound.late, step))
             reads.append(bound.reads)
             late_names.update(bound.late_names)

@@ -17,7 +17,7 @@ from crystallize.engine.plan import condition_names, plan_cells, treatments_by_c
 from crystallize.engine.record import condition_records
 from crystallize.errors import CrystallizeError, PluginHookError
 from crystallize.results import build_result, collect_metrics
-from crystallize.results.outcome import CellOutcome, Event
+from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
     import asyncio
@@ -104,7 +104,7 @@ class Run:
         """Run cells and finish the run, whatever happens; with `each`, hand on every outcome."""
         try:
             todo = self._begin(cells)
-            answer = self._loop(todo) if todo else ()
+            answer: Any = self._loop(todo) if todo else ()
             if hasattr(answer, "__iter__"):
                 yield from self._accepted(answer, each=each)
             else:
@@ -159,7 +159,7 @@ class Run:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
         try:
             todo = self._begin(None)
-            answer = self._loop(todo) if todo else ()
+            answer: Any = self._loop(todo) if todo else ()
             if hasattr(answer, "__aiter__"):
                 iterator = answer.__aiter__()
                 try:
@@ -177,8 +177,8 @@ class Run:
 
     async def _pumped(self, outcomes: Iterator[Any]) -> None:
         """Consume a plain executor without blocking the loop: one helper thread asks it for outcomes."""
-        import asyncio  # noqa: PLC0415 - only where a loop runs already
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
 
         loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         end = object()
@@ -264,9 +264,7 @@ class Run:
             self._log(error.step_name, error.error_type, str(error), error.traceback_text)
             if error.stops_run:
                 raise error.original_exception or error
-        self.dispatch.progress(
-            "cell_finished", cell=outcome.cell, failed=error is not None, duration=outcome.duration
-        )
+        self.dispatch.progress("cell_finished", cell=outcome.cell, failed=error is not None, duration=outcome.duration)
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.

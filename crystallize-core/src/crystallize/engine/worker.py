@@ -15,8 +15,8 @@ from crystallize.context.resources import ResourcePool
 from crystallize.engine.failure import execution_error, hook_error, plugin_failure
 from crystallize.engine.program import compile_condition
 from crystallize.pipelines.step import PipelineStep
-from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
 from crystallize.results.description import describe
+from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
 from crystallize.results.trace import CellTrace
 
 if TYPE_CHECKING:
@@ -157,9 +157,7 @@ class Worker:
 
     # -- one cell ---------------------------------------------------------------------------------
 
-    async def run(  # noqa: C901, PLR0912, PLR0915 - the hot path: one function, so that a step costs a call and no more
-        self, cell: Cell, emit: Callable[[Event], object] | None, host: LoopHost | None
-    ) -> CellOutcome:
+    async def run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call and no other
         """Run one cell.
 
         Parameters
@@ -171,8 +169,8 @@ class Worker:
         """
         started = _clock()
         if self._start_error is not None:
-            step, exc = self._start_error
-            return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell))
+            place, exc = self._start_error
+            return CellOutcome(cell, {}, error=execution_error(exc, step=place, cell=cell))
         program = self._program(cell.condition)
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
@@ -255,9 +253,7 @@ class Worker:
             self._finish(cell, ctx, outcome, failures)
         return outcome
 
-    def _finish(
-        self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]
-    ) -> None:
+    def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
         try:
             self._call(self._after_replicate, "after_replicate", cell, failures, ctx, outcome=outcome)
         except Exception as exc:  # noqa: BLE001 - a plugin's failure fails its cell
@@ -265,7 +261,7 @@ class Worker:
                 outcome.error = execution_error(exc, step="after_replicate", cell=cell)
                 outcome.metrics, outcome.artifacts, outcome.payload = {}, (), None
 
-    def _call(  # noqa: PLR0913 - the union of what the hooks in a cell are handed
+    def _call(
         self,
         calls: Sequence[HookCall],
         hook: str,
@@ -304,7 +300,7 @@ class Worker:
 
 
 def _guard() -> Guard:
-    from crystallize.engine.strict import Guard  # noqa: PLC0415 - strict mode alone pays for looking at content
+    from crystallize.engine.strict import Guard
 
     return Guard()
 

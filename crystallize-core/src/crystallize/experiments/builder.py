@@ -33,7 +33,7 @@ class ExperimentBuilder:
 
     def __init__(self, kind: type[Experiment] | None = None, name: str | None = None) -> None:
         if kind is None:
-            from crystallize.experiments.experiment import Experiment  # noqa: PLC0415 - it imports this module
+            from crystallize.experiments.experiment import Experiment
 
             kind = Experiment
         if isinstance(kind, str):
@@ -88,7 +88,7 @@ class ExperimentBuilder:
         """Declare the files that steps write for other experiments."""
         return self._set("outputs", outputs)
 
-    def default_plugins(self, default_plugins: bool | Iterable[str]) -> ExperimentBuilder:  # noqa: FBT001 - as in Experiment
+    def default_plugins(self, default_plugins: bool | Iterable[str]) -> ExperimentBuilder:
         """Say which default plugins are added."""
         return self._set("default_plugins", default_plugins)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
-
 from crystallize.engine.run import Run
 from crystallize.errors import ArgumentTypeError
 from crystallize.experiments.setup import (
@@ -91,7 +90,7 @@ class Experiment:
     ([6, 6], [16, 16])
     """
 
-    def __init__(  # noqa: PLR0913 - what an experiment is made of, by keyword
+    def __init__(
         self,
         datasource: Any,
         pipeline: Any,
@@ -116,7 +115,7 @@ class Experiment:
         self.initial_ctx: dict[str, Any] = isolated_mapping(initial_ctx, what="initial context")
         self.outputs: dict[str, Artifact] = checked_outputs(outputs)
         for artifact in self.outputs.values():
-            artifact._producer = self  # noqa: SLF001 - an output knows who writes it
+            artifact._producer = self
         self.treatments: list[Treatment] = checked_treatments(treatments)
         self.hypotheses: list[Hypothesis] = checked_hypotheses(hypotheses)
         self._replicates = None if replicates is None else checked_replicates(replicates)
@@ -144,7 +143,7 @@ class Experiment:
         >>> Experiment.builder("small").datasource(one()).add_step(str).default_plugins(False).build().name
         'small'
         """
-        from crystallize.experiments.builder import ExperimentBuilder  # noqa: PLC0415 - it imports this module
+        from crystallize.experiments.builder import ExperimentBuilder
 
         return ExperimentBuilder(cls, name)
 
@@ -162,7 +161,7 @@ class Experiment:
     @property
     def id(self) -> str:
         """The experiment's identity: the same as long as its data source, steps and parameters are."""
-        from crystallize.experiments.identity import experiment_id  # noqa: PLC0415 - few runs look at code
+        from crystallize.experiments.identity import experiment_id
 
         parts = (self.datasource, self.pipeline)
         if self._id is None or self._id[0] != parts:

@@ -117,7 +117,7 @@ def quick_experiment(
     )
     values: dict[str, list[Any]] = {name: [] for name in configs}
     outcomes = {}
-    run = experiment._run_of(Request(), baseline=BASELINE in configs)  # noqa: SLF001 - a face of the same engine
+    run = experiment._run_of(Request(), baseline=BASELINE in configs)
     for outcome in run.stream():
         if outcome.error is not None:
             raise outcome.error.original_exception or outcome.error
@@ -140,10 +140,10 @@ def _wanted_arguments(fn: Callable[..., Any]) -> int:
 def _plugins(seed: int | None, *, verbose: bool) -> list[Any]:
     if seed is not None:
         check_integer(seed, what="seed")
-    from crystallize.hooks import is_installed  # noqa: PLC0415
+    from crystallize.hooks import find_plugins
 
     plugins: list[Any] = []
-    if seed is not None or is_installed("seed"):
+    if seed is not None or "seed" in find_plugins():
         plugins.append(("seed", {"seed": seed}))
     if verbose:
         plugins.append(("logging", {"verbose": True}))

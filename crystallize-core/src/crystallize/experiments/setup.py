@@ -120,9 +120,7 @@ def _listed(values: Any, kind: type[Any], *, what: str, hint: str) -> list[Any]:
 def initial_plugins(plugins: Iterable[Any] | None, default_plugins: bool | Iterable[str]) -> list[Any]:
     """Make instances of what was given, and add the defaults that are to be there."""
     if plugins is not None and (isinstance(plugins, (str, bytes)) or not hasattr(plugins, "__iter__")):
-        raise ArgumentTypeError(
-            f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]"
-        )
+        raise ArgumentTypeError(f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]")
     keep = default_plugins if isinstance(default_plugins, bool) else tuple(default_plugins)
     return list(build_plugins(list(plugins or ()), default_plugins=keep))
 
@@ -186,7 +184,7 @@ def _check_parts(experiment: Experiment) -> None:
     reserved = RESERVED_KEYS.intersection(experiment.initial_ctx)
     if reserved:
         raise ValidationError(
-            f"initial_ctx uses the reserved key {sorted(reserved)[0]!r}, which the framework writes: use another name"
+            f"initial_ctx uses the reserved key {min(reserved)!r}, which the framework writes: use another name"
         )
 
 
@@ -203,8 +201,8 @@ def _check_treatment_keys(treatment: Treatment, experiment: Experiment) -> None:
 def _replicates(experiment: Experiment, request: Request) -> int:
     if request.replicates is not None:
         return checked_replicates(request.replicates)
-    if experiment._replicates is not None:  # noqa: SLF001 - whether it was given decides
-        return experiment._replicates  # noqa: SLF001
+    if experiment._replicates is not None:
+        return experiment._replicates
     return checked_replicates(getattr(experiment.datasource, "replicates", None) or 1)
 
 
@@ -222,8 +220,6 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         outputs=dict(experiment.outputs),
         initial_ctx=experiment.initial_ctx,
         strict=experiment.strict,
-        run=RunInfo(
-            id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed
-        ),
+        run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
     )

@@ -242,7 +242,7 @@ def _assembled(
             values[name] = make(ctx)
         for parameter in late:
             name = parameter.name
-            if name in ctx._own:  # noqa: SLF001 - past the journal, which notes only what is used
+            if name in ctx._own:
                 values[name] = ctx[name]
             elif parameter.required:
                 raise MissingParameterError(_missing(spec, parameter, ctx))
@@ -254,7 +254,7 @@ def _assembled(
 
     # Every call needs what is made anew for it, and so do defaults that somebody could change.
     if made or any(parameter.required or not is_constant(parameter.default) for parameter in late):
-        return Binding(filled, True, None, (), reads)
+        return Binding(filled, wants_ctx=True, late=None, late_names=(), reads=reads)
     plain = _with_constants(fn, constant)
     if keyword:
         plain = _with_keyword_ctx(plain)

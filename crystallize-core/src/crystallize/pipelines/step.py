@@ -130,7 +130,8 @@ if TYPE_CHECKING:
     class StepFactory(Protocol):
         """What `pipeline_step` makes of a function: called with parameters, it gives a step."""
 
-        def __call__(self, **explicit: Any) -> PipelineStep: ...
+        def __call__(self, **explicit: Any) -> PipelineStep:
+            """Give a step with these parameters."""
 
 else:
     StepFactory = object
@@ -141,7 +142,7 @@ def pipeline_step(fn: Callable[..., Any], /) -> StepFactory: ...
 @overload
 def pipeline_step(*, cacheable: bool = False) -> Callable[[Callable[..., Any]], StepFactory]: ...
 @overload
-def pipeline_step(cacheable: bool, /) -> Callable[[Callable[..., Any]], StepFactory]: ...  # noqa: FBT001
+def pipeline_step(cacheable: bool, /) -> Callable[[Callable[..., Any]], StepFactory]: ...
 def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
     """Make a factory of steps from a function of ``(data, ctx, ...)``.
 
@@ -188,7 +189,7 @@ def _factory(fn: Callable[..., Any], *, cacheable: bool) -> StepFactory:
 
     functools.update_wrapper(factory, fn)
     # inspect.signature would otherwise tell of the data and the context, which a step gets, not its factory.
-    del factory.__wrapped__
+    del factory.__wrapped__  # type: ignore[attr-defined]
     factory.step_class = kind  # type: ignore[attr-defined]
     made: StepFactory = factory
     return made

@@ -75,5 +75,3 @@ def _rebuild(shape: TraceShape, durations: bytes, written: dict[str, Any] | None
     packed: array[float] = array("d")
     packed.frombytes(durations)
     return CellTrace(intern_shape(shape), packed, written)
-
-
