@@ -63,6 +63,7 @@ class VerifierFactory:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
         self._fn = fn
         self._parameters = dict(list(inspect.signature(fn).parameters.items())[_COMPARED:])
+        self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
 
     def __call__(self, **params: Any) -> BoundVerifier:
@@ -83,19 +84,19 @@ class VerifierFactory:
                 if name not in named:
                     known = ", ".join(named) or "none"
                     raise ArgumentTypeError(
-                        f"verifier {self._fn.__name__}() has no parameter {name!r}; its parameters: {known}"
+                        f"verifier {self.__name__}() has no parameter {name!r}; its parameters: {known}"
                     )
         effective = {name: parameter.default for name, parameter in named.items()} | params
         missing = [name for name, value in effective.items() if value is inspect.Parameter.empty]
         if missing:
             raise ArgumentTypeError(
-                f"verifier {self._fn.__name__}() needs {', '.join(missing)}: "
-                f"write {self._fn.__name__}({', '.join(f'{name}=...' for name in missing)})"
+                f"verifier {self.__name__}() needs {', '.join(missing)}: "
+                f"write {self.__name__}({', '.join(f'{name}=...' for name in missing)})"
             )
         return BoundVerifier(self._fn, params, effective)
 
     def __repr__(self) -> str:
-        return f"<verifier factory {self._fn.__name__}>"
+        return f"<verifier factory {self.__name__}>"
 
 
 def verifier(fn: Callable[..., Any]) -> VerifierFactory:
@@ -141,7 +142,10 @@ def check_verifier(fn: Any, *, what: str, compared_only: bool = True) -> None:
         fits = accepts_positional(fn, _COMPARED)
     else:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        kinds = [parameter.kind for parameter in inspect.signature(fn).parameters.values()]
+        try:
+            kinds = [parameter.kind for parameter in inspect.signature(fn).parameters.values()]
+        except ValueError as error:
+            raise ArgumentTypeError(f"{what} must show its parameters, and those of {fn!r} cannot be seen") from error
         fits = len(kinds) >= _COMPARED and all(kind in positional for kind in kinds[:_COMPARED])
     if not fits:
         raise ArgumentTypeError(f"{what} must take two arguments, (baseline, treatment): mappings of metric to values")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = ["dump_json", "result_to_dict", "to_plain", "write_atomically", "write
 _DEEPEST = 100
 # Beyond this many bits Python refuses to write an integer in decimal digits.
 _LONGEST_INTEGER = 14_000
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def to_plain(value: Any) -> Any:
@@ -100,6 +102,7 @@ def result_to_dict(
 def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
     return {
         "name": tested.name,
+        "metrics": to_plain(tested.metrics),
         "results": to_plain(tested.results),
         "ranking": to_plain(tested.ranking),
         "errors": {treatment: f"{type(error).__name__}: {error}" for treatment, error in tested.errors.items()},
@@ -147,9 +150,11 @@ def _plain_compound(value: Any, above: tuple[int, ...]) -> Any:
 
 def _plain_mapping(value: Mapping[Any, Any], above: tuple[int, ...]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    for key, item in value.items():
+    items = list(value.items())
+    texts = {str.__str__(key) for key, _ in items if isinstance(key, str)}
+    for key, item in items:
         name = str.__str__(key) if isinstance(key, str) else _text(key)
-        while name in plain or (not isinstance(key, str) and name in value):
+        while name in plain or (not isinstance(key, str) and name in texts):
             # 1 and "1" are two keys here, and must not become one.
             name += f" ({type(key).__name__})"
         plain[name] = _plain(item, above)
@@ -158,12 +163,9 @@ def _plain_mapping(value: Mapping[Any, Any], above: tuple[int, ...]) -> dict[str
 
 def _text(value: Any) -> str:
     """Give text that has no memory address in it and never fails."""
-    kind = type(value)
     if isinstance(value, (str, bytes, bytearray)):
         return repr(value)
-    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
-        return f"<{kind.__name__}>"
     try:
-        return str(value)
+        return _ADDRESS.sub("", str(value))
     except Exception:  # noqa: BLE001 - a stranger's __str__ may do anything, and a record must not fail
-        return f"<{kind.__name__}>"
+        return f"<{type(value).__name__}>"

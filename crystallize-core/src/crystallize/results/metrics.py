@@ -125,12 +125,15 @@ class HypothesisResult:
         pairs of name and score, best first, those without a score (NaN) last.
     errors : dict of str to BaseException
         What went wrong, by treatment.
+    metrics : str, list of str, list of lists of str, or None
+        The metrics that it was tested on, as the hypothesis names them; None for all.
     """
 
     name: str
     results: dict[str, Any]
     ranking: dict[str, Any]
     errors: dict[str, BaseException] = field(default_factory=dict)
+    metrics: Any = None
 
     def get_for_treatment(self, treatment: str) -> Any:
         """Give what the verifier returned for `treatment`, or None."""
