@@ -1,0 +1,112 @@
+"""How the code is laid out: sizes, public names, who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "crystallize-core" / "src"
+SOURCES = sorted(path for folder in ROOT.glob("crystallize-*/src") for path in folder.rglob("*.py"))
+MODULES = [path for path in SOURCES if path.name not in {"__init__.py", "__main__.py"} and path.name[0] != "_"]
+
+
+def module_name(path):
+    parts = path.relative_to(next(folder for folder in path.parents if folder.name == "src")).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def shown(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_imports_point_one_way():
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 kept, 0 broken" in done.stdout
+
+
+def test_no_file_is_longer_than_500_lines_and_most_are_short():
+    lengths = {}
+    for path in [*SOURCES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/**/*.py")]:
+        lengths[shown(path)] = len(path.read_text(encoding="utf-8").splitlines())
+    assert {path: length for path, length in lengths.items() if length > 500} == {}
+    assert statistics.median(lengths.values()) < 200
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_a_module_says_its_job_first(path):
+    text = ast.get_docstring(tree_of(path))
+    assert text
+    assert text.partition("\n\n")[0].rstrip().endswith(".")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_a_module_lists_what_it_defines_for_others(path):
+    public = set()
+    for node in tree_of(path).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name[0] != "_":
+            public.add(node.name)
+    module = importlib.import_module(module_name(path))
+    listed = getattr(module, "__all__", [])
+    assert public - set(listed) == set(), "public by name, but not in __all__"
+    assert len(listed) == len(set(listed))
+    for name in listed:
+        value = getattr(module, name)
+        defined_in = getattr(value, "__module__", None) if inspect.isclass(value) or inspect.isroutine(value) else None
+        assert defined_in in {None, module.__name__}, f"{name} is in __all__, but defined in {defined_in}"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=shown)
+def test_a_package_gives_every_name_that_it_lists(path):
+    module = importlib.import_module(module_name(path))
+    listed = list(getattr(module, "__all__", []))
+    assert len(listed) == len(set(listed))
+    assert [name for name in listed if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if CORE in path.parents], ids=shown)
+def test_the_core_imports_only_the_standard_library_and_its_two_dependencies(path):
+    allowed = {*sys.stdlib_module_names, "crystallize", "pluggy", "importlib_metadata"}
+    tree = tree_of(path)
+    for_checkers = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    imported = set()
+    for node in ast.walk(tree):
+        if id(node) not in for_checkers:
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").partition(".")[0])
+    assert imported - allowed == set()
+
+
+def test_only_what_has_no_other_home_lies_at_the_top():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    tops = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+    assert tops <= {
+        ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
+        "crystallize-cli", "crystallize-core", "crystallize-plugins", "docs", "pyproject.toml", "tests",
+    }  # fmt: skip
