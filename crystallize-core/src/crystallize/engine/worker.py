@@ -157,7 +157,12 @@ class Worker:
 
     # -- one cell ---------------------------------------------------------------------------------
 
-    async def run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call and no other
+    async def run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call, and no other
+        self,
+        cell: Cell,
+        emit: Callable[[Event], object] | None,
+        host: LoopHost | None,
+    ) -> CellOutcome:
         """Run one cell.
 
         Parameters
@@ -287,7 +292,7 @@ class Worker:
                     call.fn(self.view, seen, outcome)
                 else:
                     call.fn(self.view, seen)
-            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
+            except Exception as exc:
                 if call.on_error == "record":
                     failures.append(plugin_failure(exc, call, hook, cell))
                 else:

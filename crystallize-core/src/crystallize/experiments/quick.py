@@ -12,6 +12,7 @@ from crystallize.engine.plan import BASELINE
 from crystallize.errors import ArgumentTypeError
 from crystallize.experiments.experiment import Experiment
 from crystallize.experiments.setup import Request
+from crystallize.hooks import find_plugins
 from crystallize.names import check_name
 from crystallize.pipelines import Pipeline, PipelineStep
 
@@ -140,10 +141,8 @@ def _wanted_arguments(fn: Callable[..., Any]) -> int:
 def _plugins(seed: int | None, *, verbose: bool) -> list[Any]:
     if seed is not None:
         check_integer(seed, what="seed")
-    from crystallize.hooks import find_plugins
-
     plugins: list[Any] = []
-    if seed is not None or "seed" in find_plugins():
+    if seed is not None or any(record.name == "seed" for record in find_plugins()):
         plugins.append(("seed", {"seed": seed}))
     if verbose:
         plugins.append(("logging", {"verbose": True}))
