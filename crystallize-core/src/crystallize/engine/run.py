@@ -103,17 +103,20 @@ class Run:
     def outcomes_of(self, cells: Sequence[Cell] | None, *, each: bool) -> Iterator[CellOutcome]:
         """Run cells and finish the run, whatever happens; with `each`, hand on every outcome."""
         try:
-            todo = self._begin(cells)
-            answer: Any = self._loop(todo) if todo else ()
-            if hasattr(answer, "__iter__"):
-                yield from self._accepted(answer, each=each)
-            else:
-                yield from self._drained(answer, each=each)
-            self._check_complete(todo)
+            yield from self.consume(self.begin(cells), each=each)
         except BaseException as exc:
-            self._finish(exc)
+            self.finish(exc)
             raise
-        self._finish(None)
+        self.finish(None)
+
+    def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
+        """Run cells in plain code; a run may do so several times between its beginning and its end."""
+        answer: Any = self._loop(cells) if cells else ()
+        if hasattr(answer, "__iter__"):
+            yield from self._accepted(answer, each=each)
+        else:
+            yield from self._drained(answer, each=each)
+        self._check_complete(cells)
 
     def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
         outcomes = iter(answer)
@@ -158,22 +161,25 @@ class Run:
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
         try:
-            todo = self._begin(None)
-            answer: Any = self._loop(todo) if todo else ()
-            if hasattr(answer, "__aiter__"):
-                iterator = answer.__aiter__()
-                try:
-                    await self._consumed(iterator)
-                finally:
-                    await _closed(iterator)
-            else:
-                await self._pumped(iter(answer))
-            self._check_complete(todo)
+            await self.aconsume(self.begin(None))
         except BaseException as exc:
-            self._finish(exc)
+            self.finish(exc)
             raise
-        self._finish(None)
+        self.finish(None)
         return self._done()
+
+    async def aconsume(self, cells: list[Cell]) -> None:
+        """Run cells in the running event loop; see `consume`."""
+        answer: Any = self._loop(cells) if cells else ()
+        if hasattr(answer, "__aiter__"):
+            iterator = answer.__aiter__()
+            try:
+                await self._consumed(iterator)
+            finally:
+                await _closed(iterator)
+        else:
+            await self._pumped(iter(answer))
+        self._check_complete(cells)
 
     async def _pumped(self, outcomes: Iterator[Any]) -> None:
         """Consume a plain executor without blocking the loop: one helper thread asks it for outcomes."""
@@ -200,7 +206,8 @@ class Run:
 
     # -- before -----------------------------------------------------------------------------------
 
-    def _begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
+    def begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
+        """Open the run and give the cells that are to be run."""
         view = self.view
         view.run.started = time.time()
         self.dispatch.before_run()
@@ -223,7 +230,11 @@ class Run:
         """Ask the executors, the last in the list first; run serially where none answers."""
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
-        answer, name = self.dispatch.executor_loop(cells, self.runner, self._replicate)
+
+        def replicate_fn(replicate: int) -> list[CellOutcome]:
+            return [self.runner(cell) for cell in cells if cell.replicate == replicate]
+
+        answer, name = self.dispatch.executor_loop(cells, self.runner, replicate_fn)
         if name is None:
             return SerialLoop(cells, self.runner)
         self._executor = f"plugin {name!r}"
@@ -241,9 +252,6 @@ class Run:
                 hook="run_experiment_loop",
             )
         return answer
-
-    def _replicate(self, replicate: int) -> list[CellOutcome]:
-        return [self.runner(cell) for cell in plan_cells(self.conditions, replicate + 1) if cell.replicate == replicate]
 
     def accept(self, outcome: CellOutcome) -> None:
         """Take an outcome in: log a failure, store it, tell whoever listens."""
@@ -293,7 +301,7 @@ class Run:
 
     # -- after ------------------------------------------------------------------------------------
 
-    def _finish(self, stopped_by: BaseException | None) -> None:
+    def finish(self, stopped_by: BaseException | None) -> None:
         """Judge, build the result and tell the plugins; what was collected survives whatever was raised."""
         report = self.runner.stop()
         self.dispatch.failures.extend(report.plugin_failures)
