@@ -12,7 +12,7 @@ from crystallize.hooks.specs import HOOKS, PROJECT, HookSpecs
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["BasePlugin", "hookimpl", "not_a_hook"]
+__all__ = ["NOT_A_HOOK", "BasePlugin", "hookimpl", "is_no_op", "not_a_hook"]
 
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 
@@ -156,6 +156,7 @@ class BasePlugin:
     else:
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            """Note the constructor's arguments."""
             if cls.__init__ is object.__init__ and (args or kwargs):
                 # `object` refuses arguments only where nobody overrides `__new__`.
                 msg = f"{cls.__name__}() takes no arguments"

@@ -87,8 +87,14 @@ def build_plugin(spec: object) -> Any:
     if inspect.isroutine(spec) or inspect.ismodule(spec) or spec is None or isinstance(spec, (int, float, bytes)):
         shown = getattr(spec, "__name__", repr(spec))
         raise ArgumentTypeError(
-            f"{shown} in plugins is a {type(spec).__name__}: give an instance, a class, the name of an installed plugin, "
-            "or (name, settings)"
+            f"{shown} in plugins is a {type(spec).__name__}: give an instance, a class, the name of an installed "
+            "plugin, or (name, settings)"
+        )
+    if not _is_plugin(spec):
+        raise PluginDefinitionError(
+            f"{_named(spec)} in plugins is no plugin, since it has no hooks: derive its class from BasePlugin, or mark "
+            "its methods with @hookimpl",
+            plugin=type(spec).__name__,
         )
     return spec
 
@@ -140,8 +146,6 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
             "a function that builds a plugin, or an instance",
             **fields,
         )
-    if not isinstance(target, type) and plugin is not target:
-        note_settings(plugin, settings or {})
     note_origin(plugin, record)
     return plugin
 
@@ -151,7 +155,9 @@ def _from_target(target: Any, settings: Mapping[str, Any] | None, what: str, fie
         _check_class(target, what, fields)
         return _construct(target, settings or {}, what, fields)
     if inspect.isroutine(target):
-        return _construct(target, settings or {}, what, fields)
+        plugin = _construct(target, settings or {}, what, fields)
+        note_settings(plugin, target, settings or {})
+        return plugin
     if settings:
         raise PluginDefinitionError(
             f"{what} is an instance already, and takes no settings; {', '.join(map(repr, settings))} was given",
@@ -173,19 +179,24 @@ def _construct(make: Any, settings: Mapping[str, Any], what: str, fields: Mappin
         ]
         wrong = next((name for name in settings if name not in known), "")
         hint = did_you_mean(wrong, known) if wrong else " Give it with (name, settings), or as an instance."
+        given = f"the settings {', '.join(settings)}" if settings else "no settings"
         raise PluginDefinitionError(
-            f"{what} cannot be built with the settings {dict(settings)!r}: {exc}. Its settings are "
-            f"{', '.join(known) or 'none'}.{hint}",
+            f"{what} cannot be built with {given}: {exc}. Its settings are {', '.join(known) or 'none'}.{hint}",
             **fields,
         ) from None
-    return make(**settings)
+    try:
+        return make(**settings)
+    except Exception as exc:
+        if hasattr(exc, "add_note"):  # From Python 3.11 on; what a constructor raises is its own to choose.
+            exc.add_note(f"while {what} was built")
+        raise
 
 
 def _check_class(cls: type, what: str | None = None, fields: Mapping[str, Any] | None = None) -> None:
     if not (issubclass(cls, BasePlugin) or find_implementations(cls)):
+        subject = f"{what} leads to {cls.__qualname__}, which is" if what else f"{cls.__qualname__} is"
         raise PluginDefinitionError(
-            f"{what or cls.__qualname__} is no plugin{' class' if what is None else ': it leads to ' + cls.__qualname__}: "
-            "derive the class from BasePlugin, or mark its methods with @hookimpl",
+            f"{subject} no plugin class: derive it from BasePlugin, or mark its methods with @hookimpl",
             **(fields or {"plugin": cls.__name__}),
         )
 

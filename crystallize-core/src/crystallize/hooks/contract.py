@@ -36,7 +36,8 @@ def satisfies(version: str, specifier: str) -> bool:
     (True, False, True)
     """
     offered = _numbers(version)
-    return all([_fulfils(offered, *clause) for clause in _clauses(specifier)])
+    clauses = _clauses(specifier)
+    return all(_fulfils(offered, *clause) for clause in clauses)
 
 
 def _clauses(specifier: str) -> list[tuple[str, Version, bool]]:

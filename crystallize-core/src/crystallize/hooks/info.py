@@ -110,9 +110,10 @@ _noted: dict[int, tuple[weakref.ref[Any], Origin]] = {}
 def note_origin(plugin: object, record: PluginRecord) -> None:
     """Remember from which entry point a plugin was built, where its class does not tell."""
     origin = _origin_of(record)
+    key = id(plugin)
     if identify(plugin) != origin:
         try:
-            _noted[id(plugin)] = (weakref.ref(plugin, lambda _, key=id(plugin): _noted.pop(key, None)), origin)
+            _noted[key] = (weakref.ref(plugin, lambda _: _noted.pop(key, None)), origin)
         except TypeError:
             return  # It cannot be referred to weakly: it goes by its class's name.
 

@@ -63,15 +63,15 @@ def load(record: PluginRecord) -> Any:
     check_required(record)
     try:
         found: Any = importlib.import_module(record.module)
-    except (Exception, SystemExit) as exc:
+    except (Exception, SystemExit) as exc:  # A stranger's module may raise anything while it is imported.
         raise import_error(record, exc) from exc
     for part in record.attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
             raise PluginImportError(
-                f"plugin {record.name!r} ({record.origin}) cannot be loaded: {record.module} has no {record.attribute}. "
-                f"Install another version of {record.distribution}",
+                f"plugin {record.name!r} ({record.origin}) cannot be loaded: {record.module} has no "
+                f"{record.attribute}. Install another version of {record.distribution}",
                 **_fields(record),
             ) from None
         except Exception as exc:

@@ -235,7 +235,7 @@ def _recorded(distribution: str | None, module: str) -> tuple[dict[str, str], bo
         if not digest or ".dist-info/" in file:
             continue  # What the installer writes there differs from machine to machine.
         everything.update(line.encode())
-        if file.startswith(f"{path}/") or file.rpartition(".")[0] == path or file.startswith(f"{path}."):
+        if file.startswith((f"{path}/", f"{path}.")):
             digests[file.strip('"')] = digest
     direct_url = json.loads(found.read_text("direct_url.json") or "{}")
     editable = bool(direct_url.get("dir_info", {}).get("editable"))

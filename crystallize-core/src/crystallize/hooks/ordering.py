@@ -98,27 +98,17 @@ def _relations(base: Sequence[Place]) -> tuple[list[list[int]], dict[tuple[int, 
     """Give, for each plugin, those that come after it, and by which declaration."""
     followers: list[list[int]] = [[] for _ in base]
     reasons: dict[tuple[int, int], str] = {}
-
-    def relate(first: int, second: int, relation: str) -> None:
-        if first != second and (first, second) not in reasons:
-            followers[first].append(second)
-            reasons[first, second] = relation
-
-    for i, place in enumerate(base):
-        for wanted in place.requires:
-            required = [j for j, other in enumerate(base) if other.answers_to(wanted)]
-            if not required:
-                raise _not_active(place, wanted)
-            for j in required:
-                relate(j, i, "requires")
-        for wanted in place.before:
-            for j, other in enumerate(base):
-                if other.answers_to(wanted):
-                    relate(i, j, "before")
-        for wanted in place.after:
-            for j, other in enumerate(base):
-                if other.answers_to(wanted):
-                    relate(j, i, "after")
+    for relation in ("before", "requires", "after"):  # Of two that say the same, `before` also moves its plugin up.
+        for i, place in enumerate(base):
+            for wanted in getattr(place, relation):
+                others = [j for j, other in enumerate(base) if j != i and other.answers_to(wanted)]
+                if relation == "requires" and not others:
+                    raise _not_active(place, wanted)
+                for j in others:
+                    edge = (i, j) if relation == "before" else (j, i)
+                    if edge not in reasons:
+                        followers[edge[0]].append(edge[1])
+                        reasons[edge] = relation
     return followers, reasons
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["arguments_of", "describe_settings", "note_settings", "remember_arguments"]
 
@@ -49,7 +51,6 @@ class _Settings(_Arguments):
     """The same where the names are known already: what a function that builds a plugin was called with."""
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
 
 
 def remember_arguments(plugin: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -57,11 +58,11 @@ def remember_arguments(plugin: object, args: tuple[Any, ...], kwargs: dict[str, 
     vars(plugin)[_KEY] = _Arguments(isolate(args), isolate(kwargs))
 
 
-def note_settings(plugin: object, settings: Mapping[str, Any]) -> None:
-    """Note the settings from which a function built a plugin, in place of its constructor's arguments."""
+def note_settings(plugin: object, make: Callable[..., object], settings: Mapping[str, Any]) -> None:
+    """Note the settings with which a function built a plugin, in place of its constructor's arguments."""
     attributes = getattr(plugin, "__dict__", None)
     if attributes is not None:  # Without one, what its attributes say will have to do.
-        attributes[_KEY] = _Settings((), isolate(dict(settings)))
+        attributes[_KEY] = _Settings((), isolate(_flat(inspect.signature(make).bind(**settings))))
 
 
 def arguments_of(plugin: object) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def arguments_of(plugin: object) -> dict[str, Any]:
     if isinstance(noted, _Settings):
         return dict(noted.kwargs)
     try:
-        signature = inspect.signature(type(plugin))
+        signature = _signature(type(plugin))
     except (TypeError, ValueError):
         return {}
     if isinstance(noted, _Arguments) and not _has_own_new(type(plugin)):
@@ -127,10 +128,19 @@ def describe_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], tup
     return settings, tuple(opaque)
 
 
+def _signature(cls: type) -> inspect.Signature:
+    """Give what the constructor takes; what `__init__` says counts where there is one."""
+    if cls.__init__ is object.__init__:
+        return inspect.signature(cls)
+    signature = inspect.signature(cls.__init__)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
 def _has_own_new(cls: type) -> bool:
     from crystallize.hooks.base import BasePlugin
 
-    return cls.__new__ is not BasePlugin.__new__
+    own: object = cls.__new__
+    return own is not BasePlugin.__new__
 
 
 def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:

@@ -123,6 +123,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Ten(BasePlugin):
         ...     def init_hook(self, experiment):
         ...         experiment.description = experiment.description or "ten at least"
@@ -145,6 +146,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class NeedsManyReplicates(BasePlugin):
         ...     neutral = True
         ...
@@ -176,6 +178,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Remembers(BasePlugin):
         ...     def __init__(self):
         ...         self.known = {}
@@ -223,6 +226,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Backwards(BasePlugin):
         ...     neutral = True
         ...
@@ -252,6 +256,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Warm(BasePlugin):
         ...     neutral = True
         ...
@@ -275,6 +280,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Flushes(BasePlugin):
         ...     neutral = True
         ...
@@ -299,6 +305,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Fold(BasePlugin):
         ...     def before_replicate(self, experiment, ctx):
         ...         ctx.add("fold", ctx["replicate"] % 5)
@@ -322,6 +329,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Trace(BasePlugin):
         ...     neutral = True
         ...
@@ -349,6 +357,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class RowCount(BasePlugin):
         ...     def after_step(self, step, data, ctx):
         ...         if hasattr(data, "__len__"):
@@ -373,6 +382,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Scratch(BasePlugin):
         ...     neutral = True
         ...
@@ -402,6 +412,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Dots(BasePlugin):
         ...     neutral = True
         ...
@@ -432,6 +443,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class FailedCells(BasePlugin):
         ...     neutral = True
         ...
@@ -462,6 +474,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Machine(BasePlugin):
         ...     neutral = True
         ...
@@ -487,6 +500,7 @@ class HookSpecs:
 
         Examples
         --------
+        >>> from crystallize import BasePlugin
         >>> class Summary(BasePlugin):
         ...     neutral = True
         ...

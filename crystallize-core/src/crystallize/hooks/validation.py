@@ -61,7 +61,7 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
     _check_declarations(plugin, origin)  # First the contract: in another one other hooks may exist.
     found = find_implementations(plugin)
     _check_spelling(plugin, origin, found)
-    known = []
+    known: list[Implementation] = []
     for implementation in found:
         spec = HOOKS.get(implementation.hook)
         if spec is None:
@@ -121,12 +121,12 @@ def _check_declarations(plugin: Any, origin: Origin) -> None:
 
 
 def _check_contract(contract: Any, origin: Origin) -> None:
+    if not isinstance(contract, str):
+        raise _error(origin, f"declares contract = {contract!r}; a text such as '>=1,<2' is expected")
     try:
-        if not isinstance(contract, str):
-            raise ValidationError(f"{contract!r} is no text")
         fits = satisfies(CONTRACT, contract)
     except ValidationError as exc:
-        raise _error(origin, f"declares contract = {contract!r}, which cannot be read: {exc}") from None
+        raise _error(origin, f"declares contract = {contract!r}, which cannot be read: {exc}") from exc
     if not fits:
         from importlib.metadata import version
 
@@ -228,7 +228,7 @@ class _Verifier(pluggy.PluginManager):
         self.add_hookspecs(HookSpecs)
         self.expected: dict[str, Implementation] = {}
 
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:  # noqa: ARG002 - pluggy's own signature
         implementation = self.expected.get(name)
         if implementation is None:
             return None
