@@ -61,15 +61,10 @@ def load_experiment(path: Path) -> Experiment:
             "Give the one to run the name `experiment`."
         )
         raise Failure(message)
-    message = (
-        f"{path} defines no experiment. Assign an Experiment at the top level of the file: experiment = Experiment(...)."
-    )
+    what = f"{path} defines no experiment"
     if "experiment" in namespace:
-        kind = type(namespace["experiment"]).__name__
-        message = (
-            f"in {path}, `experiment` is of type {kind!r}, not an Experiment. "
-            "Assign one at the top level of the file: experiment = Experiment(...)."
-        )
+        what = f"in {path}, `experiment` is of type {type(namespace['experiment']).__name__!r}, not an Experiment"
+    message = f"{what}. Assign one at the top level of the file: experiment = Experiment(...)."
     raise Failure(message)
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from crystallize_cli import __version__
-from crystallize_cli.exits import ExitCode, Failure
-from crystallize_cli.installed import InstalledCommand, installed_commands
+from crystallize_cli.exits import ExitCode
+from crystallize_cli.installed import installed_commands, load_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from crystallize.hooks import PluginRecord
 
 __all__ = ["BUILT_IN", "CommandGroup", "cli", "run"]
 
@@ -38,8 +40,8 @@ class CommandGroup(click.Group):
             module, _, attribute = BUILT_IN[cmd_name][0].partition(":")
             command: click.Command = getattr(importlib.import_module(module), attribute)
             return command
-        offers = installed_commands().get(cmd_name)
-        return _load(offers) if offers else None
+        record = installed_commands().get(cmd_name)
+        return None if record is None else load_command(record)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of subcommands without importing one."""
@@ -52,34 +54,9 @@ class CommandGroup(click.Group):
             formatter.write_dl(rows)
 
 
-def _origin(offers: Sequence[InstalledCommand]) -> str:
-    """Say which distributions offer a command."""
-    if len(offers) == 1:
-        return f"From {offers[0].origin}."
-    return f"Offered by {' and by '.join(offer.origin for offer in offers)}."
-
-
-def _load(offers: Sequence[InstalledCommand]) -> click.Command:
-    """Import an installed subcommand, or say which distribution is at fault."""
-    name, origin = offers[0].name, _origin(offers)
-    if len(offers) > 1:
-        message = f"the command {name!r} is ambiguous. {origin} Uninstall one of them."
-        raise Failure(message)
-    try:
-        command = offers[0].entry_point.load()
-    except Exception as error:
-        message = (
-            f"the command {name!r} cannot be imported: {type(error).__name__}: {error}. {origin} "
-            "Update or uninstall that distribution."
-        )
-        raise Failure(message) from error
-    if not isinstance(command, click.Command):
-        message = (
-            f"the command {name!r} is of type {type(command).__name__!r}, not a click command. {origin} "
-            "Its entry point must lead to what @click.command or @click.group made."
-        )
-        raise Failure(message)
-    return command
+def _origin(record: PluginRecord) -> str:
+    """Say where an installed command comes from, or why it cannot be used."""
+    return f"From {record.origin}." if record.problem is None else f"Cannot be used: {record.problem}."
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

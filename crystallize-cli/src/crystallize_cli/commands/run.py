@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,38 +14,45 @@ from crystallize_cli.loading import load_experiment
 
 if TYPE_CHECKING:
     from crystallize import Experiment, Result
+    from crystallize.errors import CrystallizeError
 
 __all__ = ["run"]
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--replicates", type=click.IntRange(min=1), metavar="N", help="How many replicates, for this run only."
-)
-@click.option("--seed", type=int, metavar="N", help="The seed, for this run only: any integer.")
+@click.option("--replicates", type=click.IntRange(min=1), metavar="N", help="How many replicates, for this run only.")
+@click.option("--seed", type=int, metavar="N", help="The seed, any integer, for this run only.")
 def run(path: Path, replicates: int | None, seed: int | None) -> int:
     """Run the experiment that a Python file defines.
 
-    PATH is a file with one Experiment at its top level, or with one that is named `experiment`. The table
-    of results is written to stdout, everything else to stderr.
+    PATH is a file with one Experiment at its top level, or with one that is named `experiment`. The table of results is
+    written to stdout, everything else to stderr.
     """
     from crystallize.errors import CrystallizeError
 
-    experiment = load_experiment(path)
-    if seed is not None:
-        _reseed(experiment, seed)
     _show_messages()
     try:
-        experiment.validate()
+        experiment = load_experiment(path)
+        if seed is not None:
+            _reseed(experiment, seed)
         result = experiment.run(replicates=replicates)
     except KeyboardInterrupt as interrupt:
         _say_what_is_kept(interrupt)
         raise
     except CrystallizeError as error:
         _say_what_is_kept(error)
-        raise Failure(f"{type(error).__name__}: {error}", _code_of(error)) from error
-    return _show(experiment, result)
+        raise Failure(str(error), _code_of(error)) from error
+    return _show(result)
+
+
+def _show_messages() -> None:
+    """Write what the ``crystallize`` logger says to stderr, unless somebody else handles it already."""
+    logger = logging.getLogger("crystallize")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
 
 
 def _reseed(experiment: Experiment, seed: int) -> None:
@@ -59,5 +65,38 @@ def _reseed(experiment: Experiment, seed: int) -> None:
             other.seed = seed
             experiment.plugins[position] = other
             return
-    message = "--seed has nothing to act on: the experiment has no SeedPlugin. Leave the option out, or add one."
+    message = "--seed has nothing to act on: the experiment has no SeedPlugin. Add one, or leave the option out"
     raise Failure(message)
+
+
+def _show(result: Result) -> int:
+    """Print the table and say where the run is kept; give the exit code."""
+    from crystallize_plugins.reports import summary_text
+
+    click.echo(summary_text(result))
+    _say_folder(result)
+    return ExitCode.FAILED if result.errors else ExitCode.DONE
+
+
+def _say_folder(result: Result) -> None:
+    folder = result.provenance.get("run", {}).get("folder")
+    if folder is not None:
+        kept, here = Path(folder), Path.cwd()
+        click.echo(f"kept in {kept.relative_to(here) if kept.is_relative_to(here) else kept}", err=True)
+
+
+def _say_what_is_kept(stopped_by: BaseException) -> None:
+    """Say how much of a run that was stopped is kept; the engine attaches it to what stopped the run."""
+    result = getattr(stopped_by, "result", None)
+    if result is None:
+        return
+    cells = result.provenance["cells"].values()
+    completed, requested = (sum(counts[what] for counts in cells) for what in ("completed", "requested"))
+    click.echo(f"stopped: {completed} of {requested} cells had finished", err=True)
+    _say_folder(result)
+
+
+def _code_of(error: CrystallizeError) -> ExitCode:
+    """Tell what is wrong with the experiment, which nobody has run yet, from what went wrong in its run."""
+    found_before = isinstance(error, (ValueError, TypeError, LookupError, ImportError))
+    return ExitCode.USAGE if found_before and getattr(error, "result", None) is None else ExitCode.INTERNAL
