@@ -1,0 +1,171 @@
+"""Identities of code, values and data: equal content gives one digest, in every process and on every machine.
+
+A function is known by its code in a normal form, its defaults and closure, and by the functions and values of the
+project that it refers to, however far away. What libraries define is known by name. What has no content,
+such as an open connection, is known by its type, and never by an address.
+
+An object can say what it is by a method ``__fingerprint__(self)`` that returns any value: that value, and the class,
+then stand for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from crystallize.checks import check_callable
+from crystallize.fingerprint._files import content_of
+from crystallize.fingerprint._graph import new_hash
+from crystallize.fingerprint._walk import Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["CodeRecord", "code_of", "code_record", "combine", "content_of", "untracked_in", "value_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecord:
+    """The identity of a callable, and what it is made of.
+
+    Attributes
+    ----------
+    digest : str
+        As `code_of` gives it.
+    parts : mapping of str to str
+        The digest of each function, class, module and value of the project that the code refers to, itself
+        included, by qualified name: compare two of them to see what has changed.
+    untracked : tuple of str
+        What is known by its type alone, as ``"where: type"``.
+    """
+
+    digest: str
+    parts: Mapping[str, str]
+    untracked: tuple[str, ...]
+
+
+def code_of(fn: Callable[..., Any]) -> str:
+    """Give the identity of a callable's code.
+
+    Comments, layout, line numbers, docstrings, annotations and the place of the file change nothing. A changed
+    statement, default, closure value or global does, in the callable itself or in anything of the project that it
+    refers to.
+
+    Parameters
+    ----------
+    fn : callable
+        A function, method, class, partial or callable object; anything of a library is known by name.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `fn` cannot be called.
+
+    Examples
+    --------
+    >>> code_of(lambda x: x + 1) == code_of(lambda x: x + 2)
+    False
+    """
+    return value_of(check_callable(fn, what="what is to be identified by its code"))
+
+
+def code_record(fn: Callable[..., Any]) -> CodeRecord:
+    """Give the identity of a callable's code together with what it is made of.
+
+    Parameters
+    ----------
+    fn : callable
+        As for `code_of`.
+
+    Examples
+    --------
+    >>> record = code_record(len)
+    >>> record.digest == code_of(len), dict(record.parts)
+    (True, {})
+    """
+    check_callable(fn, what="what is to be identified by its code")
+    walk = Walk()
+    root = walk.start(fn, _label(fn))
+    parts = {name: walk.graph.digest(ref).hex() for name, ref in sorted(walk.named.items())}
+    return CodeRecord(walk.graph.digest(root).hex(), parts, tuple(walk.untracked(root)))
+
+
+def value_of(value: Any) -> str:
+    """Give the identity of a value by content.
+
+    Parameters
+    ----------
+    value : object
+        Anything. Equal built-in values have one identity, whatever the order of sets and dicts, but types are
+        told apart: ``1``, ``1.0`` and ``True`` differ. Arrays and frames are hashed where they lie, objects by class
+        and state, callables as in `code_of`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> value_of({"a": 1, "b": 2}) == value_of({"b": 2, "a": 1})
+    True
+    >>> value_of(1) == value_of(1.0)
+    False
+    """
+    walk = Walk()
+    return walk.graph.digest(walk.start(value, _label(value))).hex()
+
+
+def untracked_in(value: Any) -> tuple[str, ...]:
+    """Say what in a value is known by its type alone, as ``"where: type"``.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Examples
+    --------
+    >>> import threading
+    >>> untracked_in({"guard": threading.Lock()})
+    ('dict: _thread.lock',)
+    """
+    walk = Walk()
+    return tuple(walk.untracked(walk.start(value, _label(value))))
+
+
+def combine(*parts: str) -> str:
+    """Give one identity for several, in their order.
+
+    Parameters
+    ----------
+    *parts : str
+        Identities, or any texts.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> combine("ab", "c") == combine("a", "bc")
+    False
+    """
+    digest = new_hash()
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(encoded))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def _label(value: Any) -> str:
+    named = value if hasattr(value, "__qualname__") else type(value)
+    module = getattr(named, "__module__", None)
+    return named.__qualname__ if module in (None, "builtins") else f"{module}.{named.__qualname__}"

@@ -1,0 +1,209 @@
+"""The code of one function in a normal form: from its source where that is true to it, else from its bytecode.
+
+A source file may have been edited since it was imported. So source counts only if compiling it gives the very code
+that runs; otherwise the code itself is taken apart. Comments, layout, line numbers, docstrings, annotations,
+decorators (what they do is in the object that they made) and the function's own name never count.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import functools
+import linecache
+import marshal
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.fingerprint._graph import new_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["bytecode", "module_syntax", "syntax", "tree"]
+
+_Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_IGNORED = {"returns", "type_comment", "type_params"}
+# Generator, coroutine and so on, and variable arguments: what changes how a call behaves.
+_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
+_SILENT = {"NOP", "CACHE", "EXTENDED_ARG", "RESUME"}
+
+
+@functools.lru_cache(maxsize=4096)
+def syntax(code: CodeType) -> bytes:
+    """Give the normal form of a function's code.
+
+    Parameters
+    ----------
+    code : code
+        Of a function, a lambda or a method.
+
+    Returns
+    -------
+    bytes
+        A digest, equal for functions that differ in layout only; the values of defaults are not part of it.
+    """
+    node = _find(code)
+    if node is not None:
+        body = [node.body] if isinstance(node, ast.Lambda) else _body(node)
+        try:
+            parts = [part for statement in body for part in _dump(statement)]
+        except RecursionError:
+            return bytecode(code)
+        return _digest([type(node).__name__.encode(), _arguments(node.args), *parts])
+    return bytecode(code)
+
+
+def module_syntax(text: str) -> bytes:
+    """Give the normal form of a whole module's source, as a digest."""
+    return _digest(part for statement in _body(tree(text)) for part in _dump(statement))
+
+
+@functools.lru_cache(maxsize=128)
+def tree(text: str) -> ast.Module:
+    """Parse source, once for each text."""
+    return ast.parse(text)
+
+
+def _find(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
+    """Find the one function in the source file that compiles to this code."""
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename))
+    if not text:
+        return None
+    try:
+        nodes, codes = _index(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    place = (code.co_firstlineno, code.co_name)
+    found = nodes.get(place, ())
+    return found[0] if len(found) == 1 and codes.get(place) == [code] else None
+
+
+Place = tuple[int, str]
+
+
+@functools.lru_cache(maxsize=32)
+def _index(text: str) -> tuple[dict[Place, list[Any]], dict[Place, list[CodeType]]]:
+    module = tree(text)
+    nodes: dict[Place, list[Any]] = {}
+    for node in ast.walk(module):
+        if isinstance(node, _Function):
+            decorators = getattr(node, "decorator_list", ())
+            line = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+            nodes.setdefault((line, getattr(node, "name", "<lambda>")), []).append(node)
+    codes: dict[Place, list[CodeType]] = {}
+    waiting = [compile(module, "<source>", "exec", dont_inherit=True)]
+    while waiting:
+        for const in waiting.pop().co_consts:
+            if isinstance(const, CodeType):
+                codes.setdefault((const.co_firstlineno, const.co_name), []).append(const)
+                waiting.append(const)
+    return nodes, codes
+
+
+def _arguments(arguments: ast.arguments) -> bytes:
+    """Names and kinds; the values of defaults are looked at in the running function."""
+    groups = (arguments.posonlyargs, arguments.args, arguments.kwonlyargs)
+    names = ["|".join(argument.arg for argument in group) for group in groups]
+    names += [extra.arg if extra else "" for extra in (arguments.vararg, arguments.kwarg)]
+    return repr(names).encode("utf-8", "surrogatepass")
+
+
+def _body(node: Any) -> list[ast.stmt]:
+    """The statements without the docstring and without those that only fill a gap."""
+    body: list[ast.stmt] = node.body
+    first = body[0] if body else None
+    documented = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    return [statement for statement in body[documented:] if not isinstance(statement, ast.Pass)]
+
+
+def _dump(node: Any, *, in_class: bool = False) -> Iterator[bytes]:
+    """Write a syntax tree down, leaving out what is empty, so that later versions of Python add nothing."""
+    if isinstance(node, ast.Constant):
+        yield b"=%b" % _constant(node.value)
+    elif isinstance(node, ast.AnnAssign) and not in_class:
+        # In a class an annotation may be a field; elsewhere it is a remark.
+        if node.value is not None:
+            yield from _dump(ast.Assign(targets=[node.target], value=node.value))
+    elif isinstance(node, ast.AST):
+        yield b"(%b" % type(node).__name__.encode()
+        for name, value in ast.iter_fields(node):
+            if value is None or value == [] or name in _IGNORED or (name == "annotation" and isinstance(node, ast.arg)):
+                continue
+            yield b" %b:" % name.encode()
+            documented = name == "body" and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            yield from _dump(_body(node) if documented else value, in_class=isinstance(node, ast.ClassDef))
+        yield b")"
+    elif isinstance(node, list):
+        yield b"["
+        for item in node:
+            yield from _dump(item, in_class=in_class)
+        yield b"]"
+    else:
+        yield b"=%b" % _constant(node)
+
+
+def _constant(value: Any) -> bytes:
+    try:
+        return marshal.dumps(value, 0)
+    except ValueError:
+        return repr(value).encode("utf-8", "surrogatepass")
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    digest = new_hash()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()
+
+
+@functools.lru_cache(maxsize=4096)
+def bytecode(code: CodeType) -> bytes:
+    """Give the normal form of a code object: its instructions without lines, offsets and what only moves them.
+
+    It holds for one version of Python; another version compiles to other instructions.
+    """
+    instructions = [step for step in dis.get_instructions(code) if step.opname not in _SILENT]
+    # A jump to an instruction that is left out means the next one that is kept.
+    kept = [step.offset for step in instructions]
+    place = {offset: number for number, offset in enumerate(kept)}
+
+    def position(offset: int) -> int:
+        return place.get(offset, sum(1 for other in kept if other < offset))
+
+    parts: list[Any] = [
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS),
+        code.co_varnames[: code.co_argcount + code.co_kwonlyargcount],
+    ]
+    for step in instructions:
+        if step.opcode in dis.hasconst:
+            argument: Any = _const(step.argval)
+        elif step.opcode in dis.hasjrel or step.opcode in dis.hasjabs:
+            argument = position(step.argval)
+        elif step.opcode in _NAMED:
+            argument = step.argrepr
+        else:
+            argument = step.arg
+        parts.append((step.opname, argument))
+    parts += [
+        (position(entry.start), position(entry.end), position(entry.target), entry.depth, entry.lasti)
+        for entry in getattr(dis.Bytecode(code), "exception_entries", ())
+    ]
+    return _digest(repr(part).encode("utf-8", "surrogatepass") for part in parts)
+
+
+_NAMED = {*dis.hasname, *dis.haslocal, *dis.hasfree, *dis.hascompare}
+
+
+def _const(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return bytecode(value)
+    if isinstance(value, frozenset):
+        return ("frozenset", sorted(repr(_const(item)) for item in value))
+    if isinstance(value, tuple):
+        return tuple(_const(item) for item in value)
+    return _constant(value)
