@@ -147,6 +147,14 @@ def test_an_error_in_the_file_is_shown_from_the_file_on(crystallize, write):
     assert "loading.py" not in done.stderr
 
 
+def test_an_experiment_that_cannot_be_built_names_the_line(crystallize, write):
+    write("from crystallize import Experiment, Pipeline\n\nexperiment = Experiment(None, Pipeline([]))\n")
+    done = crystallize("run", "file.py")
+    assert done.returncode == 2
+    assert done.stderr.startswith("crystallize: file.py, line 3: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_syntax_error_names_file_and_line(crystallize, write):
     write("def f(:\n    pass\n")
     done = crystallize("run", "file.py")
@@ -158,7 +166,8 @@ def test_a_syntax_error_names_file_and_line(crystallize, write):
 def test_an_experiment_that_is_not_in_order_ends_with_2(crystallize, write):
     write("""
         from crystallize import Experiment, Hypothesis, Pipeline, data_source
-        experiment = Experiment(data_source(lambda ctx: 1), Pipeline([abs]), name="void", hypotheses=[Hypothesis(lambda b, t: {})])
+        holds = Hypothesis(lambda baseline, treatment: {})
+        experiment = Experiment(data_source(lambda ctx: 1), Pipeline([abs]), name="void", hypotheses=[holds])
     """)
     done = crystallize("run", "file.py")
     assert done.returncode == 2
@@ -173,7 +182,8 @@ def test_a_plugin_that_stops_the_run_ends_with_3(crystallize, write):
             on_error = "stop_run"
             def collect(self, outcome):
                 raise OSError("the disk is full")
-        experiment = Experiment(data_source(lambda ctx: 1), Pipeline([lambda data: (data, {"m": 1})]), plugins=[Strict()], name="n")
+        step = lambda data: (data, {"m": 1})
+        experiment = Experiment(data_source(lambda ctx: 1), Pipeline([step]), plugins=[Strict()], name="n")
     """)
     done = crystallize("run", "file.py")
     assert done.returncode == 3

@@ -94,22 +94,21 @@ def load_file(path: Path) -> ModuleType:
     if path.suffix != ".py":
         message = f"{path} is not a Python file (its name does not end in .py)"
         raise Failure(message)
-    path = path.resolve()
-    name = _module_name(path)
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    spec = importlib.machinery.ModuleSpec(name, loader, origin=str(path))
+    file = path.resolve()
+    name = _module_name(file)
+    loader = importlib.machinery.SourceFileLoader(name, str(file))
+    spec = importlib.machinery.ModuleSpec(name, loader, origin=str(file))
     spec.has_location = True
     module = importlib.util.module_from_spec(spec)
     # As `python file.py` does, so that the modules beside it can be imported, in worker processes too.
-    sys.path.insert(0, str(path.parent))
+    sys.path.insert(0, str(file.parent))
     sys.modules[name] = module
     try:
         # Compiled here and not by the loader, which may take a cached file of the same second for up to date.
-        exec(loader.source_to_code(path.read_bytes(), str(path)), vars(module))  # noqa: S102 - what `run` is for
+        exec(loader.source_to_code(file.read_bytes(), str(file)), vars(module))  # noqa: S102 - what `run` is for
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        message = f"{path} could not be imported:\n{_traceback_from(path, error)}"
-        raise Failure(message) from error
+        raise Failure(_what_failed(path, file, error)) from error
     _let_it_travel(module)
     return module
 
@@ -133,9 +132,14 @@ def _let_it_travel(module: ModuleType) -> None:
     cloudpickle.register_pickle_by_value(module)
 
 
-def _traceback_from(path: Path, error: BaseException) -> str:
-    """Format an error's traceback from the user's file on."""
+def _what_failed(path: Path, file: Path, error: BaseException) -> str:
+    """Say where the user's file went wrong: by line for our own errors, which say the rest, else by traceback."""
+    from crystallize.errors import CrystallizeError
+
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
+    while trace is not None and trace.tb_frame.f_code.co_filename != str(file):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    if isinstance(error, CrystallizeError) and trace is not None:
+        lines = [line for frame, line in traceback.walk_tb(trace) if frame.f_code.co_filename == str(file)]
+        return f"{path}, line {lines[-1]}: {error}"
+    return f"{path} could not be imported:\n" + "".join(traceback.format_exception(type(error), error, trace)).rstrip()
