@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crystallize.design import Hypothesis, Objective, Treatment, hypothesis, treatment, verifier
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.experiments.quick import quick_experiment
     from crystallize.hooks import BasePlugin, hookimpl
     from crystallize.pipelines import Pipeline, PipelineStep, inject_from_ctx, pipeline, pipeline_step
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         "Artifact",
         "ArtifactPlugin",
         "AsyncExecution",
+        "BaseOptimizer",
         "BasePlugin",
         "DataSource",
         "Experiment",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Artifact": "datasources",
+    "BaseOptimizer": "experiments.optimizers",
     "BasePlugin": "hooks",
     "DataSource": "datasources",
     "Experiment": "experiments.experiment",

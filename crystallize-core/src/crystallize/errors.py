@@ -26,6 +26,7 @@ __all__ = [
     "MissingMetricError",
     "MissingParameterError",
     "NeutralityError",
+    "OptimizationError",
     "PipelineExecutionError",
     "PluginConflictError",
     "PluginContractError",
@@ -35,10 +36,12 @@ __all__ = [
     "PluginImportError",
     "PluginNotFoundError",
     "PluginOrderError",
+    "PrunedError",
     "RandomnessError",
     "RunStateError",
     "SerializationError",
     "StoreError",
+    "TrialFailedError",
     "UnknownNameError",
     "ValidationError",
     "WorkerCrashError",
@@ -238,6 +241,28 @@ class PipelineExecutionError(CrystallizeError):
 
 def _rebuild_execution_error(message: str, fields: dict[str, Any]) -> PipelineExecutionError:
     return PipelineExecutionError(message, **fields)
+
+
+class PrunedError(CrystallizeError):
+    """Raised by ``ctx.report`` inside a cell that its optimiser wants to be stopped; let it through."""
+
+
+class OptimizationError(CrystallizeError, RuntimeError):
+    """An optimisation cannot go on.
+
+    Attributes
+    ----------
+    trials : sequence of TrialResult
+        The trials so far.
+    """
+
+    def __init__(self, message: str, *, trials: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.trials = tuple(trials)
+
+
+class TrialFailedError(OptimizationError):
+    """No replicate of a trial succeeded, and the optimiser has no word for that."""
 
 
 class PluginError(CrystallizeError):

@@ -16,6 +16,7 @@ from crystallize.errors import (
     ArgumentTypeError,
     ContextMutationError,
     MissingKeyError,
+    PrunedError,
     RandomnessError,
     ValidationError,
 )
@@ -249,13 +250,17 @@ class FrozenContext:
             Its content; it has to be picklable where cells run in other processes.
         """
         _check_key(event, "events")
+        self._send(event, fields)
+
+    def _send(self, event: str, fields: dict[str, Any]) -> bool:
+        """Send an event; say whether whoever got it wants this cell to stop."""
         sent = Event(event, isolate(fields), self._cell, time.time())
         if self._emit is not None:
-            self._emit(sent)
-        elif self._events is None:
-            self._events = [sent]
-        else:
-            self._events.append(sent)
+            return self._emit(sent) is True
+        if self._events is None:
+            self._events = []
+        self._events.append(sent)
+        return False
 
     def report(self, name: str, value: float, step: int) -> None:
         """Report an intermediate value, such as the loss after an epoch.
@@ -267,8 +272,14 @@ class FrozenContext:
         value : float
         step : int
             When it was: an epoch, a number of samples.
+
+        Raises
+        ------
+        PrunedError
+            If an optimiser wants the cell to stop here; let it through.
         """
-        self.emit("report", name=name, value=value, step=step)
+        if self._send("report", {"name": name, "value": value, "step": step}):
+            raise PrunedError(f"stopped by the optimiser after {name} = {value!r} at step {step}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict.fromkeys(self, ...)!r})" if len(self) else f"{type(self).__name__}()"

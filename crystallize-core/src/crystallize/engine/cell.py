@@ -14,6 +14,7 @@ from crystallize.results.outcome import CellOutcome
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+    from crystallize.design import Treatment
     from crystallize.engine.job import Job
     from crystallize.results.outcome import Cell, Event
 
@@ -73,13 +74,17 @@ class CellRunner:
         worker = self._worker or self._started()
         return await worker.run(cell, emit or self._sink, None)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: Event) -> bool:
         """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
 
         Only in the coordinating process: elsewhere there is nobody to hand it to, and it is dropped.
+
+        Returns
+        -------
+        bool
+            Whether the cell is asked to stop: what the worker's `emit` has then to return to the cell.
         """
-        if self._sink is not None:
-            self._sink(event)
+        return self._sink is not None and self._sink(event) is True
 
     def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main") -> CellOutcome:
         """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
@@ -128,6 +133,14 @@ class CellRunner:
         with self._lock:
             self._foreign.errors.extend(report.errors)
             self._foreign.plugin_failures.extend(report.plugin_failures)
+
+    def admit(self, treatments: Sequence[Treatment]) -> None:
+        """Add conditions to a run that is under way; copies in other processes do not learn of it."""
+        self._job.treatments.update((treatment.name, treatment) for treatment in treatments)
+
+    def listen(self, sink: Callable[[Event], object]) -> None:
+        """Say who gets events; one that returns True asks the cell that reports to stop."""
+        self._sink = sink
 
     def _started(self) -> Worker:
         with self._lock:

@@ -31,6 +31,8 @@ class HookDispatch:
     ----------
     failures : list of PluginFailure
         Errors that were kept as data.
+    lock : threading.RLock
+        Held while events are handed round.
     """
 
     def __init__(self, view: ExperimentView, active: ActivePlugins) -> None:
@@ -40,7 +42,7 @@ class HookDispatch:
         self._warned: set[str] = set()
         self._collect = active.calls("collect")
         self._on_event = active.calls("on_event")
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def before_run(self) -> None:
         """Call ``before_run``; errors propagate as they are, unless the plugin asks for them to be recorded."""
@@ -98,7 +100,7 @@ class HookDispatch:
 
     def event(self, event: Event) -> None:
         """Hand an event round; one at a time, whatever thread it comes from."""
-        with self._lock:
+        with self.lock:
             for call in self._on_event:
                 try:
                     call.fn(self.view, event)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from crystallize.design import Treatment
     from crystallize.engine.program import Program
     from crystallize.hooks import ActivePlugins, ExperimentView
@@ -24,7 +22,7 @@ class Job:
     view : ExperimentView
         What hooks are shown.
     active : ActivePlugins
-    treatments : mapping of str to Treatment
+    treatments : dict of str to Treatment
         By condition; the baseline has one only where a treatment of that name adjusts it.
     gives_data : bool
         Whether `data` stands for what the data source would fetch.
@@ -35,7 +33,7 @@ class Job:
 
     view: ExperimentView
     active: ActivePlugins
-    treatments: Mapping[str, Treatment]
+    treatments: dict[str, Treatment]
     gives_data: bool = False
     data: Any = None
     keeps_payload: bool = False

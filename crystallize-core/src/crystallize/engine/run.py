@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
+    from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell
@@ -203,6 +204,12 @@ class Run:
         if self.result is None:
             raise CrystallizeError("the run ended without a result; please report this")
         return self.result
+
+    def admit(self, treatments: Sequence[Treatment]) -> None:
+        """Add conditions to a run that is under way."""
+        self.view.treatments.extend(treatments)
+        self.conditions.extend(treatment.name for treatment in treatments)
+        self.runner.admit(treatments)
 
     # -- before -----------------------------------------------------------------------------------
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.checks import check_count
 from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.design import Treatment
+from crystallize.engine.loop import interruptible
 from crystallize.engine.run import Run
-from crystallize.errors import ArgumentTypeError
+from crystallize.engine.trials import Trials
+from crystallize.errors import ArgumentTypeError, MissingMetricError
+from crystallize.experiments.optimization import OptimizationResult
 from crystallize.experiments.setup import (
     ABSENT,
     Request,
@@ -25,12 +31,14 @@ from crystallize.experiments.setup import (
 )
 from crystallize.names import check_name
 from crystallize.results.outcome import Cell
+from crystallize.results.statistics import mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from crystallize.design import Hypothesis, Treatment
+    from crystallize.design import Hypothesis, Objective
     from crystallize.experiments.builder import ExperimentBuilder
+    from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.hooks import ActivePlugins
     from crystallize.results import Result
     from crystallize.results.outcome import CellOutcome
@@ -121,6 +129,7 @@ class Experiment:
         self._replicates = None if replicates is None else checked_replicates(replicates)
         self.strategy = "rerun"
         self.strict = strict
+        self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._active: tuple[tuple[int, ...], ActivePlugins] | None = None
@@ -327,6 +336,113 @@ class Experiment:
         request = Request(treatments, (), 1, kind="apply", data=data, seed=seed)
         return self._single(request, 0).payload
 
+    def optimize(self, optimizer: BaseOptimizer, num_trials: int, replicates_per_trial: int = 1) -> Treatment:
+        """Let an optimiser look for the best treatment.
+
+        `num_trials` times: ask the optimiser for treatments, run them, tell it what they gave. Every
+        trial sees the same seeds. The experiment's own treatments and hypotheses are left out.
+
+        Parameters
+        ----------
+        optimizer : BaseOptimizer
+        num_trials : int
+            How often the optimiser is asked.
+        replicates_per_trial : int, default 1
+
+        Returns
+        -------
+        Treatment
+            What ``optimizer.get_best_treatment()`` gives; `last_optimization` has the trials behind it.
+
+        Raises
+        ------
+        ArgumentTypeError, ValidationError
+            If an argument cannot be used, or `ask` returns none or no treatments.
+        MissingMetricError
+            If the trial recorded no metric of the objective's name.
+        TrialFailedError
+            If no replicate of a trial succeeded and the optimiser has only `tell`.
+        """
+        trials, run = self._trials(optimizer, num_trials, replicates_per_trial)
+        with interruptible(), self._optimizing(trials, run):
+            run.begin([])
+            for cells in trials.batches(num_trials):
+                for _ in run.consume(cells):
+                    pass
+        return self._best(optimizer)
+
+    async def aoptimize(self, optimizer: BaseOptimizer, num_trials: int, replicates_per_trial: int = 1) -> Treatment:
+        """Let an optimiser look for the best treatment, in the running event loop; see `optimize`."""
+        trials, run = self._trials(optimizer, num_trials, replicates_per_trial)
+        with self._optimizing(trials, run):
+            run.begin([])
+            for cells in trials.batches(num_trials):
+                await run.aconsume(cells)
+        return self._best(optimizer)
+
+    def _trials(self, optimizer: BaseOptimizer, num_trials: int, replicates: int) -> tuple[Trials, Run]:
+        for method in ("ask", "tell", "get_best_treatment"):
+            if not callable(getattr(optimizer, method, None)) or isinstance(optimizer, type):
+                raise ArgumentTypeError(
+                    f"optimizer must be a BaseOptimizer, not {optimizer!r}: it needs ask, tell and get_best_treatment"
+                )
+        check_count(num_trials, what="num_trials")
+        check_count(replicates, what="replicates_per_trial")
+        run = self._run_of(
+            Request((), (), replicates, kind="trial"), baseline=getattr(optimizer, "needs_baseline", False)
+        )
+        extract = None
+        if type(self)._extract_objective_from_result is not Experiment._extract_objective_from_result:
+
+            def extract(result: Result) -> Mapping[str, Any]:
+                return self._extract_objective_from_result(result, optimizer.objective)
+
+        return Trials(run, optimizer, replicates, extract), run
+
+    @contextlib.contextmanager
+    def _optimizing(self, trials: Trials, run: Run) -> Iterator[None]:
+        """Finish the run, whatever happens, and keep the trials in hand."""
+        stopped_by: BaseException | None = None
+        try:
+            yield
+        except BaseException as exc:
+            stopped_by = exc
+            raise
+        finally:
+            try:
+                run.finish(stopped_by)
+            finally:
+                self.last_optimization = OptimizationResult(self, trials, run)
+
+    def _best(self, optimizer: BaseOptimizer) -> Treatment:
+        best = optimizer.get_best_treatment()
+        if not isinstance(best, Treatment):
+            raise ArgumentTypeError(
+                f"{type(optimizer).__name__}.get_best_treatment() must return a Treatment, not {type(best).__name__}"
+            )
+        return best
+
+    def _extract_objective_from_result(self, result: Result, objective: Objective) -> Mapping[str, Any]:
+        """Give what an optimiser is told of a trial; override it to tell something else.
+
+        Parameters
+        ----------
+        result : Result
+            Of this trial alone: its treatments, without the baseline.
+        objective : Objective
+            The optimiser's.
+
+        Returns
+        -------
+        mapping of str to object
+            By default the objective's metric and its mean over the replicates of the one treatment.
+        """
+        (trial,) = result.metrics.treatments.values()
+        values = trial.metrics.get(objective.metric)
+        if values is None:
+            raise MissingMetricError(objective.metric, trial.metrics, where="the trial")
+        return {objective.metric: mean([mean(found) for found in values.by_replicate().values()])}
+
     def _single(self, request: Request, replicate: int) -> CellOutcome:
         """Run one cell of one condition, whatever it is called; its error reaches the caller."""
         run = self._run_of(request)
@@ -347,7 +463,8 @@ class Experiment:
             baseline=baseline,
             gives_data=settled.data is not ABSENT,
             data=None if settled.data is ABSENT else settled.data,
-            programs=self._compiled(),
+            # The conditions of an optimisation come once: to remember them would only fill the memory.
+            programs=None if request.kind == "trial" else self._compiled(),
         )
 
     def _compiled(self) -> dict[str, Any]:

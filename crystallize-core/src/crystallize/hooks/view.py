@@ -60,7 +60,7 @@ class ExperimentView:
     datasource: Any
     pipeline: Any
     plugins: Sequence[Any]
-    treatments: Sequence[Any]
+    treatments: list[Any]
     hypotheses: Sequence[Any]
     replicates: int
     outputs: Mapping[str, Any]

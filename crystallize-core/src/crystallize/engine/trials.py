@@ -1,0 +1,194 @@
+"""An optimisation under way: ask, run, tell, as one run whose conditions are the trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize.design import Treatment
+from crystallize.engine.plan import BASELINE, plan_cells
+from crystallize.engine.record import condition_records
+from crystallize.errors import ArgumentTypeError, OptimizationError, TrialFailedError, ValidationError
+from crystallize.names import check_distinct
+from crystallize.results import build_result
+from crystallize.results.trials import Report, TrialResult, trial_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from crystallize.engine.run import Run
+    from crystallize.results import Result
+    from crystallize.results.outcome import Cell, Event
+
+__all__ = ["Trials"]
+
+
+class Trials:
+    """The trials of one optimisation.
+
+    Parameters
+    ----------
+    run : Run
+        The run that they are conditions of; its view's treatments grow with every batch.
+    optimizer : BaseOptimizer
+    replicates : int
+        For each trial.
+    extract : callable of Result, or None
+        Gives the mapping that is told, in place of the objective's means.
+
+    Attributes
+    ----------
+    results : list of TrialResult
+    baseline : TrialResult or None
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        optimizer: Any,
+        replicates: int,
+        extract: Callable[[Result], Mapping[str, Any]] | None,
+    ) -> None:
+        self.results: list[TrialResult] = []
+        self.baseline: TrialResult | None = None
+        self._run = run
+        self._optimizer = optimizer
+        self._replicates = replicates
+        self._extract = extract
+        self._tell_trials = getattr(optimizer, "tell_trials", None)
+        should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
+        self._reports: dict[str, list[Report]] = {}
+        self._pruned: set[str] = set()
+        self._known = {BASELINE}
+        if should_prune is not None:
+            self._listen(should_prune)
+
+    def batches(self, count: int) -> Iterator[list[Cell]]:
+        """Give the cells of one batch after the other; each is told of once its cells have run."""
+        if getattr(self._optimizer, "needs_baseline", False):
+            yield plan_cells([BASELINE], self._replicates)
+            self.baseline = self._result(-1, -1, Treatment(BASELINE, {}), BASELINE)
+            if self.baseline.state != "complete":
+                raise self._failure(self.baseline, "the baseline, which the optimiser needs,")
+            tell_baseline = getattr(self._optimizer, "tell_baseline", None)
+            if tell_baseline is not None:
+                tell_baseline(self.baseline)
+        for batch in range(count):
+            treatments = self._asked()
+            conditions = self._admitted(treatments)
+            yield plan_cells(conditions, self._replicates)
+            trials = [
+                self._result(len(self.results) + offset, batch, treatment, condition)
+                for offset, (treatment, condition) in enumerate(zip(treatments, conditions, strict=True))
+            ]
+            self.results.extend(trials)
+            self._tell(trials)
+
+    def _asked(self) -> list[Treatment]:
+        asked = self._optimizer.ask()
+        name = type(self._optimizer).__name__
+        if isinstance(asked, (Treatment, str, bytes)) or not hasattr(asked, "__iter__"):
+            raise ArgumentTypeError(f"{name}.ask() must return a list of treatments, not {type(asked).__name__}")
+        treatments = list(asked)
+        if not treatments:
+            raise ValidationError(f"{name}.ask() returned no treatment: return at least one for each trial")
+        for treatment in treatments:
+            if not isinstance(treatment, Treatment):
+                raise ArgumentTypeError(
+                    f"{name}.ask() must return treatments, not {type(treatment).__name__}: "
+                    'Treatment("name", {"parameter": value})'
+                )
+        check_distinct([treatment.name for treatment in treatments], what="treatment")
+        if len(treatments) > 1 and self._tell_trials is None and self._extract is None:
+            raise OptimizationError(
+                f"{name}.ask() returned {len(treatments)} treatments, and its tell() takes one trial's values: give it "
+                "tell_trials(trials), which gets them all, or override _extract_objective_from_result on the "
+                "experiment and tell what it returns",
+                trials=self.results,
+            )
+        self._run.dispatch.progress("trials_asked", batch=self._batch(), treatments=treatments)
+        return treatments
+
+    def _batch(self) -> int:
+        return self.results[-1].batch + 1 if self.results else 0
+
+    def _admitted(self, treatments: Sequence[Treatment]) -> list[str]:
+        """Make conditions of treatments: under their own names, numbered where one comes again."""
+        known = self._known
+        conditions = []
+        for treatment in treatments:
+            name, again = treatment.name, 2
+            while name.casefold() in known:
+                name, again = f"{treatment.name}_{again}", again + 1
+            known.add(name.casefold())
+            conditions.append(name)
+        self._run.admit(
+            [
+                treatment if treatment.name == name else Treatment(name, treatment._apply_value)
+                for treatment, name in zip(treatments, conditions, strict=True)
+            ]
+        )
+        return conditions
+
+    def _result(self, number: int, batch: int, treatment: Treatment, condition: str) -> TrialResult:
+        outcomes = [self._run.outcomes[cell] for cell in plan_cells([condition], self._replicates)]
+        return trial_result(number, batch, treatment, condition, outcomes, self._reports.get(condition, ()))
+
+    def _tell(self, trials: list[TrialResult]) -> None:
+        if self._extract is not None:
+            self._check_success(trials)
+            values = dict(self._extract(self._result_of(trials)))
+            self._optimizer.tell(values)
+        elif self._tell_trials is not None:
+            values = {trial.condition: trial.state for trial in trials}
+            self._tell_trials(trials)
+        else:
+            self._check_success(trials)
+            values = {objective.metric: trials[0].mean(objective.metric) for objective in self._objectives()}
+            self._optimizer.tell(values)
+        self._run.dispatch.progress("trials_told", batch=trials[0].batch, values=values)
+
+    def _objectives(self) -> list[Any]:
+        objective = self._optimizer.objective
+        return list(objective) if isinstance(objective, (list, tuple)) else [objective]
+
+    def _check_success(self, trials: list[TrialResult]) -> None:
+        for trial in trials:
+            if trial.state != "complete":
+                raise self._failure(trial, f"trial {trial.number}, treatment {trial.treatment.name!r},")
+
+    def _failure(self, trial: TrialResult, what: str) -> TrialFailedError:
+        first = next(iter(trial.errors.values()), None)
+        error = TrialFailedError(
+            f"{what} is {trial.state}: {first}. {type(self._optimizer).__name__} has only tell(), which takes numbers: "
+            "give it tell_trials(trials) to learn of trials that fail, or make the steps record a number instead",
+            trials=self.results,
+        )
+        error.__cause__ = getattr(first, "original_exception", None) or first
+        return error
+
+    def _result_of(self, trials: list[TrialResult]) -> Result:
+        conditions = [trial.condition for trial in trials]
+        return build_result(
+            conditions=condition_records(self._run.view, conditions),
+            outcomes=[self._run.outcomes[cell] for cell in plan_cells(conditions, self._replicates)],
+            replicates=self._replicates,
+            facts={},
+        )
+
+    def _listen(self, should_prune: Callable[[str, Report], bool]) -> None:
+        """Ask the optimiser at every report whether the cell goes on."""
+        runner, dispatch = self._run.runner, self._run.dispatch
+
+        def heard(event: Event) -> bool:
+            dispatch.event(event)
+            if event.name != "report" or event.cell is None:
+                return False
+            condition, replicate = event.cell
+            report = Report(replicate, event.fields["name"], event.fields["value"], event.fields["step"])
+            with dispatch.lock:
+                self._reports.setdefault(condition, []).append(report)
+                if condition not in self._pruned and should_prune(condition, report):
+                    self._pruned.add(condition)
+            return condition in self._pruned
+
+        runner.listen(heard)
