@@ -81,6 +81,12 @@ VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
 test-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest $(ONE_INTERPRETER:%=--ignore %) $(ARGS)
 
+# What depends on the interpreter most, in a minute.
+SMOKE := tests/context tests/core_names tests/hooks tests/results tests/engine tests/experiments tests/cli
+
+smoke-%: .venvs/%/.test
+	.venvs/$*/bin/python -m pytest -q $(wildcard $(SMOKE)) $(ARGS)
+
 .PHONY: test-all
 test-all: $(VENV)/.dev ## the whole suite, then everything that depends on the interpreter on each one there is
 	$(PYTEST) $(ARGS)
