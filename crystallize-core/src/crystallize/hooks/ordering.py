@@ -148,6 +148,8 @@ def _cycle(
     while before[path[-1]] not in path:
         path.append(before[path[-1]])
     path = path[path.index(before[path[-1]]) :][::-1]
+    start = path.index(min(path))
+    path = path[start:] + path[:start]
     steps = []
     for first, second in zip(path, [*path[1:], path[0]], strict=True):
         relation = reasons[first, second]

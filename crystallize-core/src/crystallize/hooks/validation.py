@@ -58,8 +58,14 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
         It needs another version of the contract.
     """
     _check_kind(plugin, origin)
-    _check_declarations(plugin, origin)  # First the contract: in another one other hooks may exist.
     found = find_implementations(plugin)
+    if not found and not isinstance(plugin, BasePlugin):
+        raise PluginDefinitionError(
+            f"{_shown(plugin)} is no plugin: it has no hooks. Derive its class from BasePlugin, or mark its methods "
+            "with @hookimpl",
+            **origin.fields,
+        )
+    _check_declarations(plugin, origin)  # The contract before the hooks: in another one other hooks may exist.
     _check_spelling(plugin, origin, found)
     known: list[Implementation] = []
     for implementation in found:
@@ -73,12 +79,6 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
         _check_function(implementation, origin, spec)
         _check_arguments(implementation, origin, spec)
         known.append(implementation)
-    if not found and not isinstance(plugin, BasePlugin):
-        raise PluginDefinitionError(
-            f"{_shown(plugin)} is no plugin: it has no hooks. Derive its class from BasePlugin, or mark its methods "
-            f"with @hookimpl",
-            **origin.fields,
-        )
     _register(plugin, origin, known)
     return known
 
@@ -143,8 +143,8 @@ def _check_spelling(plugin: object, origin: Origin, found: list[Implementation])
     for attribute in dir(plugin):
         if attribute.startswith("_") or attribute in implementing:
             continue
-        function, holder = static_function(plugin, attribute)
-        if attribute in HOOKS and (holder is None or not callable(holder)) and isinstance(plugin, BasePlugin):
+        function, _ = static_function(plugin, attribute)
+        if attribute in HOOKS and function is None and isinstance(plugin, BasePlugin):
             raise _error(
                 origin, f"has an attribute {attribute} that is no method, and hides the hook", HOOKS[attribute]
             )
