@@ -8,9 +8,13 @@ installed.
 from __future__ import annotations
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING, Any
+
+# Type checkers know this name. Importing `typing` for it would be most of what the import costs.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from crystallize.context import FrozenContext, resource_factory, standalone_context
     from crystallize.datasources import (
         Artifact,
