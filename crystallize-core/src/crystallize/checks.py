@@ -45,8 +45,7 @@ def check_integer(value: object, *, what: str) -> int:
             return operator.index(value)  # type: ignore[arg-type]
         except TypeError:
             pass
-    msg = f"{what} must be an integer, not {_shown(value)}"
-    raise ArgumentTypeError(msg)
+    raise ArgumentTypeError(f"{what} must be an integer, not {_shown(value)}")
 
 
 def check_count(value: object, *, what: str, minimum: int = 1) -> int:
@@ -75,8 +74,7 @@ def check_count(value: object, *, what: str, minimum: int = 1) -> int:
     """
     count = check_integer(value, what=what)
     if count < minimum:
-        msg = f"{what} must be at least {minimum}, not {count}"
-        raise ValidationError(msg)
+        raise ValidationError(f"{what} must be at least {minimum}, not {count}")
     return count
 
 
@@ -102,8 +100,7 @@ def check_flag(value: object, *, what: str) -> bool:
     """
     if isinstance(value, bool):
         return value
-    msg = f"{what} must be True or False, not {_shown(value)}"
-    raise ArgumentTypeError(msg)
+    raise ArgumentTypeError(f"{what} must be True or False, not {_shown(value)}")
 
 
 def check_choice(value: object, choices: Collection[str], *, what: str) -> str:
@@ -132,11 +129,9 @@ def check_choice(value: object, choices: Collection[str], *, what: str) -> str:
     """
     expected = ", ".join(map(repr, choices))
     if not isinstance(value, str):
-        msg = f"{what} must be one of {expected}, not {_shown(value)}"
-        raise ArgumentTypeError(msg)
+        raise ArgumentTypeError(f"{what} must be one of {expected}, not {_shown(value)}")
     if value not in choices:
-        msg = f"{what} must be one of {expected}, not {value!r:.80}.{did_you_mean(value, choices)}"
-        raise ValidationError(msg)
+        raise ValidationError(f"{what} must be one of {expected}, not {value!r:.80}.{did_you_mean(value, choices)}")
     return value
 
 
@@ -162,8 +157,7 @@ def check_callable(value: CallableT, *, what: str) -> CallableT:
     """
     if callable(value):
         return value
-    msg = f"{what} must be callable, not {_shown(value)}"
-    raise ArgumentTypeError(msg)
+    raise ArgumentTypeError(f"{what} must be callable, not {_shown(value)}")
 
 
 def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mapping[Any, Any]:
@@ -189,13 +183,11 @@ def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mappin
     {'rate': 0.1}
     """
     if not isinstance(value, Mapping):
-        msg = f"{what} must be a mapping of names to values, not {_shown(value)}"
-        raise ArgumentTypeError(msg)
+        raise ArgumentTypeError(f"{what} must be a mapping of names to values, not {_shown(value)}")
     if text_keys:
         for key in value:
             if not isinstance(key, str):
-                msg = f"the keys of {what} must be text, not {_shown(key)}"
-                raise ArgumentTypeError(msg)
+                raise ArgumentTypeError(f"the keys of {what} must be text, not {_shown(key)}")
     return value
 
 

@@ -64,15 +64,13 @@ def check_name(name: object, *, what: str) -> str:
     'learning rate 0.1'
     """
     if not isinstance(name, str):
-        msg = f"the name of the {what} must be text, not {type(name).__name__} ({name!r:.60})"
-        raise ArgumentTypeError(msg)
+        raise ArgumentTypeError(f"the name of the {what} must be text, not {type(name).__name__} ({name!r:.60})")
     fault = _fault(name)
     if fault:
-        msg = (
+        raise ValidationError(
             f"{_shown(name)} cannot be the name of the {what}: {fault}. "
             "Names become folders, so choose one that is plain text without slashes."
         )
-        raise ValidationError(msg)
     return name
 
 
@@ -160,8 +158,7 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
         if key in seen:
             other = seen[key]
             why = "" if other == name else f" (beside {_shown(other)}: one folder on macOS and Windows)"
-            msg = f"two {what}s are named {_shown(name)}{why}. Give each {what} a name of its own."
-            raise DuplicateNameError(msg)
+            raise DuplicateNameError(f"two {what}s are named {_shown(name)}{why}. Give each {what} a name of its own.")
         seen[key] = name
 
 
@@ -219,9 +216,7 @@ def _fault(name: str) -> str:
     if not name.strip("."):
         return "it consists of dots, which mean a folder of their own"
     for char in name:
-        if char in "/\\":
-            return f"{char!r} separates folders"
-        kind = _UNPRINTABLE.get(unicodedata.category(char))
+        kind = "a path separator" if char in "/\\" else _UNPRINTABLE.get(unicodedata.category(char))
         if kind:
             return f"it holds {kind} ({char!r})"
     if name != name.strip():

@@ -199,6 +199,10 @@ class Artifact(DataSource):
             state["_producer"] = producer_of(self._producer)
         return state
 
+    def __fingerprint__(self) -> object:
+        """Say which file is meant and how it is read and written, not what any run has stored in it."""
+        return dict(self.params), self.loader, self.writer
+
     def __repr__(self) -> str:
         return f"Artifact({self.name!r})"
 
@@ -326,6 +330,10 @@ class ArtifactSource(DataSource):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_producer": producer_of(self._producer)}
+
+    def __fingerprint__(self) -> object:
+        """Say which file is meant, not what any run has stored in it."""
+        return dict(self.params)
 
     def __repr__(self) -> str:
         return f"artifact_datasource({self.step!r}, {self.name!r}, {self.condition!r})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
+from crystallize.fingerprint import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,21 @@ class DataSource(ABC):
     def is_async(self) -> bool:
         """Whether `fetch` gives a coroutine, which the engine awaits."""
         return inspect.iscoroutinefunction(self.fetch)
+
+    def __fingerprint__(self) -> object:
+        """Say what the data's identity is, beside the class: the attributes, and the content of `depends_on`.
+
+        The number of replicates is left out: asking for more of them changes none of those that are there.
+        """
+        slots = (slot for kind in type(self).__mro__ for slot in _slots(kind) if hasattr(self, slot))
+        state = {**{slot: getattr(self, slot) for slot in slots}, **getattr(self, "__dict__", {})}
+        kept = {name: value for name, value in state.items() if name not in ("replicates", "depends_on")}
+        return kept, [content_of(path) for path in self.depends_on]
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def as_data_source(value: object, *, what: str = "datasource") -> DataSource:

@@ -15,6 +15,7 @@ from crystallize.context.isolation import isolate
 from crystallize.datasources.base import FACTORY_MARK, DataSource
 from crystallize.datasources.registry import check_source_name, register_datasource
 from crystallize.errors import ArgumentTypeError, MissingParameterError
+from crystallize.fingerprint import content_of
 from crystallize.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class FunctionSource(DataSource):
         return self._declaration.name
 
     @property
-    def function(self) -> Callable[..., Any]:
+    def fn(self) -> Callable[..., Any]:
         """The function behind it, as it was written."""
         return self._declaration.function
 
@@ -93,6 +94,10 @@ class FunctionSource(DataSource):
     def is_async(self) -> bool:
         """Whether the function is ``async def``."""
         return self._declaration.is_async
+
+    def __fingerprint__(self) -> object:
+        """Say what the data's identity is: the function, its parameters and the content of `depends_on`."""
+        return self.fn, self._params, [content_of(path) for path in self.depends_on]
 
     def __reduce__(self) -> tuple[Any, ...]:
         own = ("_factory", "_declaration", "_given", "_params", "depends_on")

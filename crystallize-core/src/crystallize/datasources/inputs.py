@@ -92,6 +92,10 @@ class ExperimentInput(DataSource):
             raise
         return _awaited(fetched) if any(map(inspect.iscoroutine, fetched.values())) else fetched
 
+    def __fingerprint__(self) -> object:
+        """Say what the data's identity is: that of each source, by its name."""
+        return self._sources
+
     def __repr__(self) -> str:
         return f"ExperimentInput({', '.join(f'{name}={source!r}' for name, source in self._sources.items())})"
 

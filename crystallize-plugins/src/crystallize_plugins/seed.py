@@ -1,0 +1,176 @@
+"""`SeedPlugin`: a seed for every replicate, the same under every executor and for every condition."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from crystallize.checks import check_callable, check_flag, check_integer
+from crystallize.errors import RandomnessError
+from crystallize.hooks import BasePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from crystallize.context import FrozenContext
+    from crystallize.hooks import ExperimentView
+
+__all__ = ["SeedPlugin", "seed_global_state"]
+
+# A prime far from any power of two: neighbouring replicates get seeds that have little in common.
+_STRIDE = 31337
+# NumPy's legacy generator takes 32 bits.
+_MODULUS = 2**32
+
+_LOGGER = logging.getLogger("crystallize")
+
+
+class SeedPlugin(BasePlugin):
+    """Seed every cell before its data is fetched.
+
+    Replicate ``r`` gets ``(seed + r * 31337) % 2**32``, under every executor and for the baseline and all
+    treatments alike, so that comparisons can be paired. The seed is in the context as ``seed_used``, and ``ctx.rng``
+    is a NumPy generator derived from it, fresh for every step.
+
+    Parameters
+    ----------
+    seed : int, optional
+        The base seed: any integer, of any size and sign. With none, a seed is drawn for each run, logged, and
+        recorded with the run, so that it can be repeated.
+    auto_seed : bool, default True
+        False gives every replicate the base seed itself.
+    seed_fn : callable, optional
+        ``seed_fn(seed)`` is called with the computed seed in place of the default, which seeds Python's ``random``
+        and NumPy's global generator.
+
+    Attributes
+    ----------
+    seeds_global_state : bool
+        True: threads and overlapping coroutines share that state, so their draws from it can't be repeated. `ctx.rng`
+        is not concerned.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `seed` is no integer (``True``, ``1.5`` and ``"7"`` are none), or `seed_fn` cannot be called.
+
+    Examples
+    --------
+    >>> from crystallize import SeedPlugin
+    >>> SeedPlugin(seed=7).seed_for(1)
+    31344
+    >>> SeedPlugin(seed=7, auto_seed=False).seed_for(1)
+    7
+    """
+
+    neutral = False
+    seeds_global_state = True
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        auto_seed: bool = True,
+        seed_fn: Callable[[int], Any] | None = None,
+    ) -> None:
+        self.seed = None if seed is None else check_integer(seed, what="seed")
+        self.auto_seed = check_flag(auto_seed, what="auto_seed")
+        self.seed_fn = None if seed_fn is None else check_callable(seed_fn, what="seed_fn")
+
+    def seed_for(self, replicate: int, base: int | None = None) -> int:
+        """Give the seed of a replicate.
+
+        Parameters
+        ----------
+        replicate : int
+            Counted from 0.
+        base : int, optional
+            The base seed; by default the plugin's own.
+
+        Returns
+        -------
+        int
+            From 0 to ``2**32 - 1``.
+
+        Raises
+        ------
+        RandomnessError
+            There is no base seed.
+        """
+        base = self.seed if base is None else base
+        if base is None:
+            raise RandomnessError(
+                "no seed has been drawn yet: before_run draws one; give SeedPlugin(seed=...) to have one now"
+            )
+        return (base + replicate * _STRIDE if self.auto_seed else base) % _MODULUS
+
+    def before_run(self, experiment: ExperimentView) -> None:
+        """Put this run's base seed where it is recorded: the plugin's own, else one adopted, else one drawn."""
+        run = experiment.run
+        if self.seed is not None:
+            run.seed = self.seed
+        elif run.seed is None and run.seed_override is not None:
+            run.seed = run.seed_override
+        elif run.seed is None:
+            # Not from `random`, whose state is what seeding is about. Nor is it kept here: runs may share the plugin.
+            run.seed = secrets.randbelow(_MODULUS)
+            _LOGGER.info("no seed was given, %d was drawn: SeedPlugin(seed=%d) repeats this run", run.seed, run.seed)
+
+    def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None:
+        """Seed one cell."""
+        run = experiment.run
+        if run.seed_override is not None:
+            seed = run.seed_override % _MODULUS
+        else:
+            seed = self.seed_for(ctx.get("replicate", 0), run.seed)
+        if self.seed_fn is None:
+            seed_global_state(seed)
+        else:
+            self._call_seed_fn(self.seed_fn, seed)
+        ctx.add("seed_used", seed)
+        ctx.set_rng_factory(functools.partial(_generator, seed))
+
+    @staticmethod
+    def _call_seed_fn(seed_fn: Callable[[int], Any], seed: int) -> None:
+        try:
+            seed_fn(seed)
+        except Exception as error:
+            name = getattr(seed_fn, "__qualname__", None) or type(seed_fn).__qualname__
+            raise RandomnessError(
+                f"the seed_fn of SeedPlugin, {name}, failed for seed {seed}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def seed_global_state(seed: int) -> None:
+    """Seed Python's ``random`` and NumPy's global generator; what `SeedPlugin` does without a ``seed_fn``.
+
+    Parameters
+    ----------
+    seed : int
+        From 0 to ``2**32 - 1``.
+
+    Examples
+    --------
+    >>> import random
+    >>> seed_global_state(1)
+    >>> first = random.random()
+    >>> seed_global_state(1)
+    >>> random.random() == first
+    True
+    """
+    # Here, and before anything is seeded: a step that imported NumPy first would find its cell half seeded.
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global generator is what users' code draws from
+
+
+def _generator(seed: int, position: int) -> np.random.Generator:
+    """Make the generator of one place in a cell: position 0 is the data source, then come the steps."""
+    import numpy as np
+
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(position,)))
