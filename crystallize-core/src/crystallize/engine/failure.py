@@ -9,7 +9,11 @@ from crystallize.errors import PipelineExecutionError, PluginHookError
 from crystallize.results.outcome import Cell, PluginFailure
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from crystallize.hooks.manager import HookCall
+
+_OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasources.")
 
 __all__ = ["execution_error", "hook_error", "plugin_failure"]
 
@@ -72,7 +76,15 @@ def _text(exc: BaseException) -> str:
 
 def _traceback(exc: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(exc), exc, exc.__traceback__))
+        return "".join(traceback.format_exception(type(exc), exc, _users_part(exc.__traceback__)))
     except Exception as broken:  # noqa: BLE001 - formatting calls the exception's own code
         frames = "".join(traceback.format_tb(exc.__traceback__))
         return f"{frames}{type(exc).__name__}: <its traceback cannot be made: {type(broken).__name__}>\n"
+
+
+def _users_part(found: TracebackType | None) -> TracebackType | None:
+    """Skip the engine's own frames on the way to the user's code, where there is any."""
+    inner = found
+    while inner is not None and inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        inner = inner.tb_next
+    return inner or found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.checks import check_count
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Experiment"]
 
 PluginT = TypeVar("PluginT")
+_LOGGER = logging.getLogger("crystallize")
 
 
 class Experiment:
@@ -448,8 +450,14 @@ class Experiment:
         run = self._run_of(request)
         cell = Cell(run.conditions[-1], replicate)
         run.conditions = [cell.condition]
-        run.execute([cell])
+        result = run.execute([cell])
         outcome = run.outcomes[cell]
+        if request.kind == "debug":
+            _LOGGER.info("%s", result.tree_text("treatment > replicate > step > action"))
+        if request.seed is not None and outcome.seed is None:
+            _LOGGER.warning(
+                "seed=%d had no effect: no plugin seeds this experiment; add SeedPlugin() to its plugins", request.seed
+            )
         if outcome.error is not None:
             raise outcome.error.original_exception or outcome.error
         return outcome

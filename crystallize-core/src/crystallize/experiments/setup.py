@@ -218,7 +218,7 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         hypotheses=settled.hypotheses,
         replicates=settled.replicates,
         outputs=dict(experiment.outputs),
-        initial_ctx=experiment.initial_ctx,
+        initial_ctx=dict(experiment.initial_ctx),
         strict=experiment.strict,
         run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
