@@ -176,7 +176,7 @@ def test_a_long_setting_is_kept_whole():
 
 def test_silent_hooks_are_sat_out():
     class Quiet(BasePlugin):
-        def __init__(self, verbose):
+        def __init__(self, *, verbose):
             self.silent_hooks = () if verbose else ("after_step",)
 
         def before_run(self):
@@ -185,7 +185,7 @@ def test_silent_hooks_are_sat_out():
         def after_step(self, data):
             pass
 
-    quiet, loud = ActivePlugins.resolve([Quiet(False)]), ActivePlugins.resolve([Quiet(True)])
+    quiet, loud = ActivePlugins.resolve([Quiet(verbose=False)]), ActivePlugins.resolve([Quiet(verbose=True)])
     assert quiet.calls("after_step") == ()
     assert len(quiet.calls("before_run")) == len(loud.calls("after_step")) == 1
     assert quiet.infos[0].hooks == ("before_run",)

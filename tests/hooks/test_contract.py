@@ -19,7 +19,9 @@ def test_a_range_means_what_python_packaging_says(version, specifier):
     assert satisfies(version, specifier) == SpecifierSet(specifier).contains(version)
 
 
-@pytest.mark.parametrize("version, specifier", [("1.0", ">=1,<2"), ("1.10", ">1.9"), ("1.0", " == 1 "), ("1.2", "~=1.0")])
+@pytest.mark.parametrize(
+    "version, specifier", [("1.0", ">=1,<2"), ("1.10", ">1.9"), ("1.0", " == 1 "), ("1.2", "~=1.0")]
+)
 def test_ordinary_ranges_fit(version, specifier):
     assert satisfies(version, specifier)
 

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-import crystallize.hooks.metadata as metadata
 from crystallize.errors import (
     MissingDistributionError,
     MissingExtraError,
@@ -23,6 +22,7 @@ from crystallize.hooks import (
     find_plugins,
     load_plugin,
     load_public,
+    metadata,
     public_plugin_names,
 )
 
@@ -139,7 +139,7 @@ def test_of_one_distribution_the_first_on_the_path_counts(install, tmp_path, mon
 
 
 def test_an_unknown_name_gets_the_nearest_and_what_is_installed():
-    with pytest.raises(PluginNotFoundError, match="'sed'.*Did you mean 'seed'.*Installed: 'artifacts'") as caught:
+    with pytest.raises(PluginNotFoundError, match=r"'sed'.*Did you mean 'seed'.*Installed: 'artifacts'") as caught:
         find_plugin("sed")
     assert isinstance(caught.value, LookupError)
     assert caught.value.plugin == "sed"
@@ -205,7 +205,7 @@ def test_an_old_crystallize_plugins_is_to_be_upgraded(install, monkeypatch):
     only_seed = tuple(record for record in find_plugins() if record.name == "seed")
     scan = metadata.Scan({**metadata.scan().records, "crystallize.plugins": only_seed})
     monkeypatch.setattr(metadata, "_found", scan)
-    with pytest.raises(MissingDistributionError, match="does not have it.*pip install --upgrade crystallize-plugins"):
+    with pytest.raises(MissingDistributionError, match=r"does not have it.*pip install --upgrade crystallize-plugins"):
         load_public("AsyncExecution")
 
 
@@ -222,7 +222,9 @@ def test_metadata_that_cannot_be_read_hides_nobody(install, tmp_path):
 
 @pytest.mark.parametrize("value", ["", "acme_tools", "acme tools:Tally", ":Tally", "acme_tools:"])
 def test_an_entry_point_that_cannot_be_read_is_listed_with_its_problem(install, value):
-    install("acme-tools", "1.0", plugins={"tally": value, "fine": "acme_tools:Tally"}, modules={"acme_tools.py": PLUGIN})
+    install(
+        "acme-tools", "1.0", plugins={"tally": value, "fine": "acme_tools:Tally"}, modules={"acme_tools.py": PLUGIN}
+    )
     assert {record.name: bool(record.problem) for record in find_plugins() if record.distribution == "acme-tools"} == {
         "tally": True,
         "fine": False,
@@ -259,14 +261,16 @@ def test_a_name_that_its_module_lacks_is_named(install):
 
 def test_a_missing_module_of_the_plugin_itself_asks_for_another_version(install):
     install("acme-tools", "1.0", plugins={"lost": "acme_lost.inner:Plugin"})
-    with pytest.raises(PluginImportError, match="No module named 'acme_lost'.*Install another version of acme-tools"):
+    with pytest.raises(PluginImportError, match=r"No module named 'acme_lost'.*Install another version of acme-tools"):
         load_plugin("lost")
 
 
 def test_a_missing_extra_says_what_to_type(install):
     source = "import nowhere_to_be_found\n"
     requires = ["crystallize-core", "nowhere-to-be-found>=2 ; extra == 'all'", "nowhere_to.be_found; extra == 'charts'"]
-    install("acme-charts", "1.2", plugins={"charts": "acme_charts:C"}, modules={"acme_charts.py": source}, requires=requires)
+    install(
+        "acme-charts", "1.2", plugins={"charts": "acme_charts:C"}, modules={"acme_charts.py": source}, requires=requires
+    )
     with pytest.raises(MissingExtraError) as caught:
         build_plugin("charts")
     assert 'pip install "acme-charts[charts]"' in str(caught.value)
@@ -324,7 +328,14 @@ def test_the_doctor_reports_what_is_broken_and_everything_else(install):
 
 @pytest.fixture
 def tools(install):
-    targets = {"tally": "Tally", "made": "make", "ready": "ready", "number": "number", "no": "NoPlugin", "five": "makes_nothing"}
+    targets = {
+        "tally": "Tally",
+        "made": "make",
+        "ready": "ready",
+        "number": "number",
+        "no": "NoPlugin",
+        "five": "makes_nothing",
+    }
     install(
         "acme-tools",
         "1.5",
@@ -338,7 +349,11 @@ def test_a_class_a_function_and_an_instance_are_built(tools):
     assert [plugin.size for plugin in plugins] == [1, 50, 7]
     active = ActivePlugins.resolve(plugins)
     assert active.names == ["tally", "made", "ready"]
-    assert [info.settings for info in active.infos] == [{"size": 1, "label": "x"}, {"size": 5}, {"size": 7, "label": "x"}]
+    assert [info.settings for info in active.infos] == [
+        {"size": 1, "label": "x"},
+        {"size": 5},
+        {"size": 7, "label": "x"},
+    ]
     assert {(info.distribution, info.version) for info in active.infos} == {("acme-tools", "1.5")}
 
 
@@ -354,7 +369,10 @@ def test_an_instance_takes_no_settings(tools):
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are(tools):
-    with pytest.raises(PluginDefinitionError, match="'tally'.*'lable'.*settings are size, label. Did you mean 'label'"):
+    said = r"'tally'.*'lable'.*settings are size, label. Did you mean 'label'"
+    with pytest.raises(PluginDefinitionError, match=said):
+        PluginDefinitionError, match=r"'tally'.*'lable'.*settings are size, label. Did you mean 'label'"
+    ):
         build_plugin(("tally", {"lable": "y"}))
 
 

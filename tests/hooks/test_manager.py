@@ -138,7 +138,7 @@ def test_a_silent_hook_stays_silent_after_travelling():
 
 def test_one_instance_twice_is_refused():
     counter = Counter()
-    with pytest.raises(PluginConflictError, match="'Counter'.*given twice"):
+    with pytest.raises(PluginConflictError, match=r"'Counter'.*given twice"):
         ActivePlugins.resolve([counter, counter])
 
 
@@ -152,7 +152,7 @@ def test_two_of_one_default_kind_are_refused_whatever_their_class():
     class MySeed(SeedPlugin):
         pass
 
-    with pytest.raises(PluginConflictError, match="'seed' .*crystallize-plugins .*'MySeed'.*both of the kind 'seed'"):
+    with pytest.raises(PluginConflictError, match=r"'seed' .*crystallize-plugins .*'MySeed'.*both of the kind 'seed'"):
         ActivePlugins.resolve([SeedPlugin(seed=1), MySeed(seed=2)])
 
 

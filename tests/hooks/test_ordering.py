@@ -56,7 +56,11 @@ def test_what_moves_up_takes_along_what_it_waits_for():
 
 
 def test_what_comes_after_the_store_comes_last():
-    assert names([place("a", 0, after=("artifacts",)), place("b", 1), place("artifacts", 2, 3)]) == ["b", "artifacts", "a"]
+    assert names([place("a", 0, after=("artifacts",)), place("b", 1), place("artifacts", 2, 3)]) == [
+        "b",
+        "artifacts",
+        "a",
+    ]
 
 
 def test_requires_orders_like_after():
@@ -64,7 +68,7 @@ def test_requires_orders_like_after():
 
 
 def test_a_required_plugin_that_is_not_active_refuses_the_run():
-    with pytest.raises(PluginOrderError, match="'A'.* requires the plugin 'Store', which is not active") as caught:
+    with pytest.raises(PluginOrderError, match=r"'A'.* requires the plugin 'Store', which is not active") as caught:
         order(plugin("A", requires=("Store",)), plugin("B"))
     assert caught.value.plugin == "A"
 

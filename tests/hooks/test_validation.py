@@ -122,7 +122,9 @@ def test_a_method_made_on_the_instance_is_a_hook():
 # ------------------------------------------------------------------ spelling
 
 
-@pytest.mark.parametrize("name", ["before_runs", "befor_step", "after_setp", "onevent", "Collect", "afterRun", "colect"])
+@pytest.mark.parametrize(
+    "name", ["before_runs", "befor_step", "after_setp", "onevent", "Collect", "afterRun", "colect"]
+)
 def test_a_method_one_edit_from_a_hook_is_refused_with_the_hook(name):
     error = refused(plugin_with(**{name: lambda self: None}), "'Mine'", name, "the nearest is", "@not_a_hook")
     assert error.hook in HOOKS
@@ -320,7 +322,9 @@ def test_a_contract_that_is_offered_is_accepted():
 
 
 def test_a_contract_that_is_not_offered_is_refused_with_what_is():
-    error = refused(plugin_with(contract=">=2"), "'Mine'", "'>=2'", CONTRACT, "crystallize-core", error=PluginContractError)
+    error = refused(
+        plugin_with(contract=">=2"), "'Mine'", "'>=2'", CONTRACT, "crystallize-core", error=PluginContractError
+    )
     assert error.plugin == "Mine"
 
 

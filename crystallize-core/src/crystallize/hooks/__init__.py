@@ -13,11 +13,12 @@ from crystallize.hooks.discovery import (
     load_public,
     public_plugin_names,
 )
+from crystallize.hooks.facts import HookSpec
 from crystallize.hooks.info import PluginInfo
 from crystallize.hooks.lock import compare_lock, lock_requirements, plugins_from_lock
 from crystallize.hooks.manager import ActivePlugins, HookCall
 from crystallize.hooks.metadata import PluginRecord
-from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs, RunCell
+from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs, RunCell
 from crystallize.hooks.view import ExperimentView, RunInfo
 
 __all__ = [

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pluggy
 
+from crystallize.hooks.facts import PROJECT
 from crystallize.hooks.settings import remember_arguments
-from crystallize.hooks.specs import HOOKS, PROJECT, HookSpecs
+from crystallize.hooks.specs import HOOKS, HookSpecs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -9,12 +9,13 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.base import BasePlugin, is_no_op
-from crystallize.hooks.specs import HOOKS, PROJECT
+from crystallize.hooks.facts import PROJECT
+from crystallize.hooks.specs import HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from crystallize.hooks.specs import HookSpec
+    from crystallize.hooks.facts import HookSpec
 
 __all__ = ["Implementation", "adapt", "arguments_of_function", "find_implementations", "static_function"]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError
 from crystallize.hooks.build import build_plugin
 from crystallize.hooks.info import class_name
-from crystallize.hooks.metadata import normalized
+from crystallize.hooks.metadata import normalized, scan
 from crystallize.hooks.settings import describe_settings
 
 if TYPE_CHECKING:
@@ -212,8 +211,15 @@ def _entry_point(distribution: str, name: str) -> str | None:
     return next((r.value for r in find_plugins() if r.name == name and normalized(r.distribution) == wanted), None)
 
 
-@lru_cache(maxsize=256)
 def _recorded(distribution: str | None, module: str) -> tuple[dict[str, str], bool]:
+    memory = scan().memory
+    if (distribution, module) not in memory:
+        memory[distribution, module] = _read_record(distribution, module)
+    found: tuple[dict[str, str], bool] = memory[distribution, module]
+    return found
+
+
+def _read_record(distribution: str | None, module: str) -> tuple[dict[str, str], bool]:
     """Give the digests that a distribution's record lists, and whether it is installed editable.
 
     Those of the module by file and one over all, since the record of a large distribution would swell every run.

@@ -11,7 +11,7 @@ import sys
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -78,11 +78,14 @@ class PluginRecord:
 
 @dataclass(frozen=True)
 class Scan:
-    """Everything that one scan found: records by group, sorted, and metadata that could not be read."""
+    """Everything that one scan found: records by group, sorted, and metadata that could not be read.
+
+    `memory` is for what others find out about installed distributions: it holds as long as the scan does.
+    """
 
     records: Mapping[str, tuple[PluginRecord, ...]]
     problems: tuple[str, ...] = ()
-    packages: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+    memory: dict[tuple[str | None, ...], Any] = field(default_factory=dict)
 
 
 _lock = threading.Lock()
@@ -124,10 +127,11 @@ def distribution_of(cls: type) -> tuple[str, str] | None:
         A class without an entry point of its own.
     """
     package = cls.__module__.partition(".")[0]
-    known = scan().packages
-    if package not in known:
-        known[package] = _owner(package)
-    return known[package]
+    memory = scan().memory
+    if (package,) not in memory:
+        memory[package,] = _owner(package)
+    owner: tuple[str, str] | None = memory[package,]
+    return owner
 
 
 def _scan() -> Scan:

@@ -130,9 +130,14 @@ def describe_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], tup
 
 def _signature(cls: type) -> inspect.Signature:
     """Give what the constructor takes; what `__init__` says counts where there is one."""
-    if cls.__init__ is object.__init__:
+    constructor: Any = vars(object)["__init__"]
+    for parent in cls.__mro__:
+        if "__init__" in vars(parent):
+            constructor = vars(parent)["__init__"]
+            break
+    if constructor is vars(object)["__init__"]:
         return inspect.signature(cls)
-    signature = inspect.signature(cls.__init__)
+    signature = inspect.signature(constructor)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 

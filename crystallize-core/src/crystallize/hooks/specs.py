@@ -13,31 +13,23 @@ goes through a deprecation, and is a major change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pluggy
+from crystallize.hooks.facts import facts_of, hookspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 
     from crystallize.context import FrozenContext
+    from crystallize.hooks.facts import HookSpec
     from crystallize.hooks.view import ExperimentView
     from crystallize.pipelines import PipelineStep
     from crystallize.results.outcome import Cell, CellOutcome, Event
     from crystallize.results.result import Result
 
-    FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
-
-__all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs", "RunCell"]
+__all__ = ["CONTRACT", "HOOKS", "HookSpecs", "RunCell"]
 
 CONTRACT = "1.0"
-PROJECT = "crystallize"
-
-Place = Literal["coordinator", "worker"]
-Policy = Literal["propagate", "fail_cell", "keep"]
-
-_hookspec = pluggy.HookspecMarker(PROJECT)
 
 
 class RunCell(Protocol):
@@ -59,55 +51,10 @@ class RunCell(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class HookSpec:
-    """The facts about one hook, for the engine, the checks and the reference page.
-
-    Attributes
-    ----------
-    name : str
-    arguments : tuple of str
-        In the order in which the engine hands them over.
-    place : {"coordinator", "worker"}
-        Where it runs.
-    first_result : bool
-        Whether one plugin's answer is enough; otherwise every plugin is called.
-    undeclared : {"propagate", "fail_cell", "keep"}
-        What becomes of an error in a plugin that declares no ``on_error``.
-    since : str
-        The version of the contract that brought it.
-    doc : str
-        The specification's text.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    place: Place
-    first_result: bool
-    undeclared: Policy
-    since: str
-    doc: str
-
-
-def _spec(
-    place: Place,
-    undeclared: Policy,
-    *,
-    first_result: bool = False,
-    since: str = "1.0",
-) -> Callable[[FunctionT], FunctionT]:
-    def mark(function: FunctionT) -> FunctionT:
-        facts = {"place": place, "undeclared": undeclared, "first_result": first_result, "since": since}
-        function.crystallize_facts = facts  # type: ignore[attr-defined]
-        return _hookspec(function, firstresult=first_result)
-
-    return mark
-
-
 class HookSpecs:
     """Every hook that a plugin may implement, in the order in which a run reaches them."""
 
-    @_spec("coordinator", "propagate")
+    @hookspec("coordinator", "propagate")
     def init_hook(self, experiment: Any) -> None:
         """An experiment has been built: add defaults to it.
 
@@ -129,7 +76,7 @@ class HookSpecs:
         ...         experiment.description = experiment.description or "ten at least"
         """
 
-    @_spec("coordinator", "propagate")
+    @hookspec("coordinator", "propagate")
     def before_run(self, experiment: ExperimentView) -> None:
         """A run is about to start: open, announce, refuse.
 
@@ -155,7 +102,7 @@ class HookSpecs:
         ...             raise ValueError(f"{experiment.replicates} replicates are too few")
         """
 
-    @_spec("coordinator", "propagate", first_result=True)
+    @hookspec("coordinator", "propagate", first_result=True)
     def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Iterable[CellOutcome] | None:
         """Give the outcomes that need no new run.
 
@@ -191,7 +138,7 @@ class HookSpecs:
         ...         return [self.known[cell] for cell in cells if cell in self.known]
         """
 
-    @_spec("coordinator", "propagate", first_result=True)
+    @hookspec("coordinator", "propagate", first_result=True)
     def run_experiment_loop(
         self,
         experiment: ExperimentView,
@@ -241,7 +188,7 @@ class HookSpecs:
         ...         return [replicate_fn(r) for r in range(experiment.replicates)]
         """
 
-    @_spec("worker", "fail_cell")
+    @hookspec("worker", "fail_cell")
     def worker_start(self, experiment: ExperimentView) -> None:
         """A worker process begins: import, connect, warm up.
 
@@ -264,7 +211,7 @@ class HookSpecs:
         ...         import statistics
         """
 
-    @_spec("worker", "keep")
+    @hookspec("worker", "keep")
     def worker_stop(self, experiment: ExperimentView) -> None:
         """A worker process has done its part of this run: flush, disconnect.
 
@@ -288,7 +235,7 @@ class HookSpecs:
         ...         print("done", flush=True)
         """
 
-    @_spec("worker", "fail_cell")
+    @hookspec("worker", "fail_cell")
     def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None:
         """A cell is about to run: seed, open, prepare.
 
@@ -311,7 +258,7 @@ class HookSpecs:
         ...         ctx.add("fold", ctx["replicate"] % 5)
         """
 
-    @_spec("worker", "fail_cell")
+    @hookspec("worker", "fail_cell")
     def before_step(self, experiment: ExperimentView, step: PipelineStep, ctx: FrozenContext) -> None:
         """A step is about to run.
 
@@ -337,7 +284,7 @@ class HookSpecs:
         ...         ctx.logger.debug("%s starts", type(step).__name__)
         """
 
-    @_spec("worker", "fail_cell")
+    @hookspec("worker", "fail_cell")
     def after_step(self, experiment: ExperimentView, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
         """A step has run: look at what it gave, never change it.
 
@@ -364,7 +311,7 @@ class HookSpecs:
         ...             ctx.record(f"rows after {type(step).__name__}", len(data))
         """
 
-    @_spec("worker", "fail_cell")
+    @hookspec("worker", "fail_cell")
     def after_replicate(self, experiment: ExperimentView, ctx: FrozenContext, outcome: CellOutcome) -> None:
         """A cell has run, or failed: close what `before_replicate` opened.
 
@@ -395,7 +342,7 @@ class HookSpecs:
         ...         self.folder.cleanup()
         """
 
-    @_spec("coordinator", "keep")
+    @hookspec("coordinator", "keep")
     def on_event(self, experiment: ExperimentView, event: Event) -> None:
         """Something happened: what a step sent with ``ctx.emit``, or the engine's own progress.
 
@@ -421,7 +368,7 @@ class HookSpecs:
         ...             print("x" if event.fields["failed"] else ".", end="", flush=True)
         """
 
-    @_spec("coordinator", "keep")
+    @hookspec("coordinator", "keep")
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Any:
         """An outcome has arrived: store it, show it.
 
@@ -455,7 +402,7 @@ class HookSpecs:
         ...             self.cells.append(outcome.cell)
         """
 
-    @_spec("coordinator", "keep")
+    @hookspec("coordinator", "keep")
     def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any] | None:
         """Give facts to keep with the run.
 
@@ -484,7 +431,7 @@ class HookSpecs:
         ...         return {"machine": platform.machine(), "python": platform.python_version()}
         """
 
-    @_spec("coordinator", "keep")
+    @hookspec("coordinator", "keep")
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """The run is over: summarise, close.
 
@@ -509,16 +456,5 @@ class HookSpecs:
         """
 
 
-def _facts_of(specs: type) -> dict[str, HookSpec]:
-    found: dict[str, HookSpec] = {}
-    for name, function in vars(specs).items():
-        facts = getattr(function, "crystallize_facts", None)
-        if facts is not None:
-            code = function.__code__
-            arguments = code.co_varnames[1 : code.co_argcount]
-            found[name] = HookSpec(name=name, arguments=arguments, doc=function.__doc__ or "", **facts)
-    return found
-
-
-HOOKS: Mapping[str, HookSpec] = _facts_of(HookSpecs)
+HOOKS: Mapping[str, HookSpec] = facts_of(HookSpecs)
 """Every hook by name, in the order in which a run reaches them."""

@@ -13,14 +13,15 @@ import pluggy
 from crystallize.errors import PluginContractError, PluginDefinitionError, ValidationError
 from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
 from crystallize.hooks.contract import satisfies
+from crystallize.hooks.facts import PROJECT
 from crystallize.hooks.implementations import arguments_of_function, find_implementations, static_function
-from crystallize.hooks.specs import CONTRACT, HOOKS, PROJECT, HookSpecs
+from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
 from crystallize.hooks.spelling import misspelt, nearest
 
 if TYPE_CHECKING:
+    from crystallize.hooks.facts import HookSpec
     from crystallize.hooks.implementations import Implementation
     from crystallize.hooks.info import Origin
-    from crystallize.hooks.specs import HookSpec
 
 __all__ = ["check_plugin"]
 
