@@ -66,7 +66,7 @@ def test_a_name_that_is_no_text_is_a_type_error_that_says_what_it_names(name):
         check_name(name, what="treatment")
 
 
-@pytest.mark.parametrize("name", ["base", "lr=0.1", "größer", "数据", "a b", ".hidden", "a..b", "-1", "x" * 200, "👩‍🔬"])
+@pytest.mark.parametrize("name", ["base", "lr=0.1", "größer", "数据", "a b", ".hidden", "a..b", "x" * 200, "👩‍🔬"])
 def test_an_ordinary_name_is_given_back_and_is_its_own_folder(name):
     assert check_name(name, what="treatment") is name
     assert folder_name(name) == name
