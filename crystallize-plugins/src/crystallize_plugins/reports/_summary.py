@@ -1,0 +1,197 @@
+"""The table of a result, and everything that a person should know beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from crystallize.results import BASELINE
+from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
+from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
+from crystallize_plugins.reports._verdicts import verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from crystallize.results import HypothesisResult, Result
+    from crystallize_plugins.reports._comparison import ComparisonRow
+
+__all__ = ["comparison_table", "summary_text"]
+
+_LONGEST = 160
+_MOST_FAILURES = 5
+
+
+def comparison_table(
+    result: Result,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    hypotheses: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    level: float = 0.05,
+) -> str:
+    """Give the table of a result: every condition beside the baseline.
+
+    Parameters
+    ----------
+    result : Result
+    metrics : str or list of str, optional
+        By default every metric whose values are numbers.
+    hypotheses : list of str, optional
+        Names of the hypotheses whose verdicts are shown, one column each; by default all.
+    confidence : float, default 0.95
+        Of the interval for the difference.
+    level : float, default 0.05
+        A hypothesis holds where its p-value, adjusted for the number of treatments, is below it; see `verdicts`.
+
+    Returns
+    -------
+    str
+        Plain text. Its columns: condition, metric, ``n`` (replicates), mean, standard deviation, difference to the
+        baseline with its interval, a verdict for each hypothesis, and failed cells where there are some. A column that
+        would be empty is left out.
+    """
+    rows = compare(result, metrics, confidence=confidence)
+    tested = [each for each in result.metrics.hypotheses if hypotheses is None or each.name in hypotheses]
+    told = [_verdict_texts(each, level) for each in tested]
+    heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{confidence:.4g} interval"]
+    heading[-1] = f"{100 * confidence:.4g}% interval"
+    lines = [[*heading, *(each.name for each in tested), "failed"]]
+    for row in rows:
+        decimals = decimals_for(other.spread for other in rows if other.metric == row.metric)
+        verdict = [texts.get((row.condition, row.metric)) or texts.get((row.condition, None), "") for texts in told]
+        lines.append([*_numbers(row, decimals), *verdict, _failed(result, row.condition)])
+    if not rows:
+        lines = [["condition", "failed"], *([name, _failed(result, name)] for name in result.provenance["cells"])]
+    return "\n".join(aligned(lines, right=range(2, 6) if rows else ()))
+
+
+def summary_text(
+    result: Result,
+    metrics: str | Sequence[str] | None = None,
+    *,
+    hypotheses: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    level: float = 0.05,
+) -> str:
+    """Give what a person should know of a result: what ran, the table, the verdicts, what failed.
+
+    Parameters
+    ----------
+    result, metrics, hypotheses, confidence, level
+        As in `comparison_table`.
+
+    Returns
+    -------
+    str
+        Plain text of several lines. The same for two runs with one seed: no times, no folders.
+    """
+    tested = [each for each in result.metrics.hypotheses if hypotheses is None or each.name in hypotheses]
+    parts = [
+        [_headline(result)],
+        comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence, level=level).split("\n"),
+        [line for each in tested for line in _best(each, level)],
+        _left_out(result) if metrics is None else [],
+        _failures(result),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _numbers(row: ComparisonRow, decimals: int | None) -> list[str]:
+    interval = ""
+    if not math.isnan(row.low):
+        interval = f"{fixed(row.low, decimals, sign=True)} to {fixed(row.high, decimals, sign=True)}"
+    return [
+        row.condition,
+        row.metric,
+        str(row.replicates),
+        fixed(row.mean, decimals),
+        fixed(row.spread, decimals),
+        fixed(row.difference, decimals, sign=True),
+        interval,
+    ]
+
+
+def _verdict_texts(tested: HypothesisResult, level: float) -> dict[tuple[str, str | None], str]:
+    texts: dict[tuple[str, str | None], str] = {}
+    for verdict in verdicts(tested, level=level):
+        for metric in (None,) if verdict.metrics is None else verdict.metrics:
+            texts[verdict.treatment, metric] = "not tested" if verdict.error else str(verdict)
+    return texts
+
+
+def _failed(result: Result, condition: str) -> str:
+    cells = result.provenance["cells"].get(condition)
+    if not cells or not (cells["failed"] or cells["missing"]):
+        return ""
+    ran = cells["completed"] + cells["failed"]
+    failed = f"{cells['failed']} of {ran}" if cells["failed"] else ""
+    missing = f"{cells['missing']} not run" if cells["missing"] else ""
+    return ", ".join(filter(None, [failed, missing]))
+
+
+def _headline(result: Result) -> str:
+    run = result.provenance.get("run", {})
+    conditions = [condition.name for condition in result.conditions]
+    treatments = sum(name != BASELINE for name in conditions)
+    what = " and ".join(
+        filter(None, [BASELINE * (BASELINE in conditions), _counted(treatments, "treatment") if treatments else ""])
+    )
+    ran, requested = result.provenance["replicates"], result.provenance["replicates_requested"]
+    replicates = _counted(ran, "replicate") if ran == requested else f"{ran} of {requested} replicates"
+    parts = [what, replicates]
+    if run.get("seed") is not None:
+        parts.append(f"seed {run['seed']}")
+    name = run.get("experiment")
+    return (f"{name}: " if name else "") + ", ".join(filter(None, parts))
+
+
+def _best(tested: HypothesisResult, level: float) -> list[str]:
+    told = verdicts(tested, level=level)
+    adjusted = sum(not math.isnan(verdict.adjusted) for verdict in told)
+    decides = any(verdict.holds is not None and math.isnan(verdict.p_value) for verdict in told)
+    lines = []
+    best = tested.ranking["best"]
+    if best is not None:
+        lines.append(f"{tested.name}: {best} ranks best")
+    elif not decides:
+        lines.append(f"{tested.name}: no treatment ranks best")
+    if adjusted > 1:
+        lines.append(f"  holds where p < {level:g}; p-values are adjusted for {adjusted} comparisons (Holm)")
+    elif adjusted:
+        lines.append(f"  holds where p < {level:g}")
+    return lines
+
+
+def _left_out(result: Result) -> list[str]:
+    recorded = metrics_by_condition(result)
+    shown = set(numeric_metrics(recorded))
+    others = [
+        name for name in dict.fromkeys(name for values in recorded.values() for name in values) if name not in shown
+    ]
+    return [f"metrics that are not numbers, and not in the table: {', '.join(others)}"] if others else []
+
+
+def _failures(result: Result) -> list[str]:
+    lines = []
+    if result.errors:
+        lines.append(f"{_counted(len(result.errors), 'error')}:")
+        lines += _shortened(f"  {key}: {one_line(str(error), _LONGEST)}" for key, error in result.errors.items())
+    if result.plugin_errors:
+        lines.append(f"the record is incomplete, {_counted(len(result.plugin_errors), 'error')} of plugins:")
+        lines += _shortened(
+            f"  {failure.plugin}, {failure.hook}: {one_line(failure.error, _LONGEST)}"
+            for failure in result.plugin_errors
+        )
+    return lines
+
+
+def _shortened(lines: Iterable[str]) -> list[str]:
+    lines = list(lines)
+    if len(lines) <= _MOST_FAILURES:
+        return lines
+    return [*lines[:_MOST_FAILURES], f"  … and {len(lines) - _MOST_FAILURES} more"]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,80 @@
+"""Plain text in columns."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["aligned", "decimals_for", "fixed", "one_line"]
+
+_MOST_DECIMALS = 7
+_LARGE = 1e9
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Give rows of cells as lines in columns, two spaces apart; columns of which every cell is empty are left out.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        The first row is the heading; it does not make a column worth showing.
+    right : iterable of int
+        Columns that are aligned to the right.
+
+    Examples
+    --------
+    >>> for line in aligned([["name", "n"], ["a", "10"], ["bc", "9"]], right=[1]):
+    ...     print(line)
+    name   n
+    a     10
+    bc     9
+    """
+    right = set(right)
+    shown = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    widths = {column: max(_width(row[column]) for row in rows) for column in shown}
+    lines = []
+    for row in rows:
+        cells = []
+        for column in shown:
+            padding = " " * (widths[column] - _width(row[column]))
+            cells.append(padding + row[column] if column in right else row[column] + padding)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def decimals_for(spreads: Iterable[float]) -> int | None:
+    """Give how many decimals show the smallest of some spreads with three digits; None where there are none.
+
+    Examples
+    --------
+    >>> decimals_for([0.0123, 4.5]), decimals_for([250.0]), decimals_for([0.0])
+    (4, 0, None)
+    """
+    known = [spread for spread in spreads if math.isfinite(spread) and spread > 0]
+    if not known:
+        return None
+    return min(_MOST_DECIMALS, max(0, 2 - math.floor(math.log10(min(known)))))
+
+
+def fixed(number: float, decimals: int | None, *, sign: bool = False) -> str:
+    """Give a number with so many decimals, NaN as nothing."""
+    if math.isnan(number):
+        return ""
+    if decimals is None or abs(number) >= _LARGE:
+        return f"{number:{'+' if sign else ''}.6g}"
+    return f"{number:{'+' if sign else ''}.{decimals}f}"
+
+
+def one_line(text: str, longest: int) -> str:
+    """Give text on one line, cut where it is too long."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _width(text: str) -> int:
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)

@@ -1,0 +1,180 @@
+"""Student's test on pairs of replicates, and Welch's on independent ones; SciPy computes them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
+from crystallize_plugins.samples import pairs_of
+from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["paired_t_test", "welch_t_test"]
+
+_LEAST = 2
+# Differences whose spread is below this part of their size differ by rounding alone.
+_ROUNDING = 1e-12
+
+
+def _check(*, metric: str | None, alternative: str, confidence: float) -> None:
+    if metric is not None and not isinstance(metric, str):
+        raise ArgumentTypeError(f"metric must be the name of a metric, not {type(metric).__name__}")
+    check_alternative(alternative)
+    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
+        raise ArgumentTypeError(f"confidence must be a number between 0 and 1, not {type(confidence).__name__}")
+    if not 0 < confidence < 1:
+        raise ValidationError(f"confidence must be a number between 0 and 1, not {confidence!r}")
+    if importlib.util.find_spec("scipy") is None:
+        raise MissingExtraError(
+            "the t tests need SciPy, which is not installed: pip install 'crystallize-plugins[stats]' "
+            "(permutation_test needs nothing more)",
+            distribution="crystallize-plugins",
+        )
+
+
+@checked_verifier(_check)
+def paired_t_test(
+    baseline: Mapping[str, Sequence[Any]],
+    treatment: Mapping[str, Sequence[Any]],
+    *,
+    metric: str | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Test whether a treatment changes the mean of a metric, replicate by replicate.
+
+    Baseline and treatment share each replicate's seed, and so, where steps draw from ``ctx.rng``, its data: comparing
+    within replicates takes the variation between them out. Replicates that failed on one side are left out. It supposes
+    that the differences are about normal, or many.
+
+    Parameters
+    ----------
+    metric : str, optional
+        By default the only metric that the hypothesis names. Where a cell recorded several values, their mean counts.
+    alternative : {"two-sided", "greater", "less"}
+        What is claimed of the treatment: that its mean is another one, a greater one, or a smaller one.
+    confidence : float, default 0.95
+        Of the interval for the mean difference.
+
+    Returns
+    -------
+    dict
+        ``p_value``, ``statistic``, ``difference`` (mean of treatment less baseline), ``low`` and ``high`` (its
+        interval, open to one side for a one-sided test) and ``pairs`` (number of replicates compared). The p-value
+        is NaN where there are fewer than two, or a value is not finite.
+
+    Raises
+    ------
+    MissingExtraError
+        SciPy is not installed; when the test is made, not when it is used.
+
+    Examples
+    --------
+    >>> test = paired_t_test(alternative="greater")
+    >>> outcome = test({"accuracy": [0.5, 0.6, 0.7]}, {"accuracy": [0.6, 0.75, 0.8]})
+    >>> round(outcome["p_value"], 4), outcome["pairs"]
+    (0.0099, 3)
+    """
+    pairs = pairs_of(*samples_of(baseline, treatment, metric))
+    differences = [after - before for before, after in pairs]
+    size = max((max(abs(before), abs(after)) for before, after in pairs), default=0.0)
+    return {**_one_sample(differences, size, alternative, confidence), "pairs": len(pairs)}
+
+
+@checked_verifier(_check)
+def welch_t_test(
+    baseline: Mapping[str, Sequence[Any]],
+    treatment: Mapping[str, Sequence[Any]],
+    *,
+    metric: str | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Test whether a treatment changes the mean of a metric, where replicates cannot be paired.
+
+    Variances may differ. Where baseline and treatment share seeds, `paired_t_test` sees smaller effects.
+
+    Parameters
+    ----------
+    metric, alternative, confidence
+        As in `paired_t_test`.
+
+    Returns
+    -------
+    dict
+        ``p_value``, ``statistic``, ``difference`` of the means, ``low`` and ``high`` as from `paired_t_test`, and
+        ``sizes``, the numbers of replicates of baseline and treatment.
+
+    Examples
+    --------
+    >>> outcome = welch_t_test()({"loss": [1.0, 2.0, 3.0]}, {"loss": [4.0, 5.0, 6.5]})
+    >>> round(outcome["p_value"], 4), outcome["sizes"]
+    (0.0291, [3, 3])
+    """
+    before, after = (list(sample.values()) for sample in samples_of(baseline, treatment, metric))
+    sizes = [len(before), len(after)]
+    difference = _mean(after) - _mean(before)
+    if min(sizes) < _LEAST or not all(map(math.isfinite, before + after)):
+        return {**_no_verdict(difference), "sizes": sizes}
+    rounding = _ROUNDING * max(map(abs, before + after))
+    if max(_spread(before), _spread(after)) <= rounding:
+        return {**_certain(difference, rounding, alternative), "sizes": sizes}
+    outcome = _scipy_stats().ttest_ind(after, before, equal_var=False, alternative=alternative)
+    return {**_told(outcome, difference, confidence), "sizes": sizes}
+
+
+def _one_sample(differences: list[float], size: float, alternative: str, confidence: float) -> dict[str, Any]:
+    difference = _mean(differences)
+    if len(differences) < _LEAST or not all(map(math.isfinite, differences)):
+        return _no_verdict(difference)
+    if _spread(differences) <= _ROUNDING * size:
+        return _certain(difference, _ROUNDING * size, alternative)
+    outcome = _scipy_stats().ttest_1samp(differences, 0.0, alternative=alternative)
+    return _told(outcome, difference, confidence)
+
+
+def _scipy_stats() -> Any:
+    # Imported by name: an optional part, of which type checkers need not know.
+    return importlib.import_module("scipy.stats")
+
+
+def _told(outcome: Any, difference: float, confidence: float) -> dict[str, Any]:
+    low, high = outcome.confidence_interval(confidence)
+    return {
+        "p_value": float(outcome.pvalue),
+        "statistic": float(outcome.statistic),
+        "difference": difference,
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _certain(difference: float, rounding: float, alternative: str) -> dict[str, Any]:
+    """Say what a test tends to when nothing varies: no difference at all, or one that is always the same."""
+    if abs(difference) <= rounding:
+        difference = 0.0
+    claimed = {"two-sided": difference != 0, "greater": difference > 0, "less": difference < 0}[alternative]
+    return {
+        "p_value": 0.0 if claimed else 1.0,
+        "statistic": math.copysign(math.inf, difference) if difference else 0.0,
+        "difference": difference,
+        "low": difference,
+        "high": difference,
+    }
+
+
+def _no_verdict(difference: float) -> dict[str, Any]:
+    return {"p_value": math.nan, "statistic": math.nan, "difference": difference, "low": math.nan, "high": math.nan}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _spread(values: Sequence[float]) -> float:
+    return max(values) - min(values)
