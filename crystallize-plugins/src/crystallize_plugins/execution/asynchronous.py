@@ -1,0 +1,112 @@
+"""`AsyncExecution`: cells that wait, overlapping on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from crystallize.checks import check_count
+from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize.results.outcome import Cell, CellOutcome
+
+__all__ = ["AsyncExecution"]
+
+
+class AsyncExecution(Executor):
+    """Run cells on one event loop, so that those whose steps are ``async def`` wait at the same time.
+
+    ``arun`` uses the caller's loop; ``run`` one of its own, in a notebook too. Steps that await nothing run one cell
+    after the other here.
+
+    Parameters
+    ----------
+    max_concurrency : int, optional
+        How many cells may be under way at the same time. By default all of them.
+    progress : bool, default False
+        Show cells done, failed, rate and time left on a terminal or in a notebook.
+
+    Attributes
+    ----------
+    max_concurrency : int or None
+
+    Raises
+    ------
+    ArgumentTypeError
+        If `max_concurrency` is no integer, or `progress` no bool.
+    ValidationError
+        If `max_concurrency` is smaller than 1.
+
+    Examples
+    --------
+    >>> AsyncExecution(max_concurrency=100).max_concurrency
+    100
+    """
+
+    def __init__(self, max_concurrency: int | None = None, progress: bool = False) -> None:
+        super().__init__(progress=progress)
+        self.max_concurrency = None if max_concurrency is None else check_count(max_concurrency, what="max_concurrency")
+
+    def run_experiment_loop(
+        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
+    ) -> AsyncIterator[CellOutcome]:
+        """Run the cells on the loop that iterates."""
+        together = min(self.max_concurrency or len(cells), len(cells))
+        if together > 1 and run_cell.needs_loop:
+            warn_where_seeding_is_unsound(
+                experiment,
+                f"Up to {together} asynchronous cells that overlap on one event loop",
+                "use AsyncExecution(max_concurrency=1)",
+            )
+        self._show_progress(experiment, cells)
+        return _overlapping(cells, run_cell, together)
+
+
+async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[CellOutcome]:
+    """Keep up to `together` cells under way, and give outcomes as they arrive."""
+    crew = _Crew(iter(cells), run_cell)
+    tasks = [asyncio.ensure_future(crew.work()) for _ in range(together)]
+    for task in tasks:
+        task.add_done_callback(crew.one_less)
+    crew.working = len(tasks)
+    try:
+        while crew.working or crew.arrived:
+            await crew.news.wait()
+            crew.news.clear()
+            while crew.arrived:
+                yield crew.arrived.popleft()
+            if crew.error is not None:
+                raise crew.error
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Crew:
+    """Tasks that take cells from one list."""
+
+    def __init__(self, cells: Iterator[Cell], run_cell: CellRunner) -> None:
+        self._cells = cells
+        self._run = run_cell.aio
+        self.news = asyncio.Event()
+        self.arrived: deque[CellOutcome] = deque()
+        self.working = 0
+        self.error: BaseException | None = None
+
+    async def work(self) -> None:
+        for cell in self._cells:
+            self.arrived.append(await self._run(cell))
+            self.news.set()
+
+    def one_less(self, task: asyncio.Task[None]) -> None:
+        self.working -= 1
+        if not task.cancelled() and task.exception() is not None:
+            self.error = self.error or task.exception()
+        self.news.set()

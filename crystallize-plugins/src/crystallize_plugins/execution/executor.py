@@ -1,0 +1,94 @@
+"""What the three executors have in common: neutrality, a progress bar, a word on random numbers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from crystallize.checks import check_flag
+from crystallize.hooks import BasePlugin
+from crystallize_plugins.execution.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from crystallize.hooks import ExperimentView
+    from crystallize.results import Result
+    from crystallize.results.outcome import Cell, CellOutcome
+
+__all__ = ["Executor"]
+
+_LOGGER = logging.getLogger("crystallize")
+
+
+class Executor(BasePlugin):
+    """The base of the execution plugins.
+
+    Parameters
+    ----------
+    progress : bool
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    progress : bool
+    """
+
+    neutral = True
+
+    def __init__(self, *, progress: bool) -> None:
+        self.progress = check_flag(progress, what="progress")
+        self._bars: dict[str, ProgressBar] = {}
+
+    @property
+    def silent_hooks(self) -> Collection[str]:  # type: ignore[override]
+        """A run without a bar has nothing to do for each outcome."""
+        return () if self.progress else ("collect",)
+
+    def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> None:
+        """Count an outcome."""
+        bar = self._bars.get(experiment.run.id)
+        if bar is not None:
+            bar.count(failed=not outcome.ok)
+
+    def after_run(self, experiment: ExperimentView, result: Result) -> None:
+        """Put the bar away."""
+        del result
+        bar = self._bars.pop(experiment.run.id, None)
+        if bar is not None:
+            bar.close()
+
+    def _show_progress(self, experiment: ExperimentView, cells: Sequence[Cell]) -> None:
+        if not self.progress:
+            return
+        bar = self._bars.get(experiment.run.id)
+        if bar is None:
+            bar = self._bars[experiment.run.id] = ProgressBar(experiment.name or "experiment")
+        bar.expect(len(cells))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process shows nothing.
+        return {**vars(self), "_bars": {}}
+
+
+def warn_where_seeding_is_unsound(experiment: ExperimentView, what_overlaps: str, instead: str) -> None:
+    """Say that cells share the global random state, if a plugin seeds it.
+
+    Parameters
+    ----------
+    experiment : ExperimentView
+    what_overlaps : str
+        Who shares it.
+    instead : str
+        What to do about it, beside drawing from ``ctx.rng``.
+    """
+    seeding = [type(plugin).__name__ for plugin in experiment.plugins if getattr(plugin, "seeds_global_state", False)]
+    if seeding:
+        _LOGGER.warning(
+            "%s share one global random state, and %s seeds that state for each cell: numbers that steps draw "
+            "from it are not reproducible in this run. Draw from ctx.rng, which gives the same numbers under "
+            "every executor, or %s",
+            what_overlaps,
+            " and ".join(seeding),
+            instead,
+        )

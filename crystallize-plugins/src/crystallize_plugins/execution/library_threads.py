@@ -1,0 +1,56 @@
+"""How many threads BLAS and OpenMP may use in one of several worker processes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["environment_with_limits", "limit_library_threads", "threads_for_each"]
+
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def threads_for_each(*, cores: int, workers: int) -> int:
+    """Give each worker's share of the cores, at least one."""
+    return max(1, cores // workers)
+
+
+def environment_with_limits(environ: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Give a worker's environment, for libraries that it loads later; a smaller number that is set stays.
+
+    Parameters
+    ----------
+    environ : mapping
+        The coordinator's.
+    limit : int
+        Threads for each library.
+    """
+    limited = dict(environ)
+    for name in VARIABLES:
+        given = limited.get(name, "")
+        limited[name] = str(min(int(given), limit)) if given.isdigit() and int(given) > 0 else str(limit)
+    return limited
+
+
+def limit_library_threads(limit: int) -> None:
+    """Limit the libraries that this process has loaded already.
+
+    Parameters
+    ----------
+    limit : int
+        Threads for each; a smaller number that the environment asks for stays.
+    """
+    import threadpoolctl
+
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threadpoolctl.threadpool_limits(min(limit, int(given)) if given.isdigit() and int(given) > 0 else limit)

@@ -1,0 +1,137 @@
+"""`ParallelExecution`: cells in several threads or several processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.checks import check_choice, check_count
+from crystallize_plugins.execution.cores import usable_cores
+from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
+from crystallize_plugins.execution.library_threads import threads_for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize.results import Result
+    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize_plugins.execution.processes import Staff
+
+__all__ = ["ParallelExecution"]
+
+
+class ParallelExecution(Executor):
+    """Run cells at the same time, in threads or in processes.
+
+    Results do not depend on it: every cell has its own seed and its own context, and metrics come in the order of
+    replicates. Threads are for steps that wait; processes for steps that compute. In a process a cell that brings
+    its worker down costs nobody else anything: it is tried again on a new worker, then recorded as failed.
+
+    Parameters
+    ----------
+    max_workers : int, optional
+        How many threads or processes at most. By default as many as there are cores that this process may use.
+    executor_type : {"thread", "process"}, default "thread"
+        Of what kind.
+    progress : bool, default False
+        Show cells done, failed, rate and time left on a terminal or in a notebook.
+
+    Attributes
+    ----------
+    max_workers : int or None
+        As given.
+    executor_type : str
+
+    Raises
+    ------
+    ArgumentTypeError
+        If `max_workers` is no integer, `executor_type` no text, `progress` no bool.
+    ValidationError
+        If `max_workers` is smaller than 1 or `executor_type` unknown.
+
+    Notes
+    -----
+    Lambdas, closures, and what a script, a notebook or an interactive session defines travel to worker processes; a
+    script needs no ``if __name__ == "__main__"``. Arrays of 128 KiB and more that the experiment carries are mapped by
+    all workers and copied by none. In each process BLAS and OpenMP get their share of the cores; how many that is, says
+    ``result.provenance["execution"]``.
+
+    Examples
+    --------
+    >>> ParallelExecution(max_workers=4, executor_type="process").executor_type
+    'process'
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        executor_type: Literal["thread", "process"] = "thread",
+        progress: bool = False,
+    ) -> None:
+        super().__init__(progress=progress)
+        self.max_workers = None if max_workers is None else check_count(max_workers, what="max_workers")
+        self.executor_type = check_choice(executor_type, ("thread", "process"), what="executor_type")
+        self._staffs: dict[str, Staff] = {}
+
+    def before_run(self, experiment: ExperimentView) -> None:
+        """Have what starts worker processes made before other plugins start threads."""
+        if self.executor_type == "process" and experiment.run.kind not in ("apply", "debug"):
+            self._staff(experiment)
+
+    def run_experiment_loop(
+        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
+    ) -> Iterable[CellOutcome]:
+        """Run the cells on the workers."""
+        workers = self._workers()
+        self._show_progress(experiment, cells)
+        if self.executor_type == "process":
+            return self._staff(experiment).loop(
+                experiment, cells, run_cell, workers=workers, library_threads=self._library_threads()
+            )
+        if workers > 1:
+            warn_where_seeding_is_unsound(
+                experiment,
+                f"The {workers} threads of ParallelExecution",
+                "use executor_type='process'",
+            )
+        from crystallize_plugins.execution.threads import ThreadLoop
+
+        return ThreadLoop(cells, run_cell, workers=workers)
+
+    def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any]:
+        """Record what the last bits of floating-point results may depend on."""
+        facts: dict[str, Any] = {
+            "type": self.executor_type,
+            "workers": self._workers(),
+            "cores": usable_cores(),
+        }
+        if self.executor_type == "process":
+            staff = self._staffs.get(experiment.run.id)
+            facts["start_method"] = None if staff is None else staff.method
+            facts["blas_threads"] = self._library_threads()
+        return {"execution": facts}
+
+    def after_run(self, experiment: ExperimentView, result: Result) -> None:
+        """Put the bar away, and keep or end what starts workers."""
+        super().after_run(experiment, result)
+        staff = self._staffs.pop(experiment.run.id, None)
+        if staff is not None:
+            staff.leave()
+
+    def _staff(self, experiment: ExperimentView) -> Staff:
+        from crystallize_plugins.execution.processes import Staff
+
+        staff = self._staffs.get(experiment.run.id)
+        if staff is None:
+            staff = self._staffs[experiment.run.id] = Staff()
+        return staff
+
+    def _workers(self) -> int:
+        return usable_cores() if self.max_workers is None else self.max_workers
+
+    def _library_threads(self) -> int:
+        return threads_for_each(cores=usable_cores(), workers=self._workers())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_staffs": {}}

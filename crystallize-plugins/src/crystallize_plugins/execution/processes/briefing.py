@@ -1,0 +1,74 @@
+"""What workers are told about the coordinator's surroundings, and what is said when they cannot start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import CrystallizeError, SerializationError, WorkerStartError
+from crystallize_plugins.execution.library_threads import environment_with_limits
+from crystallize_plugins.execution.processes.locate import find_culprit
+from crystallize_plugins.execution.processes.relay import logging_levels, warning_filters
+
+if TYPE_CHECKING:
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize_plugins.execution.processes.locate import Culprit
+
+__all__ = ["cannot_travel", "cannot_work", "settings_for"]
+
+
+def settings_for(library_threads: int) -> dict[str, Any]:
+    """Give what a worker takes over from this process as it is now, whenever the worker's was made."""
+    return {
+        "cwd": str(Path.cwd()),
+        "environ": environment_with_limits(os.environ, library_threads),
+        "sys_path": [path or str(Path.cwd()) for path in sys.path],
+        "argv": list(sys.argv),
+        "levels": logging_levels(),
+        "filters": warning_filters(),
+        "library_threads": library_threads,
+    }
+
+
+def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception) -> CrystallizeError:
+    """Name the object that cannot be pickled, and where in the experiment it sits."""
+    culprit = _search(experiment, runner, rebuild=False)
+    if culprit is None:
+        return SerializationError(
+            f"the experiment cannot travel to worker processes ({type(exc).__name__}: {exc}); "
+            "use ParallelExecution(executor_type='thread')"
+        )
+    return SerializationError(
+        f"{culprit.path} cannot travel to worker processes: {culprit.kind} objects cannot be pickled "
+        f"({culprit.reason}). Make it in the worker, with resource_factory in initial_ctx, "
+        "or use ParallelExecution(executor_type='thread')",
+        path=culprit.path,
+    )
+
+
+def cannot_work(experiment: ExperimentView, kind: str, text: str, traceback_text: str) -> CrystallizeError:
+    """Say why a worker could not take up the experiment."""
+    culprit = _search(experiment, None, rebuild=True)
+    where = "" if culprit is None else f"{culprit.path} ({culprit.kind}) can be pickled and not rebuilt; "
+    hint = (
+        "it can be imported here and not there: install it, or put its folder on sys.path or PYTHONPATH"
+        if kind in ("ModuleNotFoundError", "ImportError")
+        else "whatever the experiment holds has to be rebuilt in each worker"
+    )
+    return WorkerStartError(
+        f"a worker process could not take up the experiment: {kind}: {text}; {where}{hint}.\n"
+        f"In the worker:\n{traceback_text.rstrip()}"
+    )
+
+
+def _search(experiment: ExperimentView, runner: CellRunner | None, *, rebuild: bool) -> Culprit | None:
+    # In the order in which people think of an experiment, so that what they gave is named, and not
+    # where else it came to lie.
+    for name in ("initial_ctx", "datasource", "pipeline", "treatments", "plugins", "outputs", "hypotheses"):
+        found = find_culprit(getattr(experiment, name), f"experiment.{name}", rebuild=rebuild)
+        if found is not None:
+            return found
+    return find_culprit(runner, "run_cell", rebuild=rebuild) if runner is not None else None

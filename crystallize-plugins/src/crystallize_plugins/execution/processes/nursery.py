@@ -1,0 +1,269 @@
+"""The coordinator's side of a zygote: made by a fork where that is sound, else by a new interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import WorkerStartError
+from crystallize_plugins.execution.library_threads import environment_with_limits
+from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
+from crystallize_plugins.execution.processes.zygote import LARGEST_MESSAGE, become_zygote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crystallize_plugins.execution.processes.segment import Segment
+
+__all__ = ["ZygoteStarter"]
+
+_DEPARTING: list[int] = []
+_GRACE = 0.5
+
+
+class _Child(Hand):
+    def __init__(self, starter: ZygoteStarter, number: int, link: Connection) -> None:
+        self._starter = starter
+        self.number = number
+        self.pid = 0  # not known until the zygote says so
+        self.link = link
+
+    def exit_code(self, timeout: float) -> int | None:
+        return self._starter.exit_code(self, timeout)
+
+    def kill(self) -> None:
+        self._starter.kill(self)
+
+
+class ZygoteStarter(Starter):
+    """Has a zygote fork workers.
+
+    Parameters
+    ----------
+    control : socket
+        Keeps messages apart.
+    pid : int
+        The zygote.
+    process : Popen or None
+        None where the zygote is a fork of this process.
+    """
+
+    def __init__(self, control: socket.socket, pid: int, process: subprocess.Popen[bytes] | None) -> None:
+        self._control = control
+        self._pid = pid
+        self._process = process
+        self.method = "fork" if process is None else "forkserver"
+        self.same_modules = process is None
+        self.keeps = process is not None
+        self._asked: dict[int, _Child] = {}
+        self._codes: dict[int, int] = {}
+        self._problem: str | None = None
+
+    # -- making one -------------------------------------------------------------------------------
+
+    @classmethod
+    def forked(cls) -> ZygoteStarter | None:
+        """Fork this process, if it has no thread but the calling one; None if it has."""
+        _reap_departing()
+        if threading.active_count() > 1 or len(sys._current_frames()) > 1:
+            return None
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        ours, theirs = _message_sockets()
+        sys.stdout.flush() if sys.stdout is not None else None
+        sys.stderr.flush() if sys.stderr is not None else None
+        parent = os.getpid()
+        with _interrupts_held(), warnings.catch_warnings():
+            # Since 3.12 a fork beside other threads warns; we look for ourselves, and undo it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                pid = os.fork()
+            except OSError:
+                pid = -1
+            if pid == 0:
+                ours.close()
+                become_zygote(theirs, parent)
+        theirs.close()
+        if pid == -1:
+            ours.close()
+            return None
+        # BLAS ends its threads before a fork; one that is still there belongs to a library that does not,
+        # and that a child would wait for in vain.
+        if _system_threads() != 1:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            ours.close()
+            return None
+        ours.send(b"go")
+        return cls(ours, pid, None)
+
+    @classmethod
+    def launched(cls, preload: list[str]) -> ZygoteStarter:
+        """Start a zygote in an interpreter of its own, which can be kept.
+
+        Parameters
+        ----------
+        preload : list of str
+            Modules that its workers will need.
+        """
+        ours, theirs = _message_sockets()
+        boot = (
+            "from crystallize_plugins.execution.processes.zygote import main; "
+            f"main({theirs.fileno()}, {os.getpid()}, {preload!r})"
+        )
+        try:
+            with _interrupts_held():
+                process = subprocess.Popen(
+                    interpreter_command(boot),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    # Its own libraries must not start threads, or it could not fork; workers get their share.
+                    env=environment_with_limits(os.environ, 1),
+                )
+        except OSError as exc:
+            ours.close()
+            raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
+        finally:
+            theirs.close()
+        return cls(ours, process.pid, process)
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
+        """Ask for one worker; the answer is heard later."""
+        ours, theirs = socket.socketpair()
+        order = pickle.dumps(("hire", number, payload.size, slots.size))
+        try:
+            socket.send_fds(self._control, [order], [theirs.fileno(), payload.fd, slots.fd])  # type: ignore[list-item]
+        except OSError as exc:
+            ours.close()
+            raise WorkerStartError(f"worker processes could not be started: {self._how_it_ended() or exc}") from exc
+        finally:
+            theirs.close()
+        child = _Child(self, number, Connection(ours.detach()))
+        self._asked[number] = child
+        return child
+
+    def watched(self) -> list[Any]:
+        """The line to the zygote, as long as there is one."""
+        return [self._control] if self._problem is None else []
+
+    def heard(self) -> None:
+        """Read what the zygote says."""
+        while self._problem is None and wait([self._control], 0):
+            try:
+                message = self._control.recv(LARGEST_MESSAGE)
+            except OSError:
+                message = b""
+            if not message:
+                self._problem = (
+                    f"the process that starts workers ended ({self._how_it_ended() or 'for no known reason'})"
+                )
+                return
+            what, *rest = pickle.loads(message)
+            if what == "hired":
+                self._asked.pop(rest[0]).pid = rest[1]
+            elif what == "ended":
+                self._codes[rest[0]] = rest[1]
+            elif what == "refused":
+                self._problem = f"no more processes can be started: {rest[1]}"
+
+    def ended(self, hand: Hand) -> bool:
+        """Whether a worker's end was heard of."""
+        return hand.pid in self._codes or self._problem is not None
+
+    def exit_code(self, hand: Hand, timeout: float) -> int | None:
+        """Wait to hear how a worker ended."""
+        limit = time.monotonic() + timeout
+        self.heard()
+        while not self.ended(hand) and (left := limit - time.monotonic()) > 0:
+            wait([self._control], left)
+            self.heard()
+        return self._codes.pop(hand.pid, None)
+
+    def kill(self, hand: Hand) -> None:
+        """Have the zygote kill a worker: it alone knows whether the number is still that worker's."""
+        if hand.pid == 0:
+            self.exit_code(hand, 0.0)
+        with contextlib.suppress(OSError):
+            self._control.send(pickle.dumps(("kill", hand.pid)))
+
+    def load(self, names: list[str]) -> None:
+        """Have the zygote import modules that its workers needed, for the next ones."""
+        with contextlib.suppress(OSError):
+            self._control.send(pickle.dumps(("load", names)))
+
+    def successor(self) -> ZygoteStarter:
+        """Give a zygote of its own interpreter: this process may have threads by now."""
+        return ZygoteStarter.launched([])
+
+    def close(self) -> None:
+        """Dismiss the zygote; it waits for its workers to leave, for a moment."""
+        with contextlib.suppress(OSError):
+            self._control.send(pickle.dumps(("dismiss",)))
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
+        else:
+            limit = time.monotonic() + _GRACE
+            while not _has_ended(self._pid):
+                if time.monotonic() > limit:
+                    _DEPARTING.append(self._pid)
+                    break
+                time.sleep(0.0005)
+        self._control.close()
+
+    def __del__(self) -> None:
+        # A run that never came to its cells: the end of the line is all that a zygote needs to know.
+        self._control.close()
+
+    def _how_it_ended(self) -> str | None:
+        if self._process is None:
+            return None
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return None
+        return f"it left with exit code {code}; its standard error says more"
+
+
+def _message_sockets() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _system_threads() -> int:
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0  # nobody can say
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # somebody else waited for it
+        return True
+
+
+def _reap_departing() -> None:
+    _DEPARTING[:] = [pid for pid in _DEPARTING if not _has_ended(pid)]
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    # Ctrl-C reaches the whole process group: a child must not see it before it has learnt to ignore it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

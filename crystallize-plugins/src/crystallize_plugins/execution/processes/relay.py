@@ -1,0 +1,210 @@
+"""What steps print, log and warn about in a worker, brought to where the coordinator's handlers are."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from crystallize.errors import SerializationError
+
+if TYPE_CHECKING:
+    from crystallize.results.outcome import Cell, Event
+    from crystallize_plugins.execution.processes.outbox import Outbox
+
+__all__ = ["Relay", "logging_levels", "warning_filters"]
+
+
+def logging_levels() -> dict[str, tuple[int, bool]]:
+    """Level and ``disabled`` of every logger here, so that workers send only what will be handled."""
+    manager = logging.Logger.manager
+    levels = {
+        name: (logger.level, logger.disabled)
+        for name, logger in list(manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and (logger.level or logger.disabled)
+    }
+    levels[""] = (logging.root.level, False)
+    levels["\0disable"] = (manager.disable, False)
+    return levels
+
+
+def warning_filters() -> list[bytes]:
+    """The warning filters of this process, each pickled; one that cannot be is left out."""
+    encoded = []
+    for entry in warnings.filters:
+        try:
+            encoded.append(cloudpickle.dumps(entry))
+        except Exception:  # noqa: BLE001 - a category that cannot travel: its warnings are decided here
+            logging.getLogger("crystallize").debug("a warning filter stays behind: %r", entry)
+    return encoded
+
+
+class Relay:
+    """Sends on what happens in this process; installed once in each worker.
+
+    Attributes
+    ----------
+    cell : Cell or None
+        What the worker is at; goes with everything that is logged.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.cell: Cell | None = None
+        self._outbox = outbox
+        self._streams: list[_Stream] = []
+
+    def install(self, levels: dict[str, tuple[int, bool]], filters: list[bytes]) -> None:
+        """Take over the standard streams, warnings and logging."""
+        self._streams = [_Stream(self._outbox, "stdout", 1), _Stream(self._outbox, "stderr", 2)]
+        sys.stdout, sys.stderr = self._streams
+        self._install_warnings(filters)
+        self._install_logging(levels)
+
+    def forget_handlers(self) -> None:
+        """Take away the handlers that modules added when they were imported: the coordinator has them too."""
+        for logger in [logging.root, *logging.Logger.manager.loggerDict.values()]:
+            if isinstance(logger, logging.Logger):
+                logger.handlers = []
+
+    def end_of_cell(self) -> None:
+        """Send on lines that were left unfinished."""
+        for stream in self._streams:
+            if stream.unfinished:
+                stream.flush()
+
+    def emit(self, event: Event) -> None:
+        """Send on an event; what it carries has to be picklable."""
+        try:
+            encoded = cloudpickle.dumps(event, protocol=5)
+        except Exception as exc:
+            raise SerializationError(
+                f"event {event.name!r} cannot leave the worker process ({type(exc).__name__}: {exc}); "
+                "emit numbers, text or arrays"
+            ) from exc
+        self._outbox.tell("event", encoded)
+
+    def _install_warnings(self, filters: list[bytes]) -> None:
+        known = []
+        for encoded in filters:
+            try:
+                known.append(pickle.loads(encoded))
+            except Exception:  # noqa: BLE001 - a category that does not exist here is never raised here
+                logging.getLogger("crystallize").debug("a warning filter could not be rebuilt")
+        warnings.filters[:] = known  # type: ignore[index]
+        warnings.simplefilter("default", append=True)  # what it adds is the default anyway; it makes the others heard
+        outbox = self._outbox
+
+        def showwarning(
+            message: Any,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: Any = None,
+            line: str | None = None,
+        ) -> None:
+            del file, line
+            outbox.tell("warning", _pickled_category(category), str(message), filename, lineno)
+
+        warnings.showwarning = showwarning
+
+    def _install_logging(self, levels: dict[str, tuple[int, bool]]) -> None:
+        self.forget_handlers()
+        logging.lastResort = None
+        for name, (level, disabled) in levels.items():
+            if name == "\0disable":
+                logging.disable(level)
+                continue
+            logger = logging.getLogger(name or None)
+            logger.setLevel(level)
+            logger.disabled = disabled
+        relay, handle = self, logging.Logger.callHandlers
+
+        def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+            relay._log(record)
+            if logger.hasHandlers():  # a step's own handlers see what they would see anywhere
+                handle(logger, record)
+
+        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign,assignment]
+
+    def _log(self, record: logging.LogRecord) -> None:
+        fields = {name: value for name, value in vars(record).items() if _is_plain(value)}
+        fields["msg"], fields["args"] = record.getMessage(), None
+        if record.exc_info:
+            fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        fields["exc_info"] = None
+        fields["cell"] = None if self.cell is None else tuple(self.cell)
+        self._outbox.tell("log", fields)
+        if record.levelno >= logging.ERROR:
+            self._outbox.flush()
+
+
+class _Stream(io.TextIOBase):
+    """A standard stream whose lines go to the coordinator."""
+
+    def __init__(self, outbox: Outbox, name: str, fd: int) -> None:
+        self._outbox = outbox
+        self._fd = fd
+        self._rest = ""
+        self.name = f"<{name}>"
+        self._stream = name
+        self.buffer = _Bytes(self)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self._rest)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._rest += text
+        done, newline, rest = self._rest.rpartition("\n")
+        if newline:
+            self._rest = rest
+            self._outbox.tell("text", self._stream, done + newline)
+        return len(text)
+
+    def flush(self) -> None:
+        text, self._rest = self._rest, ""
+        if text:
+            self._outbox.tell("text", self._stream, text)
+
+
+class _Bytes(io.RawIOBase):
+    """The bytes under a `_Stream`, for those who write them."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._text = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        content = bytes(data)
+        self._text.write(content.decode("utf-8", "replace"))
+        return len(content)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def _pickled_category(category: type[Warning]) -> bytes:
+    try:
+        return cloudpickle.dumps(category)  # type: ignore[no-any-return]
+    except Exception:  # noqa: BLE001 - a class that cannot travel: the text still does
+        return pickle.dumps(UserWarning)

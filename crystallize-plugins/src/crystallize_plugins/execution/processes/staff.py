@@ -1,0 +1,82 @@
+"""`Staff`: the worker processes of one run, whatever way they are started."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import threadpoolctl  # noqa: F401 - once here, so that workers that are forked from this process have it
+
+from crystallize_plugins.execution.processes.starters import idle_starter, leave_for_later, start_method
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize.results.outcome import Cell
+    from crystallize_plugins.execution.processes.starters import Starter
+    from crystallize_plugins.execution.processes.supervisor import ProcessLoop
+
+__all__ = ["Staff"]
+
+
+class Staff:
+    """Makes ready to start workers at once, while the program may still be single-threaded.
+
+    Attributes
+    ----------
+    method : str
+        ``"fork"``, ``"forkserver"`` or ``"spawn"``: how workers are started.
+    """
+
+    def __init__(self) -> None:
+        self._starter: Starter | None = _new_starter()
+        self.method = self._starter.method
+
+    def loop(
+        self,
+        experiment: ExperimentView,
+        cells: Sequence[Cell],
+        run_cell: CellRunner,
+        *,
+        workers: int,
+        library_threads: int,
+    ) -> ProcessLoop:
+        """Give the outcomes of cells, run by up to `workers` processes with `library_threads` BLAS threads each."""
+        from crystallize_plugins.execution.processes.supervisor import ProcessLoop
+
+        starter, self._starter = self._starter or _new_starter(), None
+        return ProcessLoop(
+            experiment,
+            cells,
+            run_cell,
+            workers=workers,
+            library_threads=library_threads,
+            starter=starter,
+            give_back=self._take_back,
+        )
+
+    def leave(self) -> None:
+        """End the run's part: what starts workers is kept for the next run where that pays."""
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            leave_for_later(starter)
+
+    def _take_back(self, starter: Starter) -> None:
+        self._starter = starter
+
+
+def _new_starter() -> Starter:
+    if start_method() == "spawn":
+        from crystallize_plugins.execution.processes.spawned import SpawnStarter
+
+        return SpawnStarter()
+    from crystallize_plugins.execution.processes.nursery import ZygoteStarter
+
+    return ZygoteStarter.forked() or idle_starter() or ZygoteStarter.launched(_usual_modules())
+
+
+def _usual_modules() -> list[str]:
+    usual = ["crystallize.engine.cell", "crystallize.experiments", "cloudpickle", "threadpoolctl"]
+    return [*usual, *(name for name in ("numpy",) if name in sys.modules)]

@@ -1,0 +1,371 @@
+"""The coordinator's part: hand out cells, take in outcomes, and lose nothing when a worker dies."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import time
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.worker import WorkerReport
+from crystallize.errors import SerializationError, WorkerStartError
+from crystallize_plugins.execution.either_way import EitherWay
+from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work, settings_for
+from crystallize_plugins.execution.processes.obituary import crash_error, how_it_ended
+from crystallize_plugins.execution.processes.payload import pack
+from crystallize_plugins.execution.processes.replay import Replay
+from crystallize_plugins.execution.processes.schedule import Schedule
+from crystallize_plugins.execution.processes.segment import Segment
+from crystallize_plugins.execution.processes.wire import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize_plugins.execution.processes.starters import Hand, Starter
+
+__all__ = ["ProcessLoop"]
+
+_LOGGER = logging.getLogger("crystallize")
+_LOOK_EVERY = 0.5
+"""Seconds after which the workers' lives are checked though nothing was heard."""
+_TO_FINISH = 0.25
+"""Seconds that workers have for what they are at when a run is interrupted."""
+_MOST_SUCCESSORS = 5
+_WORD_SIZE = 8
+
+
+class _Member:
+    """What the coordinator knows of one worker."""
+
+    __slots__ = ("assigned", "fresh", "gone", "hand", "link", "read_up_to", "ready", "refill_at", "reported")
+
+    def __init__(self, hand: Hand) -> None:
+        self.hand = hand
+        self.link = hand.link
+        self.assigned: set[int] = set()
+        self.ready = False
+        self.fresh = True
+        self.gone = False
+        self.reported = False
+        self.refill_at = 0
+        self.read_up_to = 0
+
+    @property
+    def name(self) -> str:
+        return f"process-{self.hand.number}"
+
+
+class ProcessLoop(EitherWay):
+    """Runs cells in worker processes; iterate over it, plainly or asynchronously, for the outcomes.
+
+    Parameters
+    ----------
+    experiment : ExperimentView
+    cells : sequence of Cell
+    runner : CellRunner
+    workers : int
+        How many processes at most.
+    starter : Starter
+        Starts them.
+    library_threads : int
+        How many threads BLAS and OpenMP may use in each.
+    give_back : callable of Starter
+        Gets the starter when all ended well; otherwise it is closed.
+    """
+
+    def __init__(
+        self,
+        experiment: ExperimentView,
+        cells: Sequence[Cell],
+        runner: CellRunner,
+        *,
+        workers: int,
+        starter: Starter,
+        library_threads: int,
+        give_back: Callable[[Starter], None],
+    ) -> None:
+        super().__init__()
+        self._experiment = experiment
+        self._cells = list(cells)
+        self._runner = runner
+        self._count = min(workers, len(self._cells))
+        self._starter = starter
+        self._library_threads = library_threads
+        self._give_back = give_back
+        self._schedule = Schedule([cell.condition for cell in self._cells])
+        self._members: dict[int, _Member] = {}
+        self._tried: set[int] = set()
+        self._barren = 0
+        self._closing = False
+        self._successors = 0
+        self._ready: list[CellOutcome] = []
+        self._replay = Replay(runner)
+        self._ear, self._mouth = Pipe(duplex=False)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def outcomes(self) -> Iterator[CellOutcome]:
+        """Run every cell, giving outcomes as they arrive."""
+        sound = False
+        self._payload = self._slots_memory = None
+        try:
+            self._payload = self._packed()
+            self._slots_memory = Segment.create(_WORD_SIZE * (self._count + 1))
+            self._slots = memoryview(self._slots_memory.shared()).cast("q")
+            for number in range(self._count):
+                self._hire(number)
+            try:
+                while self._schedule.unfinished and not self.stopped:
+                    self._listen(_LOOK_EVERY)
+                    yield from self._handed_on()
+            except KeyboardInterrupt:
+                self._call_it_a_day()
+                yield from self._handed_on()
+                raise
+            if not self.stopped:
+                self._dismiss()
+                sound = True
+        finally:
+            self._end(sound)
+
+    def wake(self) -> None:
+        """Have a blocked `outcomes` look up; from any thread."""
+        with contextlib.suppress(OSError):
+            self._mouth.send_bytes(b"!")
+
+    def _handed_on(self) -> Iterator[CellOutcome]:
+        # Taken out one by one: an interrupt at a yield must not lose the others.
+        ready = self._ready
+        while ready:
+            batch = ready[::-1]
+            ready.clear()
+            while batch:
+                outcome = batch.pop()
+                try:
+                    yield outcome
+                except KeyboardInterrupt:
+                    ready[:0] = batch[::-1]
+                    raise
+
+    def _listen(self, timeout: float) -> None:
+        members = list(self._members.values())
+        heard = wait([*(member.link for member in members), *self._starter.watched(), self._ear], timeout)
+        if self._ear in heard:
+            self._ear.recv_bytes()
+        self._starter.heard()
+        for member in members:
+            if member.link in heard or not heard or self._starter.ended(member.hand):
+                self._read(member)
+        for member in self._members.values():
+            self._feed(member)
+
+    def _read(self, member: _Member) -> None:
+        for _ in range(64):  # others want to be heard too
+            if member.gone:
+                return
+            try:
+                if not member.link.poll():
+                    if self._starter.ended(member.hand) and not member.link.poll():
+                        self._bury(member)
+                    return
+                message = member.link.recv_bytes()
+            except (EOFError, OSError):
+                self._bury(member)
+                return
+            for news in pickle.loads(message):
+                self._take(member, *news)
+
+    def _take(self, member: _Member, kind: str, *rest: Any) -> None:
+        if kind == "outcomes":
+            self._take_outcomes(member, *rest)
+        elif kind == "outcome":
+            self._take_outcome(member, *rest)
+        elif self._replay.take(kind, *rest):
+            pass
+        elif kind == "ready":
+            member.ready = True
+        elif kind == "report":
+            self._take_report(member, pickle.loads(rest[0]))
+        else:
+            raise cannot_work(self._experiment, *rest)
+
+    def _take_outcomes(self, member: _Member, batch: int, encoded: bytes) -> None:
+        try:
+            outcomes = decode(encoded, self._cells, member.name)
+        except Exception:  # noqa: BLE001 - user objects inside: one by one tells whose
+            self._send(member, "again", batch)
+            return
+        member.read_up_to = batch
+        for index, outcome in outcomes:
+            self._finished(member, index, outcome)
+
+    def _take_outcome(self, member: _Member, index: int, encoded: bytes) -> None:
+        try:
+            outcome = pickle.loads(encoded)
+        except Exception as exc:  # noqa: BLE001 - user code: that cell fails, by name, and no other
+            reason = SerializationError(
+                f"what the cell recorded cannot be rebuilt outside its worker process ({type(exc).__name__}: {exc}); "
+                "record numbers, text or arrays instead"
+            )
+            outcome = self._runner.failed(self._cells[index], reason, worker=member.name)
+        self._finished(member, index, outcome)
+
+    def _finished(self, member: _Member | None, index: int, outcome: CellOutcome) -> None:
+        if member is not None:
+            member.assigned.discard(index)
+        if self._schedule.finished(index, outcome.duration):
+            self._barren = 0
+            self._ready.append(outcome)
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def _packed(self) -> Segment:
+        settings = settings_for(self._library_threads)
+        try:
+            return pack(settings, self._runner, self._cells, same_modules=self._starter.same_modules)
+        except Exception as exc:
+            raise cannot_travel(self._experiment, self._runner, exc) from exc
+
+    def _hire(self, number: int) -> None:
+        try:
+            hand = self._starter.start(number, self._payload, self._slots_memory)  # type: ignore[arg-type]
+        except WorkerStartError:
+            self._successors += 1
+            if self._successors > _MOST_SUCCESSORS:
+                raise
+            self._replace_starter()
+            hand = self._starter.start(number, self._payload, self._slots_memory)  # type: ignore[arg-type]
+        self._members[number] = _Member(hand)
+
+    def _replace_starter(self) -> None:
+        """Go on with another starter: somebody killed ours."""
+        old, self._starter = self._starter, self._starter.successor()
+        old.close()
+        if old.same_modules != self._starter.same_modules:
+            before, self._payload = self._payload, self._packed()
+            if before is not None:
+                before.close()
+
+    def _send(self, member: _Member, *order: Any) -> None:
+        # A worker that is gone is noticed when its line is read.
+        with contextlib.suppress(OSError):
+            member.link.send_bytes(pickle.dumps(order, 5))
+
+    def _feed(self, member: _Member) -> None:
+        if self._closing or not member.ready or len(member.assigned) > member.refill_at:
+            return
+        if member.fresh and self._schedule.has_suspects:
+            indexes = [self._schedule.suspect()]
+        else:
+            indexes = self._schedule.batch(self._count)
+        if not indexes:
+            return
+        member.fresh = False
+        member.assigned.update(indexes)
+        member.refill_at = len(indexes) // 2
+        self._send(member, "run", indexes, member.read_up_to)
+
+    def _bury(self, member: _Member) -> None:
+        """Find out which cell killed a worker, save the others', and hire a new one where there is work."""
+        number = member.hand.number
+        member.gone = True
+        del self._members[number]
+        code = member.hand.exit_code(1.0)
+        if code is None:
+            member.hand.kill()
+            code = member.hand.exit_code(1.0)
+        member.link.close()
+        if self._closing:
+            how, _ = how_it_ended(code)
+            text = f"worker {member.name} {how} before it could close what it had opened"
+            self._runner.absorb(WorkerReport(errors=[(f"worker:{member.name}", text, "")]))
+            return
+        index, self._slots[number] = self._slots[number] - 1, 0
+        culprit = index if index in member.assigned and index in self._schedule.unfinished else None
+        self._schedule.give_back(member.assigned - {culprit})
+        self._mourn(member, culprit, code)
+        if self._schedule.unfinished:
+            self._hire(number)
+
+    def _mourn(self, member: _Member, culprit: int | None, code: int | None) -> None:
+        how, _ = how_it_ended(code)
+        if culprit is None:
+            self._barren += 1
+            if self._barren > self._count + 3:
+                doing = "between two cells" if member.ready else "before they were ready"
+                raise WorkerStartError(
+                    f"{self._barren} worker processes in a row ended {doing}, the last one {how}; "
+                    "SerialExecution() runs the same cells in this process and shows where it goes wrong"
+                )
+            _LOGGER.warning("worker %s (pid %s) %s between two cells", member.name, member.hand.pid, how)
+            return
+        cell = self._cells[culprit]
+        if culprit not in self._tried:
+            self._tried.add(culprit)
+            self._schedule.suspect_again(culprit)
+            _LOGGER.warning(
+                "worker %s (pid %s) %s while it ran condition %r, replicate %s; the cell is tried again on a new worker",
+                member.name, member.hand.pid, how, cell.condition, cell.replicate,
+            )  # fmt: skip
+            return
+        error = crash_error(cell, code, worker=member.name)
+        self._finished(None, culprit, self._runner.failed(cell, error, worker=member.name))
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _dismiss(self) -> None:
+        """Have every worker close what it opened, and take in its report."""
+        self._closing = True
+        for member in list(self._members.values()):
+            if member.ready:
+                self._send(member, "finish")
+            else:
+                self._let_go(member)
+        while self._members and not self.stopped:
+            self._listen(_LOOK_EVERY)
+
+    def _take_report(self, member: _Member, report: Any) -> None:
+        member.reported = True
+        if isinstance(report, str):
+            _LOGGER.warning("%s: %s", member.name, report)
+        else:
+            self._runner.absorb(report)
+        self._let_go(member)
+
+    def _let_go(self, member: _Member) -> None:
+        member.gone = True
+        if self._members.pop(member.hand.number, None) is not None:
+            if not member.reported:
+                member.hand.kill()
+            member.link.close()
+
+    def _call_it_a_day(self) -> None:
+        """Start nothing more; give workers a moment to end what they are at, and keep what is finished."""
+        self._closing = True
+        self._slots[self._count] = 1
+        for member in list(self._members.values()):
+            self._send(member, "finish")
+        limit = time.monotonic() + _TO_FINISH
+        while self._members and (left := limit - time.monotonic()) > 0:
+            self._listen(left)
+
+    def _end(self, sound: bool) -> None:
+        for member in list(self._members.values()):
+            self._let_go(member)
+        if sound:
+            self._give_back(self._starter)
+        else:
+            self._starter.close()
+        if self._payload is not None:
+            self._payload.close()
+        if self._slots_memory is not None:
+            self._slots.release()
+            self._slots_memory.close()
+        self._ear.close()
+        self._mouth.close()

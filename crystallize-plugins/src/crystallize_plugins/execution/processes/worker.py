@@ -1,0 +1,164 @@
+"""The life of a worker process: make ready, run batches of cells, report, leave."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from crystallize.results.outcome import Cell
+from crystallize_plugins.execution.library_threads import limit_library_threads
+from crystallize_plugins.execution.processes.outbox import Outbox
+from crystallize_plugins.execution.processes.payload import Payload
+from crystallize_plugins.execution.processes.relay import Relay
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.results.outcome import CellOutcome
+    from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
+
+__all__ = ["die_with_parent", "work"]
+
+
+def work(link: Connection, payload: Segment, slots: Segment, number: int) -> None:
+    """Work until told to finish, or until the coordinator is gone.
+
+    Parameters
+    ----------
+    link : Connection
+        The line to the coordinator.
+    payload : Segment
+        Settings and experiment.
+    slots : Segment
+        Where this worker writes which cell it is at: one more than the index; 0 for none.
+    number : int
+        Which worker this is.
+    """
+    outbox = Outbox(link)
+    relay = Relay(outbox)
+    # A coordinator that is gone needs no answer: there is nobody to tell.
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            runner, cells, mapped = _prepare(payload, relay)
+        except BaseException as exc:  # noqa: BLE001 - whatever a user's module or object raises ends this worker, by name
+            outbox.tell("unfit", type(exc).__name__, _text(exc), traceback.format_exc())
+            outbox.flush()
+            return
+        outbox.start(runner)
+        outbox.tell("ready", os.getpid())
+        outbox.flush()
+        bench = _Bench(runner, cells, mapped, f"process-{number}", memoryview(slots.shared()).cast("q"), number)
+        _obey(link, outbox, relay, bench)
+
+
+def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None]:
+    payload = Payload(segment)
+    settings = payload.settings
+    with contextlib.suppress(OSError):  # a folder that is gone by now
+        os.chdir(settings["cwd"])
+    os.environ.clear()
+    os.environ.update(settings["environ"])
+    sys.path[:] = settings["sys_path"]
+    sys.argv[:] = settings["argv"]
+    relay.install(settings["levels"], settings["filters"])
+    runner = payload.load()
+    relay.forget_handlers()
+    limit_library_threads(settings["library_threads"])
+    return runner, payload.cells, payload.mapped
+
+
+class _Bench:
+    """What a worker needs at hand for a cell."""
+
+    def __init__(
+        self,
+        runner: CellRunner,
+        cells: list[tuple[str, int]],
+        mapped: PrivateMap | None,
+        name: str,
+        slots: memoryview,
+        number: int,
+    ) -> None:
+        self.runner = runner
+        self.cells = cells
+        self.mapped = mapped
+        self.name = name
+        self.slots = slots
+        self.number = number
+
+    def run(self, index: int, relay: Relay) -> CellOutcome:
+        cell = Cell._make(self.cells[index])
+        self.slots[self.number] = index + 1
+        relay.cell = cell
+        try:
+            outcome = self.runner(cell, relay.emit)
+        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
+            outcome = self.runner.failed(cell, exc)
+        outcome.worker = self.name
+        relay.end_of_cell()
+        relay.cell = None
+        if self.mapped is not None:
+            self.mapped.restore()
+        return outcome
+
+
+def _obey(link: Connection, outbox: Outbox, relay: Relay, bench: _Bench) -> None:
+    while True:
+        order, *rest = pickle.loads(link.recv_bytes())
+        if order == "run":
+            indexes, confirmed = rest
+            outbox.confirmed(confirmed)
+            for index in indexes:
+                if bench.slots[-1]:  # the run was interrupted
+                    break
+                outbox.add(index, bench.run(index, relay))
+            outbox.flush()
+            bench.slots[bench.number] = 0
+        elif order == "again":
+            outbox.send_again(rest[0])
+        else:
+            report = bench.runner.stop()
+            _run_exit_functions()
+            relay.end_of_cell()
+            outbox.tell("report", _encoded(report))
+            outbox.flush()
+            return
+
+
+def _encoded(report: Any) -> bytes:
+    try:
+        return pickle.dumps(report, 5)
+    except Exception as exc:  # noqa: BLE001 - user objects inside
+        return pickle.dumps(f"the worker's last report could not be sent ({type(exc).__name__}: {exc})", 5)
+
+
+def _run_exit_functions() -> None:
+    # What steps registered here has to run here: the process ends without the interpreter's own end,
+    # because what it inherited is not its to finalize.
+    atexit._run_exitfuncs()
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as broken:  # noqa: BLE001 - user code
+        return f"<its text cannot be made: {type(broken).__name__}>"
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent ends, however that ends, in the middle of C code too.
+
+    Linux only: elsewhere workers are started in another way, and watch a pipe.
+    """
+    death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(death_signal, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it went before we asked
+        os._exit(1)

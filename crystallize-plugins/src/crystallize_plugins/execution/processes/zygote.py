@@ -1,0 +1,180 @@
+"""The process from which workers are forked: single-threaded, with the usual modules loaded already.
+
+It speaks with the coordinator over a socket that keeps messages apart. Forking here is sound whatever
+threads, database connections or devices the coordinator has.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import weakref
+from multiprocessing.connection import Connection
+from typing import Any
+
+from crystallize_plugins.execution.processes.segment import Segment
+from crystallize_plugins.execution.processes.worker import die_with_parent, work
+
+__all__ = ["become_zygote", "main"]
+
+LARGEST_MESSAGE = 1 << 16
+_PATIENCE = 5.0
+
+
+def main(fd: int, parent: int, preload: list[str]) -> None:
+    """Run as a zygote in an interpreter of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    for name in preload:
+        with contextlib.suppress(ImportError):  # whoever needs it says so better
+            importlib.import_module(name)
+    _Zygote(socket.socket(fileno=fd), parent).serve()
+
+
+def become_zygote(control: socket.socket, parent: int) -> None:
+    """Turn a fresh fork of the coordinator into its zygote; never comes back."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        _leave_to_the_parent()
+        if control.recv(16) == b"go":  # else the fork was not sound after all
+            _Zygote(control, parent).serve()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _leave_to_the_parent() -> None:
+    """Give up what belongs to the process that we were forked from."""
+    atexit._clear()
+    registry = getattr(weakref.finalize, "_registry", None)
+    if registry is not None:
+        registry.clear()
+        weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    gc.freeze()  # its objects are not ours to finalize
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.settrace(None)
+    sys.setprofile(None)
+
+
+class _Zygote:
+    def __init__(self, control: socket.socket, parent: int) -> None:
+        self._control = control
+        self._parent = parent
+        self._children: set[int] = set()
+        self._ends, wakes = os.pipe()
+        os.set_blocking(self._ends, False)
+        os.set_blocking(wakes, False)
+        self._wakes = wakes
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Fork workers and tell how they end, until dismissed or orphaned."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._ends, select.POLLIN)
+        patience = None
+        try:
+            while patience is None or (self._children and patience > 0):
+                happened = dict(poll.poll(1000))
+                if os.getppid() != self._parent:
+                    return
+                if self._ends in happened:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._ends, 4096)
+                self._reap()
+                if patience is not None:
+                    patience -= 0 if happened else 1.0
+                elif self._control.fileno() in happened:
+                    message, fds, _, _ = socket.recv_fds(self._control, LARGEST_MESSAGE, 4)
+                    if not message:
+                        return
+                    order = pickle.loads(message)
+                    if order[0] == "dismiss":
+                        poll.unregister(self._control)
+                        patience = _PATIENCE
+                    else:
+                        self._do(order, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # nobody is there any more
+        finally:
+            for pid in self._children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _do(self, order: tuple[Any, ...], fds: list[int]) -> None:
+        what, *rest = order
+        if what == "hire":
+            self._hire(fds, *rest)
+        elif what == "kill":
+            if rest[0] in self._children:
+                os.kill(rest[0], signal.SIGKILL)
+        elif what == "load":
+            for name in rest[0]:
+                # A module that cannot be imported here is the worker's business.
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
+
+    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int) -> None:
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            for fd in fds:
+                os.close(fd)
+            self._say("refused", number, str(exc))
+            return
+        if pid == 0:
+            self._work(zygote, fds, number, payload_size, slots_size)
+        for fd in fds:
+            os.close(fd)
+        self._children.add(pid)
+        self._say("hired", number, pid)
+
+    def _work(self, zygote: int, fds: list[int], number: int, payload_size: int, slots_size: int) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            die_with_parent(zygote)
+            atexit._clear()
+            self._control.close()
+            os.close(self._ends)
+            os.close(self._wakes)
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            link = Connection(fds[0])
+            work(link, Segment(payload_size, fd=fds[1]), Segment(slots_size, fd=fds[2]), number)
+            status = 0
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._children.discard(pid)
+            self._say("ended", pid, os.waitstatus_to_exitcode(status))
+
+    def _say(self, *message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, OSError):
+            self._control.send(pickle.dumps(message))

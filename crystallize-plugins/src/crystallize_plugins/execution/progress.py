@@ -1,0 +1,70 @@
+"""A progress bar: cells done, failed, rate, time left; on a terminal or in a notebook, else nothing."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+__all__ = ["ProgressBar", "where_to_show"]
+
+
+class ProgressBar:
+    """Counts cells on standard error.
+
+    Parameters
+    ----------
+    name : str
+        What is shown before the bar.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failed = 0
+        self._bar: Any = None
+        self._place = where_to_show()
+
+    def expect(self, cells: int) -> None:
+        """Expect more cells."""
+        if self._place is None:
+            return
+        if self._bar is None:
+            self._bar = _bar_class(self._place)(total=0, desc=self._name, unit="cell", file=sys.stderr)
+        self._bar.total += cells
+        self._bar.refresh()
+
+    def count(self, *, failed: bool) -> None:
+        """Count a cell that is done."""
+        if self._bar is None:
+            return
+        if failed:
+            self._failed += 1
+            self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar as it is, and go to the next line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def where_to_show() -> str | None:
+    """Give ``"terminal"`` or ``"notebook"``, or None where nobody looks."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and hasattr(shell, "kernel"):
+        return "notebook"
+    isatty = getattr(sys.stderr, "isatty", None)
+    return "terminal" if isatty is not None and isatty() else None
+
+
+def _bar_class(place: str) -> Any:
+    if place == "notebook":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # without widgets it falls back to text, and warns about it
+            from tqdm.auto import tqdm
+    else:
+        from tqdm.std import tqdm
+
+    # Its thread that looks after slow bars would be one more thread beside the user's.
+    return type("CellBar", (tqdm,), {"monitor_interval": 0})
