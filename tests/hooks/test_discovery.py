@@ -371,8 +371,6 @@ def test_an_instance_takes_no_settings(tools):
 def test_an_unknown_setting_is_refused_with_those_there_are(tools):
     said = r"'tally'.*'lable'.*settings are size, label. Did you mean 'label'"
     with pytest.raises(PluginDefinitionError, match=said):
-        PluginDefinitionError, match=r"'tally'.*'lable'.*settings are size, label. Did you mean 'label'"
-    ):
         build_plugin(("tally", {"lable": "y"}))
 
 

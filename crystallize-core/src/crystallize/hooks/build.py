@@ -141,11 +141,14 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
             raise
         raise import_error(record, exc) from exc
     if not _is_plugin(plugin):
+        gives = f"the class {plugin.__qualname__}" if isinstance(plugin, type) else f"a {type(plugin).__name__}"
         raise PluginDefinitionError(
-            f"{what} leads to {_named(plugin)}, which is no plugin: its entry point must lead to a plugin class, "
-            "a function that builds a plugin, or an instance",
+            f"{what} leads to {gives}, which is no plugin: its entry point must lead to a plugin class, a function "
+            "that builds an instance, or an instance",
             **fields,
         )
+    if inspect.isroutine(target):
+        note_settings(plugin, target, settings or {})
     note_origin(plugin, record)
     return plugin
 
@@ -153,11 +156,8 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
 def _from_target(target: Any, settings: Mapping[str, Any] | None, what: str, fields: Mapping[str, Any]) -> Any:
     if isinstance(target, type):
         _check_class(target, what, fields)
+    if isinstance(target, type) or inspect.isroutine(target):
         return _construct(target, settings or {}, what, fields)
-    if inspect.isroutine(target):
-        plugin = _construct(target, settings or {}, what, fields)
-        note_settings(plugin, target, settings or {})
-        return plugin
     if settings:
         raise PluginDefinitionError(
             f"{what} is an instance already, and takes no settings; {', '.join(map(repr, settings))} was given",

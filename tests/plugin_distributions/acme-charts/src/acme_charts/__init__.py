@@ -1,0 +1,1 @@
+"""Charts, with or without the extra."""

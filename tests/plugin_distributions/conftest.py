@@ -1,0 +1,83 @@
+"""Real third-party distributions: built once, installed into folders, and used by processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CORE_NEEDS = ("pluggy", "importlib_metadata", "zipp", "typing_extensions")
+
+
+def checked(*command, **options):
+    done = subprocess.run(
+        [str(part) for part in command], check=False, capture_output=True, text=True, timeout=120, **options
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory):
+    """Build every distribution of this folder from a copy; give the wheels by name."""
+    work = tmp_path_factory.mktemp("wheels")
+    sources = [path.parent for path in sorted(HERE.glob("*/pyproject.toml"))]
+    assert len(sources) >= 4
+    for source in sources:
+        checked("cp", "-r", source, work / source.name)
+    checked(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
+        "--no-build-isolation", "--wheel-dir", work / "dist", *(work / source.name for source in sources),
+    )  # fmt: skip
+    return {wheel.name.partition("-")[0].replace("_", "-"): wheel for wheel in (work / "dist").glob("*.whl")}
+
+
+@pytest.fixture(scope="session")
+def installed(wheels, tmp_path_factory):
+    """Install distributions into folders of their own; give the folders."""
+    made = {}
+
+    def install(*names):
+        for name in names:
+            if name not in made:
+                made[name] = tmp_path_factory.mktemp(name)
+                checked(
+                    sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                    "--no-index", "--target", made[name], wheels[name],
+                )  # fmt: skip
+        return [made[name] for name in names]
+
+    return install
+
+
+@pytest.fixture
+def python(installed, tmp_path):
+    """Run a script with distributions installed; give what it printed."""
+
+    def run(source, *names, options=(), path=()):
+        folders = [*map(str, path), *map(str, installed(*names))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(source), encoding="utf-8")
+        return checked(sys.executable, *options, script, cwd=tmp_path, env=environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def core_alone(tmp_path_factory):
+    """A folder that holds the core, what the core needs, and nothing else."""
+    import crystallize
+
+    folder = tmp_path_factory.mktemp("core")
+    library = Path(sys.modules["pluggy"].__file__).parents[1]
+    (folder / "crystallize").symlink_to(Path(crystallize.__file__).parent)
+    for name in (*CORE_NEEDS, "crystallize_core"):
+        for path in (*library.glob(name), *library.glob(f"{name}.py"), *library.glob(f"{name}-*.dist-info")):
+            (folder / path.name).symlink_to(path)
+    return folder
