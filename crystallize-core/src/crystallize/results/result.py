@@ -44,6 +44,8 @@ class Result:
         Errors of plugins that were kept as data.
     conditions : tuple of ConditionRecord
         Baseline and treatments as they ran, in order.
+    facts : dict
+        The part of `provenance` that was not made of the cells: what a store keeps beside them.
     provenance : dict
         How the numbers came about:
 
@@ -104,8 +106,9 @@ class Result:
         self.plugin_errors = list(plugin_errors)
         self.conditions = tuple(log.record for log in logs.values())
         self._logs = dict(logs)
+        self.facts: dict[str, Any] = mask_secrets(facts)
         self.provenance = _provenance(self._logs, replicates, self.plugin_errors)
-        self.provenance.update(mask_secrets(facts))
+        self.provenance.update(self.facts)
 
     @property
     def record_complete(self) -> bool:
