@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +29,6 @@ def run(path: Path, replicates: int | None, seed: int | None) -> int:
     """
     from crystallize.errors import CrystallizeError
 
-    _show_messages()
     try:
         experiment = load_experiment(path)
         if seed is not None:
@@ -46,54 +43,35 @@ def run(path: Path, replicates: int | None, seed: int | None) -> int:
     return _show(result)
 
 
-def _show_messages() -> None:
-    """Write what the ``crystallize`` logger says to stderr, unless somebody else handles it already."""
-    logger = logging.getLogger("crystallize")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        logger.addHandler(handler)
-
-
 def _reseed(experiment: Experiment, seed: int) -> None:
-    """Put the seed into the experiment's SeedPlugin, leaving the rest of its settings as they are."""
+    """Build the experiment's SeedPlugin again with this seed and the rest of its settings."""
     from crystallize import SeedPlugin
+    from crystallize.hooks.settings import arguments_of
 
     for position, plugin in enumerate(experiment.plugins):
         if isinstance(plugin, SeedPlugin):
-            other = copy.copy(plugin)
-            other.seed = seed
-            experiment.plugins[position] = other
+            # Anew, not by setting an attribute: the run's record shows what a plugin was built with.
+            experiment.plugins[position] = type(plugin)(**{**arguments_of(plugin), "seed": seed})
             return
     message = "--seed has nothing to act on: the experiment has no SeedPlugin. Add one, or leave the option out"
     raise Failure(message)
 
 
 def _show(result: Result) -> int:
-    """Print the table and say where the run is kept; give the exit code."""
+    """Print the table; give the exit code."""
     from crystallize_plugins.reports import summary_text
 
     click.echo(summary_text(result))
-    _say_folder(result)
     return ExitCode.FAILED if result.errors else ExitCode.DONE
-
-
-def _say_folder(result: Result) -> None:
-    folder = result.provenance.get("run", {}).get("folder")
-    if folder is not None:
-        kept, here = Path(folder), Path.cwd()
-        click.echo(f"kept in {kept.relative_to(here) if kept.is_relative_to(here) else kept}", err=True)
 
 
 def _say_what_is_kept(stopped_by: BaseException) -> None:
     """Say how much of a run that was stopped is kept; the engine attaches it to what stopped the run."""
     result = getattr(stopped_by, "result", None)
-    if result is None:
-        return
-    cells = result.provenance["cells"].values()
-    completed, requested = (sum(counts[what] for counts in cells) for what in ("completed", "requested"))
-    click.echo(f"stopped: {completed} of {requested} cells had finished", err=True)
-    _say_folder(result)
+    if result is not None:
+        cells = result.provenance["cells"].values()
+        completed, requested = (sum(counts[what] for counts in cells) for what in ("completed", "requested"))
+        click.echo(f"stopped: {completed} of {requested} cells had finished, and are kept", err=True)
 
 
 def _code_of(error: CrystallizeError) -> ExitCode:
