@@ -136,6 +136,17 @@ def test_a_silent_hook_stays_silent_after_travelling():
     assert len(again.calls("collect")) == 1
 
 
+def test_resolved_plugins_fit_until_one_is_replaced_or_sits_out_other_hooks():
+    counter, changes = Counter(), Changes()
+    active = ActivePlugins.resolve([counter, changes])
+    assert active.fits([counter, changes])
+    assert not active.fits([changes, counter])
+    assert not active.fits([counter])
+    assert not active.fits([counter, Changes()])
+    counter.silent_hooks = ("collect",)
+    assert not active.fits([counter, changes])
+
+
 def test_one_instance_twice_is_refused():
     counter = Counter()
     with pytest.raises(PluginConflictError, match=r"'Counter'.*given twice"):

@@ -63,6 +63,7 @@ class ActivePlugins:
                     calls[implementation.hook].append(HookCall(fn, info, neutral, info.on_error))
         self._calls = {name: tuple(found) for name, found in calls.items()}
         self._lock: list[dict[str, Any]] | None = None
+        self._given: tuple[tuple[object, tuple[str, ...]], ...] = ()
 
     @classmethod
     def resolve(cls, plugins: Sequence[object]) -> ActivePlugins:
@@ -99,7 +100,27 @@ class ActivePlugins:
                 tuple(name for name in HOOKS if name in hooks),
             )
             places.append(_place(plugin, origin, position))
-        return cls([infos[place.position] for place in in_order(places)])
+        active = cls([infos[place.position] for place in in_order(places)])
+        active._given = tuple((plugin, tuple(getattr(plugin, "silent_hooks", ()))) for plugin in plugins)
+        return active
+
+    def fits(self, plugins: Sequence[object]) -> bool:
+        """Whether these plugins, as they are now, are the ones that were resolved.
+
+        Parameters
+        ----------
+        plugins : sequence of object
+            Instances, in the order of ``experiment.plugins``.
+
+        Returns
+        -------
+        bool
+            False too where an instance sits out other hooks than it did.
+        """
+        return len(plugins) == len(self._given) and all(
+            plugin is known and tuple(getattr(plugin, "silent_hooks", ())) == silent
+            for plugin, (known, silent) in zip(plugins, self._given, strict=True)
+        )
 
     @property
     def plugins(self) -> tuple[Any, ...]:

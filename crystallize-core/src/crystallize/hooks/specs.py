@@ -417,7 +417,7 @@ class HookSpecs:
         Returns
         -------
         mapping or None
-            Facts that can be written as JSON; they are found in ``result.provenance`` under the plugin's name.
+            Facts that can be written as JSON; its keys become keys of ``result.provenance``.
 
         Examples
         --------
