@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.artifacts import ArtifactLog, ArtifactLogView
 from crystallize.context.events import Event
-from crystallize.context.isolation import ATOMS, isolate
+from crystallize.context.isolation import ATOMS, isolate, snapshot
 from crystallize.context.metrics import Metrics, MetricsView
 from crystallize.context.resources import ResourceFactory, ResourcePool
 from crystallize.errors import (
@@ -29,6 +29,7 @@ __all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "standalone_cont
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework writes."""
 
+_MOST_NAMES = 50
 _ABSENT: Any = object()
 _LOGGER = logging.getLogger("crystallize")
 
@@ -117,8 +118,8 @@ class FrozenContext:
             if value is _ABSENT:
                 if key == "step_name" and self._position:
                     return self._steps[self._position - 1]
-                known = ", ".join(repr(name) for name in sorted(self)) or "none"
-                raise MissingKeyError(f"the context has no key {key!r}; its keys: {known}")
+                self._journal.append(key)
+                raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
         self._journal.append(key)
         return value if value.__class__ in ATOMS else self._handed_out(value)
 
@@ -145,7 +146,7 @@ class FrozenContext:
     def __contains__(self, key: object) -> bool:
         if isinstance(key, str):
             self._journal.append(key)
-        return key in self._own or key in self._base
+        return key in self._own or key in self._base or (key == "step_name" and self._position > 0)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._base
@@ -167,18 +168,18 @@ class FrozenContext:
         Raises
         ------
         ContextMutationError
-            If the context has `key` already.
+            If the context has `key` already, or the key is one that the framework writes.
         ArgumentTypeError, ValidationError
             If `key` is no text, or empty.
         """
         if key.__class__ is not str or not key:
-            _check_key(key, "context")
+            _check_key(key, "a key of the context")
         if key in self._own or key in self._base:
             raise ContextMutationError(
                 f"context key {key!r} is there already, and a key is written once: use another key"
             )
-        if key == "step_name":
-            raise ContextMutationError("context key 'step_name' is reserved: the framework writes it; use another key")
+        if key == "step_name" or (key == "seed_used" and self._position):
+            raise ContextMutationError(f"context key {key!r} is reserved: the framework writes it; use another key")
         self._own[key] = value if value.__class__ in ATOMS else isolate(value)
         self._journal.append((key,))
 
@@ -249,17 +250,19 @@ class FrozenContext:
         **fields
             Its content; it has to be picklable where cells run in other processes.
         """
-        _check_key(event, "events")
+        _check_key(event, "the name of an event")
         self._send(event, fields)
 
     def _send(self, event: str, fields: dict[str, Any]) -> bool:
         """Send an event; say whether whoever got it wants this cell to stop."""
-        sent = Event(event, isolate(fields), self._cell, time.time())
+        return self._deliver(Event(event, snapshot(fields), self._cell, time.time()))
+
+    def _deliver(self, event: Event) -> bool:
         if self._emit is not None:
-            return self._emit(sent) is True
+            return self._emit(event) is True
         if self._events is None:
             self._events = []
-        self._events.append(sent)
+        self._events.append(event)
         return False
 
     def report(self, name: str, value: float, step: int) -> None:
@@ -299,7 +302,7 @@ class ReadOnlyContext(FrozenContext):
         self._position = ctx._position
         self._rng = None
         self._rng_factory = None
-        self._emit = ctx._emit
+        self._emit = ctx._deliver
         self._events = None
         self._cell = ctx._cell
         self._steps = ctx._steps
@@ -359,12 +362,18 @@ def isolated_mapping(values: Mapping[str, Any] | None, *, what: str) -> dict[str
     if not hasattr(values, "items"):
         raise ArgumentTypeError(f"{what} must be a mapping of names to values, not {type(values).__name__}")
     for key in values:
-        _check_key(key, what)
+        _check_key(key, f"a key of the {what}")
     return isolate(dict(values))
+
+
+def _listed(ctx: FrozenContext) -> str:
+    names = sorted(ctx)
+    shown = ", ".join(map(repr, names[:_MOST_NAMES])) or "none"
+    return shown if len(names) <= _MOST_NAMES else f"{shown}, … ({len(names)} in all)"
 
 
 def _check_key(key: object, what: str) -> None:
     if not isinstance(key, str):
-        raise ArgumentTypeError(f"a key of the {what} must be text, not {type(key).__name__}: {key!r}")
+        raise ArgumentTypeError(f"{what} must be text, not {type(key).__name__}: {key!r}")
     if not key:
-        raise ValidationError(f"a key of the {what} must not be empty")
+        raise ValidationError(f"{what} must not be empty")

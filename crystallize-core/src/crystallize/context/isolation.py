@@ -10,6 +10,8 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.errors import ValidationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ ATOMS: frozenset[type] = frozenset(
 
 T = TypeVar("T")
 Memo = dict[int, Any]
+"""Copies made so far, by the identity of what they are copies of."""
 _shareable = ATOMS.issuperset
 
 
@@ -31,14 +34,19 @@ def isolate(value: T) -> T:
     Parameters
     ----------
     value : object
-        Lists, dicts, sets, tuples, bytearrays and those of `collections` are copied, whatever their
-        depth, cycles and aliases kept; a NumPy array becomes a read-only view of the same memory;
-        anything else is given back as it is.
+        Lists, dicts, sets, tuples, bytearrays and those of `collections` are copied, cycles and aliases
+        kept; a NumPy array becomes a read-only view of the same memory; anything else, subclasses of
+        the containers included, is given back as it is.
 
     Returns
     -------
     object
         Equal to `value`.
+
+    Raises
+    ------
+    ValidationError
+        If containers are nested several hundred levels deep.
 
     Examples
     --------
@@ -51,18 +59,30 @@ def isolate(value: T) -> T:
     kind = type(value)
     if kind in ATOMS:
         return value
-    copier = _COPIERS.get(kind)
-    if copier is not None:
+    copier = _COPIERS.get(kind, _isolate_other)
+    try:
         return copier(value, {})  # type: ignore[no-any-return]
-    return _isolate_other(value, {})  # type: ignore[no-any-return]
+    except RecursionError:
+        raise _too_deep(kind) from None
 
 
 def snapshot(value: T) -> T:
     """Give `value` as it is now: like `isolate`, but arrays are copied, since a record must not change."""
-    ndarray = _ndarray()
-    if ndarray is not None and isinstance(value, ndarray):
-        return value.copy()  # type: ignore[no-any-return]
-    return isolate(value)
+    try:
+        return _copy(value, _Snapshot())  # type: ignore[no-any-return]
+    except RecursionError:
+        raise _too_deep(type(value)) from None
+
+
+class _Snapshot(Memo):
+    """The memo of a copy that copies arrays too."""
+
+
+def _too_deep(kind: type) -> ValidationError:
+    return ValidationError(
+        f"a {kind.__name__} whose containers are nested hundreds of levels deep cannot be copied: keep it in an object "
+        "of a class of your own, which goes by reference"
+    )
 
 
 def is_constant(value: object) -> bool:
@@ -150,9 +170,11 @@ def _copy_deque(value: deque[Any], memo: Memo) -> deque[Any]:
 
 def _isolate_other(value: Any, memo: Memo) -> Any:
     if _is_array(value):
-        return _read_only(value)
+        copied = memo[id(value)] = value.copy() if type(memo) is _Snapshot else _read_only(value)
+        return copied
     if _is_record(value):
-        return type(value)._make(_copy(item, memo) for item in value)
+        # As with tuples: a cycle through this record has copied it on the way.
+        return memo.setdefault(id(value), type(value)._make([_copy(item, memo) for item in value]))
     return value
 
 
@@ -162,15 +184,29 @@ def _read_only(array: Any) -> Any:
     if type(array) is numpy.ndarray:
         if not array.flags.writeable and isinstance(array.base, memoryview):
             return array[...] if array.ndim else array.view()
-        try:
-            view = numpy.asarray(memoryview(array).toreadonly())
-        except (BufferError, TypeError, ValueError):
-            view = None  # dates, objects and some records cannot be exported as a buffer
+        view = _locked(numpy, array)
         if view is not None and view.dtype == array.dtype and view.shape == array.shape:
             return view
     view = array.view()
     view.flags.writeable = False
+    mask = getattr(view, "_mask", None)
+    if _is_array(mask):
+        # The mask of a masked array is an array of its own, shared between views.
+        view._mask = _read_only(mask)
     return view
+
+
+def _locked(numpy: Any, array: Any) -> Any:
+    try:
+        return numpy.asarray(memoryview(array).toreadonly())
+    except (BufferError, TypeError, ValueError):
+        pass
+    try:
+        # Dates cannot be exported as a buffer, and their bytes can.
+        plain = array.view([("bytes", "u1", (array.dtype.itemsize,))])
+        return numpy.asarray(memoryview(plain).toreadonly()).view(array.dtype)
+    except (BufferError, TypeError, ValueError):
+        return None
 
 
 _COPIERS: dict[type, Callable[[Any, Memo], Any]] = {

@@ -56,6 +56,8 @@ class Metrics:
         ValidationError
             If `name` is empty.
         """
+        if tags is not None and not hasattr(tags, "items"):
+            raise ArgumentTypeError(f"tags of metric {name!r} must be a mapping, not {type(tags).__name__}")
         if value.__class__ not in ATOMS:
             value = snapshot(value)
         try:
@@ -65,12 +67,10 @@ class Metrics:
         values.append(value)
         self._order.append(name)
         if tags is not None:
-            if not hasattr(tags, "items"):
-                raise ArgumentTypeError(f"tags of metric {name!r} must be a mapping, not {type(tags).__name__}")
             self._tags.setdefault(name, {})[len(values) - 1] = isolate(dict(tags))
 
     def __getitem__(self, name: str) -> tuple[Any, ...]:
-        return tuple(self._values.get(name, ()))
+        return isolate(tuple(self._values.get(name, ())))
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -84,11 +84,11 @@ class Metrics:
     def get_tags(self, name: str) -> tuple[Mapping[str, Any], ...]:
         """Give the tags of each value of `name`, ``{}`` where a value has none."""
         tags = self._tags.get(name, {})
-        return tuple(dict(tags.get(index, {})) for index in range(len(self._values.get(name, ()))))
+        return tuple(isolate(tags.get(index, {})) for index in range(len(self._values.get(name, ()))))
 
     def as_dict(self) -> Mapping[str, tuple[Any, ...]]:
         """Give a read-only mapping of every metric to its values."""
-        return MappingProxyType({name: tuple(values) for name, values in self._values.items()})
+        return MappingProxyType({name: isolate(tuple(values)) for name, values in self._values.items()})
 
     def __repr__(self) -> str:
         return f"Metrics({dict(self.as_dict())!r})"

@@ -41,10 +41,7 @@ class ResourceFactory(Generic[R]):
         resource = self.fn(ctx)
         if inspect.iscoroutine(resource):
             resource.close()
-            raise ArgumentTypeError(
-                f"resource_factory got an async function, {_name(self.fn)}: a resource is made outside the event "
-                "loop; make it in a plain function"
-            )
+            raise _async_refused(self.fn)
         return resource
 
     def __repr__(self) -> str:
@@ -77,7 +74,7 @@ def resource_factory(
     Raises
     ------
     ArgumentTypeError
-        If `fn` or `close` is not callable, or `key` is no text.
+        If `fn` or `close` is not callable or is an async function, or `key` is no text.
 
     Examples
     --------
@@ -90,8 +87,15 @@ def resource_factory(
     """
     if not callable(fn):
         raise ArgumentTypeError(f"resource_factory needs a callable of ctx, not {type(fn).__name__}")
+    if inspect.iscoroutinefunction(fn):
+        raise _async_refused(fn)
     if close is not None and not callable(close):
         raise ArgumentTypeError(f"close of resource_factory must be callable, not {type(close).__name__}")
+    if inspect.iscoroutinefunction(close):
+        raise ArgumentTypeError(
+            f"close of resource_factory is an async function, {_name(close)}: resources are closed outside the event "
+            "loop; close it in a plain function"
+        )
     if key is not None and not isinstance(key, str):
         raise ArgumentTypeError(f"key of resource_factory must be text, not {type(key).__name__}")
     return ResourceFactory(fn, key, close)
@@ -139,6 +143,13 @@ def _close(made: dict[str, tuple[ResourceFactory[Any], Any]]) -> list[tuple[str,
         except Exception as exc:  # noqa: BLE001 - the others are to be closed too; reported by the caller
             problems.append((repr(factory), exc))
     return problems
+
+
+def _async_refused(fn: object) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"resource_factory got an async function, {_name(fn)}: a resource is made outside the event loop; "
+        "make it in a plain function"
+    )
 
 
 def _name(fn: object) -> str:
