@@ -62,9 +62,9 @@ def _bar_class(place: str) -> Any:
     if place == "notebook":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # without widgets it falls back to text, and warns about it
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm as bar
     else:
-        from tqdm.std import tqdm
+        from tqdm.std import tqdm as bar  # type: ignore[assignment]
 
     # Its thread that looks after slow bars would be one more thread beside the user's.
-    return type("CellBar", (tqdm,), {"monitor_interval": 0})
+    return type("CellBar", (bar,), {"monitor_interval": 0})

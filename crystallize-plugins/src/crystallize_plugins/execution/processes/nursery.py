@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import WorkerStartError
@@ -243,7 +244,7 @@ def _message_sockets() -> tuple[socket.socket, socket.socket]:
 
 def _system_threads() -> int:
     try:
-        return len(os.listdir("/proc/self/task"))
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return 0  # nobody can say
 

@@ -29,8 +29,8 @@ class Outbox:
     """One worker's end of the line.
 
     Messages are pickled lists of tuples whose first item says what they are: ``("ready",)``,
-    ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``,
-    ``("text", stream, text)``, ``("log", fields)``, ``("warning", fields)``, ``("event", pickle)``, ``("report", pickle)``.
+    ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``, ``("text", stream, text)``,
+    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("report", pickle)``.
     """
 
     def __init__(self, link: Connection) -> None:

@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,5 +113,5 @@ def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("crystallize", os.MFD_CLOEXEC)
     handle, path = tempfile.mkstemp(prefix="crystallize-")
-    os.unlink(path)
+    Path(path).unlink()
     return handle

@@ -115,7 +115,7 @@ def main() -> None:
     threading.Thread(target=_watch, args=(lifeline,), name="crystallize-watch", daemon=True).start()
     if not _WINDOWS:
         for fd in (needs["link"], needs["payload"]["fd"], needs["slots"]["fd"]):
-            os.set_inheritable(fd, False)
+            os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
     work(_link(needs["link"]), Segment(**needs["payload"]), Segment(**needs["slots"]), needs["number"])
     os._exit(0)
 

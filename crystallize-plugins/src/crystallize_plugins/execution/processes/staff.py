@@ -31,7 +31,7 @@ class Staff:
     """
 
     def __init__(self) -> None:
-        self._starter: Starter | None = _new_starter()
+        self._starter: Starter | None = new_starter()
         self.method = self._starter.method
 
     def loop(
@@ -46,7 +46,7 @@ class Staff:
         """Give the outcomes of cells, run by up to `workers` processes with `library_threads` BLAS threads each."""
         from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
-        starter, self._starter = self._starter or _new_starter(), None
+        starter, self._starter = self._starter or new_starter(), None
         return ProcessLoop(
             experiment,
             cells,
@@ -67,7 +67,7 @@ class Staff:
         self._starter = starter
 
 
-def _new_starter() -> Starter:
+def new_starter() -> Starter:
     if start_method() == "spawn":
         from crystallize_plugins.execution.processes.spawned import SpawnStarter
 

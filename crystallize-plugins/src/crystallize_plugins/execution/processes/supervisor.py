@@ -310,7 +310,7 @@ class ProcessLoop(EitherWay):
             self._tried.add(culprit)
             self._schedule.suspect_again(culprit)
             _LOGGER.warning(
-                "worker %s (pid %s) %s while it ran condition %r, replicate %s; the cell is tried again on a new worker",
+                "worker %s (pid %s) %s while it ran condition %r, replicate %s; it is tried again on a new worker",
                 member.name, member.hand.pid, how, cell.condition, cell.replicate,
             )  # fmt: skip
             return

@@ -157,7 +157,7 @@ class _Zygote:
             os.close(self._ends)
             os.close(self._wakes)
             for fd in fds:
-                os.set_inheritable(fd, False)
+                os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
             link = Connection(fds[0])
             work(link, Segment(payload_size, fd=fds[1]), Segment(slots_size, fd=fds[2]), number)
             status = 0
