@@ -1,0 +1,225 @@
+"""One cell as a record of bytes, and back: packed numbers where cells share a shape, typed encodings elsewhere."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import PipelineExecutionError, StoreError
+from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
+from crystallize.results.trace import CellTrace
+from crystallize_plugins.artifacts import shapes
+from crystallize_plugins.artifacts.decoding import decode, packed_numbers
+from crystallize_plugins.artifacts.encoding import encode, little_endian
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from crystallize.results.trace import TraceShape
+
+__all__ = ["CellReader", "failure_from", "failure_parts", "pack_cell"]
+
+# Replicate, condition, seed, duration, shape of the metrics, shape of the trace, worker, flags, and three sizes.
+_HEAD = struct.Struct("<IIqdIIIBIII")
+_pack_head = _HEAD.pack
+
+_SEED = 1
+_FAILED = 2
+_TRACED = 4
+LOSSY = 8
+"""Flag of a cell of which something could not be stored exactly."""
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) -> bytes:
+    """Make a cell's record; its artifacts are stored elsewhere.
+
+    Parameters
+    ----------
+    outcome : CellOutcome
+    condition : int
+        The number of its condition.
+    table : ShapeTable
+        Gets to know what this cell shares with others.
+    """
+    extra = _extra(outcome)
+    flags = trace_number = metrics_number = 0
+    durations = b""
+    seed: Any = outcome.seed
+    if seed.__class__ is int and seed in _INT64:
+        flags = _SEED
+    elif seed is not None:
+        extra["seed"] = seed
+    trace = outcome.provenance
+    if trace is not None:
+        flags |= _TRACED
+        trace_number = table.trace(trace.shape)
+        durations = little_endian(trace.durations)
+        if trace.written:
+            extra["written"] = trace.written
+    metrics = outcome.metrics
+    values = shapes.flat(metrics)
+    shape = table.metrics(metrics, values)
+    packed = None
+    if shape is not None:
+        try:
+            packed = shape.values.pack(*values)
+            metrics_number = shape.number
+        except struct.error:
+            pass  # an integer of more than 64 bits
+    if packed is None:
+        packed, lossy = encode({name: list(recorded) for name, recorded in metrics.items()})
+        flags |= LOSSY if lossy else 0
+
+    flags |= _FAILED if outcome.error is not None else 0
+    rest = b""
+    if extra:
+        rest, lossy = encode(extra)
+        flags |= LOSSY if lossy else 0
+    head = _pack_head(
+        outcome.cell[1], condition, seed if flags & _SEED else 0, outcome.duration,
+        metrics_number, trace_number, table.worker(outcome.worker), flags,
+        len(durations), len(packed), len(rest),
+    )  # fmt: skip
+    return b"".join((head, durations, packed, rest))
+
+
+def _extra(outcome: CellOutcome) -> dict[str, Any]:
+    """Gather what few cells have."""
+    extra: dict[str, Any] = {}
+    if outcome.error is not None:
+        extra["error"] = _error_parts(outcome.error)
+    if outcome.tags:
+        extra["tags"] = {name: {index: dict(tags) for index, tags in by.items()} for name, by in outcome.tags.items()}
+    if outcome.plugin_failures:
+        extra["failures"] = [failure_parts(failure) for failure in outcome.plugin_failures]
+    return extra
+
+
+class CellReader:
+    """Reads the records of one run's cells.
+
+    Parameters
+    ----------
+    conditions : mapping of int to str
+        Number to name.
+    rows : mapping of int to (str, object)
+        The table of shapes: number to kind and body.
+    """
+
+    def __init__(self, conditions: Mapping[int, str], rows: Mapping[int, tuple[str, Any]]) -> None:
+        self._conditions = conditions
+        self._metrics: dict[int, shapes.MetricsShape] = {}
+        self._traces: dict[int, TraceShape] = {}
+        self._workers: dict[int, str] = {}
+        for number, (kind, body) in rows.items():
+            if kind == shapes.METRICS:
+                self._metrics[number] = shapes.rebuild_metrics_shape(number, body)
+            elif kind == shapes.TRACE:
+                self._traces[number] = shapes.rebuild_trace_shape(body)
+            elif kind == shapes.WORKER:
+                self._workers[number] = body
+
+    def cells(self, records: memoryview) -> Iterator[tuple[Cell, bool]]:
+        """Give the cells of one group, and whether each succeeded, without reading what they recorded.
+
+        Raises
+        ------
+        StoreError
+            The records are damaged.
+        """
+        place = 0
+        try:
+            while place < len(records):
+                replicate, condition, *_, flags, durations, packed, rest = _HEAD.unpack_from(records, place)
+                yield Cell(self._conditions[condition], replicate), not flags & _FAILED
+                place += _HEAD.size + durations + packed + rest
+        except (LookupError, struct.error) as error:
+            raise StoreError(f"the record of a cell is damaged: {error}") from error
+
+    def outcomes(self, records: memoryview) -> Iterator[CellOutcome]:
+        """Give the cells of one group, without their artifacts.
+
+        Raises
+        ------
+        StoreError
+            The records are damaged.
+        """
+        place = 0
+        try:
+            while place < len(records):
+                outcome, place = self._outcome(records, place)
+                yield outcome
+        except (LookupError, TypeError, ValueError, struct.error) as error:
+            raise StoreError(f"the record of a cell is damaged: {error}") from error
+
+    def _outcome(self, records: memoryview, place: int) -> tuple[CellOutcome, int]:
+        (
+            replicate, condition, seed, duration, metrics_number, trace_number, worker, flags,
+            durations_size, packed_size, rest_size,
+        ) = _HEAD.unpack_from(records, place)  # fmt: skip
+        durations = place + _HEAD.size
+        packed = durations + durations_size
+        rest = packed + packed_size
+        end = rest + rest_size
+        if end > len(records):
+            raise ValueError("it is cut off")
+        extra = decode(records[rest:end]) if rest_size else {}
+        cell = Cell(self._conditions[condition], replicate)
+        trace = None
+        if flags & _TRACED:
+            numbers = packed_numbers("d", records[durations:packed])
+            trace = CellTrace(self._traces[trace_number], numbers, extra.get("written"))
+        outcome = CellOutcome(
+            cell,
+            self._metrics[metrics_number].unpack(records[packed:rest])
+            if metrics_number
+            else decode(records[packed:rest]),
+            seed if flags & _SEED else extra.get("seed"),
+            _error_from(extra["error"], cell) if flags & _FAILED else None,
+            (),
+            trace,
+            duration,
+            self._workers[worker],
+            (),
+            [failure_from(parts) for parts in extra.get("failures", ())],
+            extra.get("tags", {}),
+        )
+        return outcome, end
+
+
+def failure_parts(failure: PluginFailure) -> tuple[Any, ...]:
+    """Take the record of a plugin's error apart into plain values."""
+    return (
+        failure.plugin, failure.distribution, failure.version, failure.hook,
+        None if failure.cell is None else tuple(failure.cell), failure.error, failure.traceback,
+    )  # fmt: skip
+
+
+def failure_from(parts: tuple[Any, ...]) -> PluginFailure:
+    """Put the record of a plugin's error together again."""
+    plugin, distribution, version, hook, cell, error, traceback = parts
+    return PluginFailure(plugin, distribution, version, hook, None if cell is None else Cell(*cell), error, traceback)
+
+
+def _error_parts(error: PipelineExecutionError) -> dict[str, Any]:
+    return {
+        "message": str(error),
+        "step": error.step_name,
+        "type": error.error_type,
+        "traceback": error.traceback_text,
+        "stops_run": error.stops_run,
+    }
+
+
+def _error_from(parts: Mapping[str, Any], cell: Cell) -> PipelineExecutionError:
+    return PipelineExecutionError(
+        parts["message"],
+        step_name=parts["step"],
+        condition=cell.condition,
+        replicate=cell.replicate,
+        error_type=parts["type"],
+        traceback_text=parts["traceback"],
+        stops_run=parts["stops_run"],
+    )

@@ -1,0 +1,160 @@
+"""Opening ``run.db``: made at once for a new run, for writing by its one writer, for reading by anyone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crystallize.errors import StoreError
+from crystallize_plugins.artifacts.files import store_error, sync_file, sync_folder
+from crystallize_plugins.artifacts.layout import DATABASE
+from crystallize_plugins.artifacts.schema import TABLES, check_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["create", "reading"]
+
+_NETWORK = frozenset(
+    {
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+    }
+    | {"nfs4", "smb3", "smbfs", "virtiofs", "vboxsf"}
+)
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def create(folder: Path) -> sqlite3.Connection:
+    """Make the database of a new run and open it for writing.
+
+    The file, and its name in the folder, are on the disk when this returns; what is committed afterwards is, too.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder. On a network file system, where several machines cannot share the memory that a
+        write-ahead log needs, a rollback journal is used.
+
+    Returns
+    -------
+    sqlite3.Connection
+        In autocommit mode; for the use of one thread.
+
+    Raises
+    ------
+    OSError, sqlite3.Error
+        It cannot be made there.
+    """
+    path = folder / DATABASE
+    path.write_bytes(_empty(_is_on_network(folder.parent)))
+    sync_file(path)
+    for parent in (folder, folder.parent, folder.parent.parent):
+        sync_folder(parent)
+    # No other descriptor of this file may be closed from now on: that would give up SQLite's locks.
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database of a run for reading, whether it is being written, was cut short, or lies on a read-only disk.
+
+    Nothing is written to the folder of a run that is closed.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder. Before the first commit it may have no database, which reads like one without rows.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read: it is damaged, no database of a run, or of a later version.
+    """
+    path = folder / DATABASE
+    try:
+        with _connected(path) as connection:
+            check_version(connection)
+            yield connection
+    except sqlite3.Error as error:
+        raise store_error("cannot read", path, error) from error
+    except StoreError as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.exists():
+        with closing(sqlite3.connect(":memory:")) as connection:
+            _make_tables(connection)
+            yield connection
+        return
+    with tempfile.TemporaryDirectory(prefix="crystallize-") if _is_stuck(path) else nullcontext() as copies:
+        if copies is not None:
+            for part in (path, _log(path)):
+                shutil.copy(part, copies)
+            path = Path(copies) / path.name
+        # Without a log nobody writes, and SQLite would leave files behind by looking.
+        options = "mode=ro" if _log(path).exists() else "mode=ro&immutable=1"
+        with closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=60)) as connection:
+            yield connection
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _is_stuck(path: Path) -> bool:
+    """Whether a log was left behind where SQLite cannot make the file with which it reads one."""
+    return _log(path).exists() and not os.access(path.parent, os.W_OK)
+
+
+@lru_cache(maxsize=2)
+def _empty(rollback: bool) -> bytes:
+    """Give the bytes of a database without rows: tables take far longer to make than a file to write."""
+    with tempfile.TemporaryDirectory(prefix="crystallize-") as folder:
+        path = Path(folder) / DATABASE
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            _make_tables(connection)
+            if not rollback:
+                connection.execute("PRAGMA journal_mode = WAL")
+        return path.read_bytes()
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    for statement in TABLES:
+        connection.execute(statement)
+
+
+@lru_cache(maxsize=64)
+def _is_on_network(folder: Path) -> bool:
+    """Whether a folder lies on another machine, as far as this system tells (Linux does)."""
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    resolved = folder.resolve()
+    kinds = {}
+    for line in mounts:
+        _, place, kind, *_ = line.split(" ")
+        kinds[place.encode("utf-8", "surrogateescape").decode("unicode_escape")] = kind
+    nearest = next((str(above) for above in (resolved, *resolved.parents) if str(above) in kinds), "")
+    return kinds.get(nearest, "") in _NETWORK

@@ -1,0 +1,93 @@
+"""What is known of a run before its first cell: the row ``run`` of the database, and the beginning of ``run.json``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize_plugins.artifacts.layout import RUN
+from crystallize_plugins.artifacts.owner import Owner
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from crystallize.hooks import ExperimentView
+
+__all__ = ["RunFacts", "Session", "facts_from_file", "facts_from_row", "facts_of", "moment"]
+
+
+class RunFacts(NamedTuple):
+    """A run, as far as it is known when it starts."""
+
+    id: str
+    experiment: str
+    description: str | None
+    kind: str
+    strategy: str
+    replicates: int
+    seed: int | None
+    started: float
+    """Seconds since the epoch."""
+    versioned: bool
+
+    def row(self) -> tuple[Any, ...]:
+        """Give the row of the table ``run``."""
+        # As text, since an integer of the database has 64 bits.
+        return self._replace(seed=None if self.seed is None else str(self.seed))  # type: ignore[arg-type]
+
+    def entries(self) -> dict[str, Any]:
+        """Give the entries of ``run.json``."""
+        return {**self._asdict(), "started": moment(self.started)}
+
+
+class Session(NamedTuple):
+    """One process' work on a run."""
+
+    owner: Owner
+    ended: float | None = None
+    stopped_by: str | None = None
+    """Type of what ended the run early: ``"KeyboardInterrupt"``, say."""
+
+
+def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
+    """Gather the facts of a run that is about to start."""
+    run = experiment.run
+    return RunFacts(
+        run.id,
+        experiment.name or experiment.id,
+        experiment.description,
+        run.kind,
+        run.strategy,
+        experiment.replicates,
+        run.seed,
+        run.started,
+        versioned,
+    )
+
+
+def facts_from_row(connection: sqlite3.Connection) -> RunFacts | None:
+    """Read the row ``run``; None where the first commit was never made."""
+    row = connection.execute(f"SELECT {', '.join(RunFacts._fields)} FROM run").fetchone()  # noqa: S608 - our own names
+    if row is None:
+        return None
+    facts = RunFacts(*row)
+    seed = None if facts.seed is None else int(facts.seed)
+    return facts._replace(seed=seed, versioned=bool(facts.versioned))
+
+
+def facts_from_file(folder: Path) -> tuple[RunFacts, Session] | None:
+    """Read the beginning of ``run.json``; None where there is none, or it was cut off."""
+    try:
+        entries = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        started = dt.datetime.fromisoformat(entries["started"]).timestamp()
+        facts = RunFacts(**{name: entries[name] for name in RunFacts._fields if name != "started"}, started=started)
+        return facts, Session(Owner(**entries["owner"]))
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def moment(seconds: float) -> str:
+    """Give a moment as people and machines read it, in UTC."""
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat()

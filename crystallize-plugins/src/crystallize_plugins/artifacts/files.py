@@ -1,0 +1,116 @@
+"""Files that are there whole or not at all, and that survive a loss of power."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from crystallize.errors import StoreError
+from crystallize_plugins.artifacts.layout import temporary_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+__all__ = ["Content", "replace_text", "store_error", "sync_file", "sync_folder", "write_synced"]
+
+
+class Content(NamedTuple):
+    """What is to become a file."""
+
+    path: Path
+    data: bytes
+
+
+def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -> StoreError:
+    """Say what could not be done, where and why.
+
+    Parameters
+    ----------
+    what : str
+        What was tried, as the beginning of a sentence.
+    path : path
+        The file or folder concerned; kept as ``error.filename``.
+    cause : BaseException
+        What was raised; its number is kept as ``error.errno``.
+    """
+    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    error = StoreError(f"{what} {os.fspath(path)}: {reason}")
+    error.errno = getattr(cause, "errno", None)
+    error.filename = os.fspath(path)
+    error.__cause__ = cause
+    return error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file that can be made again at any time: whole or not at all, but not synced."""
+    temporary = path.with_name(temporary_name())
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
+    """Write files so that all of them are on the disk when this returns.
+
+    Each is written under a temporary name, synced and renamed; then the folders are synced, each once.
+
+    Parameters
+    ----------
+    contents : sequence of Content
+        The later one of two with the same path wins.
+    inside : Path
+        An existing folder, above all the paths. Folders below it are made.
+    """
+    made: set[Path] = set()
+    written = []
+    for path, data in contents:
+        made.update(_make_folders(path.parent, inside, made))
+        temporary = path.with_name(temporary_name())
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        written.append((temporary, path))
+    for temporary, path in written:
+        temporary.replace(path)
+    for folder in made:
+        sync_folder(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Make sure that a file's content is on the disk."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on the disk."""
+    if os.name == "nt":
+        return  # folders cannot be opened there, and their names are journalled
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path]:
+    """Make a folder and those above it; give all whose names may not be on the disk yet."""
+    if folder in known:
+        return ()
+    folder.mkdir(parents=True, exist_ok=True)
+    chain = [folder]
+    while chain[-1] != inside and chain[-1].parent not in known:
+        chain.append(chain[-1].parent)
+    return chain
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,96 @@
+"""Who writes a run, and whether that process is still alive: a run's status is found out, never only stored."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["HEARTBEAT", "Owner", "current_owner", "is_alive", "written_here"]
+
+HEARTBEAT = 5.0
+"""Seconds after which the owner of a run shows again that it is alive, for those who cannot see its process."""
+
+written_here: set[str] = set()
+"""The runs that this process is writing, by identifier: it may outlive a run that it could not finish."""
+
+_SILENCE = 6 * HEARTBEAT
+_PROC = Path("/proc")
+_GONE = ("Z", "X", "x")
+
+
+class Owner(NamedTuple):
+    """A process, told apart from all that will have its number."""
+
+    host: str
+    pid: int
+    process: str
+    """When the process started and in which system; empty where the system does not say."""
+
+
+def current_owner() -> Owner:
+    """Describe this process."""
+    return Owner(socket.gethostname(), os.getpid(), _process("self"))
+
+
+def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
+    """Say whether the owner of a run is still there and at work on it.
+
+    Parameters
+    ----------
+    owner : Owner
+    run : str
+        The run's identifier.
+    heartbeat : Path
+        A file that the owner touches every few seconds; looked at where the process itself cannot be seen: on
+        another machine, in another container, on systems that do not say when a process started.
+    """
+    if owner == current_owner():
+        return run in written_here
+    if owner.host != socket.gethostname():
+        return _beats(heartbeat)
+    here = _process("self")
+    if not (owner.process and here):
+        return _has_number(owner.pid) and _beats(heartbeat)
+    boot, namespace, _ = owner.process.split(":")
+    boot_here, namespace_here, _ = here.split(":")
+    if boot != boot_here:
+        return False
+    if namespace != namespace_here:
+        return _beats(heartbeat)
+    return _process(str(owner.pid)) == owner.process
+
+
+def _process(pid: str) -> str:
+    """Say when a process started; nothing where there is no such process, or no way to tell."""
+    try:
+        status = (_PROC / pid / "stat").read_text(encoding="utf-8", errors="replace")
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = (_PROC / "self/ns/pid").readlink().name.strip("pid:[]")
+    except OSError:
+        return ""
+    # The command, in brackets, may hold anything; the state and nineteen fields follow it.
+    fields = status.rpartition(")")[2].split()
+    return "" if fields[0] in _GONE else f"{boot}:{namespace}:{fields[19]}"
+
+
+def _has_number(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # signal 0 is an event there, which would interrupt the process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _beats(heartbeat: Path) -> bool:
+    try:
+        return time.time() - heartbeat.stat().st_mtime < _SILENCE
+    except OSError:
+        return False

@@ -1,0 +1,130 @@
+"""`ArtifactPlugin`: every run in a folder of its own, stored while it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crystallize import BasePlugin
+from crystallize.checks import check_count, check_flag
+from crystallize.errors import ArgumentTypeError
+from crystallize_plugins.artifacts import layout
+
+if TYPE_CHECKING:
+    import os
+
+    from crystallize.hooks import ExperimentView
+    from crystallize.results import CellOutcome, Result
+    from crystallize_plugins.artifacts.active import ActiveRun
+    from crystallize_plugins.artifacts.stored import StoredRun
+    from crystallize_plugins.artifacts.writer import Ticket
+
+__all__ = ["ArtifactPlugin"]
+
+_NOT_STORED = ("apply", "debug")
+
+
+class ArtifactPlugin(BasePlugin):
+    """Stores every run: its cells as they finish, the files that steps write, and the result.
+
+    A run is one folder, ``<root_dir>/<experiment>/v<N>``, that can be copied and opened elsewhere (`open_run`). A
+    run is never overwritten. What has been shown or streamed is on the disk, and survives the death of the process
+    and a loss of power.
+
+    Parameters
+    ----------
+    root_dir : path, default "data"
+        The folder of all experiments, made where it is missing. Relative to the directory in which a run starts.
+    versioned : bool, default True
+        Whether every run is kept. False keeps a single one, ``v0``, which the next run replaces once that is complete.
+    artifact_retention : int, optional
+        Of how many of the newest runs the files that steps wrote are kept; those of older runs are removed when a run
+        ends, and their metrics stay. By default nothing is ever removed.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        A setting is of the wrong type, or `artifact_retention` smaller than 1.
+
+    Examples
+    --------
+    >>> store = ArtifactPlugin(root_dir="results", artifact_retention=5)
+    >>> store.root_dir, store.versioned
+    (PosixPath('results'), True)
+    """
+
+    neutral = True
+    on_error = "stop_run"
+
+    def __init__(
+        self,
+        root_dir: str | os.PathLike[str] = "data",
+        versioned: bool = True,
+        artifact_retention: int | None = None,
+    ) -> None:
+        try:
+            self.root_dir = Path(root_dir)
+        except TypeError:
+            raise ArgumentTypeError(f"root_dir must be a path, not {type(root_dir).__name__}: {root_dir!r}") from None
+        self.versioned = check_flag(versioned, what="versioned")
+        self.artifact_retention = (
+            None if artifact_retention is None else check_count(artifact_retention, what="artifact_retention")
+        )
+        self._active: dict[str, ActiveRun] = {}
+        self._newest: dict[str, tuple[Any, StoredRun]] = {}
+
+    def before_run(self, experiment: ExperimentView) -> None:
+        """Take the next version's folder."""
+        if experiment.run.kind not in _NOT_STORED:
+            from crystallize_plugins.artifacts.active import ActiveRun
+
+            self._active[experiment.run.id] = ActiveRun(experiment, self.root_dir, versioned=self.versioned)
+
+    def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
+        """Store an outcome; the ticket says when it is safe."""
+        active = self._active.get(experiment.run.id)
+        return None if active is None else active.writer.collect(outcome)
+
+    def after_run(self, experiment: ExperimentView, result: Result) -> None:
+        """Store the result, and write the files that people read."""
+        active = self._active.pop(experiment.run.id, None)
+        if active is not None:
+            active.finish(experiment, result)
+            if self.artifact_retention is not None:
+                active.retain(self.artifact_retention)
+
+    def newest_run(self, experiment_name: str) -> StoredRun | None:
+        """Give the newest stored run of an experiment that is not being written, or None.
+
+        Parameters
+        ----------
+        experiment_name : str
+            The experiment's name, or its identity where it has none.
+        """
+        from crystallize_plugins.artifacts.reopen import newest_run
+
+        stored = layout.versions(layout.experiment_folder(self.root_dir, experiment_name))
+        if not stored:
+            return None
+        highest = stored[-1].path
+        state = _state(highest)
+        known = self._newest.get(experiment_name)
+        if known is not None and known[0] == state:
+            return known[1]
+        run = newest_run(self.root_dir, experiment_name)
+        if run is not None and run.path == highest:
+            self._newest[experiment_name] = (state, run)
+        return run
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is open here stays here: copies in other processes only read.
+        return {**self.__dict__, "_active": {}, "_newest": {}}
+
+
+def _state(run: Path) -> tuple[Any, ...]:
+    """Give what changes when a run is replaced by another, or goes on."""
+    try:
+        found = (run / layout.RUN).stat()
+    except FileNotFoundError:
+        return (run, None)
+    return (run, found.st_ino, found.st_mtime_ns)

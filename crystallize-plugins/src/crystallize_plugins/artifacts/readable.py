@@ -1,0 +1,123 @@
+"""The files for people and scripts, in strict JSON: ``results.json`` of each condition and ``run.json``.
+
+All of it is in the database too, so nothing here is synced: after a loss of power it can be made again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from crystallize.results.export import dump_json, to_plain
+from crystallize_plugins.artifacts.files import replace_text
+from crystallize_plugins.artifacts.layout import RESULTS, RUN, condition_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from crystallize.results import Result
+    from crystallize_plugins.artifacts.facts import RunFacts
+    from crystallize_plugins.artifacts.owner import Owner
+
+__all__ = ["write_beginning", "write_end", "write_metrics"]
+
+FORMAT = 1
+"""Version of ``run.json``."""
+
+_JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
+
+
+def write_beginning(folder: Path, facts: RunFacts, owner: Owner) -> None:
+    """Write ``run.json`` as far as it is known before the first cell; who looks can tell that a run was begun."""
+    replace_text(folder / RUN, dump_json(_beginning(facts, owner)) + "\n")
+
+
+def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> None:
+    """Write ``run.json`` of a run that is over."""
+    run = result.facts.get("run", {})
+    cells: Mapping[str, Any] = result.provenance["cells"]
+    entries = {
+        **_beginning(facts, owner),
+        "duration": run.get("duration"),
+        "stopped_by": run.get("stopped_by"),
+        "record_complete": result.record_complete,
+        "conditions": {
+            condition.name: {"folder": condition_folder(condition.name), **cells[condition.name]}
+            for condition in result.conditions
+        },
+        "seeds": _seeds(result),
+        **{name: part for name, part in _brief(result).items() if part},
+        "artifacts": [
+            {key: entry[key] for key in ("condition", "replicate", "step", "name", "path", "sha256", "size")}
+            for entry in _inside(folder, result.provenance["artifacts"])
+        ],
+        "plugins": result.facts.get("plugins", []),
+    }
+    replace_text(folder / RUN, dump_json(entries) + "\n")
+
+
+def write_metrics(folder: Path, result: Result) -> None:
+    """Write ``results.json`` of each condition that ran, failed ones included."""
+    for condition in result.conditions:
+        cells = result.provenance["cells"][condition.name]
+        if cells["completed"] + cells["failed"]:
+            name = condition.name
+            measured = result.metrics.baseline if name == "baseline" else result.metrics.treatments.get(name)
+            place = folder / condition_folder(name)
+            place.mkdir(exist_ok=True)
+            replace_text(place / RESULTS, metrics_json({} if measured is None else measured.metrics))
+
+
+def metrics_json(metrics: Mapping[str, list[Any]]) -> str:
+    """Give the text of ``results.json``: one line a metric, so that it can be read and compared.
+
+    Examples
+    --------
+    >>> print(metrics_json({"loss": [0.5, float("nan")]}), end="")
+    {
+      "metrics": {
+        "loss": [0.5, null]
+      }
+    }
+    """
+    lines = ",\n".join(f"    {json.dumps(name)}: {_values_json(values)}" for name, values in metrics.items())
+    return f'{{\n  "metrics": {{{chr(10) + lines + chr(10) + "  " if lines else ""}}}\n}}\n'
+
+
+def _values_json(values: list[Any]) -> str:
+    if set(map(type, values)) <= _JSON_ALREADY:
+        try:
+            return json.dumps(values, allow_nan=False)
+        except ValueError:
+            pass  # NaN, an infinity, or an integer too long for decimal digits
+    return json.dumps(to_plain(values), allow_nan=False)
+
+
+def _beginning(facts: RunFacts, owner: Owner) -> dict[str, Any]:
+    return {"format": FORMAT, **facts.entries(), "owner": owner._asdict()}
+
+
+def _seeds(result: Result) -> Any:
+    """Give the seed of each replicate: once, where the conditions share them."""
+    by_condition = {name: seeds for name, seeds in result.provenance["seeds"].items() if seeds}
+    distinct = {tuple(seeds) for seeds in by_condition.values()}
+    return list(*distinct) if len(distinct) <= 1 else by_condition
+
+
+def _brief(result: Result) -> dict[str, Any]:
+    return {
+        "errors": {key: str(error) for key, error in result.errors.items()},
+        "plugin_errors": result.provenance["plugin_failures"],
+        "hypotheses": [
+            {"name": tested.name, "results": tested.results, "ranking": tested.ranking}
+            for tested in result.metrics.hypotheses
+        ],
+    }
+
+
+def _inside(folder: Path, entries: Any) -> Any:
+    """Give entries of artifacts with their paths relative to the run's folder."""
+    start = len(str(folder)) + 1
+    for entry in entries:
+        yield {**entry, "path": entry["path"] and entry["path"][start:].replace("\\", "/")}

@@ -1,0 +1,95 @@
+"""What is removed, and only where it was asked for: old artifacts, and the run that a new one replaces."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from crystallize_plugins.artifacts.layout import is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.stored import StoredRun
+
+__all__ = ["keep_files_of_newest", "keep_only"]
+
+
+def keep_files_of_newest(folder: Path, count: int) -> None:
+    """Remove the artifacts of all runs of an experiment but the newest; their metrics stay.
+
+    Parameters
+    ----------
+    folder : Path
+        The experiment's folder.
+    count : int
+        How many runs keep their files. Those that are being written keep them as well.
+
+    Raises
+    ------
+    OSError
+        A file cannot be removed.
+    """
+    for version in versions(folder)[:-count]:
+        holders = [entry for entry in version.path.iterdir() if entry.name.startswith("replicate_")]
+        if holders:
+            run = StoredRun(version.path)
+            if run.status != "running":
+                _remove_files(run)
+
+
+def keep_only(folder: Path, newest: Path) -> Path:
+    """Let a run that is complete take the place of the one before it, as ``v0``.
+
+    At every moment one of the two is there, whole, whoever is killed.
+
+    Parameters
+    ----------
+    folder : Path
+        The experiment's folder.
+    newest : Path
+        The folder of the run that is complete, in it.
+
+    Returns
+    -------
+    Path
+        Where it lies now.
+    """
+    place = folder / "v0"
+    while newest != place:
+        former = temporary_name()
+        with suppress(FileNotFoundError):
+            # Into the new run's own folder, since nothing but runs lies beside them.
+            place.rename(newest / former)
+        try:
+            newest.rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+            continue  # another process was quicker: now it is that one's run which is replaced
+        newest = place
+    for entry in place.iterdir():
+        if is_temporary(entry.name) and entry.is_dir():
+            shutil.rmtree(entry)
+    for version in versions(folder):
+        if version.path != place:
+            _remove_failed_attempt(version.path)
+    return place
+
+
+def _remove_failed_attempt(path: Path) -> None:
+    """Remove what an earlier attempt to replace the run left behind, and nothing that anybody meant to keep."""
+    run = StoredRun(path)
+    if not run.versioned and run.status == "interrupted":
+        shutil.rmtree(path)
+
+
+def _remove_files(run: StoredRun) -> None:
+    """Remove the files that the run's database names, then the folders that are empty by that."""
+    folders: set[Path] = set()
+    for outcome in run.outcomes():
+        for artifact in outcome.artifacts:
+            path = Path(str(artifact.path))
+            path.unlink(missing_ok=True)
+            folders.update(above for above in path.parents if run.path in above.parents)
+    for folder in sorted(folders, key=lambda above: len(above.parts), reverse=True):
+        # What is not empty holds something that is not ours.
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,84 @@
+"""The tables of ``run.db`` and their version.
+
+Cells are written in groups, one row for each commit: a row for each cell costs several times as much, most of it while
+the interpreter is locked. Rows are only ever added to ``cells``, and of two entries for one cell the later one counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crystallize.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["APPLICATION", "TABLES", "VERSION", "check_version"]
+
+APPLICATION = 0x43525953
+"""What makes a database one of ours, for ``file`` and the like: ``CRYS``."""
+
+VERSION = 1
+"""Version of the tables and of the encodings in them."""
+
+TABLES = (
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {VERSION}",
+    # What was known before the first cell; one row.
+    """CREATE TABLE run (
+        id TEXT NOT NULL,
+        experiment TEXT NOT NULL,
+        description TEXT,
+        kind TEXT NOT NULL,
+        strategy TEXT NOT NULL,
+        replicates INTEGER NOT NULL,
+        seed TEXT,
+        started REAL NOT NULL,
+        versioned INTEGER NOT NULL
+    )""",
+    # Who wrote to the run: one row for each process, the newest last. `ended` is empty until it was done.
+    """CREATE TABLE session (
+        id INTEGER PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        process TEXT NOT NULL,
+        started REAL NOT NULL,
+        ended REAL,
+        stopped_by TEXT
+    )""",
+    "CREATE TABLE condition (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL)",
+    # What many cells share, once: the names that steps touched, the types of metrics, the names of workers.
+    "CREATE TABLE shape (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE cells (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, failed INTEGER NOT NULL, body BLOB NOT NULL)",
+    """CREATE TABLE artifact (
+        id INTEGER PRIMARY KEY,
+        replicate INTEGER NOT NULL,
+        condition TEXT NOT NULL,
+        step TEXT NOT NULL,
+        name TEXT NOT NULL,
+        path TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        sha256 TEXT NOT NULL
+    )""",
+    # What is known at the end: facts, hypotheses, errors beside those of cells, errors of plugins.
+    "CREATE TABLE document (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
+)
+
+
+def check_version(connection: sqlite3.Connection) -> None:
+    """Refuse a database that is not of this version.
+
+    Raises
+    ------
+    StoreError
+        It is no run's database, or a later version of Crystallize wrote it.
+    """
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION:
+        raise StoreError("this is no database of a run")
+    if version > VERSION:
+        raise StoreError(
+            f"its version is {version}, and this version of Crystallize reads up to {VERSION}: "
+            "pip install --upgrade crystallize-plugins"
+        )

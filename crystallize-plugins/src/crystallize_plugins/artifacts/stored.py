@@ -1,0 +1,263 @@
+"""`StoredRun`: a run on the disk, opened for reading; nothing of it is unpickled, imported or written."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from crystallize.errors import ArtifactMissingError, StoreError
+from crystallize.results import Cell, build_result
+from crystallize_plugins.artifacts import contents, database
+from crystallize_plugins.artifacts.documents import result_parts
+from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
+from crystallize_plugins.artifacts.owner import is_alive
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from crystallize.results import ArtifactRecord, CellOutcome, Result
+    from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.owner import Owner
+
+__all__ = ["StoredRun"]
+
+
+class StoredRun:
+    """A run on the disk.
+
+    Parameters
+    ----------
+    path : path
+        The run's folder, ``<root>/<experiment>/v<N>``.
+
+    Raises
+    ------
+    StoreError
+        There is no run.
+
+    Examples
+    --------
+    >>> from crystallize_plugins.artifacts import list_runs
+    >>> for run in list_runs("data"):
+    ...     print(run.experiment, run.version, run.status)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._facts, self._session = self._begun()
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The number in the folder's name; -1 where it was given another name."""
+        return int(self.path.name[1:]) if is_version(self.path) else -1
+
+    @property
+    def id(self) -> str:
+        """What tells the run from all others; empty where it was killed before it could say."""
+        return self._facts.id if self._facts else ""
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name, or its identity where it has none."""
+        return self._facts.experiment if self._facts else ""
+
+    @property
+    def description(self) -> str | None:
+        """The experiment's description."""
+        return self._facts.description if self._facts else None
+
+    @property
+    def started(self) -> float:
+        """When it started, in seconds since the epoch; 0 where it was killed before it could say."""
+        return self._facts.started if self._facts else 0.0
+
+    @property
+    def seed(self) -> int | None:
+        """The base seed, given or drawn."""
+        return self._facts.seed if self._facts else None
+
+    @property
+    def replicates(self) -> int:
+        """How many replicates it was asked for."""
+        return self._facts.replicates if self._facts else 0
+
+    @property
+    def versioned(self) -> bool:
+        """False for the runs of a store that keeps a single one."""
+        return self._facts.versioned if self._facts else True
+
+    @property
+    def status(self) -> Literal["running", "complete", "interrupted"]:
+        """How it stands: found out by looking whether the process that writes it is alive."""
+        if self._session is not None and self._session.ended is None:
+            self._facts, self._session = self._begun()
+        if self._facts is None or self._session is None:
+            return "interrupted"
+        if self._session.ended is not None:
+            return "interrupted" if self._session.stopped_by else "complete"
+        return "running" if is_alive(self._session.owner, self.id, self.path / RUN) else "interrupted"
+
+    @property
+    def owner(self) -> Owner | None:
+        """The process that writes it, or wrote it last."""
+        return self._session.owner if self._session else None
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the run recorded about itself; empty where it was killed before it could."""
+        if self._facts is None:
+            return {}
+        return {**self._facts._asdict(), "status": self.status, **self._documents.get("facts", {})}
+
+    # -- what is in it ----------------------------------------------------------------------------
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the conditions that ran, those that failed included, in order."""
+        ran = {cell.condition for cell in self._states}
+        with database.reading(self.path) as source:
+            names = contents.condition_names(source).values()
+        return tuple(name for name in self._documents.get("conditions", names) if name in ran)
+
+    def artifact_path(self, *, step: str | None, name: str, condition: str, replicate: int) -> Path:
+        """Give the path of a stored file.
+
+        Parameters
+        ----------
+        step : str or None
+            Name of the step's folder; None for the only step that wrote such a file.
+        name : str
+            Name of the file.
+        condition : str
+        replicate : int
+
+        Raises
+        ------
+        ArtifactMissingError
+            The cell did not run or failed, wrote no such file, or the file is gone.
+        """
+        cell = Cell(condition, replicate)
+        found = {
+            record.step: record
+            for record in self._artifacts.get(cell, ())
+            if record.name == name and step in (None, record.step)
+        }
+        if len(found) > 1:
+            raise ArtifactMissingError(
+                f"{len(found)} steps of {self.path} wrote a file {name!r}: say which is meant, of {', '.join(found)}"
+            )
+        if not found:
+            raise ArtifactMissingError(self._why_missing(cell, step, name))
+        path = Path(str(next(iter(found.values())).path))
+        if not path.exists():
+            raise ArtifactMissingError(
+                f"the stored file {path} is gone (with artifact_retention only the newest runs keep their files): "
+                "run the experiment that wrote it again"
+            )
+        return path
+
+    def outcomes(self) -> list[CellOutcome]:
+        """Give the stored cells with their artifacts, in the order in which they arrived.
+
+        Raises
+        ------
+        StoreError
+            Something that was stored is damaged.
+        """
+        with database.reading(self.path) as source:
+            outcomes = contents.outcomes(source)
+        for cell, outcome in outcomes.items():
+            outcome.artifacts = self._artifacts.get(cell, ())
+        return list(outcomes.values())
+
+    def result(self) -> Result:
+        """Give what `Experiment.run` gave, or as much of it as there was when the run was cut short.
+
+        Raises
+        ------
+        StoreError
+            Something that was stored is damaged.
+        """
+        with database.reading(self.path) as source:
+            records = contents.condition_records(source)
+        parts = result_parts(self._documents)
+        outcomes = self.outcomes()
+        if parts["plugin_errors"]:
+            for outcome in outcomes:
+                outcome.plugin_failures = ()  # they are among those of the run
+        # Where it lies now, since it may have been moved.
+        place = {"version": self.version, "folder": str(self.path)}
+        facts = {**parts.pop("facts")}
+        facts["run"] = {**facts.get("run", self._run_facts()), **place}
+        return build_result(
+            conditions=[records[name] for name in self._documents.get("conditions", records)],
+            outcomes=outcomes,
+            replicates=self.replicates,
+            facts=facts,
+            **parts,
+        )
+
+    def __repr__(self) -> str:
+        return f"StoredRun({str(self.path)!r})"
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _begun(self) -> tuple[RunFacts | None, Session | None]:
+        if not self.path.is_dir():
+            raise StoreError(f"there is no run at {self.path}")
+        with database.reading(self.path) as source:
+            facts = facts_from_row(source)
+            if facts is not None:
+                return facts, contents.last_session(source)
+        # Killed, or still at work, before the first commit.
+        begun = facts_from_file(self.path)
+        if begun is None and not is_version(self.path):
+            raise StoreError(f"{self.path} is no run: a run's folder holds {RUN} and {DATABASE}")
+        return begun or (None, None)
+
+    @cached_property
+    def _documents(self) -> dict[str, Any]:
+        with database.reading(self.path) as source:
+            return contents.documents(source)
+
+    @cached_property
+    def _states(self) -> dict[Cell, bool]:
+        with database.reading(self.path) as source:
+            return contents.cell_states(source)
+
+    @cached_property
+    def _artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
+        with database.reading(self.path) as source:
+            return contents.artifacts(source, self.path)
+
+    def _why_missing(self, cell: Cell, step: str | None, name: str) -> str:
+        wanted = f"{name!r}" + (f" of step {step!r}" if step else "")
+        where = f"condition {cell.condition!r}, replicate {cell.replicate}, of {self.path}"
+        succeeded = self._states.get(cell)
+        if succeeded is None:
+            return f"there is no file {wanted}: {where} was never run to its end (the run is {self.status})"
+        if not succeeded:
+            return f"there is no file {wanted}: {where} failed, and what a failed cell wrote is not kept"
+        written = ", ".join(f"{record.name!r} of {record.step}" for record in self._artifacts.get(cell, ()))
+        return f"there is no file {wanted} in {where}; it wrote {written or 'no files'}"
+
+    def _run_facts(self) -> dict[str, Any]:
+        if self._facts is None:
+            return {}
+        facts = self._facts
+        stopped_by = self._session.stopped_by if self._session else None
+        return {
+            "id": facts.id,
+            "experiment": facts.experiment,
+            "kind": facts.kind,
+            "strategy": facts.strategy,
+            "seed": facts.seed,
+            "started": facts.started,
+            "duration": None,
+            "stopped_by": stopped_by or self.status,
+        }

@@ -1,0 +1,345 @@
+"""The one writer of a run: a thread that commits what has arrived, in groups, and says when it is safe."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import StoreError
+from crystallize_plugins.artifacts import database
+from crystallize_plugins.artifacts.cells import pack_cell
+from crystallize_plugins.artifacts.checksum import seal
+from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.files import Content, store_error, write_synced
+from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
+from crystallize_plugins.artifacts.owner import HEARTBEAT, written_here
+from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome
+    from crystallize.results.provenance import ConditionRecord
+    from crystallize_plugins.artifacts.facts import RunFacts
+    from crystallize_plugins.artifacts.owner import Owner
+
+__all__ = ["GROUP_SECONDS", "RunWriter", "Ticket"]
+
+GROUP_SECONDS = 0.005
+"""How long an outcome waits for others to be committed with it, unless somebody waits for it."""
+
+_MOST_PENDING = 32 * 1024 * 1024
+"""Bytes that may wait to be written; whoever hands in more waits until they are."""
+
+
+class Ticket:
+    """A promise that what was handed in will be on the disk, shared by all that is committed at once.
+
+    Examples
+    --------
+    >>> ticket = store.collect(experiment, outcome)  # doctest: +SKIP
+    >>> ticket.wait()  # doctest: +SKIP
+    """
+
+    __slots__ = ("_done", "_hurry", "error")
+
+    def __init__(self, hurry: Callable[[], None]) -> None:
+        self._hurry = hurry
+        self._done = threading.Event()
+        self.error: StoreError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it is on the disk, or was found impossible to get there."""
+        return self._done.is_set()
+
+    def wait(self) -> None:
+        """Return once it is on the disk; without waiting for others.
+
+        Raises
+        ------
+        StoreError
+            It cannot be written.
+        """
+        if not self._done.is_set():
+            self._hurry()
+            self._done.wait()
+        if self.error is not None:
+            raise self.error
+
+    def _settle(self, error: StoreError | None) -> None:
+        self.error = error
+        self._done.set()
+
+
+@dataclass(slots=True)
+class _Group:
+    """What is committed at once."""
+
+    ticket: Ticket
+    cells: list[bytes] = field(default_factory=list)
+    failed: int = 0
+    shapes: list[ShapeRow] = field(default_factory=list)
+    conditions: list[tuple[int, str, bytes]] = field(default_factory=list)
+    artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
+    size: int = 0
+    ending: _Ending | None = None
+
+
+@dataclass(slots=True)
+class _Ending:
+    """What is written at the end."""
+
+    documents: Mapping[str, bytes]
+    stopped_by: str | None
+
+
+class RunWriter:
+    """Writes one run.
+
+    Nothing but the folder exists until the first outcome: neither thread nor connection, both of which a process that
+    forks its workers is better without.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder, empty but for ``run.json``.
+    facts : RunFacts
+    owner : Owner
+        This process.
+    describe : callable of str
+        Gives the record of a condition that is met for the first time.
+    conditions : sequence of str
+        Those that are known beforehand, in order.
+
+    Attributes
+    ----------
+    failed : set of str
+        The keys of the cells that failed.
+    stored : list of ArtifactRecord
+        The files that were written, where the run may move to another folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        facts: RunFacts,
+        owner: Owner,
+        *,
+        describe: Callable[[str], ConditionRecord],
+        conditions: list[str],
+    ) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.failed: set[str] = set()
+        self.stored: list[ArtifactRecord] = []
+        self._owner = owner
+        self._describe = describe
+        self._lock = threading.Lock()
+        self._arrived = threading.Event()
+        self._urgent = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._error: StoreError | None = None
+        self._group = self._new_group()
+        self._shapes = ShapeTable(self._announce)
+        self._numbers: dict[str, int] = {}
+        for name in conditions:
+            self._number(name)
+        written_here.add(facts.id)
+
+    def collect(self, outcome: CellOutcome) -> Ticket:
+        """Take an outcome in.
+
+        Parameters
+        ----------
+        outcome : CellOutcome
+            The content of its artifacts is handed over: once stored, they have a path and a hash instead.
+
+        Returns
+        -------
+        Ticket
+
+        Raises
+        ------
+        StoreError
+            Something that was taken in before could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            group = self._group
+            condition = outcome.cell.condition
+            record = pack_cell(outcome, self._numbers.get(condition) or self._number(condition), self._shapes)
+            group.cells.append(record)
+            group.size += len(record)
+            if outcome.error is not None:
+                group.failed += 1
+                self.failed.add(outcome.cell.key)
+            for artifact in outcome.artifacts:
+                group.artifacts.append((outcome.cell, artifact))
+                group.size += len(artifact.data or b"")
+        if not self._arrived.is_set():
+            self._wake()
+        if group.size > _MOST_PENDING:
+            group.ticket.wait()
+        return group.ticket
+
+    def finish(self, documents: Mapping[str, Any], *, stopped_by: str | None = None) -> Ticket:
+        """Write what is left and what is known at the end, and close the run.
+
+        Parameters
+        ----------
+        documents : mapping of str to object
+            The rows of the table ``document``.
+        stopped_by : str, optional
+            What ended the run early.
+
+        Returns
+        -------
+        Ticket
+            It is due once the run is closed.
+        """
+        ending = _Ending({name: seal(encode(body).data) for name, body in documents.items()}, stopped_by)
+        with self._lock:
+            group = self._group
+            group.ending = ending
+        self._hurry()
+        return group.ticket
+
+    def _number(self, condition: str) -> int:
+        """Give a new condition its number."""
+        record = self._describe(condition)
+        number = self._numbers[condition] = len(self._numbers) + 1
+        body = {"context": dict(record.context), "steps": [(step.name, dict(step.params)) for step in record.steps]}
+        self._group.conditions.append((number, condition, seal(encode(body).data)))
+        return number
+
+    def _announce(self, row: ShapeRow) -> None:
+        self._group.shapes.append(row)
+
+    def _new_group(self) -> _Group:
+        return _Group(Ticket(self._hurry))
+
+    def _wake(self) -> None:
+        self._arrived.set()
+        if self._thread is None:
+            # A daemon: what it writes is whole at every moment, and nobody shall wait for it at the end of a process.
+            self._thread = threading.Thread(target=self._work, name="crystallize-store", daemon=True)
+            self._thread.start()
+
+    def _hurry(self) -> None:
+        self._urgent.set()
+        self._wake()
+
+    # -- in the writer's thread -------------------------------------------------------------------
+
+    def _work(self) -> None:
+        closed = False
+        while not closed:
+            if not self._arrived.wait(HEARTBEAT):
+                # Where the folder is gone, the next commit will say so.
+                with suppress(OSError):
+                    os.utime(self.folder / RUN)
+                continue
+            self._urgent.wait(GROUP_SECONDS)
+            with self._lock:
+                group, self._group = self._group, self._new_group()
+                self._arrived.clear()
+                self._urgent.clear()
+            closed = group.ending is not None
+            try:
+                if self._error is None:
+                    self._store(group)
+                if closed:
+                    self._close()
+            except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
+                self._error = _explained(error, self.folder)
+                self._abandon()
+            group.ticket._settle(self._error)
+
+    def _store(self, group: _Group) -> None:
+        first = self._connection is None
+        if self._connection is None:
+            self._connection = database.create(self.folder)
+        rows = self._store_artifacts(group.artifacts)
+        connection = self._connection
+        if not (first or rows or group.shapes or group.conditions or group.ending):
+            # One statement is one commit, and one wait for the interpreter's lock instead of three.
+            self._insert_cells(connection, group)
+        else:
+            connection.execute("BEGIN IMMEDIATE")
+            if first:
+                self._insert_run(connection)
+            connection.executemany("INSERT INTO condition VALUES (?, ?, ?)", group.conditions)
+            connection.executemany("INSERT INTO shape VALUES (?, ?, ?)", group.shapes)
+            connection.executemany(
+                "INSERT INTO artifact (replicate, condition, step, name, path, size, sha256)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            self._insert_cells(connection, group)
+            if group.ending is not None:
+                self._insert_ending(connection, group.ending)
+            connection.execute("COMMIT")
+        for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
+            artifact.path = str(self.folder / location)
+            artifact.sha256, artifact.size, artifact.data = digest, size, None
+            if not self.facts.versioned:
+                self.stored.append(artifact)
+
+    def _store_artifacts(self, artifacts: list[tuple[Cell, ArtifactRecord]]) -> list[tuple[Any, ...]]:
+        """Write files, and give their rows."""
+        rows = []
+        contents = []
+        for cell, artifact in artifacts:
+            data = artifact.data or b""
+            location = artifact_location(cell, artifact.step, artifact.name)
+            contents.append(Content(self.folder / location, data))
+            digest = sha256(data).hexdigest()
+            rows.append((cell.replicate, cell.condition, artifact.step, artifact.name, location, len(data), digest))
+        if contents:
+            write_synced(contents, inside=self.folder)
+        return rows
+
+    def _insert_cells(self, connection: sqlite3.Connection, group: _Group) -> None:
+        if group.cells:
+            connection.execute(
+                "INSERT INTO cells (count, failed, body) VALUES (?, ?, ?)",
+                (len(group.cells), group.failed, seal(b"".join(group.cells))),
+            )
+
+    def _insert_run(self, connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self.facts.row())
+        connection.execute(
+            "INSERT INTO session (host, pid, process, started) VALUES (?, ?, ?, ?)", (*self._owner, self.facts.started)
+        )
+
+    def _insert_ending(self, connection: sqlite3.Connection, ending: _Ending) -> None:
+        connection.executemany("INSERT INTO document VALUES (?, ?)", ending.documents.items())
+        connection.execute("UPDATE session SET ended = ?, stopped_by = ?", (time.time(), ending.stopped_by))
+
+    def _close(self) -> None:
+        written_here.discard(self.facts.id)
+        if self._connection is not None:
+            # What was committed is moved from the log into the database, and the log removed.
+            self._connection.close()
+
+    def _abandon(self) -> None:
+        # What was committed stays, and can be read; the error that is being told of is the one that matters.
+        with suppress(Exception):
+            self._close()
+
+
+def _explained(error: BaseException, folder: Path) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    path = getattr(error, "filename", None) or folder / DATABASE
+    return store_error("cannot store results: writing failed at", path, error)
