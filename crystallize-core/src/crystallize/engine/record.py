@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params
@@ -41,10 +42,11 @@ def condition_records(view: ExperimentView, conditions: Sequence[str]) -> list[C
     treatments = treatments_by_condition(view.treatments)
     records = []
     for name in conditions:
-        context = dict(view.initial_ctx)
         treatment = treatments.get(name)
+        context: Mapping[str, Any] = view.initial_ctx
         if treatment is not None:
-            context.update(treatment.apply_map)
+            # In layers: a large context is not copied for every condition of every run.
+            context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
         steps = [
             StepRecord(label, Described(effective_params(step, context)))
             for step, label in zip(view.pipeline.steps, view.pipeline.labels, strict=True)

@@ -62,7 +62,7 @@ class Worker:
         self.view = job.view
         self.resources = ResourcePool()
         self._programs = job.programs
-        self._base: dict[str, Any] = dict(job.view.initial_ctx)
+        self._base: Mapping[str, Any] = job.view.initial_ctx
         self._steps = job.view.pipeline.steps
         self._labels = job.view.pipeline.labels
         self._set_up: list[Any] = []

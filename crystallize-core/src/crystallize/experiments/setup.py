@@ -181,7 +181,8 @@ def _check_parts(experiment: Experiment) -> None:
             f"pipeline must be a Pipeline, not {type(experiment.pipeline).__name__}: "
             "give Pipeline([step_one(), step_two()])"
         )
-    reserved = RESERVED_KEYS.intersection(experiment.initial_ctx)
+    # Asked key by key: `intersection` would walk through the whole context.
+    reserved = [key for key in RESERVED_KEYS if key in experiment.initial_ctx]
     if reserved:
         raise ValidationError(
             f"initial_ctx uses the reserved key {min(reserved)!r}, which the framework writes: use another name"
