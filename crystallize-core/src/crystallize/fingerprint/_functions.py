@@ -174,8 +174,9 @@ def _imported(walk: Walk, names: list[str]) -> list[Ref]:
     return found or [walk.ref(names)]
 
 
-def describe_source(walk: Walk, node: int, name: str, file: str) -> None:
-    """Describe a module of the project by its source, and by what of the project it imports."""
+def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
+    """Describe a module of the project, given by name and file: its source, and what of the project it imports."""
+    name, file = module
     walk.name(name, node)
     try:
         text = Path(file).read_text(encoding="utf-8")

@@ -45,9 +45,8 @@ def syntax(code: CodeType) -> bytes:
     """
     node = _find(code)
     if node is not None:
-        body = [node.body] if isinstance(node, ast.Lambda) else _body(node)
         try:
-            parts = [part for statement in body for part in _dump(statement)]
+            parts = list(_dump(node.body if isinstance(node, ast.Lambda) else _body(node)))
         except RecursionError:
             return bytecode(code)
         return _digest([type(node).__name__.encode(), _arguments(node.args), *parts])
@@ -56,7 +55,7 @@ def syntax(code: CodeType) -> bytes:
 
 def module_syntax(text: str) -> bytes:
     """Give the normal form of a whole module's source, as a digest."""
-    return _digest(part for statement in _body(tree(text)) for part in _dump(statement))
+    return _digest(_dump(_body(tree(text))))
 
 
 @functools.lru_cache(maxsize=128)
@@ -111,13 +110,13 @@ def _arguments(arguments: ast.arguments) -> bytes:
 
 
 def _body(node: Any) -> list[ast.stmt]:
-    """The statements without the docstring and without those that only fill a gap."""
+    """The statements without the docstring."""
     body: list[ast.stmt] = node.body
     first = body[0] if body else None
     documented = (
         isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
     )
-    return [statement for statement in body[documented:] if not isinstance(statement, ast.Pass)]
+    return body[documented:]
 
 
 def _dump(node: Any, *, in_class: bool = False) -> Iterator[bytes]:
@@ -140,7 +139,8 @@ def _dump(node: Any, *, in_class: bool = False) -> Iterator[bytes]:
     elif isinstance(node, list):
         yield b"["
         for item in node:
-            yield from _dump(item, in_class=in_class)
+            if not isinstance(item, ast.Pass):
+                yield from _dump(item, in_class=in_class)
         yield b"]"
     else:
         yield b"=%b" % _constant(node)

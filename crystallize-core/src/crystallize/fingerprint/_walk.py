@@ -35,6 +35,9 @@ __all__ = ["Walk"]
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
 _are_atoms = _ATOMS.issuperset
 _LONG = 4096
+_SHORT = 64
+_DEPTH = 3
+_HEADS = {list: b"list", tuple: b"tuple", dict: b"dict"}
 
 
 class Walk:
@@ -54,7 +57,7 @@ class Walk:
         self._sources: dict[str, int] = {}
         self._globals: dict[str, dict[int, str]] = {}
         self._alive: list[Any] = []
-        self._pending: list[tuple[Callable[[], None], str]] = []
+        self._pending: list[tuple[Callable[..., None], int, Any, str]] = []
         self._label = ""
         # Nodes that are nothing but containers, objects of libraries, and what has no content.
         self._plain: set[int] = set()
@@ -65,8 +68,8 @@ class Walk:
         """Walk over `value` and all that it refers to."""
         root = self.ref(value, label)
         while self._pending:
-            describe, self._label = self._pending.pop()
-            describe()
+            describe, node, value, self._label = self._pending.pop()
+            describe(self, node, value)
         self._hide_live()
         return root
 
@@ -78,21 +81,22 @@ class Walk:
     # -- for those who describe -------------------------------------------------------------------
 
     def ref(self, value: Any, label: str | None = None) -> Ref:
-        """Refer to a value, which is looked at later."""
-        if type(value) in _ATOMS:
-            return _atom(value)
+        """Refer to a value: short plain ones say at once what they are, others are looked at later."""
+        plain = _plain(value, _DEPTH)
+        if plain is not None:
+            return plain
         known = self._known.get(id(value))
         if known is None:
             known = self._known[id(value)] = self.graph.reserve()
             self._alive.append(value)  # so that no other object takes its id
-            self._pending.append((functools.partial(_describe, self, known, value), label or self._label))
+            self._pending.append((_describe, known, value, label or self._label))
         return known
 
     def source(self, name: str, file: str) -> int:
         """Refer to a module by its source."""
         if name not in self._sources:
             node = self._sources[name] = self.graph.reserve()
-            self._pending.append((functools.partial(describe_source, self, node, name, file), self._label))
+            self._pending.append((describe_source, node, (name, file), self._label))
         return self._sources[name]
 
     def name(self, name: str, ref: Ref) -> None:
@@ -154,6 +158,27 @@ class Walk:
                     waiting.extend(self.graph.children[node])
 
 
+def _plain(value: Any, depth: int) -> bytes | None:
+    """Write down what is small and made of nothing but built-in values; give None for anything else."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return _atom(value)
+    if depth == 0 or (kind is not list and kind is not tuple and kind is not dict) or len(value) > _SHORT:
+        return None
+    items = value
+    if kind is dict:
+        if not all(type(key) is str for key in value):
+            return None
+        names = sorted(value)
+        items = [names, *map(value.__getitem__, names)]
+    if _are_atoms(map(type, items)):
+        return _HEADS[kind] + marshal.dumps(items, 0)
+    parts = [_plain(item, depth - 1) for item in items]
+    if None in parts:
+        return None
+    return _HEADS[kind] + marshal.dumps(parts, 0)
+
+
 def _atom(value: Any) -> bytes:
     if isinstance(value, (str, bytes)) and len(value) > _LONG:
         digest = new_hash()
@@ -177,7 +202,7 @@ def _describe(walk: Walk, node: int, value: Any) -> None:
 def _sequence(walk: Walk, node: int, value: Any) -> None:
     head = type(value).__name__.encode()
     if _are_atoms(map(type, value)):
-        walk.fill_plain(node, head, [marshal.dumps(value, 0)])
+        walk.fill_plain(node, head, [marshal.dumps(list(value), 0)])
     else:
         walk.fill_plain(node, head, [walk.ref(item) for item in value])
 
@@ -227,6 +252,8 @@ def _object(walk: Walk, node: int, value: Any) -> None:
         walk.fill(node, b"says", [walk.ref(kind), walk.ref(says(value))])
     elif kind.__module__ in ("weakref", "_weakref"):
         walk.fill(node, b"weak", [walk.ref(kind)])
+    elif kind.__module__ == "itertools":
+        walk.fill_live(node, kind)  # later versions of Python cannot look into them
     elif callable(value) and inspect.getattr_static(value, "__wrapped__", None) is not None:
         walk.fill(node, b"wrapper", [walk.ref(kind), walk.ref(value.__wrapped__)])
     elif not describe_array(walk, node, value):
@@ -285,6 +312,9 @@ _DESCRIBERS: dict[type, Callable[[Walk, int, Any], None]] = {
     bytearray: _bytes,
     memoryview: _bytes,
     OrderedDict: _ordered,
+    type({}.keys()): _set,
+    type({}.values()): _sequence,
+    type({}.items()): _set,
     types.MappingProxyType: _mapping,
     types.FunctionType: describe_function,
     types.BuiltinFunctionType: describe_builtin,
