@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -29,7 +30,9 @@ class ProgressBar:
         if self._place is None:
             return
         if self._bar is None:
-            self._bar = _bar_class(self._place)(total=0, desc=self._name, unit="cell", file=sys.stderr)
+            self._bar = _bar_class(self._place)(
+                total=0, desc=self._name, unit="cell", file=sys.stderr, **_size(self._place)
+            )
         self._bar.total += cells
         self._bar.refresh()
 
@@ -56,6 +59,15 @@ def where_to_show() -> str | None:
         return "notebook"
     isatty = getattr(sys.stderr, "isatty", None)
     return "terminal" if isatty is not None and isatty() else None
+
+
+def _size(place: str) -> dict[str, int]:
+    # A terminal may not know how large it is, and would be taken for one without any room.
+    try:
+        known = place == "notebook" or os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = False
+    return {} if known else {"ncols": 80, "nrows": 24}
 
 
 def _bar_class(place: str) -> Any:

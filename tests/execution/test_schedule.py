@@ -1,0 +1,67 @@
+"""Which cells go to which worker: every cell once, batches of about ten milliseconds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crystallize_plugins.execution.processes.schedule import Schedule
+
+
+def test_a_kind_that_was_never_seen_goes_out_alone():
+    schedule = Schedule(["a"] * 100)
+    assert schedule.batch(2) == [0]
+
+
+def test_short_cells_go_out_in_batches_and_long_ones_alone():
+    schedule = Schedule(["short"] * 1000 + ["long"] * 1000)
+    schedule.batch(2)
+    schedule.finished(0, 0.0001)
+    assert 99 <= len(schedule.batch(2)) <= 101
+    long_ones = Schedule(["long"] * 1000)
+    long_ones.batch(2)
+    long_ones.finished(0, 1.0)
+    assert len(long_ones.batch(2)) == 1
+
+
+def test_a_long_kind_ends_a_batch_of_short_ones():
+    schedule = Schedule(["short", "long"] * 500)
+    for index in (*schedule.batch(2), *schedule.batch(2)):
+        schedule.finished(index, 1.0 if index % 2 else 0.0001)
+    assert schedule.batch(2) == [2, 3]
+
+
+def test_near_the_end_everybody_gets_a_share():
+    schedule = Schedule(["a"] * 41)
+    schedule.batch(2)
+    schedule.finished(0, 0.00001)
+    assert len(schedule.batch(2)) == 10
+
+
+def test_a_cell_is_finished_once():
+    schedule = Schedule(["a"])
+    assert schedule.finished(0, 0.1)
+    assert not schedule.finished(0, 0.1)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), max_size=60),
+    st.integers(1, 5),
+    st.randoms(use_true_random=False),
+)
+def test_every_cell_is_done_once_whatever_is_given_back(kinds, workers, chance):
+    schedule = Schedule(kinds)
+    done = []
+    while schedule.unfinished:
+        batch = [schedule.suspect()] if schedule.has_suspects else schedule.batch(workers)
+        assert batch
+        cut = chance.randint(0, len(batch))
+        for index in batch[:cut]:
+            assert schedule.finished(index, chance.random() / 50)
+            done.append(index)
+        rest = batch[cut:]
+        if rest and chance.random() < 0.5:
+            schedule.suspect_again(rest.pop())
+        schedule.give_back(rest)
+    assert sorted(done) == list(range(len(kinds)))
+    assert schedule.waiting == 0
