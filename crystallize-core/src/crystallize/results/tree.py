@@ -22,6 +22,7 @@ _BEFORE = "before the steps"
 _UNKNOWN = "no record of steps"
 _ACTIONS = ("reads", "writes", "metrics")
 _LONGEST_VALUE = 60
+_MOST_VALUES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,14 @@ def _actions(rows: Sequence[_Row], *, named: bool) -> Iterator[str]:
                     values.append(_shown(value))
     for (step, action, key), values in found.items():
         verb = "records" if action == "metrics" else action
-        yield f"{step + ': ' if step else ''}{verb} {key} = {', '.join(values) or 'nothing that was kept'}"
+        yield f"{step + ': ' if step else ''}{verb} {key} = {_listed(values)}"
+
+
+def _listed(values: Sequence[str]) -> str:
+    if not values:
+        return "nothing that was kept"
+    more = f", … {len(values) - _MOST_VALUES} more" if len(values) > _MOST_VALUES else ""
+    return ", ".join(values[:_MOST_VALUES]) + more
 
 
 def _seeds(rows: Iterable[_Row]) -> str:

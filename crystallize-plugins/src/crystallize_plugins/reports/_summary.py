@@ -90,7 +90,7 @@ def summary_text(
     parts = [
         [_headline(result)],
         comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence, level=level).split("\n"),
-        [line for each in tested for line in _best(each, level)],
+        _said(tested, level),
         _left_out(result) if metrics is None else [],
         _failures(result),
     ]
@@ -146,21 +146,18 @@ def _headline(result: Result) -> str:
     return (f"{name}: " if name else "") + ", ".join(filter(None, parts))
 
 
-def _best(tested: HypothesisResult, level: float) -> list[str]:
-    told = verdicts(tested, level=level)
-    adjusted = sum(not math.isnan(verdict.adjusted) for verdict in told)
-    decides = any(verdict.holds is not None and math.isnan(verdict.p_value) for verdict in told)
-    lines = []
-    best = tested.ranking["best"]
-    if best is not None:
-        lines.append(f"{tested.name}: {best} ranks best")
-    elif not decides:
-        lines.append(f"{tested.name}: no treatment ranks best")
-    if adjusted > 1:
-        lines.append(f"  holds where p < {level:g}; p-values are adjusted for {adjusted} comparisons (Holm)")
-    elif adjusted:
-        lines.append(f"  holds where p < {level:g}")
+def _said(tested: Sequence[HypothesisResult], level: float) -> list[str]:
+    """Say which treatment ranks best by each hypothesis, and what a verdict means."""
+    lines = [f"{each.name}: {each.ranking['best'] or 'no treatment'} ranks best" for each in tested if _ranks(each)]
+    told = [verdict for each in tested for verdict in verdicts(each, level=level)]
+    if any(verdict.holds is not None and not math.isnan(verdict.adjusted) for verdict in told):
+        lines.append(f"A hypothesis holds where p < {level:g}, adjusted for the number of treatments (Holm).")
     return lines
+
+
+def _ranks(tested: HypothesisResult) -> bool:
+    # A verifier that only says whether its claim holds gives nothing to rank by, and that is no fault.
+    return any(not math.isnan(score) for _, score in tested.ranking["ranked"])
 
 
 def _left_out(result: Result) -> list[str]:

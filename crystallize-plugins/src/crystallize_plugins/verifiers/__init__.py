@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from crystallize_plugins.verifiers._permutation import permutation_test
-from crystallize_plugins.verifiers._t_tests import paired_t_test, welch_t_test
+from crystallize_plugins.verifiers._t_tests import paired_t_test, resampled_t_test, welch_t_test
 
-__all__ = ["paired_t_test", "permutation_test", "welch_t_test"]
+__all__ = ["paired_t_test", "permutation_test", "resampled_t_test", "welch_t_test"]

@@ -70,8 +70,8 @@ def permutation_test(
     -------
     dict
         ``p_value``, ``difference`` (mean of treatment less baseline), ``exact`` (whether all rearrangements were
-        tried), and ``sizes``, the numbers of values compared. The p-value is NaN where there are fewer than two on a
-        side, or one is not finite.
+        tried), and ``sizes``, the numbers of values compared. The first two are NaN where there are fewer than two
+        values on a side, or one is not finite.
 
     Examples
     --------
@@ -88,9 +88,9 @@ def permutation_test(
     else:
         before, after = np.array(list(ours.values())), np.array(list(theirs.values()))
     sizes = [len(before), len(after)]
-    difference = float(after.mean() - before.mean()) if min(sizes) else math.nan
     if min(sizes) < _LEAST or not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return {"p_value": math.nan, "difference": difference, "exact": False, "sizes": sizes}
+        return {"p_value": math.nan, "difference": math.nan, "exact": False, "sizes": sizes}
+    difference = float(after.mean() - before.mean())
     generator = np.random.default_rng(seed % 2**64)
     exact = paired and 2 ** sizes[0] <= resamples + 1
     if paired:

@@ -1,4 +1,4 @@
-"""Student's test on pairs of replicates, and Welch's on independent ones; SciPy computes them."""
+"""Student's test on pairs of replicates and its relatives; SciPy computes them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
+from crystallize.results.statistics import standard_error
 from crystallize_plugins.samples import pairs_of
 from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["paired_t_test", "welch_t_test"]
+__all__ = ["paired_t_test", "resampled_t_test", "welch_t_test"]
 
 _LEAST = 2
 # Differences whose spread is below this part of their size differ by rounding alone.
 _ROUNDING = 1e-12
 
 
-def _check(*, metric: str | None, alternative: str, confidence: float) -> None:
+def _check(*, metric: str | None, alternative: str, confidence: float, test_share: float = 0.5) -> None:
     if metric is not None and not isinstance(metric, str):
         raise ArgumentTypeError(f"metric must be the name of a metric, not {type(metric).__name__}")
     check_alternative(alternative)
-    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
-        raise ArgumentTypeError(f"confidence must be a number between 0 and 1, not {type(confidence).__name__}")
-    if not 0 < confidence < 1:
-        raise ValidationError(f"confidence must be a number between 0 and 1, not {confidence!r}")
+    for what, share in [("confidence", confidence), ("test_share", test_share)]:
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise ArgumentTypeError(f"{what} must be a number between 0 and 1, not {type(share).__name__}")
+        if not 0 < share < 1:
+            raise ValidationError(f"{what} must be a number between 0 and 1, not {share!r}")
     if importlib.util.find_spec("scipy") is None:
         raise MissingExtraError(
             "the t tests need SciPy, which is not installed: pip install 'crystallize-plugins[stats]' "
@@ -81,9 +83,46 @@ def paired_t_test(
     (0.0099, 3)
     """
     pairs = pairs_of(*samples_of(baseline, treatment, metric))
-    differences = [after - before for before, after in pairs]
-    size = max((max(abs(before), abs(after)) for before, after in pairs), default=0.0)
-    return {**_one_sample(differences, size, alternative, confidence), "pairs": len(pairs)}
+    return {**_paired(pairs, alternative, confidence), "pairs": len(pairs)}
+
+
+@checked_verifier(_check)
+def resampled_t_test(
+    baseline: Mapping[str, Sequence[Any]],
+    treatment: Mapping[str, Sequence[Any]],
+    *,
+    test_share: float,
+    metric: str | None = None,
+    alternative: str = "two-sided",
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """Test whether a treatment changes the mean of a metric, where replicates are random splits of one data set.
+
+    Such splits share most of their training data, so their results are not independent, and `paired_t_test` finds
+    effects too easily. This test widens the variance by the correction of Nadeau and Bengio ("Inference for the
+    generalization error", Machine Learning 52, 2003): ``1/n + test_share / (1 - test_share)`` in place of ``1/n``.
+
+    Parameters
+    ----------
+    test_share : float
+        The share of the data that each split holds out for testing.
+    metric, alternative, confidence
+        As in `paired_t_test`.
+
+    Returns
+    -------
+    dict
+        As from `paired_t_test`.
+
+    Examples
+    --------
+    >>> test = resampled_t_test(test_share=0.3, alternative="greater")
+    >>> outcome = test({"accuracy": [0.5, 0.6, 0.7]}, {"accuracy": [0.6, 0.75, 0.8]})
+    >>> round(outcome["p_value"], 4)
+    0.0218
+    """
+    pairs = pairs_of(*samples_of(baseline, treatment, metric))
+    return {**_paired(pairs, alternative, confidence, test_share / (1 - test_share)), "pairs": len(pairs)}
 
 
 @checked_verifier(_check)
@@ -128,14 +167,42 @@ def welch_t_test(
     return {**_told(outcome, difference, confidence), "sizes": sizes}
 
 
-def _one_sample(differences: list[float], size: float, alternative: str, confidence: float) -> dict[str, Any]:
+def _paired(
+    pairs: Sequence[tuple[float, float]], alternative: str, confidence: float, overlap: float = 0.0
+) -> dict[str, Any]:
+    differences = [after - before for before, after in pairs]
     difference = _mean(differences)
     if len(differences) < _LEAST or not all(map(math.isfinite, differences)):
         return _no_verdict(difference)
-    if _spread(differences) <= _ROUNDING * size:
-        return _certain(difference, _ROUNDING * size, alternative)
-    outcome = _scipy_stats().ttest_1samp(differences, 0.0, alternative=alternative)
-    return _told(outcome, difference, confidence)
+    rounding = _ROUNDING * max(max(abs(before), abs(after)) for before, after in pairs)
+    error = standard_error(differences)
+    if _spread(differences) <= rounding or error == 0:
+        return _certain(difference, rounding, alternative)
+    return _student(difference, error, len(differences), alternative, confidence, overlap)
+
+
+def _student(
+    difference: float, error: float, count: int, alternative: str, confidence: float, overlap: float
+) -> dict[str, Any]:
+    """Compare a mean difference with zero; `overlap` is added to the ``1/n`` of its variance."""
+    error *= math.sqrt(1 + count * overlap)
+    student = _scipy_stats().t(count - 1)
+    statistic = difference / error
+    if alternative == "two-sided":
+        p_value, reach = 2 * student.sf(abs(statistic)), student.isf((1 - confidence) / 2)
+        low, high = difference - reach * error, difference + reach * error
+    else:
+        reach = student.isf(1 - confidence) * error
+        greater = alternative == "greater"
+        p_value = student.sf(statistic) if greater else student.cdf(statistic)
+        low, high = (difference - reach, math.inf) if greater else (-math.inf, difference + reach)
+    return {
+        "p_value": float(p_value),
+        "statistic": statistic,
+        "difference": difference,
+        "low": float(low),
+        "high": float(high),
+    }
 
 
 def _scipy_stats() -> Any:
