@@ -1,0 +1,180 @@
+"""The table of a result and what stands around it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crystallize import Hypothesis, verifier
+from crystallize.results import PluginFailure
+from crystallize_plugins.reports import comparison_table, summary_text
+from crystallize_plugins.reports._table import aligned, decimals_for, fixed
+
+
+@verifier
+def given_p(baseline, treatment, *, metric="m"):
+    """Give the p-value that the treatment's mean stands for."""
+    return {"p_value": round(1 / sum(treatment[metric]), 4)}
+
+
+VALUES = {
+    "baseline": {"m": [1.0, 2.0, 4.0, 3.0]},
+    "better": {"m": [2.0, 3.0, 6.0, 4.5]},
+    "other": {"m": [1.0, 2.0, 4.0, None]},
+}
+
+
+def test_the_whole_summary_reads_like_this(result_of):
+    result = result_of(VALUES, hypotheses=[Hypothesis(given_p(), "m", name="differs")])
+    assert summary_text(result) == (
+        "wines: baseline and 2 treatments, 4 replicates, seed 7\n"
+        "\n"
+        "condition  metric  n  mean    sd  difference  95% interval    differs                failed\n"
+        "baseline   m       4  2.50  1.29\n"
+        "better     m       4  3.88  1.75       +1.38  +0.61 to +2.14  not shown, p = 0.1290\n"
+        "other      m       3  2.33  1.53       +0.00  +0.00 to +0.00  not shown, p = 0.1429  1 of 4\n"
+        "\n"
+        "differs: better ranks best\n"
+        "A hypothesis holds where p < 0.05, adjusted for the number of treatments (Holm).\n"
+        "\n"
+        "1 error:\n"
+        "  other_rep_3: FitStep failed in condition 'other', replicate 3: ValueError: boom"
+    )
+
+
+def test_two_runs_with_the_same_numbers_read_the_same(result_of):
+    first = result_of(VALUES, folder="/data/wines/v0", started=1.0, duration=2.0)
+    second = result_of(VALUES, folder="/data/wines/v1", started=9.0, duration=3.0)
+    assert summary_text(first) == summary_text(second)
+
+
+def test_the_table_is_part_of_the_summary(result_of):
+    result = result_of(VALUES)
+    assert comparison_table(result) in summary_text(result)
+
+
+def test_a_condition_that_failed_altogether_is_in_the_table(result_of):
+    table = comparison_table(result_of({"baseline": {"m": [1.0]}, "t": {"m": [None]}}))
+    assert re.search(r"^t +m +0 +1 of 1$", table, flags=re.MULTILINE)
+
+
+def test_a_run_in_which_everything_failed_still_has_a_table(result_of):
+    text = summary_text(result_of({"baseline": {"m": [None, None]}, "t": {"m": [None, None]}}))
+    assert re.search(r"^baseline +2 of 2$", text, flags=re.MULTILINE)
+    assert "4 errors" in text
+
+
+def test_many_errors_are_counted_and_the_first_ones_shown(result_of):
+    text = summary_text(result_of({"baseline": {"m": [None] * 30}}))
+    assert "30 errors:" in text
+    assert "… and 25 more" in text
+    assert text.count("boom") == 5
+
+
+def test_a_run_that_was_interrupted_says_how_far_it_came(result_of):
+    text = summary_text(result_of({"baseline": {"m": [1.0, 2.0]}}, replicates=20))
+    assert "2 of 20 replicates" in text
+    assert "18 not run" in text
+
+
+def test_hypotheses_on_other_metrics_say_nothing_of_this_one(result_of):
+    result = result_of(
+        {"baseline": {"m": [1.0], "n": [1.0]}, "t": {"m": [9.0], "n": [9.0]}},
+        hypotheses=[Hypothesis(given_p(metric="n"), ["n"], name="h")],
+    )
+    by_metric = {line.split()[1]: line for line in comparison_table(result).splitlines() if line.startswith("t ")}
+    assert "p = 0.1111" in by_metric["n"]
+    assert "p =" not in by_metric["m"]
+
+
+def test_a_hypothesis_on_all_metrics_is_shown_with_each(result_of):
+    result = result_of(
+        {"baseline": {"m": [1.0], "n": [1.0]}, "t": {"m": [9.0], "n": [9.0]}},
+        hypotheses=[Hypothesis(given_p, name="h")],
+    )
+    assert comparison_table(result).count("p = 0.1111") == 2
+
+
+def test_each_hypothesis_has_a_column_and_some_can_be_chosen(result_of):
+    result = result_of(VALUES, hypotheses=[Hypothesis(given_p, "m", name=name) for name in ("first", "second")])
+    assert "first" in comparison_table(result)
+    assert "second" in comparison_table(result)
+    assert "second" not in summary_text(result, hypotheses=["first"])
+
+
+def test_a_hypothesis_that_could_not_be_tested_is_seen_in_the_table_and_explained_below(result_of):
+    result = result_of(VALUES, hypotheses=[Hypothesis(lambda b, t: 1 / 0, "m", name="broken")])
+    assert comparison_table(result).count("not tested") == 2
+    assert "hypothesis:broken" in summary_text(result)
+    assert "division by zero" in summary_text(result)
+
+
+def test_a_verifier_that_decides_itself_needs_no_explanation_of_p(result_of):
+    result = result_of(VALUES, hypotheses=[Hypothesis(lambda b, t: {"holds": True}, "m", name="h")])
+    assert re.search(r"^better .*holds", comparison_table(result), flags=re.MULTILINE)
+    assert "Holm" not in summary_text(result)
+    assert "ranks best" not in summary_text(result)
+
+
+def test_metrics_that_are_not_numbers_are_named_below(result_of):
+    text = summary_text(result_of({"baseline": {"m": [1.0], "curve": [[1, 2]]}}))
+    assert "not numbers, and not in the table: curve" in text
+
+
+def test_a_metric_can_be_chosen(result_of):
+    text = summary_text(result_of({"baseline": {"m": [1.0], "n": [2.0], "curve": [[1]]}}), "n")
+    assert "curve" not in text
+    assert " m " not in text
+
+
+def test_errors_of_plugins_make_the_record_incomplete(result_of):
+    failure = PluginFailure("audit", None, None, "after_run", None, "OSError: disk full")
+    text = summary_text(result_of(VALUES, plugin_errors=[failure]))
+    assert "the record is incomplete" in text
+    assert "audit, after_run: OSError: disk full" in text
+
+
+def test_a_run_of_one_replicate_has_no_spread(result_of):
+    heading = comparison_table(result_of({"baseline": {"m": [0.123456789]}})).splitlines()
+    assert heading[0].split() == ["condition", "metric", "n", "mean"]
+    assert heading[1].split() == ["baseline", "m", "1", "0.123457"]
+
+
+def test_a_result_without_a_name_and_a_seed_has_a_headline_too(result_of):
+    text = summary_text(result_of({"baseline": {"m": [1.0]}}, experiment=None, seed=None))
+    assert text.startswith("baseline, 1 replicate\n")
+
+
+# ------------------------------------------------------------------ columns
+
+
+def test_columns_line_up_whatever_the_script():
+    lines = aligned([["name", "n"], ["日本", "1"], ["é", "22"]], right=[1])
+    assert lines == ["name   n", "日本   1", "é     22"]
+
+
+def test_columns_without_content_are_left_out():
+    assert aligned([["a", "b", "c"], ["1", "", "3"]]) == ["a  c", "1  3"]
+
+
+@pytest.mark.parametrize(
+    "spreads, decimals",
+    [([0.0123], 4), ([12.3], 1), ([1230.0], 0), ([1e-12], 7), ([], None), ([0.0, float("nan")], None), ([5, 0.5], 3)],
+)
+def test_the_smallest_spread_is_shown_with_three_digits(spreads, decimals):
+    assert decimals_for(spreads) == decimals
+
+
+@pytest.mark.parametrize(
+    "number, decimals, text",
+    [
+        (1.25, 3, "1.250"),
+        (float("nan"), 2, ""),
+        (1e12, 3, "1e+12"),
+        (0.1234567, None, "0.123457"),
+        (float("inf"), 2, "inf"),
+    ],
+)
+def test_numbers_are_shown_with_so_many_decimals(number, decimals, text):
+    assert fixed(number, decimals) == text
