@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crystallize import Experimant as Misspelt  # noqa: F401  # E: attr-defined
 from crystallize import (
     Experiment,
     Hypothesis,
@@ -9,7 +10,6 @@ from crystallize import (
     Pipeline,
     SeedPlugin,
     Treatment,
-    absent_name,  # noqa: F401  # E: attr-defined
     data_source,
     pipeline_step,
 )

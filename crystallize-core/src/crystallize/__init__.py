@@ -114,18 +114,20 @@ _FROM_PLUGINS = frozenset(
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(_import_module(f"crystallize.{_HOMES[name]}"), name)
-    elif name in _FROM_PLUGINS:
-        value = _import_module("crystallize.hooks.discovery").load_public(name)
-    elif name == "__all__":
-        installed = _import_module("crystallize.hooks.discovery").public_plugin_names()
-        value = sorted({*_HOMES, *installed})
-    else:
-        raise AttributeError(f"module 'crystallize' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            value = getattr(_import_module(f"crystallize.{_HOMES[name]}"), name)
+        elif name in _FROM_PLUGINS:
+            value = _import_module("crystallize.hooks.discovery").load_public(name)
+        elif name == "__all__":
+            installed = _import_module("crystallize.hooks.discovery").public_plugin_names()
+            value = sorted({*_HOMES, *installed})
+        else:
+            raise AttributeError(f"module 'crystallize' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
