@@ -80,7 +80,8 @@ def test_one_process_scans_once(monkeypatch):
 
 
 def test_the_installed_plugins_are_found_and_sorted():
-    assert names() == ["artifacts", "async", "logging", "parallel", "seed", "serial"]
+    assert {"artifacts", "async", "logging", "parallel", "seed", "serial"} <= set(names())
+    assert names() == sorted(names())
     seed = find_plugin("seed")
     assert (seed.distribution, seed.value) == ("crystallize-plugins", "crystallize_plugins.seed:SeedPlugin")
     assert seed.problem is None
@@ -99,9 +100,10 @@ def test_a_distribution_brings_plugins_of_every_group(install):
         },
     )
     assert "tally" in names()
-    assert names("crystallize.verifiers") == ["t_test"]
-    assert names("crystallize.optimizers") == ["grid"]
-    assert names("crystallize.commands") == ["clean"]
+    assert "t_test" in names("crystallize.verifiers")
+    assert "grid" in names("crystallize.optimizers")
+    assert "clean" in names("crystallize.commands")
+    assert "acme" not in [record.name for group in metadata.GROUPS for record in find_plugins(group)]
     assert find_plugin("tally").origin == "acme-tools 2.1"
 
 

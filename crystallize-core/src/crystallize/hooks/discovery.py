@@ -74,8 +74,8 @@ def find_plugins(group: str = PLUGINS) -> tuple[PluginRecord, ...]:
 
     Examples
     --------
-    >>> [record.name for record in find_plugins("crystallize.optimizers")]
-    []
+    >>> "seed" in [record.name for record in find_plugins()]
+    True
     """
     return scan().records[group]
 
