@@ -13,7 +13,7 @@ from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.loop import LoopHost, interruptible
-from crystallize.engine.plan import condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.plan import BASELINE, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.record import condition_records
 from crystallize.errors import CrystallizeError, PluginHookError
 from crystallize.results import build_result, collect_metrics
@@ -323,6 +323,7 @@ class Run:
             self.view.hypotheses,
             metrics.baseline.metrics,
             {name: treatment.metrics for name, treatment in metrics.treatments.items()},
+            absent=[name for name in self.conditions if name != BASELINE and name not in metrics.treatments],
         )
         for key, error in judged.items():
             errors[key] = error
