@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
-SCRIPTS = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py"))
+# A distribution among the examples is built, installed and tested in tests/plugin_distributions.
+DISTRIBUTIONS = {path.parent for path in EXAMPLES.glob("*/pyproject.toml")}
+SCRIPTS = sorted(
+    path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py") if DISTRIBUTIONS.isdisjoint(path.parents)
+)
 
 
 def test_the_quickstart_is_among_the_examples():
