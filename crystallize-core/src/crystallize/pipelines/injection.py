@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from types import FunctionType, UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from crystallize.context.isolation import is_constant, isolate
 from crystallize.context.resources import ResourceFactory
@@ -39,6 +39,7 @@ class _Missing:
 
 
 MISSING = _Missing()
+_INJECTED = "__crystallize_injected__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ def read_signature(fn: Callable[..., Any], *, what: str = "step") -> CallSpec:
     """
     if not callable(fn):
         raise ArgumentTypeError(f"a {what} must be a function, not {type(fn).__name__}: {fn!r}")
+    # What `inject_from_ctx` does at the call is done once here.
+    fn = getattr(fn, _INJECTED, fn)
     name = getattr(fn, "__name__", None) or type(fn).__name__
     is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
     try:
@@ -133,20 +136,27 @@ def read_signature(fn: Callable[..., Any], *, what: str = "step") -> CallSpec:
                 )
         elif parameter.kind in _NAMED:
             default = MISSING if parameter.default is parameter.empty else parameter.default
-            parameters.append(Parameter(parameter.name, default, _names_artifact(parameter.annotation)))
+            parameters.append(Parameter(parameter.name, default, _names_artifact(parameter.annotation, fn)))
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in others)
     return CallSpec(fn, name, ctx, tuple(parameters), open_ended, is_async)
 
 
+_UNIONS = (Union, UnionType)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def _names_artifact(annotation: object) -> bool:
+def _names_artifact(annotation: object, fn: object) -> bool:
     if isinstance(annotation, str):
-        parts = annotation.replace("Optional[", "").replace("]", "").split("|")
-        return any(part.strip().rpartition(".")[2] == "Artifact" for part in parts)
-    return annotation is Artifact or Artifact in getattr(annotation, "__args__", ())
+        text = annotation.strip().strip("'\"")
+        if text.rpartition("[")[0].rpartition(".")[2] == "Optional":
+            text = text.rpartition("[")[2].rstrip("]")
+        known = getattr(fn, "__globals__", {})
+        return any(
+            known.get(part) is Artifact or (part not in known and part.rpartition(".")[2] == "Artifact")
+            for part in map(str.strip, text.split("|"))
+        )
+    return annotation is Artifact or (get_origin(annotation) in _UNIONS and Artifact in get_args(annotation))
 
 
 class Binding(NamedTuple):
@@ -197,12 +207,11 @@ def bind(
     reads: list[str] = []
 
     def give(name: str, value: Any) -> None:
-        if isinstance(value, Artifact):
-            made[name] = value.bind
-        elif is_constant(value):
+        make = _maker(value)
+        if make is None:
             constant[name] = value
         else:
-            made[name] = lambda _: isolate(value)
+            made[name] = make
 
     for name, value in explicit.items():
         give(name, value)
@@ -212,18 +221,37 @@ def bind(
             continue
         if parameter.is_artifact and (declared := find_output(name, outputs)) is not None:
             give(name, declared)
-        elif name not in context:
-            late.append(parameter)
-        elif context[name].__class__ is ResourceFactory:
-            made[name] = _reader(name)
-        else:
+        elif name in context:
             reads.append(name)
             give(name, context[name])
+        elif name == "step_name":
+            made[name] = _step_name
+        else:
+            late.append(parameter)
     return _assembled(spec, constant, made, late, tuple(reads))
 
 
-def _reader(name: str) -> Callable[[FrozenContext], Any]:
-    return lambda ctx: ctx[name]
+def _step_name(ctx: FrozenContext) -> Any:
+    return ctx["step_name"]
+
+
+def _read(ctx: FrozenContext, name: str) -> Any:
+    value = ctx[name]
+    return value.bind(ctx) if isinstance(value, Artifact) else value
+
+
+def _maker(value: Any) -> Callable[[FrozenContext], Any] | None:
+    """Give what makes a parameter of `value` in each cell; None where it can be handed out as it is."""
+    if isinstance(value, Artifact):
+        return value.bind
+    if value.__class__ is ResourceFactory:
+        return lambda ctx: ctx._handed_out(value)
+    return None if is_constant(value) else lambda _: isolate(value)
+
+
+def _made(value: Any, ctx: FrozenContext) -> Any:
+    make = _maker(value)
+    return value if make is None else make(ctx)
 
 
 def _assembled(
@@ -243,17 +271,17 @@ def _assembled(
         for parameter in late:
             name = parameter.name
             if name in ctx._own:
-                values[name] = ctx[name]
+                values[name] = _read(ctx, name)
             elif parameter.required:
                 raise MissingParameterError(_missing(spec, parameter, ctx))
             else:
-                values[name] = isolate(parameter.default)
+                values[name] = _made(parameter.default, ctx)
         if second:
             return fn(data, ctx, **values)
         return fn(data, ctx=ctx, **values) if keyword else fn(data, **values)
 
     # Every call needs what is made anew for it, and so do defaults that somebody could change.
-    if made or any(parameter.required or not is_constant(parameter.default) for parameter in late):
+    if made or any(parameter.required or _maker(parameter.default) is not None for parameter in late):
         return Binding(filled, wants_ctx=True, late=None, late_names=(), reads=reads)
     plain = _with_constants(fn, constant)
     if keyword:
@@ -310,16 +338,16 @@ def call_injected(spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: F
     """Call a step alone, outside an engine: every parameter is looked up now."""
     values: dict[str, Any] = {}
     for name, value in explicit.items():
-        values[name] = value.bind(ctx) if isinstance(value, Artifact) else isolate(value)
+        values[name] = _made(value, ctx)
     for parameter in spec.parameters:
         if parameter.name in values:
             continue
         if parameter.name in ctx:
-            values[parameter.name] = ctx[parameter.name]
+            values[parameter.name] = _read(ctx, parameter.name)
         elif parameter.default is MISSING:
             raise MissingParameterError(_missing(spec, parameter, ctx))
         else:
-            values[parameter.name] = isolate(parameter.default)
+            values[parameter.name] = _made(parameter.default, ctx)
     if spec.ctx == "second":
         return spec.fn(data, ctx, **values)
     return spec.fn(data, ctx=ctx, **values) if spec.ctx == "keyword" else spec.fn(data, **values)
@@ -336,13 +364,16 @@ def inject_from_ctx(fn: F) -> F:
     Returns
     -------
     callable
-        Called as ``fn(data, ctx, **explicit)``: an explicit value wins, then the context's value of
-        that name, then the default.
+        Called as the function itself, its context by the name ``ctx`` or as the second argument, also
+        where the function takes none: an explicit value wins, then the context's value of that name,
+        then the default.
 
     Raises
     ------
     MissingParameterError
         At the call, naming a parameter that nobody supplies.
+    ArgumentTypeError
+        At the call, if the context is missing, or an argument is unknown or given twice.
 
     Examples
     --------
@@ -356,9 +387,33 @@ def inject_from_ctx(fn: F) -> F:
     6
     """
     spec = read_signature(fn, what="function")
+    order = _positional_order(spec)
 
     @functools.wraps(fn)
-    def injected(data: Any, ctx: FrozenContext, **explicit: Any) -> Any:
+    def injected(*args: Any, **explicit: Any) -> Any:
+        for name, value in zip(order, args, strict=False):
+            if name in explicit:
+                raise ArgumentTypeError(f"{spec.name} got {name!r} twice, by position and by name")
+            explicit[name] = value
+        if len(args) > len(order) or order[0] not in explicit or "ctx" not in explicit:
+            raise ArgumentTypeError(
+                f"{spec.name} is called as {spec.name}({order[0]}, ctx, ...), with at most {len(order)} arguments "
+                "by position"
+            )
+        data, ctx = explicit.pop(order[0]), explicit.pop("ctx")
         return call_injected(spec, spec.checked(explicit), data, ctx)
 
+    setattr(injected, _INJECTED, fn)
     return injected  # type: ignore[return-value]
+
+
+def _positional_order(spec: CallSpec) -> list[str]:
+    """Say what the arguments by position are: the data, the context, then the function's own."""
+    try:
+        parameters = inspect.signature(spec.fn).parameters
+    except (ValueError, TypeError):
+        return ["data", "ctx"]
+    names = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
+    if not names:
+        return ["data", "ctx"]
+    return names if "ctx" in names else [names[0], "ctx", *names[1:]]

@@ -74,9 +74,13 @@ def pipeline(*steps: Any) -> Pipeline:
 
 def _labels(steps: tuple[PipelineStep, ...]) -> tuple[str, ...]:
     seen: Counter[str] = Counter()
-    labels = []
+    labels: list[str] = []
     for step in steps:
-        seen[step.name] += 1
-        count = seen[step.name]
-        labels.append(step.name if count == 1 else f"{step.name}_{count}")
+        label = step.name
+        # Names that differ only in case are one folder on macOS and Windows.
+        while seen[label.casefold()]:
+            seen[step.name.casefold()] += 1
+            label = f"{step.name}_{seen[step.name.casefold()]}"
+        seen[label.casefold()] += 1
+        labels.append(label)
     return tuple(labels)

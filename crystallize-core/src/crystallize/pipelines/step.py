@@ -8,8 +8,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from crystallize.checks import check_flag
+from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
-from crystallize.names import step_class_name
+from crystallize.names import check_name, step_class_name
 from crystallize.pipelines.injection import CallSpec, call_injected, read_signature
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class FunctionStep(PipelineStep):
     @property
     def params(self) -> Mapping[str, Any]:
         """The parameters that were given when the step was made."""
-        return dict(self._params)
+        return isolate(self._params)
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Run the function with its parameters filled in; a coroutine where it is ``async def``."""
@@ -184,7 +185,14 @@ def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
 def _factory(fn: Callable[..., Any], *, cacheable: bool) -> StepFactory:
     kind = _class_for(read_signature(fn), cacheable=cacheable)
 
-    def factory(**explicit: Any) -> PipelineStep:
+    def factory(*args: Any, **explicit: Any) -> PipelineStep:
+        if args:
+            name = kind.spec.name
+            raise ArgumentTypeError(
+                f"{name}(...) makes the step, and takes parameters by name only "
+                f"({', '.join(parameter.name for parameter in kind.spec.parameters) or 'it has none'}); "
+                f"{name}()(data, ctx) runs it"
+            )
         return kind(made, explicit)
 
     functools.update_wrapper(factory, fn)
@@ -212,7 +220,7 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
         If it is none of these.
     """
     if isinstance(candidate, PipelineStep):
-        return candidate
+        return _checked(candidate)
     if hasattr(candidate, "step_class"):
         return candidate()  # type: ignore[no-any-return]
     place = "" if position is None else f" at position {position}"
@@ -223,7 +231,7 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
                 "derive it from PipelineStep, or give a function of (data, ctx)"
             )
         try:
-            return candidate()
+            return _checked(candidate())
         except TypeError as exc:
             raise ArgumentTypeError(
                 f"the pipeline's step{place} is the class {candidate.__name__}, not an instance: "
@@ -231,7 +239,19 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
             ) from exc
     if not callable(candidate):
         raise ArgumentTypeError(
-            f"the pipeline's step{place} is {candidate!r}, a {type(candidate).__name__}, which is no step: "
+            f"the pipeline's step{place} is {candidate!r} ({type(candidate).__name__}), which is no step: "
             "use @pipeline_step(), a PipelineStep, or a function of (data, ctx)"
         )
     return _class_for(read_signature(candidate), cacheable=False)(None, {})
+
+
+def _checked(step: PipelineStep) -> PipelineStep:
+    """Refuse a step whose name cannot name a folder, or whose setup or teardown would never be awaited."""
+    check_name(step.name, what="step")
+    for method in ("setup", "teardown"):
+        if inspect.iscoroutinefunction(getattr(type(step), method)):
+            raise ArgumentTypeError(
+                f"{method} of the step {step.name} is an async function: write a plain one, and do what has to be "
+                "awaited in the step itself"
+            )
+    return step
