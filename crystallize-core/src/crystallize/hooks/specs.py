@@ -13,6 +13,7 @@ goes through a deprecation, and is a major change.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.hooks.facts import facts_of, hookspec
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTRACT", "HOOKS", "HookSpecs", "RunCell"]
 
 CONTRACT = "1.0"
+"""The version of the contract between the core and plugins."""
 
 
 class RunCell(Protocol):
@@ -456,5 +458,5 @@ class HookSpecs:
         """
 
 
-HOOKS: Mapping[str, HookSpec] = facts_of(HookSpecs)
+HOOKS: Mapping[str, HookSpec] = MappingProxyType(facts_of(HookSpecs))
 """Every hook by name, in the order in which a run reaches them."""
