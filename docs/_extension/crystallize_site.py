@@ -14,15 +14,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from pygments.lexers.special import TextLexer
+from sphinx.pycode import ModuleAnalyzer
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+PUBLIC_MODULES = (
+    "crystallize", "crystallize.errors", "crystallize.hooks", "crystallize.results", "crystallize.testing",
+)  # fmt: skip
 
 
 class _Generated(Directive):
@@ -54,12 +62,46 @@ class PublicNames(_Generated):
 
 
 def entry(module: str, name: str, value: object) -> list[str]:
-    """Give the autodoc directive that documents one object."""
+    """Give the directive that documents one object."""
     if inspect.isclass(value):
         members = [] if issubclass(value, BaseException) else ["   :members:"]
         return [f".. autoclass:: {module}.{name}", *members]
-    kind = "autofunction" if callable(value) else "autodata"
-    return [f".. {kind}:: {module}.{name}"]
+    if inspect.isroutine(value):
+        return [f".. autofunction:: {module}.{name}"]
+    # Autodoc looks for the text below a constant only in the module that it is told, not where it is defined.
+    text = constant_doc(module, name, value)
+    return [f".. py:data:: {module}.{name}", "", *(f"   {line}" for line in text)]
+
+
+def constant_doc(package: str, name: str, value: object) -> list[str]:
+    """Find the text that stands below a constant, in whichever module of a package defines it."""
+    for module_name, module in sorted(sys.modules.items()):
+        if module_name.startswith(package) and vars(module).get(name) is value:
+            text = ModuleAnalyzer.for_module(module_name).find_attr_docs().get(("", name))
+            if text is not None:
+                return text
+    message = f"{package}.{name} has no text below its definition"
+    raise LookupError(message)
+
+
+@cache
+def public_names() -> frozenset[str]:
+    """Everything that the reference has to describe."""
+    return frozenset(name for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__)
+
+
+def forgive(
+    _app: Sphinx, _env: BuildEnvironment, node: nodes.Element, content: nodes.TextElement
+) -> nodes.TextElement | None:
+    """Let references to what is not ours, or not public, stand as text; all others must be found.
+
+    Other projects' pages cannot be asked without network, and signatures name types that nobody has to know.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    target: str = node["reftarget"]
+    ours = target.startswith("crystallize") and target.rpartition(".")[2] in public_names()
+    return None if ours else content
 
 
 class HookTable(_Generated):
@@ -106,6 +148,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public-names", PublicNames)
     app.add_directive("hook-table", HookTable)
     app.add_directive("command-help", CommandHelp)
+    app.connect("missing-reference", forgive)
     # The block in which a page shows what the code above it printed; tests/docs compares it.
     app.add_lexer("output", TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
