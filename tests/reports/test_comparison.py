@@ -124,4 +124,10 @@ def test_the_interval_holds_the_difference(pairs):
         facts={},
     )
     row = row_of(result, "t")
-    assert row.low <= row.difference <= row.high
+    assert math.isnan(row.low) or row.low <= row.difference <= row.high
+
+
+def test_a_difference_that_never_varies_has_no_interval(result_of):
+    row = row_of(result_of({"baseline": {"m": [0.1, 0.2, 0.3]}, "t": {"m": [0.2, 0.3, 0.4]}}), "t")
+    assert row.difference == pytest.approx(0.1)
+    assert math.isnan(row.low)

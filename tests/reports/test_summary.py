@@ -33,7 +33,7 @@ def test_the_whole_summary_reads_like_this(result_of):
         "condition  metric  n  mean    sd  difference  95% interval    differs                failed\n"
         "baseline   m       4  2.50  1.29\n"
         "better     m       4  3.88  1.75       +1.38  +0.61 to +2.14  not shown, p = 0.1290\n"
-        "other      m       3  2.33  1.53       +0.00  +0.00 to +0.00  not shown, p = 0.1429  1 of 4\n"
+        "other      m       3  2.33  1.53       +0.00                  not shown, p = 0.1429  1 of 4\n"
         "\n"
         "differs: better ranks best\n"
         "A hypothesis holds where p < 0.05, adjusted for the number of treatments (Holm).\n"

@@ -1,4 +1,4 @@
-"""Which change makes a nearest-neighbour classifier of wines more accurate?
+"""Find out which change makes a nearest-neighbour classifier of wines more accurate.
 
 The data are 178 real wines of three growers, with 13 chemical measurements each, as scikit-learn ships them. The
 baseline is a plain classifier of five neighbours; each of three treatments changes one thing. Every replicate splits
@@ -16,7 +16,16 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crystallize import Experiment, Hypothesis, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
+from crystallize import (
+    Experiment,
+    Hypothesis,
+    ParallelExecution,
+    Pipeline,
+    SeedPlugin,
+    Treatment,
+    data_source,
+    pipeline_step,
+)
 from crystallize_plugins.verifiers import resampled_t_test
 
 TEST_SHARE = 0.3
@@ -54,7 +63,7 @@ experiment = Experiment(
     name="quickstart",
     datasource=wines(),
     pipeline=Pipeline([split(), classify(), score()]),
-    plugins=[SeedPlugin(seed=2024)],
+    plugins=[SeedPlugin(seed=2024), ParallelExecution(executor_type="process")],
     treatments=[
         Treatment("standardised", {"standardise": True}),
         Treatment("nearer counts more", {"weights": "distance"}),

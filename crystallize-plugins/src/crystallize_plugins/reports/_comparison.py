@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparisonRow", "compare", "metrics_by_condition", "numeric_metrics"]
 
+# What varies by less than this part of its size varies by rounding alone.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
@@ -37,7 +40,7 @@ class ComparisonRow:
         common, the difference of the means. NaN for the baseline itself.
     low, high : float
         Student's interval of the mean difference, of the confidence that was asked for; NaN where fewer than two
-        replicates can be paired.
+        replicates can be paired, or the difference is the same in all of them.
     pairs : int
         Number of replicates that were paired.
     """
@@ -141,7 +144,11 @@ def _row(
         pairs = pairs_of(baseline, samples)
         differences = [after - before for before, after in pairs]
         difference = mean(differences) if pairs else mean(numbers) - mean(list(baseline.values()))
-        low, high = confidence_interval(differences, confidence)
+        # An interval of no width would claim a certainty that nobody has.
+        if differences and max(differences) - min(differences) > _ROUNDING * max(
+            abs(value) for pair in pairs for value in pair
+        ):
+            low, high = confidence_interval(differences, confidence)
     return ComparisonRow(
         condition=condition,
         metric=metric,

@@ -68,7 +68,8 @@ def paired_t_test(
     dict
         ``p_value``, ``statistic``, ``difference`` (mean of treatment less baseline), ``low`` and ``high`` (its
         interval, open to one side for a one-sided test) and ``pairs`` (number of replicates compared). The p-value
-        is NaN where there are fewer than two, or a value is not finite.
+        is NaN where there is no telling: fewer than two pairs, a value that is not finite, or a difference that is
+        the same in every replicate (`permutation_test` takes that).
 
     Raises
     ------
@@ -162,7 +163,7 @@ def welch_t_test(
         return {**_no_verdict(difference), "sizes": sizes}
     rounding = _ROUNDING * max(map(abs, before + after))
     if max(_spread(before), _spread(after)) <= rounding:
-        return {**_certain(difference, rounding, alternative), "sizes": sizes}
+        return {**_invariable(difference, rounding), "sizes": sizes}
     outcome = _scipy_stats().ttest_ind(after, before, equal_var=False, alternative=alternative)
     return {**_told(outcome, difference, confidence), "sizes": sizes}
 
@@ -177,7 +178,7 @@ def _paired(
     rounding = _ROUNDING * max(max(abs(before), abs(after)) for before, after in pairs)
     error = standard_error(differences)
     if _spread(differences) <= rounding or error == 0:
-        return _certain(difference, rounding, alternative)
+        return _invariable(difference, rounding)
     return _student(difference, error, len(differences), alternative, confidence, overlap)
 
 
@@ -221,18 +222,15 @@ def _told(outcome: Any, difference: float, confidence: float) -> dict[str, Any]:
     }
 
 
-def _certain(difference: float, rounding: float, alternative: str) -> dict[str, Any]:
-    """Say what a test tends to when nothing varies: no difference at all, or one that is always the same."""
-    if abs(difference) <= rounding:
-        difference = 0.0
-    claimed = {"two-sided": difference != 0, "greater": difference > 0, "less": difference < 0}[alternative]
-    return {
-        "p_value": 0.0 if claimed else 1.0,
-        "statistic": math.copysign(math.inf, difference) if difference else 0.0,
-        "difference": difference,
-        "low": difference,
-        "high": difference,
-    }
+def _invariable(difference: float, rounding: float) -> dict[str, Any]:
+    """Say what there is to say where nothing varies: no difference is none, and of any other a t test knows nothing.
+
+    A difference that is the same in every replicate is usually that of a metric with few values in few replicates; the
+    limit of the p-value, zero, would claim a certainty that nobody has.
+    """
+    if abs(difference) > rounding:
+        return {**_no_verdict(difference), "low": difference, "high": difference}
+    return {"p_value": 1.0, "statistic": 0.0, "difference": 0.0, "low": 0.0, "high": 0.0}
 
 
 def _no_verdict(difference: float) -> dict[str, Any]:
