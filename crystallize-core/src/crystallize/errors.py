@@ -153,7 +153,17 @@ class ArtifactMissingError(CrystallizeError, FileNotFoundError):
 
 
 class StoreError(CrystallizeError, OSError):
-    """Results could not be written to, or read from, a run folder."""
+    """Results could not be written to, or read from, a run folder.
+
+    Attributes
+    ----------
+    path : str or None
+        The file or folder concerned.
+    errno : int or None
+        The system's number for what went wrong, such as `errno.ENOSPC`.
+    """
+
+    path: str | None = None
 
 
 class SerializationError(CrystallizeError, TypeError):
