@@ -14,7 +14,7 @@ from crystallize.hooks.discovery import (
     public_plugin_names,
 )
 from crystallize.hooks.facts import HookSpec
-from crystallize.hooks.info import PluginInfo
+from crystallize.hooks.info import Origin, PluginInfo
 from crystallize.hooks.lock import compare_lock, lock_requirements, plugins_from_lock
 from crystallize.hooks.manager import ActivePlugins, HookCall
 from crystallize.hooks.metadata import PluginRecord
@@ -30,6 +30,7 @@ __all__ = [
     "HookCall",
     "HookSpec",
     "HookSpecs",
+    "Origin",
     "PluginInfo",
     "PluginRecord",
     "PluginReport",

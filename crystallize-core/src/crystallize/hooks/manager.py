@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.implementations import adapt, find_implementations
@@ -22,7 +23,8 @@ _RANKS = {"seed": 0, None: 1, "logging": 2, "artifacts": 3}
 _RELATIONS = ("before", "after", "requires")
 
 
-class HookCall(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HookCall:
     """One plugin's implementation of one hook, ready to be called.
 
     Attributes
@@ -139,9 +141,12 @@ class ActivePlugins:
     def lock(self) -> list[dict[str, Any]]:
         """Give the plugin lock: one mapping a plugin, in order.
 
-        See Also
-        --------
-        crystallize.hooks.lock.lock_entry : what such a mapping holds.
+        Returns
+        -------
+        list of dict
+            ``name``, ``distribution``, ``version``, ``contract``, ``entry_point``, ``class``, ``order``, ``neutral``;
+            ``settings`` after defaults, and ``opaque``, the names of those that only code can give again; ``digests``
+            as the distribution's own record lists them, and ``editable``, whether its code may change all the same.
         """
         if self._lock is None:
             from crystallize.hooks.lock import lock_entry

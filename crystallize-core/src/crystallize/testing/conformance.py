@@ -13,7 +13,7 @@ from unittest import SkipTest
 from crystallize.errors import CrystallizeError
 from crystallize.hooks import HOOKS, ActivePlugins, find_plugins, hookimpl, load_plugin
 from crystallize.hooks.implementations import find_implementations
-from crystallize.testing.overriding import Kit
+from crystallize.testing.overriding import check_overrides
 from crystallize.testing.sample import REPLICATES, TREATMENTS, experiment_with, numbers_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PluginConformance"]
 
 
-class PluginConformance(Kit):
+class PluginConformance:
     """Inherit this, give one fixture, and pytest tries the plugin in small runs.
 
     The fixture ``plugin`` gives a fresh instance; what it writes, it should write into ``tmp_path``. pytest collects
@@ -47,6 +47,10 @@ class PluginConformance(Kit):
             def plugin(self, tmp_path):
                 return CsvLines(tmp_path / "lines.csv")
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_overrides(cls)
 
     def companions(self) -> Sequence[object]:
         """Give the plugins that the one under test requires; override it where there are any.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Kit", "deviates"]
+__all__ = ["check_overrides", "deviates"]
 
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 _REASON = "crystallize_reason"
@@ -33,6 +33,7 @@ def deviates(reason: str) -> Callable[[FunctionT], FunctionT]:
 
     Examples
     --------
+    >>> from crystallize.testing import PluginConformance, deviates
     >>> class TestLive(PluginConformance):
     ...     @deviates("the display belongs to the coordinating process, and never travels")
     ...     def test_it_works_in_worker_processes(self, plugin):
@@ -48,15 +49,18 @@ def deviates(reason: str) -> Callable[[FunctionT], FunctionT]:
     return mark
 
 
-class Kit:
-    """A class whose tests cannot be overridden without a reason."""
+def check_overrides(cls: type) -> None:
+    """Refuse a class that overrides a test of its base without a reason.
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name, member in vars(cls).items():
-            inherited = any(name in vars(base) for base in cls.__mro__[1:])
-            if name.startswith("test_") and inherited and not getattr(member, _REASON, ""):
-                raise TypeError(
-                    f"{cls.__name__}.{name} overrides a test of the conformance kit without a reason: "
-                    'mark it with @deviates("why")'
-                )
+    Raises
+    ------
+    TypeError
+        The message names the test.
+    """
+    for name, member in vars(cls).items():
+        inherited = any(name in vars(base) for base in cls.__mro__[1:])
+        if name.startswith("test_") and inherited and not getattr(member, _REASON, ""):
+            raise TypeError(
+                f"{cls.__name__}.{name} overrides a test of the conformance kit without a reason: "
+                'mark it with @deviates("why")'
+            )
