@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
 import statistics
 import subprocess
 import sys
@@ -63,10 +62,7 @@ def test_a_module_lists_what_it_defines_for_others(path):
     listed = getattr(module, "__all__", [])
     assert public - set(listed) == set(), "public by name, but not in __all__"
     assert len(listed) == len(set(listed))
-    for name in listed:
-        value = getattr(module, name)
-        defined_in = getattr(value, "__module__", None) if inspect.isclass(value) or inspect.isroutine(value) else None
-        assert defined_in in {None, module.__name__}, f"{name} is in __all__, but defined in {defined_in}"
+    assert [name for name in listed if not hasattr(module, name)] == []
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=shown)
