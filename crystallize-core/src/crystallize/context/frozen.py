@@ -24,7 +24,7 @@ from crystallize.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "standalone_context"]
+__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "isolated_mapping", "standalone_context"]
 
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework writes."""

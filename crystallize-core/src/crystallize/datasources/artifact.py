@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from crystallize.context import FrozenContext
 
-__all__ = ["Artifact", "ArtifactSource", "ArtifactStore", "BoundArtifact", "StoredRun"]
+__all__ = ["Artifact", "ArtifactSource", "ArtifactStore", "BoundArtifact", "StoredRun", "as_bytes", "read_bytes"]
 
 _BASELINE = "baseline"
 _LOGGER = logging.getLogger("crystallize")

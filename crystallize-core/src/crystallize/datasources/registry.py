@@ -13,7 +13,7 @@ from crystallize.names import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["get_datasource", "list_datasources", "register_datasource"]
+__all__ = ["check_source_name", "get_datasource", "list_datasources", "register_datasource"]
 
 _SOURCES: dict[str, DataSource | Callable[..., DataSource]] = {}
 _LOCK = threading.Lock()

@@ -22,7 +22,22 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.experiment import Experiment
 
-__all__ = ["ABSENT", "Request", "Settled", "run_view", "validate"]
+__all__ = [
+    "ABSENT",
+    "Request",
+    "Settled",
+    "active_plugins",
+    "as_pipeline",
+    "as_source",
+    "checked_hypotheses",
+    "checked_outputs",
+    "checked_replicates",
+    "checked_treatments",
+    "initial_plugins",
+    "resolve_appended",
+    "run_view",
+    "validate",
+]
 
 
 class _Absent:

@@ -23,6 +23,7 @@ __all__ = [
     "PLUGINS",
     "RESERVED",
     "PluginRecord",
+    "Scan",
     "distribution_of",
     "normalized",
     "rescan",

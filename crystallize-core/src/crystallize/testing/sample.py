@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crystallize.context import FrozenContext
     from crystallize.results import Result
 
-__all__ = ["REPLICATES", "TREATMENTS", "experiment_with", "numbers_of"]
+__all__ = ["REPLICATES", "TREATMENTS", "experiment_with", "numbers", "numbers_of", "scale", "summarise"]
 
 REPLICATES = 3
 

@@ -13,7 +13,7 @@ from crystallize_plugins.artifacts.encoding import encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "rebuild_metrics_shape", "rebuild_trace_shape"]
+__all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "flat", "rebuild_metrics_shape", "rebuild_trace_shape"]
 
 METRICS = "metrics"
 TRACE = "trace"

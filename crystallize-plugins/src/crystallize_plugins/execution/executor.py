@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "warn_where_seeding_is_unsound"]
 
 _LOGGER = logging.getLogger("crystallize")
 

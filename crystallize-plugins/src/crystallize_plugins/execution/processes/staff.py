@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crystallize_plugins.execution.processes.starters import Starter
     from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
-__all__ = ["Staff"]
+__all__ = ["Staff", "new_starter"]
 
 
 class Staff:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from crystallize_plugins.execution.processes.segment import Segment
 
-__all__ = ["Hand", "Starter", "interpreter_command", "start_method"]
+__all__ = ["Hand", "Starter", "close_idle", "idle_starter", "interpreter_command", "leave_for_later", "start_method"]
 
 
 class Hand(ABC):
@@ -56,11 +56,14 @@ class Starter(ABC):
         Whether its workers have this process' modules as they are now.
     keeps : bool
         Whether it can serve further runs.
+    problem : str or None
+        Why it starts no more workers.
     """
 
     method: str
     same_modules = False
     keeps = False
+    problem: str | None = None
 
     @abstractmethod
     def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
