@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import pickle
 
 import cloudpickle
@@ -80,6 +81,15 @@ def test_the_factory_looks_like_the_function():
     assert level.__name__ == "level"
     assert level.__doc__ == "Compare something."
     assert level().__name__ == "level"
+
+
+def test_the_signature_of_a_factory_is_how_it_is_called():
+    @verifier
+    def loose(a, b, /, factor=2, *rest, alpha=0.05, **options):
+        return {}
+
+    assert str(inspect.signature(level)) == "(*, alpha=0.05, sides=2)"
+    assert str(inspect.signature(loose)) == "(*, factor=2, alpha=0.05, **options)"
 
 
 def test_a_verifier_shows_its_parameters():

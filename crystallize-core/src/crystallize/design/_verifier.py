@@ -65,6 +65,14 @@ class VerifierFactory:
         self._parameters = dict(list(inspect.signature(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
+        # What a call takes are the parameters alone, whatever the function that was wrapped takes.
+        self.__signature__ = inspect.Signature(
+            [
+                parameter if parameter.kind is parameter.VAR_KEYWORD else parameter.replace(kind=parameter.KEYWORD_ONLY)
+                for parameter in self._parameters.values()
+                if parameter.kind is not parameter.VAR_POSITIONAL
+            ]
+        )
 
     def __call__(self, **params: Any) -> BoundVerifier:
         """Set parameters; what is left out keeps its default.
