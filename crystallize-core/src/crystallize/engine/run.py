@@ -128,10 +128,27 @@ class Run:
                     if each:
                         self._wait_until_stored()
                         yield outcome
+        except KeyboardInterrupt as exc:
+            self._keep_what_is_done(outcomes, exc)
+            raise
         finally:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
+
+    def _keep_what_is_done(self, outcomes: Iterator[Any], exc: KeyboardInterrupt) -> None:
+        """Tell an executor of Ctrl-C, and take in what it has at hand: finished work is stored."""
+        throw = getattr(outcomes, "throw", None)
+        if throw is None:
+            return
+        try:
+            item = throw(exc)
+            while True:
+                for outcome in _flat(item):
+                    self.accept(outcome)
+                item = next(outcomes)
+        except (KeyboardInterrupt, StopIteration):
+            return
 
     def _drained(self, answer: AsyncIterable[Any], *, each: bool) -> Iterator[CellOutcome]:
         """Consume an asynchronous executor from plain code, on a loop of our own."""
