@@ -107,6 +107,11 @@ class HookDispatch:
                 except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
+    @property
+    def listens(self) -> bool:
+        """Whether some plugin wants events."""
+        return bool(self._on_event)
+
     def progress(self, name: str, *, cell: Cell | None = None, **fields: Any) -> None:
         """Tell of the engine's own progress, where somebody listens."""
         if self._on_event:

@@ -15,6 +15,7 @@ from crystallize.results.trials import Report, TrialResult, trial_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from crystallize.design import Objective
     from crystallize.engine.run import Run
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, Event
@@ -32,6 +33,7 @@ class Trials:
     optimizer : BaseOptimizer
     replicates : int
         For each trial.
+    objectives : sequence of Objective
     extract : callable of Result, or None
         Gives the mapping that is told, in place of the objective's means.
 
@@ -46,12 +48,14 @@ class Trials:
         run: Run,
         optimizer: Any,
         replicates: int,
+        objectives: Sequence[Objective],
         extract: Callable[[Result], Mapping[str, Any]] | None,
     ) -> None:
         self.results: list[TrialResult] = []
         self.baseline: TrialResult | None = None
         self._run = run
         self._optimizer = optimizer
+        self.objectives = list(objectives)
         self._replicates = replicates
         self._extract = extract
         self._tell_trials = getattr(optimizer, "tell_trials", None)
@@ -75,6 +79,12 @@ class Trials:
         for batch in range(count):
             treatments = self._asked()
             conditions = self._admitted(treatments)
+            if self._run.dispatch.listens:
+                asked = [
+                    (condition, treatment.name, treatment._apply_value)
+                    for condition, treatment in zip(conditions, treatments, strict=True)
+                ]
+                self._run.dispatch.progress("trials_asked", batch=batch, trials=asked)
             yield plan_cells(conditions, self._replicates)
             trials = [
                 self._result(len(self.results) + offset, batch, treatment, condition)
@@ -105,11 +115,7 @@ class Trials:
                 "experiment and tell what it returns",
                 trials=self.results,
             )
-        self._run.dispatch.progress("trials_asked", batch=self._batch(), treatments=treatments)
         return treatments
-
-    def _batch(self) -> int:
-        return self.results[-1].batch + 1 if self.results else 0
 
     def _admitted(self, treatments: Sequence[Treatment]) -> list[str]:
         """Make conditions of treatments: under their own names, numbered where one comes again."""
@@ -139,17 +145,17 @@ class Trials:
             values = dict(self._extract(self._result_of(trials)))
             self._optimizer.tell(values)
         elif self._tell_trials is not None:
-            values = {trial.condition: trial.state for trial in trials}
             self._tell_trials(trials)
+            values = {
+                objective.metric: [_mean(trial, objective.metric) for trial in trials] for objective in self.objectives
+            }
         else:
             self._check_success(trials)
-            values = {objective.metric: trials[0].mean(objective.metric) for objective in self._objectives()}
+            values = {objective.metric: trials[0].mean(objective.metric) for objective in self.objectives}
             self._optimizer.tell(values)
-        self._run.dispatch.progress("trials_told", batch=trials[0].batch, values=values)
-
-    def _objectives(self) -> list[Any]:
-        objective = self._optimizer.objective
-        return list(objective) if isinstance(objective, (list, tuple)) else [objective]
+        if self._run.dispatch.listens:
+            states = [trial.state for trial in trials]
+            self._run.dispatch.progress("trials_told", batch=trials[0].batch, states=states, values=values)
 
     def _check_success(self, trials: list[TrialResult]) -> None:
         for trial in trials:
@@ -192,3 +198,7 @@ class Trials:
             return condition in self._pruned
 
         runner.listen(heard)
+
+
+def _mean(trial: TrialResult, metric: str) -> float | None:
+    return trial.mean(metric) if metric in trial.metrics else None

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.checks import check_count
 from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
-from crystallize.design import Treatment
-from crystallize.engine.loop import interruptible
 from crystallize.engine.run import Run
-from crystallize.engine.trials import Trials
-from crystallize.errors import ArgumentTypeError, MissingMetricError
-from crystallize.experiments.optimization import OptimizationResult
+from crystallize.errors import ArgumentTypeError
+from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
 from crystallize.experiments.setup import (
     ABSENT,
     Request,
@@ -32,13 +27,13 @@ from crystallize.experiments.setup import (
 )
 from crystallize.names import check_name
 from crystallize.results.outcome import Cell
-from crystallize.results.statistics import mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from crystallize.design import Hypothesis, Objective
+    from crystallize.design import Hypothesis, Objective, Treatment
     from crystallize.experiments.builder import ExperimentBuilder
+    from crystallize.experiments.optimization import OptimizationResult
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.hooks import ActivePlugins
     from crystallize.results import Result
@@ -151,7 +146,7 @@ class Experiment:
         >>> @data_source
         ... def one(ctx):
         ...     return 1
-        >>> Experiment.builder("small").datasource(one()).add_step(str).default_plugins(False).build().name
+        >>> Experiment.builder("small").datasource(one()).add_step(abs).default_plugins(False).build().name
         'small'
         """
         from crystallize.experiments.builder import ExperimentBuilder
@@ -365,64 +360,11 @@ class Experiment:
         TrialFailedError
             If no replicate of a trial succeeded and the optimiser has only `tell`.
         """
-        trials, run = self._trials(optimizer, num_trials, replicates_per_trial)
-        with interruptible(), self._optimizing(trials, run):
-            run.begin([])
-            for cells in trials.batches(num_trials):
-                for _ in run.consume(cells):
-                    pass
-        return self._best(optimizer)
+        return optimize(self, optimizer, num_trials, replicates_per_trial)
 
     async def aoptimize(self, optimizer: BaseOptimizer, num_trials: int, replicates_per_trial: int = 1) -> Treatment:
         """Let an optimiser look for the best treatment, in the running event loop; see `optimize`."""
-        trials, run = self._trials(optimizer, num_trials, replicates_per_trial)
-        with self._optimizing(trials, run):
-            run.begin([])
-            for cells in trials.batches(num_trials):
-                await run.aconsume(cells)
-        return self._best(optimizer)
-
-    def _trials(self, optimizer: BaseOptimizer, num_trials: int, replicates: int) -> tuple[Trials, Run]:
-        for method in ("ask", "tell", "get_best_treatment"):
-            if not callable(getattr(optimizer, method, None)) or isinstance(optimizer, type):
-                raise ArgumentTypeError(
-                    f"optimizer must be a BaseOptimizer, not {optimizer!r}: it needs ask, tell and get_best_treatment"
-                )
-        check_count(num_trials, what="num_trials")
-        check_count(replicates, what="replicates_per_trial")
-        run = self._run_of(
-            Request((), (), replicates, kind="trial"), baseline=getattr(optimizer, "needs_baseline", False)
-        )
-        extract = None
-        if type(self)._extract_objective_from_result is not Experiment._extract_objective_from_result:
-
-            def extract(result: Result) -> Mapping[str, Any]:
-                return self._extract_objective_from_result(result, optimizer.objective)
-
-        return Trials(run, optimizer, replicates, extract), run
-
-    @contextlib.contextmanager
-    def _optimizing(self, trials: Trials, run: Run) -> Iterator[None]:
-        """Finish the run, whatever happens, and keep the trials in hand."""
-        stopped_by: BaseException | None = None
-        try:
-            yield
-        except BaseException as exc:
-            stopped_by = exc
-            raise
-        finally:
-            try:
-                run.finish(stopped_by)
-            finally:
-                self.last_optimization = OptimizationResult(self, trials, run)
-
-    def _best(self, optimizer: BaseOptimizer) -> Treatment:
-        best = optimizer.get_best_treatment()
-        if not isinstance(best, Treatment):
-            raise ArgumentTypeError(
-                f"{type(optimizer).__name__}.get_best_treatment() must return a Treatment, not {type(best).__name__}"
-            )
-        return best
+        return await aoptimize(self, optimizer, num_trials, replicates_per_trial)
 
     def _extract_objective_from_result(self, result: Result, objective: Objective) -> Mapping[str, Any]:
         """Give what an optimiser is told of a trial; override it to tell something else.
@@ -439,11 +381,7 @@ class Experiment:
         mapping of str to object
             By default the objective's metric and its mean over the replicates of the one treatment.
         """
-        (trial,) = result.metrics.treatments.values()
-        values = trial.metrics.get(objective.metric)
-        if values is None:
-            raise MissingMetricError(objective.metric, trial.metrics, where="the trial")
-        return {objective.metric: mean([mean(found) for found in values.by_replicate().values()])}
+        return extract_objective(result, objective)
 
     def _single(self, request: Request, replicate: int) -> CellOutcome:
         """Run one cell of one condition, whatever it is called; its error reaches the caller."""

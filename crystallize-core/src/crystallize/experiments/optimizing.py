@@ -1,0 +1,139 @@
+"""`optimize`: an experiment in the hands of an optimiser, with and without an event loop."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from crystallize.checks import check_count
+from crystallize.design import Objective, Treatment
+from crystallize.engine.loop import interruptible
+from crystallize.engine.trials import Trials
+from crystallize.errors import ArgumentTypeError, MissingMetricError
+from crystallize.experiments.optimization import OptimizationResult
+from crystallize.experiments.setup import Request
+from crystallize.hooks.settings import arguments_of, describe_settings
+from crystallize.results.statistics import mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from crystallize.engine.run import Run
+    from crystallize.experiments.experiment import Experiment
+    from crystallize.results import Result
+
+__all__ = ["aoptimize", "extract_objective", "optimize"]
+
+
+def optimize(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> Treatment:
+    """Ask, run and tell in the calling thread."""
+    trials, run = _prepared(experiment, optimizer, num_trials, replicates)
+    with interruptible(), _kept(experiment, trials, run):
+        _begin(run, optimizer, num_trials)
+        for cells in trials.batches(num_trials):
+            for _ in run.consume(cells):
+                pass
+    return _best(optimizer)
+
+
+async def aoptimize(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> Treatment:
+    """Ask, run and tell in the running event loop."""
+    trials, run = _prepared(experiment, optimizer, num_trials, replicates)
+    with _kept(experiment, trials, run):
+        _begin(run, optimizer, num_trials)
+        for cells in trials.batches(num_trials):
+            await run.aconsume(cells)
+    return _best(optimizer)
+
+
+def extract_objective(result: Result, objective: Objective) -> dict[str, float]:
+    """Give the objective's metric and its mean over the replicates of a result's one treatment."""
+    (trial,) = result.metrics.treatments.values()
+    values = trial.metrics.get(objective.metric)
+    if values is None:
+        raise MissingMetricError(objective.metric, trial.metrics, where="the trial")
+    return {objective.metric: mean([mean(found) for found in values.by_replicate().values()])}
+
+
+def _prepared(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> tuple[Trials, Run]:
+    for method in ("ask", "tell", "get_best_treatment"):
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, method, None)):
+            raise ArgumentTypeError(
+                f"optimizer must be a BaseOptimizer, not {optimizer!r}: it needs ask, tell and get_best_treatment"
+            )
+    check_count(num_trials, what="num_trials")
+    check_count(replicates, what="replicates_per_trial")
+    objectives = _objectives(optimizer)
+    request = Request((), (), replicates, kind="trial")
+    run = experiment._run_of(request, baseline=getattr(optimizer, "needs_baseline", False))
+    return Trials(run, optimizer, replicates, objectives, _own_extraction(experiment, optimizer)), run
+
+
+def _objectives(optimizer: Any) -> list[Objective]:
+    found = getattr(optimizer, "objective", None)
+    objectives = list(found) if isinstance(found, (list, tuple)) else [found]
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise ArgumentTypeError(
+                f"{type(optimizer).__name__}.objective must be an Objective, not {type(objective).__name__}: call "
+                'super().__init__(objective) with Objective("metric", "minimize")'
+            )
+    return objectives
+
+
+def _own_extraction(experiment: Experiment, optimizer: Any) -> Callable[[Result], Mapping[str, Any]] | None:
+    from crystallize.experiments.experiment import Experiment
+
+    if type(experiment)._extract_objective_from_result is Experiment._extract_objective_from_result:
+        return None  # the trials' own means are the same numbers, without a result for each trial
+
+    def extract(result: Result) -> Mapping[str, Any]:
+        return experiment._extract_objective_from_result(result, optimizer.objective)
+
+    return extract
+
+
+def _begin(run: Run, optimizer: Any, num_trials: int) -> None:
+    run.begin([])
+    if run.dispatch.listens:
+        settings, _ = describe_settings(arguments_of(optimizer))
+        run.dispatch.progress(
+            "optimization_started",
+            optimizer=f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",
+            settings=settings,
+            seed=run.view.run.seed,
+            num_trials=num_trials,
+            replicates=run.view.replicates,
+            objectives=[(objective.metric, objective.direction) for objective in _objectives(optimizer)],
+        )
+
+
+@contextlib.contextmanager
+def _kept(experiment: Experiment, trials: Trials, run: Run) -> Iterator[None]:
+    """Finish the run, whatever happens, and keep the trials in hand."""
+    stopped_by: BaseException | None = None
+    try:
+        yield
+    except BaseException as exc:
+        stopped_by = exc
+        raise
+    finally:
+        try:
+            run.finish(stopped_by)
+        finally:
+            experiment.last_optimization = OptimizationResult(
+                trials.results,
+                trials.objectives,
+                baseline=trials.baseline,
+                result=run.result,
+                experiment=experiment,
+            )
+
+
+def _best(optimizer: Any) -> Treatment:
+    best = optimizer.get_best_treatment()
+    if not isinstance(best, Treatment):
+        raise ArgumentTypeError(
+            f"{type(optimizer).__name__}.get_best_treatment() must return a Treatment, not {type(best).__name__}"
+        )
+    return best
