@@ -146,9 +146,8 @@ class Trials:
             self._optimizer.tell(values)
         elif self._tell_trials is not None:
             self._tell_trials(trials)
-            values = {
-                objective.metric: [_mean(trial, objective.metric) for trial in trials] for objective in self.objectives
-            }
+            metrics = [objective.metric for objective in self.objectives]
+            values = {metric: [_mean(trial, metric) for trial in trials] for metric in metrics}
         else:
             self._check_success(trials)
             values = {objective.metric: trials[0].mean(objective.metric) for objective in self.objectives}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
@@ -193,12 +194,10 @@ class OptimizationResult:
             If pandas is not installed.
         """
         try:
-            import pandas as pd
+            pandas = import_module("pandas")
         except ImportError:
-            raise MissingExtraError(
-                "to_frame() needs pandas: pip install pandas; rows() gives the same without"
-            ) from None
-        return pd.DataFrame(self.rows())
+            raise MissingExtraError("to_frame() needs pandas: pip install pandas. rows() does without") from None
+        return pandas.DataFrame(self.rows())
 
     def reevaluate(self, *, top: int = 3, replicates: int = 10, metric: str | None = None) -> Result:
         """Run the best trials again on seeds that no trial has seen, beside the baseline.

@@ -71,7 +71,7 @@ def _prepared(experiment: Experiment, optimizer: Any, num_trials: int, replicate
 
 def _objectives(optimizer: Any) -> list[Objective]:
     found = getattr(optimizer, "objective", None)
-    objectives = list(found) if isinstance(found, (list, tuple)) else [found]
+    objectives: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
     for objective in objectives:
         if not isinstance(objective, Objective):
             raise ArgumentTypeError(
