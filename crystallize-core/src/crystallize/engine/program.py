@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crystallize.context.isolation import isolate
+from crystallize.errors import ContextMutationError
 from crystallize.pipelines.injection import bind
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.pipelines import Pipeline, PipelineStep
 
-__all__ = ["Program", "StepCall", "compile_condition", "effective_params", "steps_are_async"]
+__all__ = ["Program", "StepCall", "compile_condition", "effective_params", "injected_names", "steps_are_async"]
 
 Mark = Any
 
@@ -109,7 +110,14 @@ def compile_condition(
         if treatment.is_callable:
             apply = cast("Callable[[Any], Any]", treatment._apply_value)
         else:
-            context.update(isolate(dict(treatment.apply_map)))
+            values = dict(treatment.apply_map)
+            for key in values:
+                if key in context:
+                    raise ContextMutationError(
+                        f"treatment {treatment.name!r} sets the context key {key!r}, which a step's setup has written "
+                        "already, and a key is written once: use another key in one of them"
+                    )
+            context.update(isolate(values))
     calls: list[StepCall] = []
     reads: list[tuple[str, ...]] = []
     late_names: set[str] = set()
@@ -137,6 +145,14 @@ def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str
             elif not parameter.required:
                 values[parameter.name] = parameter.default
     return values
+
+
+def injected_names(step: PipelineStep) -> tuple[str, ...]:
+    """Give the parameters of a step that the context supplies where it has them."""
+    if not isinstance(step, FunctionStep):
+        return ()
+    given = step.params
+    return tuple(parameter.name for parameter in step.spec.parameters if parameter.name not in given)
 
 
 def steps_are_async(pipeline: Pipeline) -> bool:

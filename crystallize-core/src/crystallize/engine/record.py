@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.engine.plan import treatments_by_condition
-from crystallize.engine.program import effective_params
+from crystallize.engine.program import effective_params, injected_names
 from crystallize.results.description import describe
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
@@ -36,6 +36,10 @@ class Described(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The values may be clients, locks or gigabytes; what is told of them always travels.
+        return dict, (dict(self),)
+
 
 def condition_records(view: ExperimentView, conditions: Sequence[str]) -> list[ConditionRecord]:
     """Describe every condition of a run."""
@@ -48,7 +52,7 @@ def condition_records(view: ExperimentView, conditions: Sequence[str]) -> list[C
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
         steps = [
-            StepRecord(label, Described(effective_params(step, context)))
+            StepRecord(label, Described(effective_params(step, context)), injected_names(step))
             for step, label in zip(view.pipeline.steps, view.pipeline.labels, strict=True)
         ]
         records.append(ConditionRecord(name, Described(context), steps))

@@ -34,11 +34,15 @@ class StepRecord:
     ----------
     name : str
     params : mapping of str to object
-        The effective parameters, described (`describe`).
+        The parameters with which every cell begins, described (`describe`).
+    injected : sequence of str
+        Names of parameters that the context supplies; what a cell writes under such a name replaces the value in
+        `params`.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    injected: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class ConditionLog:
             described.append(
                 {
                     "step": shape.name,
-                    "params": {} if step is None else dict(step.params),
+                    "params": {} if step is None else reader.params(step),
                     "cache_hit": shape.cache_hit,
                     **reader.read(shape),
                     "duration": duration,
@@ -142,6 +146,13 @@ class _CellReader:
         self._replicate = replicate
         self._recorded: dict[str, int] = {}
         self._known = set(self._constant)
+
+    def params(self, step: StepRecord) -> dict[str, Any]:
+        params = dict(step.params)
+        for name in step.injected:
+            if name in self._written and name in self._known:
+                params[name] = self._value(name)
+        return params
 
     def read(self, shape: StepShape) -> dict[str, Any]:
         self._known.update(shape.writes)
