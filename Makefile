@@ -25,18 +25,21 @@ help: ## this list
 # ---------------------------------------------------------------- environment
 
 $(BIN)/python:
-	python="$${PYTHON:-$$(.ci/pythons --first | cut -d' ' -f2-)}" && \
+	@python="$${PYTHON:-$$(.ci/pythons --first | cut -d' ' -f2-)}" && \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Crystallize needs Python 3.10 or newer")' && \
+	echo "making $(VENV) with $$("$$python" --version), $$python" && \
 	"$$python" -m venv $(VENV)
 
 # What the demonstration needs: the three distributions and what the examples use. pip 25.1 reads dependency groups.
 $(VENV)/.demo: $(PROJECTS) | $(BIN)/python
-	$(BIN)/python $(PIP) 'pip>=25.1'
-	$(BIN)/python $(PIP) $(EDITABLE) --group examples
+	@echo "installing $(DISTRIBUTIONS) into $(VENV)"
+	@$(BIN)/python $(PIP) 'pip>=25.1'
+	@$(BIN)/python $(PIP) $(EDITABLE) --group examples
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/python $(PIP) $(EDITABLE) --group dev
+	@echo "installing what tests, checks and docs need into $(VENV)"
+	@$(BIN)/python $(PIP) $(EDITABLE) --group dev
 	@touch $@
 
 .PHONY: env
@@ -70,11 +73,12 @@ bench: $(VENV)/.dev ## the measurements, with their figures shown
 VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
 
 .venvs/%/.test: $(PROJECTS)
-	python=$$(.ci/pythons | sed -n 's/^$* //p') && \
+	@python=$$(.ci/pythons | sed -n 's/^$* //p') && \
 	{ [ -n "$$python" ] || { echo "Python $* was not found on this machine" >&2; exit 1; }; } && \
 	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
-	.venvs/$*/bin/python $(PIP) 'pip>=25.1'
-	.venvs/$*/bin/python $(PIP) $(EDITABLE) --group test
+	@echo "installing $(DISTRIBUTIONS) into .venvs/$*"
+	@.venvs/$*/bin/python $(PIP) 'pip>=25.1'
+	@.venvs/$*/bin/python $(PIP) $(EDITABLE) --group test
 	@touch $@
 .PRECIOUS: .venvs/%/.test
 
