@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.failure import execution_error
+from crystallize.engine.failure import ended_itself, execution_error
 from crystallize.engine.loop import LoopHost, send_none
 from crystallize.engine.program import steps_are_async
 from crystallize.engine.worker import Worker, WorkerReport
@@ -41,7 +41,8 @@ class CellRunner:
         self._sink = emit
         self._worker: Worker | None = None
         self._lock = threading.Lock()
-        self._hosts = threading.local()
+        self._mine = threading.local()
+        self._hosts: list[LoopHost] = []
         self._foreign = WorkerReport()
         self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
         """Whether cells wait for something, so that several can overlap in one thread."""
@@ -62,12 +63,15 @@ class CellRunner:
         """
         worker = self._worker or self._started()
         emit = emit or self._sink
-        host: LoopHost | None = getattr(self._hosts, "host", None)
-        if host is None:
-            host = self._hosts.host = LoopHost()
-        if self.needs_loop:
+        host: LoopHost = getattr(self._mine, "host", None) or self._new_host()
+        if not self.needs_loop:
+            return send_none(worker.run(cell, emit, host))
+        try:
             return host.run(worker.run(cell, emit, None))
-        return send_none(worker.run(cell, emit, host))
+        except BaseException as exc:
+            if not ended_itself(exc, alone=True):
+                raise
+            return self.failed(cell, exc)
 
     async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
         """Run one cell in the running event loop; see `__call__`."""
@@ -101,11 +105,15 @@ class CellRunner:
 
     def close_worker(self) -> None:
         """Close what the calling thread opened; for executors, at the end of each of their threads."""
+        host: LoopHost | None = getattr(self._mine, "host", None)
         if self._worker is not None:
+            if host is not None:
+                host.call(self._worker.close_thread)
             self._worker.close_thread()
-        host: LoopHost | None = getattr(self._hosts, "host", None)
         if host is not None:
-            self._hosts.host = None
+            self._mine.host = None
+            with self._lock:
+                self._hosts.remove(host)
             host.close()
 
     def stop(self) -> WorkerReport:
@@ -116,23 +124,19 @@ class CellRunner:
         WorkerReport
             What went wrong; an executor passes the report of another process to `absorb`.
         """
-        with self._lock:
-            worker, self._worker = self._worker, None
-        report = worker.stop() if worker is not None else WorkerReport()
-        host: LoopHost | None = getattr(self._hosts, "host", None)
-        if host is not None:
-            self._hosts.host = None
-            host.close()
-        report.errors.extend(self._foreign.errors)
-        report.plugin_failures.extend(self._foreign.plugin_failures)
-        self._foreign = WorkerReport()
+        if self._worker is not None:
+            self.absorb(self._worker.stop(self._hosts))
+        self._worker = None
+        while self._hosts:
+            self._hosts.pop().close()
+        self._mine = threading.local()
+        report, self._foreign = self._foreign, WorkerReport()
         return report
 
     def absorb(self, report: WorkerReport) -> None:
         """Take in what another process reported at its end."""
         with self._lock:
-            self._foreign.errors.extend(report.errors)
-            self._foreign.plugin_failures.extend(report.plugin_failures)
+            self._foreign.absorb(report)
 
     def admit(self, treatments: Sequence[Treatment]) -> None:
         """Add conditions to a run that is under way; copies in other processes do not learn of it."""
@@ -145,8 +149,21 @@ class CellRunner:
     def _started(self) -> Worker:
         with self._lock:
             if self._worker is None:
-                self._worker = Worker(self._job)
+                worker = Worker(self._job)
+                try:
+                    worker.start()
+                except BaseException:
+                    # Ctrl-C in the middle: what was set up already is torn down.
+                    self._foreign.absorb(worker.stop())
+                    raise
+                self._worker = worker
             return self._worker
+
+    def _new_host(self) -> LoopHost:
+        host = self._mine.host = LoopHost()
+        with self._lock:
+            self._hosts.append(host)
+        return host
 
     def __getstate__(self) -> dict[str, Any]:
         return {"job": self._job}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 
 _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasources.")
 
-__all__ = ["execution_error", "hook_error", "plugin_failure"]
+__all__ = ["ended_itself", "execution_error", "free_frames", "hook_error", "plugin_failure", "text_of"]
 
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
     """Say which cell failed, where and why, keeping the original and its traceback's text."""
     kind = type(exc).__name__
     return PipelineExecutionError(
-        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {kind}: {_text(exc)}",
+        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {kind}: {text_of(exc)}",
         step_name=step,
         condition=cell.condition,
         replicate=cell.replicate,
@@ -37,7 +38,7 @@ def hook_error(exc: Exception, call: HookCall, hook: str) -> PluginHookError:
     """Say which plugin raised in which hook; `exc` is its cause."""
     info = call.info
     error = PluginHookError(
-        f"plugin {info.name!r} ({_origin(call)}) raised in {hook}: {type(exc).__name__}: {_text(exc)}",
+        f"plugin {info.name!r} ({_origin(call)}) raised in {hook}: {type(exc).__name__}: {text_of(exc)}",
         plugin=info.name,
         distribution=info.distribution,
         version=info.version,
@@ -48,7 +49,7 @@ def hook_error(exc: Exception, call: HookCall, hook: str) -> PluginHookError:
     return error
 
 
-def plugin_failure(exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> PluginFailure:
+def plugin_failure(exc: BaseException, call: HookCall, hook: str, cell: Cell | None) -> PluginFailure:
     """Make the record of an error that is kept as data."""
     info = call.info
     return PluginFailure(
@@ -57,9 +58,48 @@ def plugin_failure(exc: Exception, call: HookCall, hook: str, cell: Cell | None)
         version=info.version,
         hook=hook,
         cell=cell,
-        error=f"{type(exc).__name__}: {_text(exc)}",
+        error=f"{type(exc).__name__}: {text_of(exc)}",
         traceback=_traceback(exc),
     )
+
+
+def ended_itself(exc: BaseException, *, alone: bool) -> bool:
+    """Whether what escaped from a step is its own failure, although it is no `Exception`.
+
+    That is a cancellation that nobody asked this cell for: the step awaited something that was cancelled.
+    Anything else (Ctrl-C, what test runners raise, the end of a coroutine) means the whole run.
+
+    Parameters
+    ----------
+    exc : BaseException
+    alone : bool
+        Whether the step ran on an event loop that nobody else can cancel.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(exc, asyncio.CancelledError):
+        return False
+    if alone:
+        return True
+    # Python 3.10 cannot tell, and there the run is cancelled.
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is not None and not cancelling()
+
+
+def free_frames(exc: BaseException) -> None:
+    """Let go of the data that the frames of a recorded error hold: a hundred failed cells would keep it all."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [exc]
+    while todo:
+        current = todo.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        found = current.__traceback__
+        traceback.clear_frames(found)
+        if found is not None and found.tb_next is not None and current is exc:
+            # The engine's own frame, which still runs and cannot be cleared.
+            current.__traceback__ = found.tb_next
+        todo += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
 
 
 def _origin(call: HookCall) -> str:
@@ -67,7 +107,8 @@ def _origin(call: HookCall) -> str:
     return f"{info.distribution} {info.version}" if info.distribution else "not installed as a distribution"
 
 
-def _text(exc: BaseException) -> str:
+def text_of(exc: BaseException) -> str:
+    """Give an exception's text, also where making it raises."""
     try:
         return str(exc)
     except Exception as broken:  # noqa: BLE001 - user code: its failure must not hide what it failed to say

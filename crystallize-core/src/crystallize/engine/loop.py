@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 __all__ = ["LoopHost", "interruptible", "loop_is_running", "send_none"]
 
 T = TypeVar("T")
+_PATIENCE = 1.0
 
 
 def send_none(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -45,6 +46,7 @@ class LoopHost:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._helper: threading.Thread | None = None
+        self._abandoned = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and give what it returns, or raise what it raises."""
@@ -53,16 +55,26 @@ class LoopHost:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         if self._helper is None and not loop_is_running():
-            return self._run_here(self._loop, coroutine)
+            return _opened(self._run_here(self._loop, _captured(coroutine)))
         if self._helper is None:
             self._helper = threading.Thread(target=self._serve, args=(self._loop,), daemon=True)
             self._helper.start()
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = asyncio.run_coroutine_threadsafe(_captured(coroutine), self._loop)
         try:
-            return future.result()
+            return _opened(future.result())
         except BaseException:
+            self._abandoned = not future.done()
             future.cancel()
             raise
+
+    def call(self, fn: Callable[[], None]) -> None:
+        """Call a function in the helper thread, where there is one; what that thread made is closed there."""
+        if self._helper is not None and not self._abandoned:
+
+            async def called() -> None:
+                fn()
+
+            self.run(called())
 
     @staticmethod
     def _run_here(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -92,13 +104,41 @@ class LoopHost:
             return
         if helper is not None:
             import asyncio
+            from concurrent.futures import TimeoutError as StillBusy
 
-            asyncio.run_coroutine_threadsafe(_wind_up(), loop).result()
+            ended = asyncio.run_coroutine_threadsafe(_wind_up(), loop)
+            try:
+                # Whoever pressed Ctrl-C does not wait for code that blocks the loop.
+                ended.result(_PATIENCE if self._abandoned else None)
+            except StillBusy:
+                return
             loop.call_soon_threadsafe(loop.stop)
             helper.join()
+        elif loop.is_running():
+            return  # in a thread that its executor left behind
         elif not loop_is_running():
             loop.run_until_complete(_wind_up())
         loop.close()
+
+
+class _Raised:
+    """What would end an event loop, and leave whoever waits for the result waiting."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+
+
+async def _captured(coroutine: Coroutine[Any, Any, T]) -> T | _Raised:
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as exc:
+        return _Raised(exc)
+
+
+def _opened(value: T | _Raised) -> T:
+    if isinstance(value, _Raised):
+        raise value.exc
+    return value
 
 
 async def _wind_up() -> None:

@@ -7,25 +7,33 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import sub
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.frozen import FrozenContext, ReadOnlyContext
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
 from crystallize.context.resources import ResourcePool
-from crystallize.engine.failure import execution_error, hook_error, plugin_failure
+from crystallize.engine.failure import (
+    ended_itself,
+    execution_error,
+    free_frames,
+    hook_error,
+    plugin_failure,
+    text_of,
+)
 from crystallize.engine.program import compile_condition
+from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
 from crystallize.results.trace import CellTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from crystallize.engine.job import Job
     from crystallize.engine.loop import LoopHost
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
+    from crystallize.errors import PipelineExecutionError
     from crystallize.hooks.manager import HookCall
 
 __all__ = ["Worker", "WorkerReport"]
@@ -42,14 +50,23 @@ class WorkerReport:
     errors : list of (str, str, str)
         Key in ``result.errors``, text, traceback's text.
     plugin_failures : list of PluginFailure
+    setup : dict of str to object
+        What ``setup`` added to the context, described.
     """
 
     errors: list[tuple[str, str, str]] = field(default_factory=list)
     plugin_failures: list[PluginFailure] = field(default_factory=list)
+    setup: dict[str, Any] = field(default_factory=dict)
+
+    def absorb(self, other: WorkerReport) -> None:
+        """Take in what another process, or an earlier attempt to stop, has to tell."""
+        self.errors.extend(other.errors)
+        self.plugin_failures.extend(other.plugin_failures)
+        self.setup.update(other.setup)
 
 
 class Worker:
-    """Runs cells in this process; made at its first cell.
+    """Runs cells in this process; made, and started, at its first cell.
 
     Parameters
     ----------
@@ -66,7 +83,7 @@ class Worker:
         self._steps = job.view.pipeline.steps
         self._labels = job.view.pipeline.labels
         self._set_up: list[Any] = []
-        self._started_hooks = False
+        self._to_stop: list[HookCall] = []
         self._plain: set[type] = set()
         self._guard = _guard() if job.view.strict else None
         calls = job.active.calls
@@ -75,35 +92,39 @@ class Worker:
         self._after_step = calls("after_step")
         self._after_replicate = calls("after_replicate")
         self._report = WorkerReport()
-        self._start_error: tuple[str, Exception] | None = None
+        self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
-        self._start()
 
     # -- the worker's own life --------------------------------------------------------------------
 
-    def _start(self) -> None:
-        self._started_hooks = True
+    def start(self) -> None:
+        """Call ``worker_start`` and ``setup``; what goes wrong becomes the error of every cell."""
+        self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
         for call in self.job.active.calls("worker_start"):
             try:
                 call.fn(self.view)
             except Exception as exc:  # noqa: BLE001 - any plugin's failure fails this worker's cells, by name
                 self._fail_start("worker_start", call, exc)
-        setups = [
-            (step, label)
-            for step, label in zip(self._steps, self._labels, strict=True)
+        # By identity: a step that stands in two places is one object, and is set up once.
+        setups = {
+            id(step): (step, label)
+            for step, label in reversed(list(zip(self._steps, self._labels, strict=True)))
             if type(step).setup is not PipelineStep.setup or type(step).teardown is not PipelineStep.teardown
-        ]
+        }
         if not setups:
             return
         ctx = self._ctx = FrozenContext._for_cell({}, dict(self._base), None, (), self.resources, None)
-        for step, label in setups:
+        for step, label in reversed(setups.values()):
             if self._start_error is not None:
                 break
-            self._set_up.append((step, label))
             try:
                 step.setup(ctx)
-            except Exception as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
+                _check_reserved(ctx._own)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
                 self._start_error = (f"{label}.setup", exc)
+            else:
+                self._set_up.append((step, label))
+        self._report.setup = {key: describe(value, key=key) for key, value in ctx._own.items() if key not in self._base}
         self._base = dict(ctx._own)
         self._programs = {}
 
@@ -113,21 +134,29 @@ class Worker:
         elif self._start_error is None:
             self._start_error = (hook, hook_error(exc, call, hook))
 
-    def stop(self) -> WorkerReport:
-        """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported."""
-        for step, label in reversed(self._set_up):
+    def stop(self, hosts: Iterable[LoopHost] = ()) -> WorkerReport:
+        """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported.
+
+        Parameters
+        ----------
+        hosts : iterable of LoopHost
+            Whose helper threads may have made resources.
+        """
+        # Taken off one by one, so that a second attempt goes on where Ctrl-C interrupted the first.
+        while self._set_up:
+            step, label = self._set_up.pop()
             try:
                 step.teardown(self._ctx)
-            except Exception as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
                 self._note(f"teardown:{label}", f"{label}.teardown", exc)
-        self._set_up = []
-        if self._started_hooks:
-            self._started_hooks = False
-            for call in self.job.active.calls("worker_stop"):
-                try:
-                    call.fn(self.view)
-                except Exception as exc:  # noqa: BLE001 - kept with the result
-                    self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
+        while self._to_stop:
+            call = self._to_stop.pop()
+            try:
+                call.fn(self.view)
+            except Exception as exc:  # noqa: BLE001 - kept with the result
+                self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
+        for host in hosts:
+            host.call(self.close_thread)
         self._note_closing(self.resources.close_all())
         report, self._report = self._report, WorkerReport()
         return report
@@ -140,9 +169,9 @@ class Worker:
         for name, exc in problems:
             self._note(f"close:{name}", f"closing {name}", exc)
 
-    def _note(self, key: str, what: str, exc: Exception) -> None:
+    def _note(self, key: str, what: str, exc: BaseException) -> None:
         record = execution_error(exc, step=what, cell=Cell("", 0))
-        text = f"{what} failed: {type(exc).__name__}: {exc}"
+        text = f"{what} failed: {type(exc).__name__}: {text_of(exc)}"
         self._report.errors.append((key, text, record.traceback_text))
 
     def _program(self, condition: str) -> Program:
@@ -174,9 +203,12 @@ class Worker:
         """
         started = _clock()
         if self._start_error is not None:
-            place, exc = self._start_error
-            return CellOutcome(cell, {}, error=execution_error(exc, step=place, cell=cell))
-        program = self._program(cell.condition)
+            place, reason = self._start_error
+            return CellOutcome(cell, {}, error=execution_error(reason, step=place, cell=cell))
+        try:
+            program = self._program(cell.condition)
+        except Exception as exc:  # noqa: BLE001 - what a treatment holds is the user's
+            return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
         ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit)
@@ -192,7 +224,7 @@ class Worker:
         error = None
         try:
             if program.apply is not None:
-                program.apply(ctx)
+                _check_applied(program.apply(ctx), own, cell)
             if self._before_replicate:
                 phase = "before_replicate"
                 self._call(self._before_replicate, phase, cell, failures, ctx)
@@ -201,8 +233,12 @@ class Worker:
                 data = self.job.data
             else:
                 data = self.view.datasource.fetch(ctx)
-                if data.__class__ is CoroutineType:
-                    data = await data if host is None else host.run(data)
+                kind = data.__class__
+                if kind not in plain:
+                    if hasattr(kind, "__await__"):
+                        data = await data if host is None else host.run(_awaited(data))
+                    else:
+                        plain.add(kind)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             tick(_clock())
             for call, wants_ctx, late, step in program.calls:
@@ -232,10 +268,14 @@ class Worker:
                 if after_step:
                     self._call(after_step, "after_step", cell, failures, ctx, step, data)
                 tick(_clock())
-        except Exception as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
-            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
-        except SystemExit as exc:
-            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
+            error = self._failed(exc, labels[position - 1] if position else phase, cell)
+            data = None
+        except BaseException as exc:
+            if not ended_itself(exc, alone=host is not None):
+                raise
+            error = self._failed(exc, labels[position - 1] if position else phase, cell)
+            data = None
         outcome = CellOutcome(
             cell,
             ctx.metrics._values if error is None else {},
@@ -245,26 +285,38 @@ class Worker:
             CellTrace(
                 program.shape(ctx._journal, ctx.metrics._order),
                 array("d", map(sub, times[1:], times)),
-                _written(ctx) if len(own) > 3 else None,  # noqa: PLR2004 - replicate, condition, seed_used
+                # Beside replicate, condition and, with a seeding plugin, seed_used.
+                _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
             ),
             _clock() - started,
             "main",
             ctx._events or (),
             failures,
             ctx.metrics._tags,
-            data if self.job.keeps_payload and error is None else None,
+            data if self.job.keeps_payload else None,
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)
         return outcome
 
+    def _failed(self, exc: BaseException, step: str, cell: Cell) -> PipelineExecutionError:
+        error = execution_error(exc, step=step, cell=cell)
+        if not self.job.keeps_payload:  # whoever debugs or applies gets the exception itself, with its frames
+            free_frames(exc)
+        return error
+
     def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
-        try:
-            self._call(self._after_replicate, "after_replicate", cell, failures, ctx, outcome=outcome)
-        except Exception as exc:  # noqa: BLE001 - a plugin's failure fails its cell
-            if outcome.error is None:
-                outcome.error = execution_error(exc, step="after_replicate", cell=cell)
-                outcome.metrics, outcome.artifacts, outcome.payload = {}, (), None
+        for call in self._after_replicate:
+            try:
+                self._call((call,), "after_replicate", cell, failures, ctx, outcome=outcome)
+            except PluginHookError as exc:
+                if outcome.error is None:
+                    outcome.error = execution_error(exc, step="after_replicate", cell=cell)
+                    outcome.metrics, outcome.artifacts, outcome.payload = {}, (), None
+                else:
+                    # The cell keeps the error that it has, and this one is not lost.
+                    failures.append(plugin_failure(exc.__cause__ or exc, call, "after_replicate", cell))
+                    outcome.error.stops_run |= call.on_error == "stop_run"
 
     def _call(
         self,
@@ -312,6 +364,28 @@ def _guard() -> Guard:
 
 async def _awaited(awaitable: Any) -> Any:
     return await awaitable
+
+
+def _check_applied(returned: Any, own: Mapping[str, Any], cell: Cell) -> None:
+    """Refuse a treatment's function that was meant otherwise than it works."""
+    if isinstance(returned, Mapping) or hasattr(type(returned), "__await__"):
+        if hasattr(returned, "close"):
+            returned.close()
+        raise ArgumentTypeError(
+            f"the function of treatment {cell.condition!r} returned a {type(returned).__name__}, which would be lost: "
+            "write into the context with ctx.add(key, value), or give the values themselves as "
+            f"Treatment({cell.condition!r}, {{key: value}})"
+        )
+    if "seed_used" in own:
+        raise ContextMutationError(
+            f"the function of treatment {cell.condition!r} writes the context key 'seed_used', which is reserved: "
+            "use another key"
+        )
+
+
+def _check_reserved(keys: Mapping[str, Any]) -> None:
+    for key in RESERVED_KEYS.intersection(keys):
+        raise ContextMutationError(f"context key {key!r} is reserved: the framework writes it; use another key")
 
 
 def _artifact_records(ctx: FrozenContext, labels: tuple[str, ...]) -> list[ArtifactRecord]:
