@@ -212,3 +212,15 @@ def test_the_lock_can_be_written_as_json_and_is_made_once(active):
         "digests": {},
         "editable": False,
     }
+
+
+def test_being_resolved_does_not_change_a_plugins_code():
+    from crystallize.fingerprint import code_of
+
+    class Mine(BasePlugin):
+        def before_run(self):
+            pass
+
+    before = code_of(Mine)
+    ActivePlugins.resolve([Mine()])
+    assert code_of(Mine) == before

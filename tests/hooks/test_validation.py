@@ -349,3 +349,93 @@ def test_equal_plugins_may_stand_side_by_side():
             pass
 
     assert len(ActivePlugins.resolve([Same(), Same()]).calls("before_run")) == 2
+
+
+# ------------------------------------------------------------------ what is checked once
+
+
+def test_a_class_that_was_checked_is_checked_again_once_it_changes():
+    class Mine(BasePlugin):
+        def before_run(self):
+            pass
+
+    assert accepted(Mine()).infos[0].hooks == ("before_run",)
+    Mine.collect = lambda self, outcome: outcome
+    assert accepted(Mine()).infos[0].hooks == ("before_run", "collect")
+    Mine.after_runs = lambda self: None
+    refused(Mine(), "after_runs")
+    del Mine.after_runs
+    assert accepted(Mine()).calls("collect")[0].fn("view", "outcome") == "outcome"
+
+
+def test_a_parent_class_that_changes_is_noticed():
+    class Parent(BasePlugin):
+        pass
+
+    class Mine(Parent):
+        def before_run(self):
+            pass
+
+    accepted(Mine())
+    Parent.before_rum = lambda self: None
+    refused(Mine(), "before_rum")
+
+
+def test_one_instances_own_methods_are_not_taken_for_anothers():
+    class Mine(BasePlugin):
+        def before_run(self):
+            return "class"
+
+    own = Mine()
+    own.before_run = lambda: "own"
+    assert [accepted(plugin).calls("before_run")[0].fn("view") for plugin in (Mine(), own, Mine())] == [
+        "class",
+        "own",
+        "class",
+    ]
+
+
+def test_declarations_are_checked_for_each_instance():
+    class Mine(BasePlugin):
+        def __init__(self, on_error=None):
+            self.on_error = on_error
+
+        def before_run(self):
+            pass
+
+    accepted(Mine())
+    refused(Mine("never"), "on_error")
+
+
+def test_a_checked_class_and_its_instances_can_go():
+    import gc
+    import weakref
+
+    class Mine(BasePlugin):
+        def before_run(self):
+            pass
+
+    plugin = Mine()
+    accepted(plugin)
+    instance, cls = weakref.ref(plugin), weakref.ref(Mine)
+    del plugin, Mine
+    gc.collect()
+    assert instance() is None
+    assert cls() is None
+
+
+# ------------------------------------------------------------------ deprecation
+
+
+def test_a_deprecated_hook_warns_the_plugins_author(monkeypatch):
+    from crystallize.hooks import HookSpecs
+    from crystallize.hooks.validation import _verifier
+
+    monkeypatch.setitem(HookSpecs.collect.crystallize_spec, "warn_on_impl", DeprecationWarning("collect goes in 2.0"))
+    _verifier.cache_clear()
+    try:
+        with pytest.warns(DeprecationWarning, match=r"collect goes in 2\.0") as caught:
+            accepted(plugin_with(collect=lambda self, outcome: None))
+        assert caught[0].filename == __file__
+    finally:
+        _verifier.cache_clear()

@@ -36,12 +36,15 @@ class Implementation:
         The method, bound.
     options : mapping
         What `hookimpl` was given; empty where the method is one by its name alone.
+    arguments : tuple of str or None
+        The names of its arguments, where they have been looked at.
     """
 
     hook: str
     attribute: str
     function: Callable[..., Any]
     options: Mapping[str, Any]
+    arguments: tuple[str, ...] | None = None
 
 
 def find_implementations(plugin: object) -> list[Implementation]:
@@ -88,8 +91,9 @@ def adapt(implementation: Implementation, spec: HookSpec) -> Callable[..., Any]:
 
     It is the bound method itself where that takes just these.
     """
-    function = implementation.function
-    named = tuple(parameter.name for parameter in arguments_of_function(function))
+    function, named = implementation.function, implementation.arguments
+    if named is None:
+        named = tuple(parameter.name for parameter in arguments_of_function(function))
     if named == spec.arguments:
         return function
     adapter: Callable[..., Any] = _adapter(len(spec.arguments), tuple(map(spec.arguments.index, named)))(function)

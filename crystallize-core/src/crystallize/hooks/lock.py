@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError
@@ -226,6 +224,8 @@ def _read_record(distribution: str | None, module: str) -> tuple[dict[str, str],
     """
     if distribution is None:
         return {}, False
+    import hashlib
+    import json
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import distribution as find
 

@@ -15,6 +15,7 @@ from crystallize.hooks.validation import check_plugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from crystallize.hooks.implementations import Implementation
     from crystallize.hooks.info import OnError
 
 __all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins"]
@@ -54,16 +55,19 @@ class ActivePlugins:
         In order.
     """
 
-    def __init__(self, infos: Sequence[PluginInfo]) -> None:
+    def __init__(
+        self, infos: Sequence[PluginInfo], implementations: Sequence[Sequence[Implementation]] | None = None
+    ) -> None:
         self.infos = tuple(infos)
+        found = implementations or [find_implementations(info.plugin) for info in self.infos]
         calls: dict[str, list[HookCall]] = {name: [] for name in HOOKS}
-        for info in self.infos:
+        for info, methods in zip(self.infos, found, strict=True):
             neutral = info.neutral is True
-            for implementation in find_implementations(info.plugin):
+            for implementation in methods:
                 if implementation.hook in info.hooks:
                     fn = adapt(implementation, HOOKS[implementation.hook])
                     calls[implementation.hook].append(HookCall(fn, info, neutral, info.on_error))
-        self._calls = {name: tuple(found) for name, found in calls.items()}
+        self._calls = {name: tuple(listed) for name, listed in calls.items()}
         self._lock: list[dict[str, Any]] | None = None
         self._given: tuple[tuple[object, tuple[str, ...]], ...] = ()
 
@@ -86,23 +90,27 @@ class ActivePlugins:
             Relations form a cycle, or require what is not active.
         """
         check_distinct_plugins(plugins)
-        infos: dict[int, PluginInfo] = {}
+        infos: list[PluginInfo] = []
+        implementations: list[list[Implementation]] = []
         places = []
         for position, plugin in enumerate(plugins):
             origin = identify(plugin)
-            implementations = check_plugin(plugin, origin)
+            implementations.append(check_plugin(plugin, origin))
             silent = getattr(plugin, "silent_hooks", ())
-            hooks = {implementation.hook for implementation in implementations}.difference(silent)
-            infos[position] = PluginInfo(
-                origin,
-                plugin,
-                getattr(plugin, "neutral", None),
-                getattr(plugin, "on_error", None),
-                getattr(plugin, "contract", None),
-                tuple(name for name in HOOKS if name in hooks),
+            hooks = {implementation.hook for implementation in implementations[-1]}.difference(silent)
+            infos.append(
+                PluginInfo(
+                    origin,
+                    plugin,
+                    getattr(plugin, "neutral", None),
+                    getattr(plugin, "on_error", None),
+                    getattr(plugin, "contract", None),
+                    tuple(name for name in HOOKS if name in hooks),
+                )
             )
             places.append(_place(plugin, origin, position))
-        active = cls([infos[place.position] for place in in_order(places)])
+        order = [place.position for place in in_order(places)]
+        active = cls([infos[i] for i in order], [implementations[i] for i in order])
         active._given = tuple((plugin, tuple(getattr(plugin, "silent_hooks", ()))) for plugin in plugins)
         return active
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +16,7 @@ from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
 from crystallize.hooks.contract import satisfies
 from crystallize.hooks.facts import PROJECT
 from crystallize.hooks.implementations import arguments_of_function, find_implementations, static_function
+from crystallize.hooks.memory import recall, remember
 from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
 from crystallize.hooks.spelling import misspelt, nearest
 
@@ -59,6 +61,10 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
         It needs another version of the contract.
     """
     _check_kind(plugin, origin)
+    remembered = recall(plugin)
+    if remembered is not None:
+        _check_declarations(plugin, origin)
+        return remembered
     found = find_implementations(plugin)
     if not found and not isinstance(plugin, BasePlugin):
         raise PluginDefinitionError(
@@ -78,9 +84,10 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
             raise _error(origin, f"implements {spec.name} twice, the second time as {implementation.attribute}", spec)
         _check_options(implementation, origin, spec)
         _check_function(implementation, origin, spec)
-        _check_arguments(implementation, origin, spec)
-        known.append(implementation)
+        named = _check_arguments(implementation, origin, spec)
+        known.append(replace(implementation, arguments=named))
     _register(plugin, origin, known)
+    remember(plugin, known)
     return known
 
 
@@ -196,7 +203,7 @@ def _check_function(implementation: Implementation, origin: Origin, spec: HookSp
         raise _error(origin, f"yields in {spec.name}, so that its body would never run: leave the yield out", spec)
 
 
-def _check_arguments(implementation: Implementation, origin: Origin, spec: HookSpec) -> None:
+def _check_arguments(implementation: Implementation, origin: Origin, spec: HookSpec) -> tuple[str, ...]:
     signature = f"{spec.name}({', '.join(spec.arguments)})"
     try:
         parameters = arguments_of_function(implementation.function)
@@ -219,6 +226,7 @@ def _check_arguments(implementation: Implementation, origin: Origin, spec: HookS
                 f"{meant!r}. It may name any of {signature}",
                 spec,
             )
+    return tuple(parameter.name for parameter in parameters)
 
 
 class _Verifier(pluggy.PluginManager):
@@ -255,6 +263,7 @@ def _register(plugin: Any, origin: Origin, found: list[Implementation]) -> None:
         except pluggy.PluginValidationError as exc:
             raise _error(origin, f"is refused: {exc}") from exc
         finally:
+            verifier.expected = {}
             if verifier.has_plugin(origin.name):
                 verifier.unregister(name=origin.name)
 

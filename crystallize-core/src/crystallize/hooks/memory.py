@@ -1,0 +1,59 @@
+"""Remembering which plugin classes were checked already, as long as they stay as they were."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from operator import is_
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from crystallize.hooks.implementations import Implementation, static_function
+from crystallize.hooks.specs import HOOKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["recall", "remember"]
+
+# On the class itself: a table elsewhere would keep classes alive, since their members refer to them. The name is one that
+# no fingerprint looks at.
+_KEY = "__crystallize_checked__"
+
+
+def remember(plugin: object, found: Iterable[Implementation]) -> None:
+    """Note that a plugin's class has passed the checks, and which methods of it implement hooks."""
+    if not _has_methods_of_its_own(plugin):
+        # Without the bound methods, which would keep the instance alive.
+        shapes = [Implementation(i.hook, i.attribute, _unbound, i.options, i.arguments) for i in found]
+        with suppress(TypeError):  # A class that cannot be written to is checked each time.
+            setattr(type(plugin), _KEY, (_members(type(plugin)), shapes))
+
+
+def recall(plugin: object) -> list[Implementation] | None:
+    """Give the methods that implement hooks, if the plugin's class has passed the checks and has not changed since."""
+    known: tuple[list[Any], list[Implementation]] | None = vars(type(plugin)).get(_KEY)
+    if known is None or _has_methods_of_its_own(plugin):
+        return None
+    then, now = known[0], _members(type(plugin))
+    if len(then) != len(now) or not all(map(is_, then, now)):
+        return None
+    found = []
+    for shape in known[1]:
+        function, _ = static_function(plugin, shape.attribute)
+        if function is None:
+            return None
+        found.append(Implementation(shape.hook, shape.attribute, function, shape.options, shape.arguments))
+    return found
+
+
+def _members(cls: type) -> list[Any]:
+    return [member for base in cls.__mro__[:-1] for name, member in vars(base).items() if name != _KEY]
+
+
+def _has_methods_of_its_own(plugin: object) -> bool:
+    attributes = getattr(plugin, "__dict__", {})
+    return any(name in HOOKS or isinstance(value, (FunctionType, MethodType)) for name, value in attributes.items())
+
+
+def _unbound() -> None:
+    """Stand for a method until there is an instance to bind it to."""
