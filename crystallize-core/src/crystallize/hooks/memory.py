@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["recall", "remember"]
 
-# On the class itself: a table elsewhere would keep classes alive, since their members refer to them. The name is one that
-# no fingerprint looks at.
+# On the class itself: a table elsewhere would keep classes alive, since their members refer to them. Fingerprints do
+# not look at a name of this form.
 _KEY = "__crystallize_checked__"
 
 
