@@ -102,3 +102,5 @@ def test_frames_are_known_by_names_types_and_content():
         frame(a=[1, 2], b=["x", "y"])["a"],
     ]
     assert len({base, *map(value_of, others)}) == 7
+    twice = [pandas.DataFrame([[1, n]], columns=["a", "a"]) for n in (1, 1, 2)]
+    assert value_of(twice[0]) == value_of(twice[1]) != value_of(twice[2])

@@ -40,7 +40,8 @@ def check_integer(value: object, *, what: str) -> int:
     >>> check_integer(-3, what="seed")
     -3
     """
-    if not isinstance(value, bool):
+    # NumPy's truth values have served as indices, too.
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         try:
             return operator.index(value)  # type: ignore[arg-type]
         except TypeError:

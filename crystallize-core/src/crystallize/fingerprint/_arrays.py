@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._graph import new_hash
+from crystallize.fingerprint._project import module_of
 
 if TYPE_CHECKING:
     from crystallize.fingerprint._walk import Walk
@@ -21,9 +22,10 @@ def describe_array(walk: Walk, node: int, value: Any) -> bool:
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
         return _numpy(walk, node, value, numpy)
     kind = type(value)
-    library = kind.__module__.partition(".")[0]
+    library = module_of(kind).partition(".")[0]
     if library in ("pandas", "polars") and hasattr(value, "columns") and hasattr(value, "to_numpy"):
-        columns = [value[name] for name in value.columns]
+        # By position: two columns may have one name.
+        columns = value.get_columns() if library == "polars" else [column for _, column in value.items()]
         index = getattr(value, "index", None)
         walk.fill(node, b"frame", [walk.ref(kind), walk.ref(list(value.columns)), walk.ref(index), walk.ref(columns)])
         return True

@@ -12,7 +12,13 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._files import content_of
-from crystallize.fingerprint._project import find_source, is_library_function, is_library_module, module_file
+from crystallize.fingerprint._project import (
+    find_source,
+    is_library_function,
+    is_library_module,
+    module_file,
+    module_of,
+)
 from crystallize.fingerprint._references import absolute_names, references
 from crystallize.fingerprint._syntax import module_syntax, syntax, tree
 
@@ -107,8 +113,8 @@ def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iter
 
 def describe_class(walk: Walk, node: int, kind: type) -> None:
     """Describe a class: by name if it is a library's, else by its bases and everything that its body made."""
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if is_library_module(kind.__module__):
+    name = f"{module_of(kind)}.{kind.__qualname__}"
+    if is_library_module(module_of(kind)):
         walk.fill(node, b"named", [walk.ref(name)])
         return
     walk.name(name, node)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FunctionType, ModuleType
 
-__all__ = ["find_source", "is_library_file", "is_library_function", "is_library_module", "module_file"]
+__all__ = ["find_source", "is_library_file", "is_library_function", "is_library_module", "module_file", "module_of"]
 
 # Installed from a checkout they lie outside site-packages, and are no less a library.
 _OWN = ("crystallize", "crystallize_plugins", "crystallize_cli")
@@ -53,6 +53,12 @@ def is_library_function(function: FunctionType) -> bool:
     file = function.__code__.co_filename
     # Generated code has no file, and belongs to the module that it was made for.
     return is_library_module(module) if file.startswith("<") else is_library_file(file)
+
+
+def module_of(kind: type) -> str:
+    """Give the name of the module that a class says it comes from; empty where an extension type says nothing."""
+    name = getattr(kind, "__module__", "")
+    return name if isinstance(name, str) else ""
 
 
 def module_file(module: ModuleType | None) -> str | None:

@@ -24,7 +24,7 @@ from crystallize.fingerprint._functions import (
     describe_source,
 )
 from crystallize.fingerprint._graph import Graph, Ref, new_hash
-from crystallize.fingerprint._project import is_library_module
+from crystallize.fingerprint._project import is_library_module, module_of
 from crystallize.fingerprint._syntax import bytecode
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _are_atoms = _ATOMS.issuperset
 _LONG = 4096
 _SHORT = 64
 _DEPTH = 3
-_HEADS = {list: b"list", tuple: b"tuple", dict: b"dict"}
+_HEADS: dict[type, bytes] = {list: b"list", tuple: b"tuple", dict: b"dict"}
 
 
 class Walk:
@@ -117,7 +117,7 @@ class Walk:
 
         It is that library's own, like the generator behind ``random.random``, and its state is nobody's content.
         """
-        module = type(value).__module__
+        module = module_of(type(value))
         names = self._globals.get(module)
         if names is None:
             names = self._globals[module] = {id(v): k for k, v in vars(sys.modules.get(module, object)).items()}
@@ -188,7 +188,7 @@ def _atom(value: Any) -> bytes:
 
 
 def _type_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{module_of(kind)}.{kind.__qualname__}"
 
 
 def _describe(walk: Walk, node: int, value: Any) -> None:
@@ -250,9 +250,9 @@ def _object(walk: Walk, node: int, value: Any) -> None:
     says = getattr(kind, "__fingerprint__", None)
     if says is not None:
         walk.fill(node, b"says", [walk.ref(kind), walk.ref(says(value))])
-    elif kind.__module__ in ("weakref", "_weakref"):
+    elif module_of(kind) in ("weakref", "_weakref"):
         walk.fill(node, b"weak", [walk.ref(kind)])
-    elif kind.__module__ == "itertools":
+    elif module_of(kind) == "itertools":
         walk.fill_live(node, kind)  # later versions of Python cannot look into them
     elif callable(value) and inspect.getattr_static(value, "__wrapped__", None) is not None:
         walk.fill(node, b"wrapper", [walk.ref(kind), walk.ref(value.__wrapped__)])
@@ -263,7 +263,7 @@ def _object(walk: Walk, node: int, value: Any) -> None:
 def _reduced(walk: Walk, node: int, value: Any) -> None:
     """Describe an object by what it would pickle, without pickling what that in turn refers to."""
     kind = type(value)
-    library = is_library_module(kind.__module__)
+    library = is_library_module(module_of(kind))
     name = walk.global_name(value) if library else None
     if name is not None:
         walk.fill(node, b"named", [walk.ref(name)])
@@ -283,7 +283,7 @@ def _reduced(walk: Walk, node: int, value: Any) -> None:
     if library:
         walk.own(node, kind)
     if isinstance(made, str):
-        walk.fill(node, b"named", [walk.ref(f"{kind.__module__}.{made}")])
+        walk.fill(node, b"named", [walk.ref(f"{module_of(kind)}.{made}")])
         return
     rebuild, arguments, state, items, pairs = made
     if isinstance(state, dict):
