@@ -67,8 +67,8 @@ class FrozenContext:
     def __init__(self, initial: Mapping[str, Any] | None = None, logger: logging.Logger | None = None) -> None:
         self._base: Mapping[str, Any] = isolated_mapping(initial, what="initial context")
         self._own: dict[str, Any] = {}
-        # Reads as the key, writes as a tuple of it, a None wherever the engine starts a step.
-        self._journal: list[str | tuple[str] | None] = []
+        # In pairs: the position, and what was touched there: a read as its key, a write as a tuple of it.
+        self._journal: list[int | str | tuple[str]] = []
         self._logger = logger
         self._artifacts: ArtifactLog | None = None
         self._position = 0
@@ -118,9 +118,9 @@ class FrozenContext:
             if value is _ABSENT:
                 if key == "step_name" and self._position:
                     return self._steps[self._position - 1]
-                self._journal.append(key)
+                self._journal.extend((self._position, key))
                 raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
-        self._journal.append(key)
+        self._journal.extend((self._position, key))
         return value if value.__class__ in ATOMS else self._handed_out(value)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -131,9 +131,9 @@ class FrozenContext:
             if value is _ABSENT:
                 if key == "step_name" and self._position:
                     return self._steps[self._position - 1]
-                self._journal.append(key)
+                self._journal.extend((self._position, key))
                 return default
-        self._journal.append(key)
+        self._journal.extend((self._position, key))
         return value if value.__class__ in ATOMS else self._handed_out(value)
 
     def _handed_out(self, value: Any) -> Any:
@@ -145,7 +145,7 @@ class FrozenContext:
 
     def __contains__(self, key: object) -> bool:
         if isinstance(key, str):
-            self._journal.append(key)
+            self._journal.extend((self._position, key))
         return key in self._own or key in self._base or (key == "step_name" and self._position > 0)
 
     def __iter__(self) -> Iterator[str]:
@@ -157,7 +157,8 @@ class FrozenContext:
 
     def as_dict(self) -> Mapping[str, Any]:
         """Give all keys and values as a read-only mapping; resources stand in it as their factories."""
-        self._journal.extend(self)
+        for key in self:
+            self._journal.extend((self._position, key))
         return MappingProxyType(isolate({**self._base, **self._own}))
 
     # -- writing ----------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class FrozenContext:
         if key == "step_name" or (key == "seed_used" and self._position):
             raise ContextMutationError(f"context key {key!r} is reserved: the framework writes it; use another key")
         self._own[key] = value if value.__class__ in ATOMS else isolate(value)
-        self._journal.append((key,))
+        self._journal.extend((self._position, (key,)))
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.add(key, value)
@@ -225,7 +226,7 @@ class FrozenContext:
                     "experiment's plugins (pip install crystallize-plugins), or use a generator of your own"
                 )
             rng = self._rng = (self._position, self._rng_factory(self._position))
-            self._journal.append("seed_used")
+            self._journal.extend((self._position, "seed_used"))
         return rng[1]
 
     def set_rng_factory(self, factory: Callable[[int], Any]) -> None:

@@ -28,13 +28,14 @@ class Metrics:
     ()
     """
 
-    __slots__ = ("_order", "_tags", "_values")
+    __slots__ = ("_order", "_position", "_tags", "_values")
 
     def __init__(self) -> None:
         self._values: dict[str, list[Any]] = {}
         self._tags: dict[str, dict[int, Mapping[str, Any]]] = {}
-        # The names in order of recording, with a None wherever the engine starts a step.
-        self._order: list[str | None] = []
+        # In pairs: the step that recorded, counted from 1, and the name.
+        self._order: list[int | str] = []
+        self._position = 0
 
     def add(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
         """Record one value.
@@ -65,7 +66,7 @@ class Metrics:
         except (KeyError, TypeError):
             values = self._values[_checked(name)] = []
         values.append(value)
-        self._order.append(name)
+        self._order.extend((self._position, name))
         if tags is not None:
             self._tags.setdefault(name, {})[len(values) - 1] = isolate(dict(tags))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ContextMutationError
@@ -13,24 +13,15 @@ from crystallize.results.trace import StepShape, TraceShape, intern_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.design import Treatment
     from crystallize.pipelines import Pipeline, PipelineStep
 
-__all__ = ["Program", "StepCall", "compile_condition", "effective_params", "injected_names", "steps_are_async"]
+    StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
 
-Mark = Any
-
-
-class StepCall(NamedTuple):
-    """One step, bound to a condition."""
-
-    call: Callable[..., Any]
-    wants_ctx: bool
-    late: Callable[..., Any] | None
-    """To be called instead, once the context holds one of the program's late names."""
-    step: PipelineStep
+__all__ = ["Program", "compile_condition", "effective_params", "injected_names", "steps_are_async"]
 
 
 class Program:
@@ -42,7 +33,10 @@ class Program:
         The context that all its cells start with.
     apply : callable of ctx or None
         A treatment that is a function.
-    calls : tuple of StepCall
+    calls : tuple of tuple
+        Of each step: its position from 1, its call, whether that takes the context, what to call instead once the
+        context holds one of `late_names`, and the step itself. Plain tuples: unpacking named ones takes several
+        times as long, and it is done for every step of every cell.
     labels : tuple of str
         The steps' names.
     late_names : frozenset of str
@@ -68,20 +62,23 @@ class Program:
         self.late_names = late_names
         self._shapes: dict[Any, TraceShape] = {}
 
-    def shape(self, journal: Sequence[Mark], order: Sequence[str | None]) -> TraceShape:
-        """Give the shape of a cell from its journals, in which a None begins every step."""
-        key = (tuple(journal), tuple(order))
+    def shape(self, begun: int, journal: Sequence[Any], order: Sequence[Any]) -> TraceShape:
+        """Give the shape of a cell from the number of steps that it began, and its journals.
+
+        Those of the context and of the metrics are pairs of a position and what was touched there.
+        """
+        key = (begun, tuple(journal), tuple(order))
         known = self._shapes.get(key)
         if known is None:
             if len(self._shapes) > 256:  # noqa: PLR2004 - cells that never look alike gain nothing from a cache
                 self._shapes.clear()
             known = intern_shape(self._parse(*key))
-            if len(key[0]) + len(key[1]) < 1000:  # noqa: PLR2004 - long journals would be kept twice
+            if len(journal) + len(order) < 2000:  # noqa: PLR2004 - long journals would be kept twice
                 self._shapes[key] = known
         return known
 
-    def _parse(self, journal: tuple[Mark, ...], order: tuple[str | None, ...]) -> TraceShape:
-        touched, recorded = _split(journal), _split(order)
+    def _parse(self, begun: int, journal: tuple[Any, ...], order: tuple[Any, ...]) -> TraceShape:
+        touched, recorded = _by_position(begun, journal), _by_position(begun, order)
         parts = []
         for index, (marks, names) in enumerate(zip(touched, recorded, strict=True)):
             bound = self._reads[index - 1] if index else ()
@@ -121,14 +118,14 @@ def compile_condition(
     calls: list[StepCall] = []
     reads: list[tuple[str, ...]] = []
     late_names: set[str] = set()
-    for step in pipeline.steps:
+    for position, step in enumerate(pipeline.steps, 1):
         if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
             bound = bind(step.spec, step._params, context, outputs)
-            calls.append(StepCall(bound.call, bound.wants_ctx, bound.late, step))
+            calls.append((position, bound.call, bound.wants_ctx, bound.late, step))
             reads.append(bound.reads)
             late_names.update(bound.late_names)
         else:
-            calls.append(StepCall(step, wants_ctx=True, late=None, step=step))
+            calls.append((position, step, True, None, step))
             reads.append(())
     return Program(context, apply, tuple(calls), pipeline.labels, tuple(reads), frozenset(late_names))
 
@@ -163,13 +160,10 @@ def steps_are_async(pipeline: Pipeline) -> bool:
     )
 
 
-def _split(marks: Sequence[Mark]) -> list[list[Mark]]:
-    parts: list[list[Mark]] = [[]]
-    for mark in marks:
-        if mark is None:
-            parts.append([])
-        else:
-            parts[-1].append(mark)
+def _by_position(begun: int, pairs: tuple[Any, ...]) -> list[list[Any]]:
+    parts: list[list[Any]] = [[] for _ in range(begun + 1)]
+    for position, mark in zip(pairs[::2], pairs[1::2], strict=True):
+        parts[position].append(mark)
     return parts
 
 

@@ -214,8 +214,7 @@ class Worker:
         ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit)
         before_step, after_step, plain = self._before_step, self._after_step, self._plain
         failures: list[PluginFailure] = []
-        begin = ctx._journal.append
-        begin_metrics = ctx.metrics._order.append
+        recorded = ctx.metrics
         times: list[float] = []
         tick = times.append
         position = 0
@@ -241,11 +240,8 @@ class Worker:
                         plain.add(kind)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             tick(_clock())
-            for call, wants_ctx, late, step in program.calls:
-                position += 1
-                ctx._position = position
-                begin(None)
-                begin_metrics(None)
+            for position, call, wants_ctx, late, step in program.calls:
+                ctx._position = recorded._position = position
                 if before_step:
                     self._call(before_step, "before_step", cell, failures, ctx, step)
                 if late is not None and len(own) != size:
@@ -259,12 +255,13 @@ class Worker:
                 if kind not in plain:
                     if hasattr(kind, "__await__"):
                         data = await data if host is None else host.run(_awaited(data))
-                    else:
+                        kind = data.__class__
+                    if kind is not tuple:
                         plain.add(kind)
-                if data.__class__ is tuple and len(data) == 2 and isinstance(data[1], Mapping):  # noqa: PLR2004
-                    data, metrics = data
-                    for name, value in metrics.items():
-                        ctx.metrics.add(name, value)
+                    elif len(data) == 2 and isinstance(data[1], Mapping):  # noqa: PLR2004
+                        data, metrics = data
+                        for name, value in metrics.items():
+                            recorded.add(name, value)
                 if after_step:
                     self._call(after_step, "after_step", cell, failures, ctx, step, data)
                 tick(_clock())
@@ -283,7 +280,7 @@ class Worker:
             error,
             () if ctx._artifacts is None or error is not None else _artifact_records(ctx, labels),
             CellTrace(
-                program.shape(ctx._journal, ctx.metrics._order),
+                program.shape(position, ctx._journal, recorded._order),
                 array("d", map(sub, times[1:], times)),
                 # Beside replicate, condition and, with a seeding plugin, seed_used.
                 _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
