@@ -236,7 +236,7 @@ class Worker:
                 if kind not in plain:
                     if hasattr(kind, "__await__"):
                         data = await data if host is None else host.run(_awaited(data))
-                    else:
+                    elif kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             tick(_clock())
