@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_choice, check_count, check_flag
 from crystallize.hooks import BasePlugin
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from crystallize.results import Result
 
 __all__ = ["LoggingPlugin"]
+
+# Generic to type checkers; at run time only from Python 3.11 on.
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    _TextHandler = logging.StreamHandler
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _HANDLER_NAME = "crystallize-stderr"
@@ -111,7 +119,7 @@ class LoggingPlugin(BasePlugin):
         return {**self.__dict__, "_begun": {}}
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+class _StderrHandler(_TextHandler):
     """Writes to stderr as long as the program has configured no logging of its own."""
 
     def __init__(self) -> None:
