@@ -199,8 +199,10 @@ class OptimizationResult:
             raise MissingExtraError("to_frame() needs pandas: pip install pandas. rows() does without") from None
         return pandas.DataFrame(self.rows())
 
-    def reevaluate(self, *, top: int = 3, replicates: int = 10, metric: str | None = None) -> Result:
-        """Run the best trials again on seeds that no trial has seen, beside the baseline.
+    def reevaluate(
+        self, *, top: int = 3, replicates: int = 10, metric: str | None = None, baseline: bool | None = None
+    ) -> Result:
+        """Run the best trials again on seeds that no trial has seen.
 
         The best of many noisy means is too good to be true (the winner's curse); numbers from fresh
         seeds are not chosen by anybody.
@@ -214,6 +216,8 @@ class OptimizationResult:
             seeds fresh and, as before, the same for every condition.
         metric : str, optional
             The objective that ranks.
+        baseline : bool, optional
+            Whether the baseline runs beside them; by default where the optimiser needed it.
 
         Returns
         -------
@@ -235,7 +239,10 @@ class OptimizationResult:
         self.best(metric)
         treatments = [trial.treatment for trial in self.ranked(metric)[:top]]
         used = max(len(trial.seeds) for trial in self.trials)
-        run = self._experiment._run_of(Request(_distinct(treatments), (), replicates))
+        run = self._experiment._run_of(
+            Request(_distinct(treatments), (), replicates),
+            baseline=self.baseline is not None if baseline is None else baseline,
+        )
         cells = [Cell(cell.condition, cell.replicate + used) for cell in plan_cells(run.conditions, replicates)]
         result = run.execute(cells)
         seen = {seed for trial in self.trials for seed in trial.seeds if seed is not None}
