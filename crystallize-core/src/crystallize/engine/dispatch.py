@@ -33,12 +33,15 @@ class HookDispatch:
         Errors that were kept as data.
     lock : threading.RLock
         Held while events are handed round.
+    stopped : Exception or None
+        The first error of a plugin that wants the run to stop when its hooks fail.
     """
 
     def __init__(self, view: ExperimentView, active: ActivePlugins) -> None:
         self.view = view
         self.active = active
         self.failures: list[PluginFailure] = []
+        self.stopped: Exception | None = None
         self._warned: set[str] = set()
         self._collect = active.calls("collect")
         self._on_event = active.calls("on_event")
@@ -130,6 +133,7 @@ class HookDispatch:
     def after_run(self, result: Result) -> Exception | None:
         """Call every ``after_run``, also if another's raised; give the error that is to be raised, if any."""
         stopping: Exception | None = None
+        known = len(self.failures)
         for call in self.active.calls("after_run"):
             try:
                 call.fn(self.view, result)
@@ -138,14 +142,25 @@ class HookDispatch:
                     stopping = stopping or exc
                     continue
                 self._keep(exc, call, "after_run", None)
-                result.errors[f"after_run:{call.info.name}"] = exc
-        result.plugin_errors[:] = self.failures
+                key, number = f"after_run:{call.info.name}", 1
+                while key in result.errors:
+                    number += 1
+                    key = f"after_run:{call.info.name}_{number}"
+                result.errors[key] = exc
+        result.note_plugin_errors(self.failures[known:])
         return stopping
+
+    def check(self) -> None:
+        """Raise what a plugin's hook raised that wants the run to stop then."""
+        if self.stopped is not None:
+            raise self.stopped
 
     def _apply_policy(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
         if call.on_error == "stop_run":
-            raise exc
-        self._keep(exc, call, hook, cell)
+            # Raised between two cells: an event's hook runs in the middle of a step, which it must not fail.
+            self.stopped = self.stopped or exc
+        else:
+            self._keep(exc, call, hook, cell)
 
     def _keep(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
         failure = plugin_failure(exc, call, hook, cell)

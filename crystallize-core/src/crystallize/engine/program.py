@@ -132,9 +132,12 @@ def compile_condition(
 
 def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:
     """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
+    try:
+        values = dict(step.params)
+    except Exception as exc:  # noqa: BLE001 - checked before the run; the results are not lost to what changed since
+        return {"params": f"<could not be read: {type(exc).__name__}>"}
     if not isinstance(step, FunctionStep):
-        return dict(step.params)
-    values = dict(step.params)
+        return values
     for parameter in step.spec.parameters:
         if parameter.name not in values:
             if parameter.name in context:

@@ -41,13 +41,25 @@ class Described(Mapping[str, Any]):
         return dict, (dict(self),)
 
 
-def condition_records(view: ExperimentView, conditions: Sequence[str]) -> list[ConditionRecord]:
-    """Describe every condition of a run."""
+def condition_records(
+    view: ExperimentView, conditions: Sequence[str], setup: Mapping[str, Any] | None = None
+) -> list[ConditionRecord]:
+    """Describe every condition of a run.
+
+    Parameters
+    ----------
+    view : ExperimentView
+    conditions : sequence of str
+    setup : mapping, optional
+        What the steps' ``setup`` added to every cell's context, as far as it is known.
+    """
     treatments = treatments_by_condition(view.treatments)
     records = []
     for name in conditions:
         treatment = treatments.get(name)
         context: Mapping[str, Any] = view.initial_ctx
+        if setup:
+            context = ChainMap(cast("dict[str, Any]", context), dict(setup))
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))

@@ -73,6 +73,8 @@ class Run:
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
+        self._todo: set[Cell] = set()
+        self._each = False
         self._tickets: list[Any] = []
         self.runner = CellRunner(
             Job(
@@ -112,7 +114,17 @@ class Run:
 
     def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
-        answer: Any = self._loop(cells) if cells else ()
+        if not cells:
+            return
+        self._todo, self._each = set(cells), each
+        answer = self._loop(cells)
+        if inspect.isawaitable(answer):
+            host = LoopHost()
+            try:
+                answer = host.run(_awaited(answer))
+            finally:
+                host.close()
+        self._check_answer(answer)
         if hasattr(answer, "__iter__"):
             yield from self._accepted(answer, each=each)
         else:
@@ -188,7 +200,13 @@ class Run:
 
     async def aconsume(self, cells: list[Cell]) -> None:
         """Run cells in the running event loop; see `consume`."""
-        answer: Any = self._loop(cells) if cells else ()
+        if not cells:
+            return
+        self._todo, self._each = set(cells), False
+        answer = self._loop(cells)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        self._check_answer(answer)
         if hasattr(answer, "__aiter__"):
             iterator = answer.__aiter__()
             try:
@@ -215,6 +233,8 @@ class Run:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 await asyncio.shield(loop.run_in_executor(pump, close))
+            # What cells made in the helper thread is closed there.
+            await asyncio.shield(loop.run_in_executor(pump, self.runner.close_worker))
             pump.shutdown(wait=False)
 
     def _done(self) -> Result:
@@ -234,11 +254,13 @@ class Run:
         """Open the run and give the cells that are to be run."""
         view = self.view
         view.run.started = time.time()
+        self._started = time.perf_counter()
         self.dispatch.before_run()
         planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
         if view.run.strategy == "resume":
             planned = self._without_completed(planned)
         self.dispatch.progress("run_started", cells=len(planned))
+        self.dispatch.check()
         return planned
 
     def _without_completed(self, planned: list[Cell]) -> list[Cell]:
@@ -255,27 +277,27 @@ class Run:
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
 
+        replicates: dict[int, list[Cell]] = {}
+
         def replicate_fn(replicate: int) -> list[CellOutcome]:
-            return [self.runner(cell) for cell in cells if cell.replicate == replicate]
+            if not replicates:
+                for cell in cells:
+                    replicates.setdefault(cell.replicate, []).append(cell)
+            return [self.runner(cell) for cell in replicates.get(replicate, ())]
 
         answer, name = self.dispatch.executor_loop(cells, self.runner, replicate_fn)
         if name is None:
             return SerialLoop(cells, self.runner)
         self._executor = f"plugin {name!r}"
-        if inspect.iscoroutine(answer):
-            host = LoopHost()
-            try:
-                answer = host.run(answer)
-            finally:
-                host.close()
+        return answer
+
+    def _check_answer(self, answer: Any) -> None:
         if not hasattr(answer, "__iter__") and not hasattr(answer, "__aiter__"):
             raise PluginHookError(
-                f"plugin {name!r} answered run_experiment_loop with {type(answer).__name__}: it must give an iterable "
+                f"{self._executor} answered run_experiment_loop with {type(answer).__name__}: it must give an iterable "
                 "or an async iterable of outcomes, or None to decline",
-                plugin=name,
                 hook="run_experiment_loop",
             )
-        return answer
 
     def accept(self, outcome: CellOutcome) -> None:
         """Take an outcome in: log a failure, store it, tell whoever listens."""
@@ -285,18 +307,24 @@ class Run:
                 "hand on what run_cell(cell) returns",
                 hook="run_experiment_loop",
             )
-        if outcome.cell in self.outcomes:
+        if outcome.cell not in self._todo:
+            what = "twice" if outcome.cell in self.outcomes else "which it was not asked to run"
             raise PluginHookError(
-                f"{self._executor} gave the outcome of {outcome.cell.key} twice", hook="run_experiment_loop"
+                f"{self._executor} gave the outcome of {outcome.cell.key}{',' * (what != 'twice')} {what}",
+                hook="run_experiment_loop",
             )
+        self._todo.discard(outcome.cell)
         self.outcomes[outcome.cell] = outcome
         self.dispatch.collect(outcome, self._tickets)
+        if not self._each:
+            self._tickets.clear()  # nobody waits for single outcomes
         error = outcome.error
         if error is not None:
             self._log(error.step_name, error.error_type, str(error), error.traceback_text)
             if error.stops_run:
                 raise error.original_exception or error
         self.dispatch.progress("cell_finished", cell=outcome.cell, failed=error is not None, duration=outcome.duration)
+        self.dispatch.check()
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.
@@ -315,8 +343,8 @@ class Run:
         self._tickets.clear()
 
     def _check_complete(self, cells: list[Cell]) -> None:
-        missing = [cell.key for cell in cells if cell not in self.outcomes]
-        if missing:
+        if self._todo:
+            missing = [cell.key for cell in cells if cell in self._todo]
             raise PluginHookError(
                 f"{self._executor} gave no outcome for {len(missing)} of {len(cells)} cells: "
                 f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",  # noqa: PLR2004
@@ -326,15 +354,26 @@ class Run:
     # -- after ------------------------------------------------------------------------------------
 
     def finish(self, stopped_by: BaseException | None) -> None:
-        """Judge, build the result and tell the plugins; what was collected survives whatever was raised."""
-        report = self.runner.stop()
+        """Judge, build the result and tell the plugins; what was collected survives whatever was raised.
+
+        Parameters
+        ----------
+        stopped_by : BaseException or None
+            What ended the run early; the caller raises it.
+        """
+        raised = stopped_by
+        try:
+            report = self.runner.stop()
+        except BaseException as exc:  # noqa: BLE001 - Ctrl-C in a teardown: raised below, with the result
+            stopped_by = stopped_by or exc
+            report = self.runner.stop()
         self.dispatch.failures.extend(report.plugin_failures)
         errors: dict[str, Exception] = {}
         for key, text, traceback_text in report.errors:
             errors[_free(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
         outcomes = self.outcomes.values()
-        conditions = condition_records(self.view, self.conditions)
+        conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions)
         hypotheses, judged = judge(
             self.view.hypotheses,
@@ -357,11 +396,12 @@ class Run:
             metrics=metrics,
         )
         late = self.dispatch.after_run(self.result)
-        for exc in (stopped_by, late):
-            if exc is not None:
-                _attach(exc, self.result)
-        if stopped_by is None and late is not None:
-            raise late
+        first = stopped_by or self.dispatch.stopped or late
+        for problem in (first, late):
+            if problem is not None:
+                _attach(problem, self.result)
+        if first is not None and first is not raised:
+            raise first
 
     def _facts(self, stopped_by: BaseException | None) -> dict[str, Any]:
         run = self.view.run
@@ -385,6 +425,10 @@ class Run:
 def _flat(item: Any) -> Iterable[CellOutcome]:
     # The short form of a loop gives the outcomes of a whole replicate at once.
     return item if isinstance(item, (list, tuple)) else (item,)
+
+
+async def _awaited(awaitable: Any) -> Any:
+    return await awaitable
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:

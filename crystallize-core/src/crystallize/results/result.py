@@ -203,6 +203,12 @@ class Result:
         """
         return write_json(self.to_dict(), path, indent=indent)
 
+    def note_plugin_errors(self, failures: Iterable[PluginFailure]) -> None:
+        """Add errors of plugins that came after the result was made, as those of ``after_run`` do."""
+        for failure in failures:
+            self.plugin_errors.append(failure)
+            self.provenance["plugin_failures"].append(_failure_entry(failure))
+
     def __repr__(self) -> str:
         treatments = sum(name != BASELINE for name in self._logs)
         cells = sum(len(log.replicates) for log in self._logs.values())
