@@ -73,6 +73,8 @@ class FunctionSource(DataSource):
 
     def fetch(self, ctx: FrozenContext) -> Any:
         """Call the function with `ctx` and its parameters; a coroutine where it is ``async def``."""
+        if not self._params:
+            return self._declaration.function(ctx)
         return self._declaration.function(ctx, **isolate(self._params))
 
     @property

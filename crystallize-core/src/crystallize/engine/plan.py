@@ -32,4 +32,6 @@ def treatments_by_condition(treatments: Sequence[Treatment]) -> dict[str, Treatm
 
 def plan_cells(conditions: Sequence[str], replicates: int) -> list[Cell]:
     """Give all cells, replicate by replicate, so that comparisons can be paired early."""
-    return [Cell(condition, replicate) for replicate in range(replicates) for condition in conditions]
+    # Past the constructor of a named tuple, which is written in Python: there may be a million of them.
+    new = tuple.__new__
+    return [new(Cell, (condition, replicate)) for replicate in range(replicates) for condition in conditions]

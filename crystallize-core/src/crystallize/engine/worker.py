@@ -6,7 +6,6 @@ import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import sub
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
@@ -215,8 +214,8 @@ class Worker:
         before_step, after_step, plain = self._before_step, self._after_step, self._plain
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
-        times: list[float] = []
-        tick = times.append
+        durations: list[float] = []
+        tick = durations.append
         position = 0
         phase = "treatment"
         data: Any = None
@@ -239,7 +238,7 @@ class Worker:
                     elif kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
-            tick(_clock())
+            then = _clock()
             for position, call, wants_ctx, late, step in program.calls:
                 ctx._position = recorded._position = position
                 if before_step:
@@ -264,7 +263,9 @@ class Worker:
                             recorded.add(name, value)
                 if after_step:
                     self._call(after_step, "after_step", cell, failures, ctx, step, data)
-                tick(_clock())
+                now = _clock()
+                tick(now - then)
+                then = now
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
             error = self._failed(exc, labels[position - 1] if position else phase, cell)
             data = None
@@ -281,7 +282,7 @@ class Worker:
             () if ctx._artifacts is None or error is not None else _artifact_records(ctx, labels),
             CellTrace(
                 program.shape(position, ctx._journal, recorded._order),
-                array("d", map(sub, times[1:], times)),
+                array("d", durations),
                 # Beside replicate, condition and, with a seeding plugin, seed_used.
                 _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
             ),
