@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.context.frozen import isolated_mapping
@@ -129,7 +130,7 @@ class Experiment:
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
-        self._active: tuple[tuple[int, ...], ActivePlugins] | None = None
+        self._active: ActivePlugins | None = None
         self.plugins: list[Any] = initial_plugins(plugins, default_plugins)
         for call in self._active_plugins().calls("init_hook"):
             call.fn(self)
@@ -155,7 +156,7 @@ class Experiment:
 
     @property
     def replicates(self) -> int:
-        """How many replicates a run has: the experiment's number, else the data source's, else 1."""
+        """How many replicates the experiment was given, else 1; where none were given, a run has the data source's."""
         if self._replicates is not None:
             return self._replicates
         return 1
@@ -410,21 +411,30 @@ class Experiment:
             gives_data=settled.data is not ABSENT,
             data=None if settled.data is ABSENT else settled.data,
             # The conditions of an optimisation come once: to remember them would only fill the memory.
-            programs=None if request.kind == "trial" else self._compiled(),
+            programs=None if request.kind == "trial" else self._compiled(settled.treatments),
         )
 
-    def _compiled(self) -> dict[str, Any]:
-        """Give the conditions that earlier runs compiled, forgotten once a part of the experiment is replaced."""
-        parts = (self.pipeline, self.initial_ctx, *self.outputs.values())
-        known = self._programs[0]
-        if len(known) != len(parts) or any(old is not new for old, new in zip(known, parts, strict=True)):
-            self._programs = (parts, {})
-        return self._programs[1]
+    def _compiled(self, treatments: list[Treatment]) -> dict[str, Any]:
+        """Give the conditions that the run before compiled, as far as this run has them too.
+
+        They are forgotten once a part of the experiment is replaced; a treatment that a run no longer has is
+        forgotten with all that it holds.
+        """
+        parts = (self.pipeline, *self.outputs.values(), *self.initial_ctx, *self.initial_ctx.values())
+        known, programs = self._programs
+        kept = {}
+        if len(known) == len(parts) and all(map(operator.is_, known, parts)):
+            current = {id(treatment) for treatment in treatments}
+            kept = {
+                name: entry for name, entry in list(programs.items()) if entry[0] is None or id(entry[0]) in current
+            }
+        self._programs = (parts, kept)
+        return kept
 
     def _active_plugins(self) -> ActivePlugins:
         """Resolve the plugins, unless they are those of the last time."""
         resolve_appended(self.plugins)
-        key = tuple(map(id, self.plugins))
-        if self._active is None or self._active[0] != key:
-            self._active = (key, active_plugins(self.plugins))
-        return self._active[1]
+        active = self._active
+        if active is None or not active.fits(self.plugins):
+            active = self._active = active_plugins(self.plugins)
+        return active

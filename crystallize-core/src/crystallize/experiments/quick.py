@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.checks import check_count, check_flag, check_integer
+from crystallize.context.isolation import isolate
 from crystallize.datasources.base import DataSource
 from crystallize.design import Treatment
 from crystallize.engine.plan import BASELINE
@@ -17,9 +19,10 @@ from crystallize.names import check_name
 from crystallize.pipelines import Pipeline, PipelineStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from crystallize.context import FrozenContext
+    from crystallize.results.outcome import CellOutcome
 
 __all__ = ["quick_experiment"]
 
@@ -46,7 +49,7 @@ class _Call(PipelineStep):
         return getattr(self._fn, "__name__", type(self._fn).__name__)
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
-        arguments = (self._configs.get(ctx["condition"]), ctx)[: self._wanted]
+        arguments = (isolate(self._configs.get(ctx["condition"])), ctx)[: self._wanted]
         value = self._fn(*arguments)
         if inspect.isawaitable(value):
             return self._awaited(value, ctx)
@@ -119,10 +122,12 @@ def quick_experiment(
     values: dict[str, list[Any]] = {name: [] for name in configs}
     outcomes = {}
     run = experiment._run_of(Request(), baseline=BASELINE in configs)
-    for outcome in run.stream():
-        if outcome.error is not None:
-            raise outcome.error.original_exception or outcome.error
-        outcomes[outcome.cell] = outcome
+    # Closed here: an exception would keep the stream, and with it the end of the run, waiting in its traceback.
+    with contextlib.closing(cast("Generator[CellOutcome, None, None]", run.stream())) as stream:
+        for outcome in stream:
+            if outcome.error is not None:
+                raise outcome.error.original_exception or outcome.error
+            outcomes[outcome.cell] = outcome
     for cell in sorted(outcomes, key=lambda cell: cell.replicate):
         values[cell.condition].extend(outcomes[cell].metrics[_METRIC])
     return values
@@ -133,9 +138,13 @@ def _wanted_arguments(fn: Callable[..., Any]) -> int:
         parameters = inspect.signature(fn).parameters.values()
     except (ValueError, TypeError):
         return 1
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return 2
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    count = sum(parameter.kind in kinds for parameter in parameters)
-    return 2 if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters) else min(count, 2)
+    found = [parameter for parameter in parameters if parameter.kind in kinds]
+    # A second parameter with a default of its own, and another name, is no place for the context.
+    second = len(found) > 1 and (found[1].name == "ctx" or found[1].default is inspect.Parameter.empty)
+    return min(len(found), 2 if second else 1)
 
 
 def _plugins(seed: int | None, *, verbose: bool) -> list[Any]:

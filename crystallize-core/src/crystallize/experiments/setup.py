@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from crystallize.engine.plan import BASELINE
 from crystallize.engine.run import new_run_id
 from crystallize.errors import ArgumentTypeError, ContextMutationError, ValidationError
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
-from crystallize.names import check_distinct
-from crystallize.pipelines import Pipeline
+from crystallize.names import check_distinct, check_name
+from crystallize.pipelines import Pipeline, PipelineStep
+from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,11 +198,31 @@ def _check_parts(experiment: Experiment) -> None:
             f"pipeline must be a Pipeline, not {type(experiment.pipeline).__name__}: "
             "give Pipeline([step_one(), step_two()])"
         )
+    if experiment.name is not None:
+        check_name(experiment.name, what="experiment")
+    for step in experiment.pipeline.steps:
+        if not isinstance(step, FunctionStep):
+            _check_params(step)
     # Asked key by key: `intersection` would walk through the whole context.
     reserved = [key for key in RESERVED_KEYS if key in experiment.initial_ctx]
     if reserved:
         raise ValidationError(
             f"initial_ctx uses the reserved key {min(reserved)!r}, which the framework writes: use another name"
+        )
+
+
+def _check_params(step: PipelineStep) -> None:
+    try:
+        params = step.params
+    except Exception as exc:
+        raise ValidationError(
+            f"params of the step {step.name} raised {type(exc).__name__}: {exc}; "
+            "it must give a mapping of names to values"
+        ) from exc
+    if not isinstance(params, Mapping):
+        raise ArgumentTypeError(
+            f"params of the step {step.name} must be a mapping of names to values, not {type(params).__name__}: "
+            "write it as a property"
         )
 
 
@@ -219,7 +241,8 @@ def _replicates(experiment: Experiment, request: Request) -> int:
         return checked_replicates(request.replicates)
     if experiment._replicates is not None:
         return experiment._replicates
-    return checked_replicates(getattr(experiment.datasource, "replicates", None) or 1)
+    offered = getattr(experiment.datasource, "replicates", None)
+    return 1 if offered is None else checked_replicates(offered, what="replicates of the data source")
 
 
 def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
