@@ -1,4 +1,4 @@
-"""`Artifact`: a file that one experiment writes and another reads; `ArtifactSource`: paths of stored files."""
+"""`Artifact`: a file that one experiment writes and another reads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_callable, check_count, check_flag
+from crystallize.checks import check_callable, check_count
 from crystallize.datasources.base import DataSource
-from crystallize.datasources.stored import ArtifactStore, Producer, StoredRun, producer_of, step_of
+from crystallize.datasources.paths import ArtifactSource
+from crystallize.datasources.stored import BASELINE, ArtifactStore, Producer, StoredRun, existing, producer_of, step_of
 from crystallize.errors import ArgumentTypeError, ArtifactMissingError, RunStateError
-from crystallize.names import check_file_name, check_name, step_class_name
+from crystallize.names import check_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Artifact", "ArtifactSource", "ArtifactStore", "BoundArtifact", "StoredRun", "as_bytes", "read_bytes"]
 
-_BASELINE = "baseline"
 _LOGGER = logging.getLogger("crystallize")
 
 
@@ -163,14 +163,14 @@ class Artifact(DataSource):
         replicate = ctx.get("replicate", 0)
         condition = self._condition(ctx, run, producer.name, replicate)
         where = {"condition": condition, "replicate": replicate % max(run.replicates, 1)}
-        return self.loader(_existing(run.artifact_path(step=self._writing_step(), name=self.name, **where)))
+        return self.loader(existing(run.artifact_path(step=self._writing_step(), name=self.name, **where)))
 
     def _condition(self, ctx: FrozenContext, run: StoredRun, producer: str, replicate: int) -> str:
-        condition: str = ctx.get("condition", _BASELINE)
+        condition: str = ctx.get("condition", BASELINE)
         if condition in run.conditions:
             return condition
         known = ", ".join(map(repr, run.conditions)) or "none"
-        if _BASELINE not in run.conditions:
+        if BASELINE not in run.conditions:
             raise ArtifactMissingError(
                 f"artifact {self.name!r} has no file for condition {condition!r}: the newest run of experiment "
                 f"{producer!r} ({run.path}) has neither that condition nor a baseline; its conditions: {known}"
@@ -184,7 +184,7 @@ class Artifact(DataSource):
                 " there: %s). Run it with that treatment to compare like with like",
                 self.name, producer, condition, run.path, known,
             )  # fmt: skip
-        return _BASELINE
+        return BASELINE
 
     def _writing_step(self) -> str | None:
         if isinstance(self._producer, Producer):
@@ -236,110 +236,3 @@ class BoundArtifact(Artifact):
                 "that returns bytes"
             ) from error
         self._ctx.artifacts.add(self.name, data)
-
-
-class ArtifactSource(DataSource):
-    """A data source of the paths of stored files, one for each replicate.
-
-    ``experiment.artifact_datasource(...)`` makes it. Which run is read is found out at use: the newest one.
-
-    Parameters
-    ----------
-    producer : Experiment
-        The experiment whose files are read.
-    step : str
-        The step that wrote them: its class' name, or its function's.
-    name : str, default "data.json"
-        The file's name.
-    condition : str, default "baseline"
-        The condition whose files are read.
-    require_metadata : bool, default False
-        Whether a run that recorded nothing about itself is refused.
-
-    Examples
-    --------
-    >>> source = first.artifact_datasource("publish", "model.json")  # doctest: +SKIP
-    >>> source.fetch(standalone_context({"replicate": 1}))  # doctest: +SKIP
-    PosixPath('data/first/v0/replicate_1/baseline/PublishStep/model.json')
-    """
-
-    def __init__(
-        self,
-        producer: Any,
-        step: str,
-        name: str = "data.json",
-        condition: str = _BASELINE,
-        *,
-        require_metadata: bool = False,
-    ) -> None:
-        self._producer = producer
-        self.step = check_name(step, what="step")
-        self.name = check_file_name(name, what="artifact")
-        self.condition = check_name(condition, what="condition")
-        self.require_metadata = check_flag(require_metadata, what="require_metadata")
-
-    @property
-    def producer(self) -> Any:
-        """The experiment whose files are read, or a reference to it in a worker."""
-        return self._producer
-
-    @property
-    def replicates(self) -> int:  # type: ignore[override]
-        """How many replicates the newest stored run has; `FileNotFoundError` where none is stored."""
-        return self._run().replicates
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Which files are meant, for the provenance."""
-        experiment = self._producer.name or getattr(self._producer, "id", "")
-        return MappingProxyType(
-            {"experiment": experiment, "step": self.step, "name": self.name, "condition": self.condition}
-        )
-
-    @property
-    def is_async(self) -> bool:
-        """False: finding a file is quick."""
-        return False
-
-    def fetch(self, ctx: FrozenContext) -> Path:
-        """Give the path of this replicate's file, counted round where the stored run has fewer replicates.
-
-        Raises
-        ------
-        ArtifactMissingError
-            No run is stored, or the file is not in it. It is a `FileNotFoundError`.
-        """
-        run = self._run()
-        where = {"condition": self.condition, "replicate": ctx.get("replicate", 0) % max(run.replicates, 1)}
-        failure: ArtifactMissingError | None = None
-        for step in dict.fromkeys((self.step, step_class_name(self.step))):
-            try:
-                return _existing(run.artifact_path(step=step, name=self.name, **where))
-            except ArtifactMissingError as error:
-                failure = failure or error
-        raise failure or ArtifactMissingError(f"{self!r} found nothing in {run.path}")
-
-    def _run(self) -> StoredRun:
-        run = producer_of(self._producer).newest_run(f"artifact {self.name!r} of step {self.step!r}")
-        if self.require_metadata and not run.metadata:
-            raise ArtifactMissingError(
-                f"the run in {run.path} recorded nothing about itself, and require_metadata=True asks for that: "
-                "run the experiment again, or leave require_metadata out"
-            )
-        return run
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_producer": producer_of(self._producer)}
-
-    def __fingerprint__(self) -> object:
-        """Say which file is meant, not what any run has stored in it."""
-        return dict(self.params)
-
-    def __repr__(self) -> str:
-        return f"artifact_datasource({self.step!r}, {self.name!r}, {self.condition!r})"
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise ArtifactMissingError(f"the stored file {path} is gone; run the experiment that wrote it again")
-    return path

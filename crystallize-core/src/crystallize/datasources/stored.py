@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-__all__ = ["ArtifactStore", "Producer", "StoredRun", "producer_of", "step_of"]
+__all__ = ["BASELINE", "ArtifactStore", "Producer", "StoredRun", "existing", "producer_of", "step_of"]
+
+BASELINE = "baseline"
 
 
 @runtime_checkable
@@ -150,3 +152,10 @@ def step_of(experiment: Any, artifact: object) -> str | None:
             and any(p.is_artifact and p.name in names and p.name not in step.params for p in spec.parameters)
         ]
     return given[0] if len(set(given)) == 1 else None
+
+
+def existing(path: Path) -> Path:
+    """Give a stored file's path back, and refuse one that is gone."""
+    if not path.exists():
+        raise ArtifactMissingError(f"the stored file {path} is gone; run the experiment that wrote it again")
+    return path
