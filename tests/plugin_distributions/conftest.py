@@ -55,16 +55,17 @@ def installed(wheels, tmp_path_factory):
     return install
 
 
-@pytest.fixture
-def python(installed, tmp_path):
-    """Run a script with distributions installed; give what it printed."""
+@pytest.fixture(scope="session")
+def python(installed, tmp_path_factory):
+    """Run a script with distributions installed, in a folder of its own if none is given; give what it printed."""
 
-    def run(source, *names, options=(), path=()):
+    def run(source, *names, options=(), path=(), folder=None):
+        folder = folder or tmp_path_factory.mktemp("script")
         folders = [*map(str, path), *map(str, installed(*names))]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
-        script = tmp_path / "script.py"
+        script = folder / "script.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
-        return checked(sys.executable, *options, script, cwd=tmp_path, env=environment)
+        return checked(sys.executable, *options, script, cwd=folder, env=environment)
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -85,7 +86,7 @@ print(json.dumps(result.to_dict()["provenance"]["plugins"]))
     assert (busy["name"], busy["order"], busy["settings"]) == ("busy-tally", 1, {"limit": 5})
 
 
-def test_a_lock_is_loaded_again_and_notices_another_file(python, installed, wheels, tmp_path):
+def test_a_lock_is_loaded_again_and_notices_another_file(python, installed, tmp_path):
     folder = tmp_path / "changed"
     printed = python(
         EXPERIMENT
@@ -98,10 +99,9 @@ lock = json.loads(Path("lock.json").read_text())
 print(compare_lock(lock), lock_requirements(lock), plugins_from_lock(lock)[0].limit)
 """,
         "acme-tally",
+        folder=tmp_path,
     )
     assert printed == "[] ['acme-tally==1.4.0'] 2\n"
-    import shutil
-
     shutil.copytree(installed("acme-tally")[0], folder)
     (record,) = folder.glob("*.dist-info/RECORD")
     record.write_text(record.read_text().replace("counting.py,sha256=", "counting.py,sha256=0"))
@@ -112,6 +112,7 @@ print(compare_lock(lock), lock_requirements(lock), plugins_from_lock(lock)[0].li
         print(compare_lock(json.load(open("lock.json"))))
         """,
         path=[folder],
+        folder=tmp_path,
     )
     assert "files of acme-tally 1.4.0 differ: acme_tally/counting.py" in printed
 
@@ -162,9 +163,25 @@ refused("broken")
     assert "RuntimeError: the licence server is away" in broken
 
 
+@pytest.fixture(scope="module")
+def mistakes(python):
+    """What each plugin that cannot be used is refused with."""
+    script = EXPERIMENT + REFUSED
+    script += """
+from crystallize.hooks import find_plugins
+for record in find_plugins():
+    if record.distribution in {"acme-typos", "acme-charts"}:
+        print(end=f"{record.name} = ")
+        refused(record.name)
+"""
+    return dict(
+        line.split(" = ", 1) for line in python(script, "acme-typos", "acme-charts").splitlines() if " = " in line
+    )
+
+
 @pytest.mark.parametrize("name", ["charts", "declared-charts"])
-def test_a_missing_extra_says_what_to_type(python, name):
-    printed = python(EXPERIMENT + REFUSED + f"refused({name!r})", "acme-charts")
+def test_a_missing_extra_says_what_to_type(mistakes, name):
+    printed = mistakes[name]
     assert printed.startswith(f"MissingExtraError | plugin '{name}' (acme-charts 2.0.1) needs the extra 'draw'")
     assert 'pip install "acme-charts[draw]"' in printed
 
@@ -186,8 +203,8 @@ def test_a_plugin_that_needs_no_extra_works_without_it(python):
         ("no-plugin", "PluginDefinitionError", ["NoPlugin", "@hookimpl"]),
     ],
 )
-def test_a_mistake_is_one_error_that_names_plugin_distribution_and_version(python, name, error, said):
-    printed = python(EXPERIMENT + REFUSED + f"refused({name!r})", "acme-typos")
+def test_a_mistake_is_one_error_that_names_plugin_distribution_and_version(mistakes, name, error, said):
+    printed = mistakes[name]
     assert printed.startswith(f"{error} | plugin {name!r} (acme-typos 0.9.0) ")
     for words in said:
         assert words in printed
