@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params, injected_names
+from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from crystallize.hooks import ExperimentView
+    from crystallize.pipelines import Pipeline
 
 __all__ = ["Described", "condition_records"]
 
@@ -41,6 +41,42 @@ class Described(Mapping[str, Any]):
         return dict, (dict(self),)
 
 
+class _Steps(Sequence[StepRecord]):
+    """The steps of a condition, described when somebody looks.
+
+    What a step of a user's class says of its parameters is taken down at once: it may change with the object.
+    """
+
+    __slots__ = ("_context", "_labels", "_steps")
+
+    def __init__(self, pipeline: Pipeline, context: Mapping[str, Any]) -> None:
+        self._context = context
+        self._labels = pipeline.labels
+        self._steps = [
+            step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
+            for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
+        ]
+
+    @overload
+    def __getitem__(self, index: int) -> StepRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[StepRecord]: ...
+    def __getitem__(self, index: int | slice) -> StepRecord | Sequence[StepRecord]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        step = self._steps[index]
+        if isinstance(step, StepRecord):
+            return step
+        params = Described(effective_params(step, self._context))
+        return StepRecord(self._labels[index], params, injected_names(step))
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
 def condition_records(
     view: ExperimentView, conditions: Sequence[str], setup: Mapping[str, Any] | None = None
 ) -> list[ConditionRecord]:
@@ -63,9 +99,5 @@ def condition_records(
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
-        steps = [
-            StepRecord(label, Described(effective_params(step, context)), injected_names(step))
-            for step, label in zip(view.pipeline.steps, view.pipeline.labels, strict=True)
-        ]
-        records.append(ConditionRecord(name, Described(context), steps))
+        records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context)))
     return records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
@@ -19,6 +20,7 @@ _LONGEST_TEXT = 200
 _MOST_ITEMS = 20
 _DEEPEST = 4
 _CONTAINERS = (list, tuple, set, frozenset, dict, MappingProxyType)
+_HARMLESS = frozenset({type(None), bool, int, float})
 _NAMED = (type, FunctionType, BuiltinFunctionType, MethodType)
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -68,8 +70,11 @@ def looks_secret(key: object) -> bool:
     >>> looks_secret("openai_api_key"), looks_secret("authToken"), looks_secret("max_tokens")
     (True, True, False)
     """
-    if not isinstance(key, str):
-        return False
+    return isinstance(key, str) and _sounds_secret(str.__str__(key))
+
+
+@lru_cache(maxsize=16384)
+def _sounds_secret(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
     return not _SECRET_WORDS.isdisjoint(words) or any(pair in _SECRET_PAIRS for pair in pairwise(words))
 
@@ -87,6 +92,8 @@ def mask_secrets(value: Any) -> Any:
     >>> mask_secrets({"client": {"api_key": "sk-1", "retries": 3}})
     {'client': {'api_key': '***', 'retries': 3}}
     """
+    if type(value) in _HARMLESS:
+        return value
     if isinstance(value, Mapping):
         return {
             key: MASK if looks_secret(key) and item is not None and not isinstance(item, bool) else mask_secrets(item)
