@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -53,12 +54,18 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def crystallize(tmp_path):
+def command():
+    """The installed command."""
+    return Path(sys.executable).with_name("crystallize")
+
+
+@pytest.fixture
+def crystallize(command, tmp_path):
     """Run ``crystallize`` in the working folder and give the finished process."""
 
     def run(*arguments, **environment):
         return subprocess.run(
-            [sys.executable, "-m", "crystallize_cli", *map(str, arguments)],
+            [command, *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, "COLUMNS": "100", **environment},
             stdin=subprocess.DEVNULL,

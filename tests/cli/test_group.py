@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -47,6 +49,13 @@ def stranger(tmp_path):
 def test_the_version_is_said(crystallize):
     done = crystallize("--version")
     assert (done.returncode, done.stdout) == (0, f"crystallize {crystallize_cli.__version__}\n")
+
+
+def test_the_module_is_the_command(crystallize):
+    done = subprocess.run(
+        [sys.executable, "-m", "crystallize_cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == crystallize("--help").stdout.split()
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -252,7 +251,7 @@ def test_what_a_file_defines_reaches_its_workers(crystallize, write, tmp_path, k
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
-def test_ctrl_c_ends_with_130_and_says_what_is_kept(write, tmp_path):
+def test_ctrl_c_ends_with_130_and_says_what_is_kept(command, write, tmp_path):
     write("""
         import pathlib, time
         from crystallize import Experiment, Pipeline, data_source
@@ -264,7 +263,7 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(write, tmp_path):
         experiment = Experiment(data_source(lambda ctx: 1), Pipeline([slow]), name="slow", replicates=5)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-m", "crystallize_cli", "run", "file.py"],
+        [command, "run", "file.py"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     while not (tmp_path / "reached").exists():

@@ -69,7 +69,7 @@ def load_experiment(path: Path) -> Experiment:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Import a Python file as a module of its own, with its folder first on the import path.
+    """Import a Python file as a module of its own, with its folder on the import path.
 
     The file is not ``__main__``: what it guards with ``if __name__ == "__main__":`` does not run. Its
     functions and classes travel to worker processes by value, so that the workers need not find it.
@@ -100,8 +100,7 @@ def load_file(path: Path) -> ModuleType:
     spec = importlib.machinery.ModuleSpec(name, loader, origin=str(file))
     spec.has_location = True
     module = importlib.util.module_from_spec(spec)
-    # As `python file.py` does, so that the modules beside it can be imported, in worker processes too.
-    sys.path.insert(0, str(file.parent))
+    _make_importable(file.parent)
     sys.modules[name] = module
     try:
         # Compiled here and not by the loader, which may take a cached file of the same second for up to date.
@@ -111,6 +110,16 @@ def load_file(path: Path) -> ModuleType:
         raise Failure(_what_failed(path, file, error)) from error
     _let_it_travel(module)
     return module
+
+
+def _make_importable(folder: Path) -> None:
+    """Let the modules beside the file be imported, in worker processes too.
+
+    They come before what is installed, but after the standard library: a file called ``random.py`` must not take the
+    place of the module that NumPy imports.
+    """
+    installed = (index for index, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages")))
+    sys.path.insert(next(installed, len(sys.path)), str(folder))
 
 
 def _module_name(path: Path) -> str:
