@@ -54,8 +54,7 @@ def comparison_table(
     rows = compare(result, metrics, confidence=confidence)
     tested = [each for each in result.metrics.hypotheses if hypotheses is None or each.name in hypotheses]
     told = [_verdict_texts(each, level) for each in tested]
-    heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{confidence:.4g} interval"]
-    heading[-1] = f"{100 * confidence:.4g}% interval"
+    heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{100 * confidence:.4g}% interval"]
     lines = [[*heading, *(each.name for each in tested), "failed"]]
     for row in rows:
         decimals = decimals_for(other.spread for other in rows if other.metric == row.metric)
