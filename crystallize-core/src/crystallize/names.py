@@ -6,8 +6,6 @@ A name is checked once, where it enters (`check_name`), and mapped to a folder w
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -128,6 +126,8 @@ def folder_name(name: str) -> str:
     encoded = safe.encode()
     if len(encoded) <= _MAX_BYTES:
         return safe
+    import hashlib
+
     # "%~" is no percent-encoding, so no other name can give this one.
     digest = hashlib.sha256(name.encode()).hexdigest()[:32]
     return f"{encoded[:_SHORTENED_BYTES].decode(errors='ignore')}%~{digest}"
@@ -184,6 +184,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """
     if not isinstance(name, str):
         return ""
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import random
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_callable, check_flag, check_integer
@@ -116,8 +115,8 @@ class SeedPlugin(BasePlugin):
         elif run.seed is None and run.seed_override is not None:
             run.seed = run.seed_override
         elif run.seed is None:
-            # Not from `random`, whose state is what seeding is about. Nor is it kept here: runs may share the plugin.
-            run.seed = secrets.randbelow(_MODULUS)
+            # From the system: seeding sets the state of `random`. Not kept here: runs may share the plugin.
+            run.seed = random.SystemRandom().randrange(_MODULUS)
             _LOGGER.info("no seed was given, %d was drawn: SeedPlugin(seed=%d) repeats this run", run.seed, run.seed)
 
     def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
-from crystallize.fingerprint import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +82,8 @@ class DataSource(ABC):
 
         The number of replicates is left out: asking for more of them changes none of those that are there.
         """
+        from crystallize.fingerprint import content_of
+
         slots = (slot for kind in type(self).__mro__ for slot in _slots(kind) if hasattr(self, slot))
         state = {**{slot: getattr(self, slot) for slot in slots}, **getattr(self, "__dict__", {})}
         kept = {name: value for name, value in state.items() if name not in ("replicates", "depends_on")}

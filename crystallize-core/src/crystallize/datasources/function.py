@@ -15,7 +15,6 @@ from crystallize.context.isolation import isolate
 from crystallize.datasources.base import FACTORY_MARK, DataSource
 from crystallize.datasources.registry import check_source_name, register_datasource
 from crystallize.errors import ArgumentTypeError, MissingParameterError
-from crystallize.fingerprint import content_of
 from crystallize.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ class FunctionSource(DataSource):
 
     def __fingerprint__(self) -> object:
         """Say what the data's identity is: the function, its parameters and the content of `depends_on`."""
+        from crystallize.fingerprint import content_of
+
         return self.fn, self._params, [content_of(path) for path in self.depends_on]
 
     def __reduce__(self) -> tuple[Any, ...]:
