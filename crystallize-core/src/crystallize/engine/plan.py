@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crystallize.errors import ContextMutationError
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from crystallize.design import Treatment
 
-__all__ = ["BASELINE", "condition_names", "plan_cells", "treatments_by_condition"]
+__all__ = ["BASELINE", "check_treatment_keys", "condition_names", "plan_cells", "treatments_by_condition"]
 
 BASELINE = "baseline"
 
@@ -35,3 +36,20 @@ def plan_cells(conditions: Sequence[str], replicates: int) -> list[Cell]:
     # Past the constructor of a named tuple, which is written in Python: there may be a million of them.
     new = tuple.__new__
     return [new(Cell, (condition, replicate)) for replicate in range(replicates) for condition in conditions]
+
+
+def check_treatment_keys(treatment: Treatment, initial_ctx: Container[str]) -> None:
+    """Refuse a treatment that sets a key which every cell has already.
+
+    Raises
+    ------
+    ContextMutationError
+        Naming the key.
+    """
+    for key in treatment.apply_map:
+        if key in initial_ctx:
+            raise ContextMutationError(
+                f"treatment {treatment.name!r} sets the context key {key!r}, which initial_ctx has already, and a key "
+                "is written once: leave it out of initial_ctx (a step's default value serves the baseline), or give "
+                f"the baseline its own value with Treatment('baseline', {{{key!r}: ...}})"
+            )

@@ -13,7 +13,7 @@ from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.loop import LoopHost, interruptible
-from crystallize.engine.plan import BASELINE, condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.record import condition_records
 from crystallize.errors import CrystallizeError, PluginHookError
 from crystallize.results import build_result, collect_metrics
@@ -244,6 +244,8 @@ class Run:
 
     def admit(self, treatments: Sequence[Treatment]) -> None:
         """Add conditions to a run that is under way."""
+        for treatment in treatments:
+            check_treatment_keys(treatment, self.view.initial_ctx)
         self.view.treatments.extend(treatments)
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)

@@ -11,9 +11,9 @@ from crystallize.context.frozen import RESERVED_KEYS
 from crystallize.datasources.artifact import Artifact
 from crystallize.datasources.base import DataSource, as_data_source
 from crystallize.design import Hypothesis, Treatment
-from crystallize.engine.plan import BASELINE
+from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.run import new_run_id
-from crystallize.errors import ArgumentTypeError, ContextMutationError, ValidationError
+from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name
 from crystallize.pipelines import Pipeline, PipelineStep
@@ -171,7 +171,7 @@ def validate(experiment: Experiment, request: Request) -> Settled:
             'give treatments=[Treatment("name", {...})], or no hypotheses'
         )
     for treatment in checked:
-        _check_treatment_keys(treatment, experiment)
+        check_treatment_keys(treatment, experiment.initial_ctx)
     strategy = check_choice(
         experiment.strategy if request.strategy is None else request.strategy, STRATEGIES, what="strategy"
     )
@@ -224,16 +224,6 @@ def _check_params(step: PipelineStep) -> None:
             f"params of the step {step.name} must be a mapping of names to values, not {type(params).__name__}: "
             "write it as a property"
         )
-
-
-def _check_treatment_keys(treatment: Treatment, experiment: Experiment) -> None:
-    for key in treatment.apply_map:
-        if key in experiment.initial_ctx:
-            raise ContextMutationError(
-                f"treatment {treatment.name!r} sets the context key {key!r}, which initial_ctx has already, and a key "
-                "is written once: leave it out of initial_ctx (a step's default value serves the baseline), or give "
-                f"the baseline its own value with Treatment('baseline', {{{key!r}: ...}})"
-            )
 
 
 def _replicates(experiment: Experiment, request: Request) -> int:

@@ -42,11 +42,13 @@ class RelativeConstraint:
         _check_bound(self.metric, self.at_least if self.at_most is None else self.at_most)
 
     def violation(self, trial: TrialResult, baseline: TrialResult) -> float:
-        """Give by how much a trial breaks the constraint: at most 0 where it keeps it."""
+        """Give by how much a trial breaks the constraint: at most 0 where it keeps it, infinite for NaN."""
         value, reference = trial.mean(self.metric), baseline.mean(self.metric)
         if self.at_most is not None:
-            return value - self.at_most * reference
-        return float(self.at_least or 0.0) * reference - value
+            violation = value - self.at_most * reference
+        else:
+            violation = float(self.at_least or 0.0) * reference - value
+        return math.inf if math.isnan(violation) else violation
 
 
 def _check_metric(metric: object) -> None:

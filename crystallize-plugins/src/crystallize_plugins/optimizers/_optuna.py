@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from crystallize import Objective
     from crystallize.experiments.optimizers import Report, TrialResult
 
-__all__ = ["OptunaOptimizer", "constraint_values"]
-
-_VIOLATIONS = "crystallize_violations"
+__all__ = ["OptunaOptimizer"]
 
 
 class OptunaOptimizer(BaseOptimizer):
@@ -40,8 +38,7 @@ class OptunaOptimizer(BaseOptimizer):
         With several, the study is multi-objective, and the best treatment is the one of the Pareto front
         with the best value of the first objective.
     sampler : optuna.samplers.BaseSampler, optional
-        By default Optuna's TPE, with `seed` and the constraints. A sampler of your own heeds
-        constraints if it is made with ``constraints_func=constraint_values``.
+        By default Optuna's TPE, with `seed`.
     pruner : optuna.pruners.BasePruner, optional
         Decides, from what the steps say with ``ctx.report``, which trials end early. Reports of a trial's
         first replicate count. By default nothing is pruned. For a single objective.
@@ -90,7 +87,7 @@ class OptunaOptimizer(BaseOptimizer):
         self.needs_baseline = bool(self.constraints)
         self._space = space if callable(space) else _distributions(space)
         if sampler is None:
-            sampler = _default_sampler(None if seed is None else check_integer(seed, what="seed"), self.constraints)
+            sampler = optuna.samplers.TPESampler(seed=None if seed is None else check_integer(seed, what="seed"))
         elif seed is not None:
             raise ArgumentTypeError("seed is for the default sampler: give it to your own, TPESampler(seed=...)")
         self.study = _quiet_study(
@@ -142,8 +139,9 @@ class OptunaOptimizer(BaseOptimizer):
             trial = self._trials.pop(result.treatment.name)
             if result.state == "complete":
                 if self._baseline is not None:
-                    violations = [each.violation(result, self._baseline) for each in self.constraints]
-                    trial.set_user_attr(_VIOLATIONS, violations)
+                    for number, constraint in enumerate(self.constraints):
+                        violation = constraint.violation(result, self._baseline)
+                        trial.set_constraint(f"{number}:{constraint.metric}", violation)
                 self.study.tell(trial, [result.mean(found.metric) for found in self._objectives])
             elif result.state == "pruned":
                 self.study.tell(trial, state=states.PRUNED)
@@ -171,7 +169,7 @@ class OptunaOptimizer(BaseOptimizer):
             If no trial is complete and keeps them.
         """
         completed = self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
-        kept = [trial for trial in completed if all(value <= 0 for value in constraint_values(trial))]
+        kept = [trial for trial in completed if all(value <= 0 for value in trial.constraints.values())]
         if not kept:
             raise OptimizationError(
                 "no trial is complete and keeps the constraints: see experiment.last_optimization.trials"
@@ -181,18 +179,6 @@ class OptunaOptimizer(BaseOptimizer):
         sign = -1 if self._objectives[0].direction == "maximize" else 1
         best = min(kept, key=lambda trial: (sign * trial.values[0], trial.number))
         return Treatment(f"trial_{best.number}", self._parameters[best.number])
-
-
-def constraint_values(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
-    """Give by how much a trial breaks each constraint; the ``constraints_func`` of Optuna's samplers."""
-    values: Sequence[float] = trial.user_attrs.get(_VIOLATIONS, ())
-    return values
-
-
-def _default_sampler(seed: int | None, constraints: Sequence[RelativeConstraint]) -> optuna.samplers.BaseSampler:
-    if not constraints:
-        return optuna.samplers.TPESampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, constraints_func=constraint_values)
 
 
 def _quiet_study(**settings: Any) -> optuna.Study:
