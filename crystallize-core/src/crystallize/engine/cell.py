@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.failure import ended_itself, execution_error
+from crystallize.engine.failure import ended_itself, execution_error, free_frames
 from crystallize.engine.loop import LoopHost, send_none
 from crystallize.engine.program import steps_are_async
 from crystallize.engine.worker import Worker, WorkerReport
@@ -65,9 +65,9 @@ class CellRunner:
         emit = emit or self._sink
         host: LoopHost = getattr(self._mine, "host", None) or self._new_host()
         if not self.needs_loop:
-            return send_none(worker.run(cell, emit, host))
+            return self._let_go(send_none(worker.run(cell, emit, host)))
         try:
-            return host.run(worker.run(cell, emit, None))
+            return self._let_go(host.run(worker.run(cell, emit, None)))
         except BaseException as exc:
             if not ended_itself(exc, alone=True):
                 raise
@@ -76,7 +76,14 @@ class CellRunner:
     async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
         """Run one cell in the running event loop; see `__call__`."""
         worker = self._worker or self._started()
-        return await worker.run(cell, emit or self._sink, None)
+        return self._let_go(await worker.run(cell, emit or self._sink, None))
+
+    def _let_go(self, outcome: CellOutcome) -> CellOutcome:
+        error = outcome.error
+        # Whoever debugs or applies gets the exception itself, with its frames.
+        if error is not None and error.original_exception is not None and not self._job.keeps_payload:
+            free_frames(error.original_exception)
+        return outcome
 
     def emit(self, event: Event) -> bool:
         """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.

@@ -86,7 +86,10 @@ def ended_itself(exc: BaseException, *, alone: bool) -> bool:
 
 
 def free_frames(exc: BaseException) -> None:
-    """Let go of the data that the frames of a recorded error hold: a hundred failed cells would keep it all."""
+    """Let go of the data that the frames of a recorded error hold: a hundred failed cells would keep it all.
+
+    To be called once the engine's own frame has ended too: those of the steps lead back to it.
+    """
     seen: set[int] = set()
     todo: list[BaseException | None] = [exc]
     while todo:
@@ -94,11 +97,7 @@ def free_frames(exc: BaseException) -> None:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        found = current.__traceback__
-        traceback.clear_frames(found)
-        if found is not None and found.tb_next is not None and current is exc:
-            # The engine's own frame, which still runs and cannot be cleared.
-            current.__traceback__ = found.tb_next
+        traceback.clear_frames(current.__traceback__)
         todo += [current.__cause__, current.__context__, *getattr(current, "exceptions", ())]
 
 

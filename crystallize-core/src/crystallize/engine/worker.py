@@ -13,7 +13,6 @@ from crystallize.context.resources import ResourcePool
 from crystallize.engine.failure import (
     ended_itself,
     execution_error,
-    free_frames,
     hook_error,
     plugin_failure,
     text_of,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from crystallize.engine.loop import LoopHost
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
-    from crystallize.errors import PipelineExecutionError
     from crystallize.hooks.manager import HookCall
 
 __all__ = ["Worker", "WorkerReport"]
@@ -267,12 +265,12 @@ class Worker:
                 tick(now - then)
                 then = now
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
-            error = self._failed(exc, labels[position - 1] if position else phase, cell)
+            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
             data = None
         except BaseException as exc:
             if not ended_itself(exc, alone=host is not None):
                 raise
-            error = self._failed(exc, labels[position - 1] if position else phase, cell)
+            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
             data = None
         outcome = CellOutcome(
             cell,
@@ -296,12 +294,6 @@ class Worker:
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)
         return outcome
-
-    def _failed(self, exc: BaseException, step: str, cell: Cell) -> PipelineExecutionError:
-        error = execution_error(exc, step=step, cell=cell)
-        if not self.job.keeps_payload:  # whoever debugs or applies gets the exception itself, with its frames
-            free_frames(exc)
-        return error
 
     def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
         for call in self._after_replicate:
