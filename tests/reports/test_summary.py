@@ -101,6 +101,9 @@ def test_each_hypothesis_has_a_column_and_some_can_be_chosen(result_of):
     assert "first" in comparison_table(result)
     assert "second" in comparison_table(result)
     assert "second" not in summary_text(result, hypotheses=["first"])
+    assert summary_text(result, hypotheses="first") == summary_text(result, hypotheses=["first"])
+    with pytest.raises(KeyError, match=r"'third'.*'first', 'second'"):
+        comparison_table(result, hypotheses=["third"])
 
 
 def test_a_hypothesis_that_could_not_be_tested_is_seen_in_the_table_and_explained_below(result_of):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from crystallize.errors import UnknownNameError
 from crystallize.results import BASELINE
 from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
 from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
@@ -26,7 +27,7 @@ def comparison_table(
     result: Result,
     metrics: str | Sequence[str] | None = None,
     *,
-    hypotheses: Sequence[str] | None = None,
+    hypotheses: str | Sequence[str] | None = None,
     confidence: float = 0.95,
     level: float = 0.05,
 ) -> str:
@@ -37,7 +38,7 @@ def comparison_table(
     result : Result
     metrics : str or list of str, optional
         By default every metric whose values are numbers.
-    hypotheses : list of str, optional
+    hypotheses : str or list of str, optional
         Names of the hypotheses whose verdicts are shown, one column each; by default all.
     confidence : float, default 0.95
         Of the interval for the difference.
@@ -52,7 +53,7 @@ def comparison_table(
         would be empty is left out.
     """
     rows = compare(result, metrics, confidence=confidence)
-    tested = [each for each in result.metrics.hypotheses if hypotheses is None or each.name in hypotheses]
+    tested = _chosen(result, hypotheses)
     told = [_verdict_texts(each, level) for each in tested]
     heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{100 * confidence:.4g}% interval"]
     lines = [[*heading, *(each.name for each in tested), "failed"]]
@@ -69,7 +70,7 @@ def summary_text(
     result: Result,
     metrics: str | Sequence[str] | None = None,
     *,
-    hypotheses: Sequence[str] | None = None,
+    hypotheses: str | Sequence[str] | None = None,
     confidence: float = 0.95,
     level: float = 0.05,
 ) -> str:
@@ -85,7 +86,7 @@ def summary_text(
     str
         Plain text of several lines. The same for two runs with one seed: no times, no folders.
     """
-    tested = [each for each in result.metrics.hypotheses if hypotheses is None or each.name in hypotheses]
+    tested = _chosen(result, hypotheses)
     parts = [
         [_headline(result)],
         comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence, level=level).split("\n"),
@@ -94,6 +95,18 @@ def summary_text(
         _failures(result),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:
+    tested = result.metrics.hypotheses
+    if names is None:
+        return list(tested)
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if result.get_hypothesis(name) is None:
+            known = ", ".join(repr(each.name) for each in tested) or "none"
+            raise UnknownNameError(f"the result has no hypothesis {name!r}; its hypotheses: {known}")
+    return [each for each in tested if each.name in wanted]
 
 
 def _numbers(row: ComparisonRow, decimals: int | None) -> list[str]:
