@@ -5,7 +5,15 @@ from __future__ import annotations
 import logging
 
 import pytest
-from crystallize import AsyncExecution, Experiment, ParallelExecution, Pipeline, SeedPlugin, SerialExecution, data_source
+from crystallize import (
+    AsyncExecution,
+    Experiment,
+    ParallelExecution,
+    Pipeline,
+    SeedPlugin,
+    SerialExecution,
+    data_source,
+)
 
 from crystallize_plugins.execution.processes import staff
 from crystallize_plugins.execution.processes.nursery import ZygoteStarter

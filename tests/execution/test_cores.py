@@ -38,7 +38,11 @@ def machine(tmp_path, monkeypatch):
         ("0::/a/b\n", {"a/b/cpu.max": "150000 100000", "a/cpu.max": "350000 100000"}, 2),
         ("0::/host/only\n", {"cpu.max": "300000 100000"}, 3),
         ("0::/\n", {"cpu.max": "1000 100000"}, 1),
-        ("4:cpu,cpuacct:/j\n", {"cpu,cpuacct/j/cpu.cfs_quota_us": "250000", "cpu,cpuacct/j/cpu.cfs_period_us": "100000"}, 3),
+        (
+            "4:cpu,cpuacct:/j\n",
+            {"cpu,cpuacct/j/cpu.cfs_quota_us": "250000", "cpu,cpuacct/j/cpu.cfs_period_us": "100000"},
+            3,
+        ),
         ("4:cpu:/j\n", {"cpu/j/cpu.cfs_quota_us": "-1", "cpu/j/cpu.cfs_period_us": "100000"}, 8),
         ("4:memory:/j\n", {"memory/j/cpu.cfs_quota_us": "100000", "memory/j/cpu.cfs_period_us": "100000"}, 8),
         ("0::/\n", {"cpu.max": "what is this"}, 8),

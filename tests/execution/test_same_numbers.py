@@ -77,7 +77,10 @@ def test_metrics_come_in_the_order_of_replicates(executor, build):
 
 def test_the_numbers_are_the_same_however_workers_are_started(processes, build):
     expected = everything(build(draw(), draw_globally()).run(replicates=5, treatments=[WIDER]))
-    assert everything(build(draw(), draw_globally(), plugins=[processes]).run(replicates=5, treatments=[WIDER])) == expected
+    assert (
+        everything(build(draw(), draw_globally(), plugins=[processes]).run(replicates=5, treatments=[WIDER]))
+        == expected
+    )
 
 
 def test_arun_gives_the_same_numbers_in_the_callers_loop(executor, build):

@@ -57,12 +57,17 @@ def test_executors_look_and_never_change_results():
 
 
 @pytest.mark.parametrize(
-    "plugin", [SerialExecution(True), ParallelExecution(2, "process"), AsyncExecution(5)], ids=["serial", "parallel", "async"]
+    "plugin",
+    [SerialExecution(True), ParallelExecution(2, "process"), AsyncExecution(5)],
+    ids=["serial", "parallel", "async"],
 )
 def test_an_executor_can_be_pickled_with_its_settings(plugin):
     copy = pickle.loads(pickle.dumps(plugin))
     assert type(copy) is type(plugin)
-    assert (copy.progress, getattr(copy, "max_workers", None)) == (plugin.progress, getattr(plugin, "max_workers", None))
+    assert (copy.progress, getattr(copy, "max_workers", None)) == (
+        plugin.progress,
+        getattr(plugin, "max_workers", None),
+    )
 
 
 def test_the_run_records_its_workers_and_their_threads(build):

@@ -41,7 +41,12 @@ def diary(tmp_path):
 
 @pytest.mark.parametrize(
     "make, most",
-    [(SerialExecution, 1), (lambda: ParallelExecution(3), 3), (lambda: ParallelExecution(2, "process"), 2), (AsyncExecution, 1)],
+    [
+        (SerialExecution, 1),
+        (lambda: ParallelExecution(3), 3),
+        (lambda: ParallelExecution(2, "process"), 2),
+        (AsyncExecution, 1),
+    ],
     ids=["serial", "thread", "process", "async"],
 )
 def test_a_resource_is_made_once_in_each_worker_and_closed_there(make, most, build, diary):

@@ -65,7 +65,15 @@ class AsyncExecution(Executor):
                 "use AsyncExecution(max_concurrency=1)",
             )
         self._show_progress(experiment, cells)
+        if together == 1 or not run_cell.needs_loop:
+            # Cells that never wait would all run before anybody got to see the first.
+            return _one_by_one(cells, run_cell)
         return _overlapping(cells, run_cell, together)
+
+
+async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncIterator[CellOutcome]:
+    for cell in cells:
+        yield await run_cell.aio(cell)
 
 
 async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[CellOutcome]:
@@ -101,9 +109,13 @@ class _Crew:
         self.error: BaseException | None = None
 
     async def work(self) -> None:
-        for cell in self._cells:
-            self.arrived.append(await self._run(cell))
-            self.news.set()
+        try:
+            for cell in self._cells:
+                self.arrived.append(await self._run(cell))
+                self.news.set()
+        except KeyboardInterrupt as exc:
+            # Out of a task it would end the loop at once, and what has arrived would be lost.
+            self.error = exc
 
     def one_less(self, task: asyncio.Task[None]) -> None:
         self.working -= 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.execution.either_way import EitherWay
+from crystallize_plugins.execution.interrupts import interrupts_wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadLoop"]
 
+_LOGGER = logging.getLogger("crystallize")
 _GRACE = 1.5
 """Seconds for which an interrupted run waits for the cells that are under way."""
-_LOOK_EVERY = 1.0
+_LOOK_EVERY = 0.2
 _WAKE = object()
 
 
@@ -44,50 +47,55 @@ class ThreadLoop(EitherWay):
         self._next = iter(self._cells)
         self._lock = threading.Lock()
         self._closed = False
+        self._running = 0
 
     def outcomes(self) -> Iterator[CellOutcome]:
         """Run every cell, giving outcomes as they arrive."""
         done = threading.Semaphore(0)
+        left = len(self._cells)
+        patience: float | None = _GRACE
+        try:
+            with interrupts_wait():
+                self._start(done)
+            while left and not self.stopped:
+                outcome = self._received()
+                if outcome is not None:
+                    left -= 1
+                    yield outcome
+            if not left:
+                patience = None
+        except KeyboardInterrupt:
+            self._closed = True
+            patience = 0
+            yield from self._last_ones(done, time.monotonic() + _GRACE)
+            raise
+        finally:
+            self._closed = True
+            self._wait_for_the_end(done, patience)
+
+    def _start(self, done: threading.Semaphore) -> None:
         for number in range(self._count):
-            # Daemons: a cell that never ends must not keep an interrupted program alive.
-            context = contextvars.copy_context()
             name = f"thread-{number}"
+            context = contextvars.copy_context()
+            # Daemons: a cell that never ends must not keep an interrupted program alive.
             threading.Thread(
                 target=context.run, args=(self._work, name, done), name=f"crystallize-{name}", daemon=True
             ).start()
-        left = len(self._cells)
-        patience = None
-        try:
-            while left and not self.stopped:
-                try:
-                    item = self._receive()
-                    left -= 1
-                    yield item
-                except KeyboardInterrupt:
-                    patience = time.monotonic() + _GRACE
-                    break
-            if patience is not None:
-                self._closed = True
-                yield from self._last_ones(done, patience)
-                raise KeyboardInterrupt
-        finally:
-            self._closed = True
-            if patience is None:
-                self._wait_for_the_end(done)
+            self._running += 1
 
     def wake(self) -> None:
         """Have a blocked `outcomes` look up."""
         self._results.put(_WAKE)
 
-    def _receive(self) -> CellOutcome:
-        while True:
-            item = self._results.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is not _WAKE:
-                return item  # type: ignore[no-any-return]
-            if self.stopped:
-                raise GeneratorExit
+    def _received(self) -> CellOutcome | None:
+        # With a limit: where Ctrl-C is delivered to another thread, nothing else wakes this one.
+        try:
+            item = self._results.get(timeout=_LOOK_EVERY)
+        except Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        return None if item is _WAKE else item
 
     def _work(self, name: str, done: threading.Semaphore) -> None:
         try:
@@ -114,17 +122,22 @@ class ThreadLoop(EitherWay):
         outcome.worker = name
         return outcome
 
-    def _wait_for_the_end(self, done: threading.Semaphore) -> None:
+    def _wait_for_the_end(self, done: threading.Semaphore, patience: float | None) -> None:
         # Not with join: after an interrupted one, Python 3.11 takes a live thread for dead.
-        for _ in range(self._count):
-            while not done.acquire(timeout=_LOOK_EVERY):
-                pass
+        limit = None if patience is None else time.monotonic() + patience
+        while self._running:
+            left = _LOOK_EVERY if limit is None else limit - time.monotonic()
+            if left <= 0:
+                _LOGGER.warning(
+                    "%d cells still run in threads, which nothing can stop; what they give is lost", self._running
+                )
+                return
+            self._running -= done.acquire(timeout=left)
 
     def _last_ones(self, done: threading.Semaphore, limit: float) -> Iterator[CellOutcome]:
         """Give what ends within the time that an interrupted run has."""
-        ended = 0
-        while ended < self._count and (left := limit - time.monotonic()) > 0:
-            ended += done.acquire(timeout=min(left, 0.02))
+        while self._running and (left := limit - time.monotonic()) > 0:
+            self._running -= done.acquire(timeout=min(left, 0.02))
             yield from self._arrived()
         yield from self._arrived()
 

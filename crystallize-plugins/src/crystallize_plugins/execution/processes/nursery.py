@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ZygoteStarter"]
 
-_DEPARTING: list[int] = []
 _GRACE = 0.5
 
 
@@ -41,6 +40,9 @@ class _Child(Hand):
 
     def exit_code(self, timeout: float) -> int | None:
         return self._starter.exit_code(self, timeout)
+
+    def ended(self) -> bool:
+        return self._starter.ended(self)
 
     def kill(self) -> None:
         self._starter.kill(self)
@@ -68,14 +70,12 @@ class ZygoteStarter(Starter):
         self.keeps = process is not None
         self._asked: dict[int, _Child] = {}
         self._codes: dict[int, int] = {}
-        self._problem: str | None = None
 
     # -- making one -------------------------------------------------------------------------------
 
     @classmethod
     def forked(cls) -> ZygoteStarter | None:
         """Fork this process, if it has no thread but the calling one; None if it has."""
-        _reap_departing()
         if threading.active_count() > 1 or len(sys._current_frames()) > 1:
             return None
         if threading.current_thread() is not threading.main_thread():
@@ -123,16 +123,19 @@ class ZygoteStarter(Starter):
             f"main({theirs.fileno()}, {os.getpid()}, {preload!r})"
         )
         try:
+            command = interpreter_command(boot)
             with _interrupts_held():
                 process = subprocess.Popen(
-                    interpreter_command(boot),
+                    command,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     # Its own libraries must not start threads, or it could not fork; workers get their share.
                     env=environment_with_limits(os.environ, 1),
                 )
-        except OSError as exc:
+        except (OSError, WorkerStartError) as exc:
             ours.close()
+            if isinstance(exc, WorkerStartError):
+                raise
             raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
         finally:
             theirs.close()
@@ -157,17 +160,17 @@ class ZygoteStarter(Starter):
 
     def watched(self) -> list[Any]:
         """The line to the zygote, as long as there is one."""
-        return [self._control] if self._problem is None else []
+        return [self._control] if self.problem is None else []
 
     def heard(self) -> None:
         """Read what the zygote says."""
-        while self._problem is None and wait([self._control], 0):
+        while self.problem is None and wait([self._control], 0):
             try:
                 message = self._control.recv(LARGEST_MESSAGE)
             except OSError:
                 message = b""
             if not message:
-                self._problem = (
+                self.problem = (
                     f"the process that starts workers ended ({self._how_it_ended() or 'for no known reason'})"
                 )
                 return
@@ -177,11 +180,11 @@ class ZygoteStarter(Starter):
             elif what == "ended":
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
-                self._problem = f"no more processes can be started: {rest[1]}"
+                self.problem = f"no more processes can be started: {rest[1]}"
 
     def ended(self, hand: Hand) -> bool:
         """Whether a worker's end was heard of."""
-        return hand.pid in self._codes or self._problem is not None
+        return hand.pid in self._codes or self.problem is not None
 
     def exit_code(self, hand: Hand, timeout: float) -> int | None:
         """Wait to hear how a worker ended."""
@@ -212,21 +215,26 @@ class ZygoteStarter(Starter):
         """Dismiss the zygote; it waits for its workers to leave, for a moment."""
         with contextlib.suppress(OSError):
             self._control.send(pickle.dumps(("dismiss",)))
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE)
-        else:
-            limit = time.monotonic() + _GRACE
-            while not _has_ended(self._pid):
-                if time.monotonic() > limit:
-                    _DEPARTING.append(self._pid)
-                    break
-                time.sleep(0.0005)
+        self.problem = self.problem or "it was dismissed"
+        limit = time.monotonic() + _GRACE
+        while not self._has_ended():
+            if time.monotonic() > limit:
+                os.kill(self._pid, signal.SIGKILL)
+                limit = float("inf")
+            time.sleep(0.0005)
         self._control.close()
 
     def __del__(self) -> None:
         # A run that never came to its cells: the end of the line is all that a zygote needs to know.
         self._control.close()
+
+    def _has_ended(self) -> bool:
+        if self._process is not None:
+            return self._process.poll() is not None
+        try:
+            return os.waitpid(self._pid, os.WNOHANG)[0] == self._pid
+        except ChildProcessError:  # somebody else waited for it
+            return True
 
     def _how_it_ended(self) -> str | None:
         if self._process is None:
@@ -247,17 +255,6 @@ def _system_threads() -> int:
         return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return 0  # nobody can say
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:  # somebody else waited for it
-        return True
-
-
-def _reap_departing() -> None:
-    _DEPARTING[:] = [pid for pid in _DEPARTING if not _has_ended(pid)]
 
 
 @contextlib.contextmanager

@@ -41,6 +41,9 @@ class _Spawned(Hand):
         except subprocess.TimeoutExpired:
             return None
 
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def kill(self) -> None:
         self.process.kill()
 
@@ -55,13 +58,15 @@ class SpawnStarter(Starter):
 
     def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
         """Start one worker."""
-        ours, theirs = Pipe()
         boot = "from crystallize_plugins.execution.processes.spawned import main; main()"
+        command = interpreter_command(boot)
+        ours, theirs = Pipe()
         fds: list[Any] = [] if _WINDOWS else [theirs.fileno(), payload.fd, slots.fd]
         try:
-            process = subprocess.Popen(interpreter_command(boot), stdin=subprocess.PIPE, pass_fds=fds)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=fds)
         except OSError as exc:
             ours.close()
+            theirs.close()
             raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
         needs = {
             "number": number,
@@ -83,10 +88,6 @@ class SpawnStarter(Starter):
 
     def heard(self) -> None:
         """There is nothing to hear."""
-
-    def ended(self, hand: Hand) -> bool:
-        """Whether a worker has ended."""
-        return isinstance(hand, _Spawned) and hand.process.poll() is not None
 
     def successor(self) -> SpawnStarter:
         """Give itself: there is nothing that could be killed."""

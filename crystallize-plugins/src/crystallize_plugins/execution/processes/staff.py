@@ -68,6 +68,7 @@ class Staff:
 
 
 def new_starter() -> Starter:
+    """Make or find what starts workers: by a fork where that is sound, kept from an earlier run, or new."""
     if start_method() == "spawn":
         from crystallize_plugins.execution.processes.spawned import SpawnStarter
 

@@ -41,6 +41,10 @@ class Hand(ABC):
         """Wait for its end; give the exit code (negative: the signal), or None if it lives or nobody knows."""
 
     @abstractmethod
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+
+    @abstractmethod
     def kill(self) -> None:
         """End it at once."""
 
@@ -76,10 +80,6 @@ class Starter(ABC):
     @abstractmethod
     def heard(self) -> None:
         """Take in what there is to hear."""
-
-    @abstractmethod
-    def ended(self, hand: Hand) -> bool:
-        """Whether it is known that a worker has ended."""
 
     @abstractmethod
     def successor(self) -> Starter:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.either_way import EitherWay
+from crystallize_plugins.execution.interrupts import interrupts_wait
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work, settings_for
 from crystallize_plugins.execution.processes.obituary import crash_error, how_it_ended
 from crystallize_plugins.execution.processes.payload import pack
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["ProcessLoop"]
 
 _LOGGER = logging.getLogger("crystallize")
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 0.2
 """Seconds after which the workers' lives are checked though nothing was heard."""
 _TO_FINISH = 0.25
 """Seconds that workers have for what they are at when a run is interrupted."""
-_MOST_SUCCESSORS = 5
+_MOST_SUCCESSORS = 3
 _WORD_SIZE = 8
 
 
@@ -156,14 +157,15 @@ class ProcessLoop(EitherWay):
     def _listen(self, timeout: float) -> None:
         members = list(self._members.values())
         heard = wait([*(member.link for member in members), *self._starter.watched(), self._ear], timeout)
-        if self._ear in heard:
-            self._ear.recv_bytes()
-        self._starter.heard()
-        for member in members:
-            if member.link in heard or not heard or self._starter.ended(member.hand):
-                self._read(member)
-        for member in self._members.values():
-            self._feed(member)
+        with interrupts_wait():
+            if self._ear in heard:
+                self._ear.recv_bytes()
+            self._starter.heard()
+            for member in members:
+                if member.link in heard or not heard or member.hand.ended():
+                    self._read(member)
+            for member in self._members.values():
+                self._feed(member)
 
     def _read(self, member: _Member) -> None:
         for _ in range(64):  # others want to be heard too
@@ -171,7 +173,7 @@ class ProcessLoop(EitherWay):
                 return
             try:
                 if not member.link.poll():
-                    if self._starter.ended(member.hand) and not member.link.poll():
+                    if member.hand.ended() and not member.link.poll():
                         self._bury(member)
                     return
                 message = member.link.recv_bytes()
@@ -297,13 +299,15 @@ class ProcessLoop(EitherWay):
         how, _ = how_it_ended(code)
         if culprit is None:
             self._barren += 1
-            if self._barren > self._count + 3:
+            if self._barren > self._count + _MOST_SUCCESSORS:
                 doing = "between two cells" if member.ready else "before they were ready"
                 raise WorkerStartError(
-                    f"{self._barren} worker processes in a row ended {doing}, the last one {how}; "
+                    f"{self._barren} worker processes in a row ended {doing}; the last one {how}"
+                    f"{f' ({self._starter.problem})' if self._starter.problem else ''}. "
                     "SerialExecution() runs the same cells in this process and shows where it goes wrong"
                 )
-            _LOGGER.warning("worker %s (pid %s) %s between two cells", member.name, member.hand.pid, how)
+            when = "between two cells" if member.ready else "before it was ready"
+            _LOGGER.warning("worker %s (pid %s) %s %s", member.name, member.hand.pid, how, when)
             return
         cell = self._cells[culprit]
         if culprit not in self._tried:
