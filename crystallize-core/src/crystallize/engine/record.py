@@ -30,6 +30,9 @@ class Described(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return describe(self._values[key], key=key)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 

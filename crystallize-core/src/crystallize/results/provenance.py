@@ -7,9 +7,10 @@ the dictionaries that people read are made from them on access and not kept.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.results.description import describe
 
@@ -135,32 +136,33 @@ class _CellReader:
     def __init__(self, log: ConditionLog, replicate: int, trace: CellTrace) -> None:
         position = log.position(replicate)
         self._written = trace.written or {}
-        self._constant: dict[str, Any] = {
-            **log.record.context,
-            "replicate": replicate,
-            "condition": log.record.name,
-        }
-        if log.seeds[position] is not None:
-            self._constant.setdefault("seed_used", log.seeds[position])
+        own: dict[str, Any] = {"replicate": replicate, "condition": log.record.name}
+        if log.seeds[position] is not None and "seed_used" not in log.record.context:
+            own["seed_used"] = log.seeds[position]
+        # In layers, since the context may be large and describes each value when it is asked for.
+        self._constant = ChainMap(own, cast("dict[str, Any]", log.record.context))
         self._values = {} if replicate in log.failed else log.values
         self._replicate = replicate
         self._recorded: dict[str, int] = {}
-        self._known = set(self._constant)
+        self._added: set[str] = set()
 
     def params(self, step: StepRecord) -> dict[str, Any]:
         params = dict(step.params)
         for name in step.injected:
-            if name in self._written and name in self._known:
+            if name in self._written and self._has(name):
                 params[name] = self._value(name)
         return params
 
     def read(self, shape: StepShape) -> dict[str, Any]:
-        self._known.update(shape.writes)
+        self._added.update(shape.writes)
         return {
-            "reads": {key: self._value(key) if key in self._known else ABSENT for key in shape.reads},
+            "reads": {key: self._value(key) if self._has(key) else ABSENT for key in shape.reads},
             "writes": {key: self._value(key) for key in shape.writes},
             "metrics": {name: self._take(name, count) for name, count in shape.metrics},
         }
+
+    def _has(self, key: str) -> bool:
+        return key in self._added or key in self._constant
 
     def _value(self, key: str) -> Any:
         return describe(self._written[key] if key in self._written else self._constant.get(key), key=key)
