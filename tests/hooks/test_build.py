@@ -94,6 +94,13 @@ def test_a_pair_is_a_name_and_settings(pair):
         alone(pair)
 
 
+def test_nothing_is_imported_before_every_name_is_known(install):
+    source = "raise AssertionError('imported')"
+    install("acme-early", plugins={"early": "acme_early:Early"}, modules={"acme_early.py": source})
+    with pytest.raises(PluginNotFoundError, match="'late'"):
+        alone("early", ("late", {}))
+
+
 def test_a_class_that_needs_arguments_says_which():
     with pytest.raises(PluginDefinitionError, match=r"Needs.*missing a required argument: 'path'.*path, size"):
         alone(Needs)

@@ -27,6 +27,7 @@ from crystallize.hooks import (
 )
 
 PLUGIN = """
+import functools
 from crystallize import BasePlugin
 
 class Tally(BasePlugin):
@@ -44,6 +45,8 @@ number = 5
 
 class NoPlugin:
     pass
+
+partial = functools.partial(Tally, label="partial")
 
 def makes_nothing():
     return 5
@@ -337,6 +340,7 @@ def tools(install):
         "number": "number",
         "no": "NoPlugin",
         "five": "makes_nothing",
+        "part": "partial",
     }
     install(
         "acme-tools",
@@ -362,6 +366,8 @@ def test_a_class_a_function_and_an_instance_are_built(tools):
 def test_settings_go_to_the_class_or_the_function(tools):
     assert build_plugin(("tally", {"size": 4, "label": "y"})).label == "y"
     assert build_plugin(("made", {"size": 2})).size == 20
+    assert build_plugin(("part", {"size": 2})).label == "partial"
+    assert ActivePlugins.resolve([build_plugin("part")]).infos[0].settings == {"size": 1, "label": "partial"}
     assert build_plugin(("tally", {})).size == build_plugin(("tally", None)).size == 1
 
 

@@ -33,7 +33,7 @@ def test_a_class_where_an_instance_is_needed_is_refused_with_the_call_to_write()
     class Mine(BasePlugin):
         pass
 
-    assert refused(Mine, "Mine is a plugin's class", "write Mine()").plugin == "Mine"
+    assert refused(Mine, "plugin 'Mine'", "is the class", "write Mine()").plugin == "Mine"
 
 
 @pytest.mark.parametrize("thing", [5, object(), "seed", None, [], types.SimpleNamespace(before=1)], ids=repr)
@@ -405,6 +405,19 @@ def test_declarations_are_checked_for_each_instance():
 
     accepted(Mine())
     refused(Mine("never"), "on_error")
+
+
+def test_a_checked_class_can_be_carried_to_another_process():
+    import cloudpickle
+
+    class Mine(BasePlugin):
+        def before_run(self):
+            return "carried"
+
+    plugin = Mine()
+    accepted(plugin)
+    again = cloudpickle.loads(cloudpickle.dumps(plugin))
+    assert accepted(again).calls("before_run")[0].fn("view") == "carried"
 
 
 def test_a_checked_class_and_its_instances_can_go():

@@ -16,7 +16,7 @@ from crystallize.errors import (
 from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.discovery import find_plugin, find_plugins
 from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.info import default_kind, note_origin
+from crystallize.hooks.info import default_kind, identify, note_origin
 from crystallize.hooks.loading import import_error, load
 from crystallize.hooks.manager import check_distinct_plugins
 from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
@@ -56,7 +56,10 @@ def build_plugins(specs: Iterable[object] | None, *, default_plugins: bool | Ite
     >>> build_plugins([], default_plugins=False)
     []
     """
-    given = [build_plugin(spec) for spec in _as_list(specs)]
+    wanted = _as_list(specs)
+    for name in filter(None, map(_name_in, wanted)):
+        find_plugin(name)  # What metadata can tell of all of them, before the first one is imported.
+    given = [build_plugin(spec) for spec in wanted]
     check_distinct_plugins(given)
     missing = [name for name in _defaults(default_plugins) if name not in {default_kind(plugin) for plugin in given}]
     return [*given, *(build_plugin(name) for name in missing)]
@@ -77,13 +80,15 @@ def build_plugin(spec: object) -> Any:
     """
     if isinstance(spec, str):
         return _installed(spec, None)
-    if isinstance(spec, tuple) and type(spec) is tuple:
-        if len(spec) == 2 and isinstance(spec[0], str) and isinstance(spec[1], (Mapping, type(None))):  # noqa: PLR2004
+    if type(spec) is tuple:
+        if _name_in(spec):
             return _installed(spec[0], spec[1] or {})
-        raise ArgumentTypeError(f"{spec!r} in plugins: a pair is (name, {{setting: value}})")
+        shown = ", ".join(repr(part) if isinstance(part, str) else type(part).__name__ for part in spec)
+        raise ArgumentTypeError(f"({shown}) in plugins: a pair is (name, {{setting: value}})")
     if isinstance(spec, type):
         _check_class(spec)
-        return _construct(spec, {}, f"plugin class {spec.__qualname__}", {"plugin": spec.__name__})
+        origin = identify(spec)
+        return _construct(spec, {}, str(origin), origin.fields)
     if inspect.isroutine(spec) or inspect.ismodule(spec) or spec is None or isinstance(spec, (int, float, bytes)):
         shown = getattr(spec, "__name__", repr(spec))
         raise ArgumentTypeError(
@@ -97,6 +102,13 @@ def build_plugin(spec: object) -> Any:
             plugin=type(spec).__name__,
         )
     return spec
+
+
+def _name_in(spec: object) -> str | None:
+    """Give the name of the installed plugin that is asked for, with or without settings."""
+    if type(spec) is tuple and len(spec) == 2 and isinstance(spec[1], (Mapping, type(None))):  # noqa: PLR2004
+        spec = spec[0]
+    return spec if isinstance(spec, str) else None
 
 
 def _as_list(specs: Iterable[object] | None) -> list[object]:
@@ -147,7 +159,7 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
             "that builds an instance, or an instance",
             **fields,
         )
-    if inspect.isroutine(target):
+    if _is_function(target):
         note_settings(plugin, target, settings or {})
     note_origin(plugin, record)
     return plugin
@@ -156,7 +168,7 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
 def _from_target(target: Any, settings: Mapping[str, Any] | None, what: str, fields: Mapping[str, Any]) -> Any:
     if isinstance(target, type):
         _check_class(target, what, fields)
-    if isinstance(target, type) or inspect.isroutine(target):
+    if isinstance(target, type) or _is_function(target):
         return _construct(target, settings or {}, what, fields)
     if settings:
         raise PluginDefinitionError(
@@ -199,6 +211,10 @@ def _check_class(cls: type, what: str | None = None, fields: Mapping[str, Any] |
             f"{subject} no plugin class: derive it from BasePlugin, or mark its methods with @hookimpl",
             **(fields or {"plugin": cls.__name__}),
         )
+
+
+def _is_function(target: object) -> bool:
+    return callable(target) and not isinstance(target, type) and not _is_plugin(target)
 
 
 def _is_plugin(candidate: object) -> bool:

@@ -119,11 +119,11 @@ def note_origin(plugin: object, record: PluginRecord) -> None:
 
 
 def identify(plugin: object) -> Origin:
-    """Say what a plugin is called and where it comes from, importing nothing."""
+    """Say what a plugin, or a class of plugins, is called and where it comes from, importing nothing."""
     noted = _noted.get(id(plugin))
     if noted is not None and noted[0]() is plugin:
         return noted[1]
-    cls = type(plugin)
+    cls = plugin if isinstance(plugin, type) else type(plugin)
     if cls.__module__ == "__main__":
         return Origin(cls.__name__)
     for record in _candidates(cls):

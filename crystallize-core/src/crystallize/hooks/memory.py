@@ -11,7 +11,7 @@ from crystallize.hooks.implementations import Implementation, static_function
 from crystallize.hooks.specs import HOOKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["recall", "remember"]
 
@@ -20,25 +20,38 @@ __all__ = ["recall", "remember"]
 _KEY = "__crystallize_checked__"
 
 
+class _Checked:
+    """What a class was like when it passed; a copy of the class in another process starts without it."""
+
+    __slots__ = ("members", "methods")
+
+    def __init__(self, members: list[Any] | None = None, methods: Sequence[Implementation] = ()) -> None:
+        self.members = members
+        self.methods = methods
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Checked, ()
+
+
 def remember(plugin: object, found: Iterable[Implementation]) -> None:
     """Note that a plugin's class has passed the checks, and which methods of it implement hooks."""
     if not _has_methods_of_its_own(plugin):
         # Without the bound methods, which would keep the instance alive.
         shapes = [Implementation(i.hook, i.attribute, _unbound, i.options, i.arguments) for i in found]
         with suppress(TypeError):  # A class that cannot be written to is checked each time.
-            setattr(type(plugin), _KEY, (_members(type(plugin)), shapes))
+            setattr(type(plugin), _KEY, _Checked(_members(type(plugin)), shapes))
 
 
 def recall(plugin: object) -> list[Implementation] | None:
     """Give the methods that implement hooks, if the plugin's class has passed the checks and has not changed since."""
-    known: tuple[list[Any], list[Implementation]] | None = vars(type(plugin)).get(_KEY)
-    if known is None or _has_methods_of_its_own(plugin):
+    known: _Checked | None = vars(type(plugin)).get(_KEY)
+    if known is None or known.members is None or _has_methods_of_its_own(plugin):
         return None
-    then, now = known[0], _members(type(plugin))
+    then, now = known.members, _members(type(plugin))
     if len(then) != len(now) or not all(map(is_, then, now)):
         return None
     found = []
-    for shape in known[1]:
+    for shape in known.methods:
         function, _ = static_function(plugin, shape.attribute)
         if function is None:
             return None

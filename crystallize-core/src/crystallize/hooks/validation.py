@@ -94,8 +94,8 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
 def _check_kind(plugin: object, origin: Origin) -> None:
     if isinstance(plugin, type):
         raise PluginDefinitionError(
-            f"{plugin.__qualname__} is a plugin's class where an instance is needed: write {plugin.__name__}()",
-            **{**origin.fields, "plugin": plugin.__name__},
+            f"{origin} is the class {plugin.__qualname__} where an instance is needed: write {plugin.__name__}()",
+            **origin.fields,
         )
     if isinstance(plugin, ModuleType) or inspect.isroutine(plugin):
         raise PluginDefinitionError(
