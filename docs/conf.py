@@ -33,7 +33,6 @@ napoleon_use_ivar = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": True}
 python_use_unqualified_type_names = True
 add_module_names = False
 # A reference to anything public of ours must lead somewhere; see `forgive` in crystallize_site.
@@ -42,5 +41,6 @@ nitpicky = True
 html_theme = "furo"
 html_title = "Crystallize"
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}

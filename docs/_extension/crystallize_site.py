@@ -64,8 +64,8 @@ class PublicNames(_Generated):
 def entry(module: str, name: str, value: object) -> list[str]:
     """Give the directive that documents one object."""
     if inspect.isclass(value):
-        members = [] if issubclass(value, BaseException) else ["   :members:"]
-        return [f".. autoclass:: {module}.{name}", *members]
+        option = "   :show-inheritance:" if issubclass(value, BaseException) else "   :members:"
+        return [f".. autoclass:: {module}.{name}", option]
     if inspect.isroutine(value):
         return [f".. autofunction:: {module}.{name}"]
     # Autodoc looks for the text below a constant only in the module that it is told, not where it is defined.
@@ -131,16 +131,25 @@ class CommandHelp(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Give the help text as a literal block."""
-        import click
-
-        cli = importlib.import_module("crystallize_cli.main").cli
-        root = click.Context(cli, info_name="crystallize", max_content_width=100)
-        context, command = root, cli
+        command = importlib.import_module("crystallize_cli.main").cli
+        settings = {"resilient_parsing": True, "terminal_width": 100}
+        context = command.make_context("crystallize", [], **settings)
         if self.arguments:
-            command = cli.get_command(root, self.arguments[0])
-            context = click.Context(command, info_name=self.arguments[0], parent=root)
+            command = command.get_command(context, self.arguments[0])
+            context = command.make_context(self.arguments[0], [], parent=context, **settings)
         text = command.get_help(context)
         return [nodes.literal_block(text, text, language="text")]
+
+
+def keep_whole(_app: Sphinx, what: str, _name: str, _value: object, _options: object, lines: list[str]) -> None:
+    """Keep Napoleon from taking what stands before a colon, in a property's first line, for its type."""
+    if what in {"property", "attribute"}:
+        lines[:0] = ["..", ""]
+
+
+def skip_aliases(_app: Sphinx, _what: str, _name: str, value: object, _skip: object, _options: object) -> bool | None:
+    """Leave out the fields of a named tuple that have no text of their own: its signature has them."""
+    return True if str(getattr(value, "__doc__", "")).startswith("Alias for field number") else None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -149,6 +158,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("hook-table", HookTable)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", forgive)
+    app.connect("autodoc-skip-member", skip_aliases)
+    app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before Napoleon
     # The block in which a page shows what the code above it printed; tests/docs compares it.
     app.add_lexer("output", TextLexer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
