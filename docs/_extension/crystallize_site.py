@@ -132,7 +132,7 @@ class CommandHelp(Directive):
     def run(self) -> list[nodes.Node]:
         """Give the help text as a literal block."""
         command = importlib.import_module("crystallize_cli.main").cli
-        settings = {"resilient_parsing": True, "terminal_width": 100}
+        settings = {"resilient_parsing": True, "terminal_width": 88}
         context = command.make_context("crystallize", [], **settings)
         if self.arguments:
             command = command.get_command(context, self.arguments[0])
