@@ -194,10 +194,11 @@ def test_settings_enter_the_identity_and_live_state_does_not():
     assert ActivePlugins.resolve([plugin]).identity() == identity
 
 
-def test_the_lock_can_be_written_as_json_and_is_made_once(active):
+def test_the_lock_can_be_written_as_json_and_is_the_callers_own(active):
     lock = active.lock()
     assert json.loads(json.dumps(lock, allow_nan=False)) == lock
-    assert active.lock() is lock
+    active.lock()[0]["settings"]["step"] = "changed"
+    assert active.lock() == lock
     assert lock[0] == {
         "name": "Counter",
         "distribution": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.implementations import adapt, find_implementations
 from crystallize.hooks.info import Origin, PluginInfo, default_kind, identify
@@ -160,7 +161,7 @@ class ActivePlugins:
             from crystallize.hooks.lock import lock_entry
 
             self._lock = [lock_entry(info, order) for order, info in enumerate(self.infos)]
-        return self._lock
+        return isolate(self._lock)  # Results keep it, and belong to others.
 
     def identity(self) -> tuple[str, ...]:
         """Give what the plugins add to the identity of an experiment: code and settings of those not neutral."""

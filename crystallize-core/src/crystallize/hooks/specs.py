@@ -60,8 +60,8 @@ class HookSpecs:
     def init_hook(self, experiment: Any) -> None:
         """An experiment has been built: add defaults to it.
 
-        *When:* at the end of building an `Experiment`; for a plugin that is appended to ``experiment.plugins``
-        later, at the start of the next run. *How often:* once per experiment and plugin.
+        *When:* at the end of building an `Experiment`. A plugin that is appended to ``experiment.plugins`` later has
+        missed that moment. *How often:* once per experiment and plugin.
         *May change:* the experiment, which here is the user's own object, not a view.
         *Errors:* propagate to whoever builds the experiment.
 
@@ -150,8 +150,9 @@ class HookSpecs:
     ) -> Iterable[CellOutcome] | AsyncIterable[CellOutcome] | None:
         """Spread the cells over workers: the execution strategy.
 
-        *When:* after `completed_cells`. *How often:* once per run. Of the plugins that implement it the last one in
-        the list is asked first, and the first answer wins; where nobody answers, the cells run one after the other.
+        *When:* after `completed_cells`; not for `apply` and `debug`, whose one cell runs in the calling thread.
+        *How often:* once per run. Of the plugins that implement it the last one in the list is asked first, and the
+        first answer wins; where nobody answers, the cells run one after the other.
         *May change:* nothing. Order is free: outcomes may come in any order, and results do not depend on it.
         *Errors:* propagate; what was collected before is stored, and is on the exception as ``.result``.
 
@@ -264,8 +265,8 @@ class HookSpecs:
     def before_step(self, experiment: ExperimentView, step: PipelineStep, ctx: FrozenContext) -> None:
         """A step is about to run.
 
-        *When:* before each step of each cell, also where its output comes from the cache. *How often:* once per step
-        and cell: the hottest place there is, so do little.
+        *When:* before each step of each cell. *How often:* once per step and cell: the hottest place there is, so do
+        little.
         *May change:* the context, by adding keys. A neutral plugin gets a context that refuses.
         *Errors:* fail the cell.
 
