@@ -85,10 +85,7 @@ class HookDispatch:
 
     def collect(self, outcome: CellOutcome, tickets: list[Any]) -> None:
         """Hand an outcome round; keep what says when it is stored."""
-        if outcome.plugin_failures:
-            for failure in outcome.plugin_failures:
-                self._warn(failure)
-            self.failures.extend(outcome.plugin_failures)
+        self.note(outcome.plugin_failures)
         if outcome.events and self._on_event:
             for event in outcome.events:
                 self.event(event)
@@ -100,6 +97,13 @@ class HookDispatch:
             else:
                 if ticket is not None:
                     tickets.append(ticket)
+
+    def note(self, failures: Sequence[PluginFailure]) -> None:
+        """Take in errors that were kept as data elsewhere."""
+        if failures:
+            for failure in failures:
+                self._warn(failure)
+            self.failures.extend(failures)
 
     def event(self, event: Event) -> None:
         """Hand an event round; one at a time, whatever thread it comes from."""

@@ -369,7 +369,7 @@ class Run:
         except BaseException as exc:  # noqa: BLE001 - Ctrl-C in a teardown: raised below, with the result
             stopped_by = stopped_by or exc
             report = self.runner.stop()
-        self.dispatch.failures.extend(report.plugin_failures)
+        self.dispatch.note(report.plugin_failures)
         errors: dict[str, Exception] = {}
         for key, text, traceback_text in report.errors:
             errors[_free(key, errors)] = CrystallizeError(text)
