@@ -143,6 +143,11 @@ def test_names_that_would_share_a_folder_somewhere_are_refused(names):
         check_distinct(["other", *names], what="treatment")
 
 
+def test_two_hypotheses_are_spelt_like_that():
+    with pytest.raises(DuplicateNameError, match="two hypotheses are named 'h'. Give each hypothesis"):
+        check_distinct(["h", "h"], what="hypothesis")
+
+
 def test_the_nearest_name_is_offered_and_only_where_one_is_near():
     assert did_you_mean("artifcats", ["artifacts", "seed"]) == " Did you mean 'artifacts'?"
     assert did_you_mean("xyz", ["artifacts", "seed"]) == ""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 
 import cloudpickle
-import pytest
 
 from crystallize.fingerprint import code_of, value_of
 
@@ -81,28 +78,21 @@ def test_code_that_travelled_keeps_its_identity(project):
     assert value_of(cloudpickle.loads(cloudpickle.dumps(local))) == value_of(local)
 
 
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
-def test_the_identity_of_ordinary_code_is_the_same_under_every_python(version, run_script, repository):
-    python = shutil.which(f"python{version}")
-    if python is None or run_script("", python=python).returncode != 0:
-        pytest.skip(f"no Python {version} here")
-    text = """
-        from crystallize.fingerprint import code_of
+def test_the_identity_of_ordinary_code_is_the_same_under_every_python_and_with_every_release(project):
+    # Stored runs and cache entries refer to such identities: another value here means that all of them are void.
+    step = project(
+        steps="""
+            RATE = 2.5
 
-        RATE = 2.5
+            def helper(x, *, power=2):
+                return {"a": x ** power, "b": [y for y in range(3) if y != 1]}
 
-        def helper(x, *, power=2):
-            return {"a": x ** power, "b": [y for y in range(3) if y != 1]}
-
-        def step(data, ctx, *, delta=1):
-            try:
-                with open(data) as file:
-                    return helper(len(file.read()) * RATE + delta)
-            except OSError as error:
-                raise ValueError("no " + str(error)) from error
-
-        print(code_of(step))
-    """
-    source = str(repository / "crystallize-core" / "src")
-    elsewhere = run_script(text, python=python, PYTHONPATH=source, options=["-S"])
-    assert digests(elsewhere) == digests(run_script(text, python=sys.executable))
+            def step(data, ctx, *, delta=1):
+                try:
+                    with open(data) as file:
+                        return helper(len(file.read()) * RATE + delta)
+                except OSError as error:
+                    raise ValueError("no " + str(error)) from error
+        """
+    ).step
+    assert code_of(step) == "373742ab043dec8057c41546720dac16d20a1eae8c3055abe5cd9e814030cca0"

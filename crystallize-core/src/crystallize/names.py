@@ -158,7 +158,8 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
         if key in seen:
             other = seen[key]
             why = "" if other == name else f" (beside {_shown(other)}: one folder on macOS and Windows)"
-            raise DuplicateNameError(f"two {what}s are named {_shown(name)}{why}. Give each {what} a name of its own.")
+            several = f"{what[:-2]}es" if what.endswith("is") else f"{what}s"
+            raise DuplicateNameError(f"two {several} are named {_shown(name)}{why}. Give each {what} a name of its own.")
         seen[key] = name
 
 
