@@ -11,6 +11,7 @@ from crystallize_plugins.artifacts.checksum import unseal
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.facts import Session
 from crystallize_plugins.artifacts.owner import Owner
+from crystallize_plugins.artifacts.shapes import CONTEXT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,10 +44,22 @@ def condition_names(source: sqlite3.Connection) -> dict[int, str]:
 def condition_records(source: sqlite3.Connection) -> dict[str, ConditionRecord]:
     """Give what was recorded of each condition, by name."""
     records = {}
-    for name, body in source.execute("SELECT name, record FROM condition ORDER BY id"):
+    read = _read_contexts(source)
+    for number, name, body in source.execute("SELECT id, name, record FROM condition ORDER BY id"):
         parts = decode(unseal(body, what=f"the record of condition {name!r}"))
-        records[name] = ConditionRecord(name, parts["context"], [StepRecord(*step) for step in parts["steps"]])
+        steps = [StepRecord(step, params, tuple(injected)) for step, params, injected in parts["steps"]]
+        context = {**parts["context"], **read.get(number, {})}
+        records[name] = ConditionRecord(name, context, steps)
     return records
+
+
+def _read_contexts(source: sqlite3.Connection) -> dict[int, dict[str, Any]]:
+    """Give what was read of large contexts, by the number of the condition."""
+    read: dict[int, dict[str, Any]] = {}
+    for number, body in source.execute("SELECT id, body FROM shape WHERE kind = ? ORDER BY id", (CONTEXT,)):
+        condition, values = decode(unseal(body, what=f"the {CONTEXT} shape {number}"))
+        read.setdefault(condition, {}).update(values)
+    return read
 
 
 def cell_states(source: sqlite3.Connection) -> dict[Cell, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import pathlib
 import struct
 import sys
@@ -220,6 +221,7 @@ _READERS: dict[int, Callable[[_Input], Any]] = {
         "s": _Input.text,
         "b": _Input.block,
         "B": lambda source: bytearray(source.block()),
+        "j": lambda source: json.loads(source.block()),
         "l": _Input.items,
         "t": lambda source: tuple(source.items()),
         "m": _mapping,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
 from crystallize_plugins.artifacts.checksum import seal
-from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.encoding import encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ __all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "flat", "rebuild_metrics_sh
 METRICS = "metrics"
 TRACE = "trace"
 WORKER = "worker"
+CONTEXT = "context"
 
 NO_SHAPE = 0
 _MOST_METRICS_SHAPES = 1024
@@ -118,6 +119,10 @@ class ShapeTable:
             number = self._workers[name] = self._new(WORKER, name)
         return number
 
+    def context(self, condition: int, values: Mapping[str, Any]) -> None:
+        """Keep what the cells of a condition read of its context."""
+        self._new(CONTEXT, (condition, values))
+
     def _new_metrics_shape(self, metrics: Mapping[str, Sequence[Any]], values: list[Any]) -> MetricsShape | None:
         kinds = tuple(_BUILTIN.get(type(value)) or _numpy_kind(type(value)) for value in values)
         if "" in kinds or len(values) > _MOST_VALUES or len(self._metrics) > _MOST_METRICS_SHAPES:
@@ -127,7 +132,7 @@ class ShapeTable:
 
     def _new(self, kind: str, body: Any) -> int:
         self._count += 1
-        self._announce(ShapeRow(self._count, kind, seal(encode(body).data)))
+        self._announce(ShapeRow(self._count, kind, seal(encode_plain(body))))
         return self._count
 
 
@@ -147,7 +152,10 @@ def rebuild_metrics_shape(number: int, body: Any) -> MetricsShape:
 
 def rebuild_trace_shape(body: Any) -> TraceShape:
     """Make a trace's shape of its stored body."""
-    before, *steps = (StepShape(*step) for step in body)
+    before, *steps = (
+        StepShape(name, tuple(reads), tuple(writes), tuple(map(tuple, metrics)), cache_hit)
+        for name, reads, writes, metrics, cache_hit in body
+    )
     return intern_shape(TraceShape(before, tuple(steps)))
 
 
