@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
+from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import layout, readable, retention
 from crystallize_plugins.artifacts.documents import documents_of
 from crystallize_plugins.artifacts.facts import facts_of
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.hooks import ExperimentView
-    from crystallize.results import ConditionRecord, Result
+    from crystallize.results import Result
 
 __all__ = ["ActiveRun"]
+
+_LOGGER = logging.getLogger("crystallize")
 
 
 class ActiveRun:
@@ -49,7 +54,8 @@ class ActiveRun:
     def __init__(self, experiment: ExperimentView, root: Path, *, versioned: bool) -> None:
         self._folder = layout.experiment_folder(root, experiment.name or experiment.id)
         try:
-            version = layout.take_version(self._folder)
+            # The single run that is kept is replaced by one that is complete, so that one is made beside it.
+            version = layout.take_version(self._folder, first=0 if versioned else 1)
         except OSError as error:
             raise store_error("cannot store the run: no folder can be made in", self._folder, error) from error
         self._path = version.path
@@ -59,18 +65,16 @@ class ActiveRun:
             readable.write_beginning(self._path, self._facts, self._owner)
         except OSError as error:
             raise store_error("cannot store the run: nothing can be written to", self._path, error) from error
-
-        def describe(condition: str) -> ConditionRecord:
-            return condition_records(experiment, [condition])[0]
-
         self.writer = RunWriter(
             self._path,
             self._facts,
             self._owner,
-            describe=describe,
+            describe=partial(condition_records, experiment),
             # Only an optimisation may do without the baseline.
             conditions=condition_names(experiment.treatments, baseline=experiment.run.kind != "trial"),
         )
+        if not versioned:
+            version = layout.Version(0, self._folder / "v0")
         experiment.run.version, experiment.run.folder = version.number, str(version.path)
 
     def finish(self, experiment: ExperimentView, result: Result) -> None:
@@ -95,25 +99,29 @@ class ActiveRun:
             readable.write_metrics(self._path, result)
             ticket.wait()
             readable.write_end(self._path, self._facts, self._owner, result)
-            if not self._facts.versioned and not stopped_by:
-                self._replace(experiment, result)
+            if not self._facts.versioned:
+                self._settle(experiment, result, complete=not stopped_by)
+        except StoreError:
+            raise
         except OSError as error:
             ticket.wait()  # what it has to say comes first
             raise store_error("cannot store the run: writing failed in", self._path, error) from error
 
     def retain(self, count: int) -> None:
-        """Remove the files of all runs but the newest."""
+        """Remove the files of all runs but the newest; where that fails, nothing is lost, and it is logged."""
         try:
             retention.keep_files_of_newest(self._folder, count)
         except OSError as error:
-            raise store_error("cannot remove the files of old runs in", self._folder, error) from error
+            _LOGGER.warning("the files of old runs in %s could not all be removed: %s", self._folder, error)
 
-    def _replace(self, experiment: ExperimentView, result: Result) -> None:
-        """Take the place of the run before, and say so wherever the old place was noted."""
+    def _settle(self, experiment: ExperimentView, result: Result, *, complete: bool) -> None:
+        """Take the place of the run before, if this one is complete, and say everywhere where it lies."""
         former = str(self._path)
-        self._path = retention.keep_only(self._folder, self._path)
-        place = {"version": 0, "folder": str(self._path)}
-        experiment.run.version, experiment.run.folder = 0, str(self._path)
-        result.facts["run"].update(place)
-        for artifact in self.writer.stored:
-            artifact.path = str(self._path) + str(artifact.path).removeprefix(former)
+        if complete:
+            self._path = retention.keep_only(self._folder, self._path)
+            for artifact in self.writer.stored:
+                artifact.path = str(self._path) + str(artifact.path).removeprefix(former)
+        else:
+            run = experiment.run
+            run.version, run.folder = int(self._path.name[1:]), former
+            result.facts["run"].update(version=run.version, folder=run.folder)

@@ -41,7 +41,7 @@ _NETWORK = frozenset(
 _MOUNTS = Path("/proc/self/mounts")
 
 
-def create(folder: Path) -> sqlite3.Connection:
+def create(folder: Path, *, rollback: bool | None = None) -> sqlite3.Connection:
     """Make the database of a new run and open it for writing.
 
     The file, and its name in the folder, are on the disk when this returns; what is committed afterwards is, too.
@@ -49,8 +49,10 @@ def create(folder: Path) -> sqlite3.Connection:
     Parameters
     ----------
     folder : Path
-        The run's folder. On a network file system, where several machines cannot share the memory that a
-        write-ahead log needs, a rollback journal is used.
+        The run's folder.
+    rollback : bool, optional
+        Whether to keep a rollback journal instead of a write-ahead log. By default that is so on network file systems:
+        a log needs memory that several machines cannot share.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def create(folder: Path) -> sqlite3.Connection:
         It cannot be made there.
     """
     path = folder / DATABASE
-    path.write_bytes(_empty(_is_on_network(folder.parent)))
+    path.write_bytes(_empty(_is_on_network(folder.parent) if rollback is None else rollback))
     sync_file(path)
     for parent in (folder, folder.parent, folder.parent.parent):
         sync_folder(parent)
@@ -77,7 +79,8 @@ def create(folder: Path) -> sqlite3.Connection:
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """Open the database of a run for reading, whether it is being written, was cut short, or lies on a read-only disk.
 
-    Nothing is written to the folder of a run that is closed.
+    Nothing is written to the folder of a run that is closed, nor to that of one that was cut short, except that on a
+    network file system SQLite undoes the half of a commit.
 
     Parameters
     ----------
@@ -94,10 +97,8 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         with _connected(path) as connection:
             check_version(connection)
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, StoreError) as error:
         raise store_error("cannot read", path, error) from error
-    except StoreError as error:
-        raise StoreError(f"cannot read {path}: {error}") from error
 
 
 @contextmanager
@@ -112,8 +113,12 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
             for part in (path, _log(path)):
                 shutil.copy(part, copies)
             path = Path(copies) / path.name
-        # Without a log nobody writes, and SQLite would leave files behind by looking.
-        options = "mode=ro" if _log(path).exists() else "mode=ro&immutable=1"
+        if path.with_name(f"{path.name}-journal").exists():
+            options = "mode=rw"  # what a killed writer left half done has to be undone before anything can be read
+        elif _log(path).exists():
+            options = "mode=ro"
+        else:
+            options = "mode=ro&immutable=1"  # nobody writes, and SQLite would leave files behind by looking
         with closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=60)) as connection:
             yield connection
 

@@ -30,23 +30,25 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
     what : str
         What was tried, as the beginning of a sentence.
     path : path
-        The file or folder concerned; kept as ``error.filename``.
+        The file or folder concerned; kept as ``error.path``.
     cause : BaseException
         What was raised; its number is kept as ``error.errno``.
     """
     reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     error = StoreError(f"{what} {os.fspath(path)}: {reason}")
     error.errno = getattr(cause, "errno", None)
-    error.filename = os.fspath(path)
+    error.path = os.fspath(path)
     error.__cause__ = cause
     return error
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
-    temporary = path.with_name(temporary_name())
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, temporary_name())  # noqa: PTH118 - a run writes a few of these, and they add up
+    with open(temporary, "wb") as file:  # noqa: PTH123 - the same
+        file.write(text.encode())
+    os.replace(temporary, os.path.join(folder, name))  # noqa: PTH105, PTH118 - the same
 
 
 def write_synced(contents: Sequence[Content], *, inside: Path) -> None:

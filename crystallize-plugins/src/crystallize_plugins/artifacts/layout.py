@@ -76,14 +76,7 @@ def experiment_folder(root: str | os.PathLike[str], experiment: str) -> Path:
 
 def versions(folder: Path) -> list[Version]:
     """Give the runs of an experiment's folder, oldest first; none where there is no such folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [
-                (entry.name, match) for entry in entries if (match := _VERSION.fullmatch(entry.name)) and entry.is_dir()
-            ]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(Version(int(match[1]), folder / name) for name, match in found)
+    return [Version(number, folder / f"v{number}") for number in sorted(_numbers_in(folder))]
 
 
 def is_version(path: Path) -> bool:
@@ -91,13 +84,15 @@ def is_version(path: Path) -> bool:
     return _VERSION.fullmatch(path.name) is not None
 
 
-def take_version(folder: Path) -> Version:
+def take_version(folder: Path, *, first: int = 0) -> Version:
     """Make the folder of the next run, which is nobody else's.
 
     Parameters
     ----------
     folder : Path
         The experiment's folder; made where it is missing.
+    first : int, default 0
+        The lowest number that may be taken.
 
     Raises
     ------
@@ -105,7 +100,7 @@ def take_version(folder: Path) -> Version:
         No folder can be made there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    number = max((version.number for version in versions(folder)), default=-1) + 1
+    number = max(first - 1, *_numbers_in(folder), -1) + 1
     while True:
         path = folder / f"v{number}"
         try:
@@ -170,6 +165,14 @@ def is_temporary(name: str) -> bool:
 def _component(name: str) -> str:
     safe = folder_name(name)
     return _encode_first(safe) if safe.casefold() == RESULTS else safe
+
+
+def _numbers_in(folder: Path) -> list[int]:
+    try:
+        with os.scandir(folder) as entries:
+            return [int(match[1]) for entry in entries if (match := _VERSION.fullmatch(entry.name)) and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _encode_first(name: str) -> str:

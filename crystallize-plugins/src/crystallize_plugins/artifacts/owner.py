@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ class Owner(NamedTuple):
 
 def current_owner() -> Owner:
     """Describe this process."""
-    return Owner(socket.gethostname(), os.getpid(), _process("self"))
+    return _owner(os.getpid())
 
 
 def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
@@ -52,7 +53,7 @@ def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
         return run in written_here
     if owner.host != socket.gethostname():
         return _beats(heartbeat)
-    here = _process("self")
+    here = current_owner().process
     if not (owner.process and here):
         return _has_number(owner.pid) and _beats(heartbeat)
     boot, namespace, _ = owner.process.split(":")
@@ -62,6 +63,11 @@ def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
     if namespace != namespace_here:
         return _beats(heartbeat)
     return _process(str(owner.pid)) == owner.process
+
+
+@lru_cache(maxsize=1)
+def _owner(pid: int) -> Owner:
+    return Owner(socket.gethostname(), pid, _process("self"))
 
 
 def _process(pid: str) -> str:

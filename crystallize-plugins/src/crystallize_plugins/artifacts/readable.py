@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.export import dump_json, to_plain
+from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts.files import replace_text
 from crystallize_plugins.artifacts.layout import RESULTS, RUN, condition_folder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.facts import RunFacts
     from crystallize_plugins.artifacts.owner import Owner
 
-__all__ = ["write_beginning", "write_end", "write_metrics"]
+__all__ = ["metrics_json", "write_beginning", "write_end", "write_metrics"]
 
 FORMAT = 1
 """Version of ``run.json``."""
@@ -30,7 +30,7 @@ _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
 
 def write_beginning(folder: Path, facts: RunFacts, owner: Owner) -> None:
     """Write ``run.json`` as far as it is known before the first cell; who looks can tell that a run was begun."""
-    replace_text(folder / RUN, dump_json(_beginning(facts, owner)) + "\n")
+    replace_text(folder / RUN, _lines(_beginning(facts, owner)))
 
 
 def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> None:
@@ -54,7 +54,7 @@ def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> No
         ],
         "plugins": result.facts.get("plugins", []),
     }
-    replace_text(folder / RUN, dump_json(entries) + "\n")
+    replace_text(folder / RUN, _lines(entries))
 
 
 def write_metrics(folder: Path, result: Result) -> None:
@@ -92,6 +92,23 @@ def _values_json(values: list[Any]) -> str:
         except ValueError:
             pass  # NaN, an infinity, or an integer too long for decimal digits
     return json.dumps(to_plain(values), allow_nan=False)
+
+
+def _lines(entries: Mapping[str, Any]) -> str:
+    """Give a mapping as JSON with one line for each entry, and for each part of those that have several."""
+    return "{\n" + ",\n".join(f"  {json.dumps(name)}: {_parts(part)}" for name, part in entries.items()) + "\n}\n"
+
+
+def _parts(part: Any) -> str:
+    if isinstance(part, dict) and part:
+        return "{\n" + ",\n".join(f"    {json.dumps(key)}: {_json(item)}" for key, item in part.items()) + "\n  }"
+    if isinstance(part, list) and any(isinstance(item, dict) for item in part):
+        return "[\n" + ",\n".join(f"    {_json(item)}" for item in part) + "\n  ]"
+    return _json(part)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(to_plain(value), allow_nan=False)
 
 
 def _beginning(facts: RunFacts, owner: Owner) -> dict[str, Any]:

@@ -100,11 +100,15 @@ def newest_run(root: str | os.PathLike[str], experiment: str) -> StoredRun | Non
     -------
     StoredRun or None
         None where there is none. A run that was cut short counts: who reads what it did not get to is told so. Where
-        a single run is kept, an attempt to replace it counts only once it is complete.
+        a single run is kept, an attempt to replace it counts only once it is complete, or where there is nothing else.
     """
+    left_over = None
     for version in reversed(versions(experiment_folder(root, experiment))):
         run = StoredRun(version.path)
         status = run.status
-        if status != "running" and (run.versioned or version.number == 0 or status == "complete"):
-            return run
-    return None
+        # Without an identifier it was killed, or is, at its very first moment.
+        if run.id and status != "running":
+            if run.versioned or version.number == 0 or status == "complete":
+                return run
+            left_over = left_over or run
+    return left_over

@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from crystallize.errors import StoreError
 from crystallize_plugins.artifacts.layout import is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.stored import StoredRun
 
@@ -51,9 +52,19 @@ def keep_only(folder: Path, newest: Path) -> Path:
     -------
     Path
         Where it lies now.
+
+    Raises
+    ------
+    StoreError
+        A store that keeps every run is writing one to ``v0``.
     """
     place = folder / "v0"
     while newest != place:
+        if place.exists() and StoredRun(place).status == "running":
+            raise StoreError(
+                f"{newest} is complete and cannot replace {place}, which another process is writing: "
+                "do not run one experiment with versioned=True and versioned=False at once"
+            )
         former = temporary_name()
         with suppress(FileNotFoundError):
             # Into the new run's own folder, since nothing but runs lies beside them.
@@ -65,12 +76,15 @@ def keep_only(folder: Path, newest: Path) -> Path:
                 raise
             continue  # another process was quicker: now it is that one's run which is replaced
         newest = place
-    for entry in place.iterdir():
-        if is_temporary(entry.name) and entry.is_dir():
-            shutil.rmtree(entry)
+    for entry in list(place.iterdir()):
+        if is_temporary(entry.name):
+            # Whatever cannot be removed now goes with the whole run when that is replaced, which may be this moment.
+            shutil.rmtree(entry, ignore_errors=True)
     for version in versions(folder):
         if version.path != place:
-            _remove_failed_attempt(version.path)
+            # Gone already, if another process that replaces the run was quicker.
+            with suppress(FileNotFoundError, StoreError):
+                _remove_failed_attempt(version.path)
     return place
 
 
@@ -84,12 +98,15 @@ def _remove_failed_attempt(path: Path) -> None:
 def _remove_files(run: StoredRun) -> None:
     """Remove the files that the run's database names, then the folders that are empty by that."""
     folders: set[Path] = set()
-    for outcome in run.outcomes():
-        for artifact in outcome.artifacts:
-            path = Path(str(artifact.path))
+    for records in run.artifacts.values():
+        for record in records:
+            path = Path(str(record.path))
             path.unlink(missing_ok=True)
             folders.update(above for above in path.parents if run.path in above.parents)
     for folder in sorted(folders, key=lambda above: len(above.parts), reverse=True):
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if is_temporary(entry.name):
+                entry.unlink()
         # What is not empty holds something that is not ours.
         with suppress(OSError):
             folder.rmdir()

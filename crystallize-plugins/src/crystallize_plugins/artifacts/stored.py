@@ -28,6 +28,9 @@ __all__ = ["StoredRun"]
 class StoredRun:
     """A run on the disk.
 
+    What is in it is read when it is asked for the first time: of a run that is still being written, as much as there is
+    at that moment.
+
     Parameters
     ----------
     path : path
@@ -47,6 +50,7 @@ class StoredRun:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
+        self._damage: StoreError | None = None
         self._facts, self._session = self._begun()
 
     # -- what it is -------------------------------------------------------------------------------
@@ -92,8 +96,10 @@ class StoredRun:
         return self._facts.versioned if self._facts else True
 
     @property
-    def status(self) -> Literal["running", "complete", "interrupted"]:
+    def status(self) -> Literal["running", "complete", "interrupted", "damaged"]:
         """How it stands: found out by looking whether the process that writes it is alive."""
+        if self._damage is not None:
+            return "damaged"
         if self._session is not None and self._session.ended is None:
             self._facts, self._session = self._begun()
         if self._facts is None or self._session is None:
@@ -109,20 +115,26 @@ class StoredRun:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What the run recorded about itself; empty where it was killed before it could."""
-        if self._facts is None:
+        """What the run recorded about itself; empty where it was killed before it could, or that is damaged."""
+        if self._facts is None or self._damage is not None:
             return {}
         return {**self._facts._asdict(), "status": self.status, **self._documents.get("facts", {})}
 
     # -- what is in it ----------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def conditions(self) -> tuple[str, ...]:
         """The names of the conditions that ran, those that failed included, in order."""
         ran = {cell.condition for cell in self._states}
         with database.reading(self.path) as source:
             names = contents.condition_names(source).values()
         return tuple(name for name in self._documents.get("conditions", names) if name in ran)
+
+    @cached_property
+    def artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
+        """The files that each cell wrote, with their hashes; whether they are still there is another question."""
+        with database.reading(self.path) as source:
+            return contents.artifacts(source, self.path)
 
     def artifact_path(self, *, step: str | None, name: str, condition: str, replicate: int) -> Path:
         """Give the path of a stored file.
@@ -144,7 +156,7 @@ class StoredRun:
         cell = Cell(condition, replicate)
         found = {
             record.step: record
-            for record in self._artifacts.get(cell, ())
+            for record in self.artifacts.get(cell, ())
             if record.name == name and step in (None, record.step)
         }
         if len(found) > 1:
@@ -172,7 +184,7 @@ class StoredRun:
         with database.reading(self.path) as source:
             outcomes = contents.outcomes(source)
         for cell, outcome in outcomes.items():
-            outcome.artifacts = self._artifacts.get(cell, ())
+            outcome.artifacts = self.artifacts.get(cell, ())
         return list(outcomes.values())
 
     def result(self) -> Result:
@@ -210,13 +222,17 @@ class StoredRun:
     def _begun(self) -> tuple[RunFacts | None, Session | None]:
         if not self.path.is_dir():
             raise StoreError(f"there is no run at {self.path}")
-        with database.reading(self.path) as source:
-            facts = facts_from_row(source)
-            if facts is not None:
-                return facts, contents.last_session(source)
+        try:
+            with database.reading(self.path) as source:
+                facts = facts_from_row(source)
+                if facts is not None:
+                    return facts, contents.last_session(source)
+        except StoreError as error:
+            # So that it can be listed and named; what is asked of it will raise.
+            self._damage = error
         # Killed, or still at work, before the first commit.
         begun = facts_from_file(self.path)
-        if begun is None and not is_version(self.path):
+        if begun is None and self._damage is None and not is_version(self.path):
             raise StoreError(f"{self.path} is no run: a run's folder holds {RUN} and {DATABASE}")
         return begun or (None, None)
 
@@ -230,11 +246,6 @@ class StoredRun:
         with database.reading(self.path) as source:
             return contents.cell_states(source)
 
-    @cached_property
-    def _artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
-        with database.reading(self.path) as source:
-            return contents.artifacts(source, self.path)
-
     def _why_missing(self, cell: Cell, step: str | None, name: str) -> str:
         wanted = f"{name!r}" + (f" of step {step!r}" if step else "")
         where = f"condition {cell.condition!r}, replicate {cell.replicate}, of {self.path}"
@@ -243,7 +254,7 @@ class StoredRun:
             return f"there is no file {wanted}: {where} was never run to its end (the run is {self.status})"
         if not succeeded:
             return f"there is no file {wanted}: {where} failed, and what a failed cell wrote is not kept"
-        written = ", ".join(f"{record.name!r} of {record.step}" for record in self._artifacts.get(cell, ()))
+        written = ", ".join(f"{record.name!r} of {record.step}" for record in self.artifacts.get(cell, ()))
         return f"there is no file {wanted} in {where}; it wrote {written or 'no files'}"
 
     def _run_facts(self) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import RunStateError, StoreError
 from crystallize_plugins.artifacts import database
 from crystallize_plugins.artifacts.cells import pack_cell
 from crystallize_plugins.artifacts.checksum import seal
+from crystallize_plugins.artifacts.conditions import ConditionRow, ConditionTable
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.files import Content, store_error, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
@@ -22,7 +23,7 @@ from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome
@@ -87,7 +88,7 @@ class _Group:
     cells: list[bytes] = field(default_factory=list)
     failed: int = 0
     shapes: list[ShapeRow] = field(default_factory=list)
-    conditions: list[tuple[int, str, bytes]] = field(default_factory=list)
+    conditions: list[ConditionRow] = field(default_factory=list)
     artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
     size: int = 0
     ending: _Ending | None = None
@@ -114,8 +115,8 @@ class RunWriter:
     facts : RunFacts
     owner : Owner
         This process.
-    describe : callable of str
-        Gives the record of a condition that is met for the first time.
+    describe : callable of a sequence of str
+        Gives the records of conditions that are met for the first time.
     conditions : sequence of str
         Those that are known beforehand, in order.
 
@@ -133,26 +134,25 @@ class RunWriter:
         facts: RunFacts,
         owner: Owner,
         *,
-        describe: Callable[[str], ConditionRecord],
-        conditions: list[str],
+        describe: Callable[[Sequence[str]], Sequence[ConditionRecord]],
+        conditions: Sequence[str],
     ) -> None:
         self.folder = folder
         self.facts = facts
         self.failed: set[str] = set()
         self.stored: list[ArtifactRecord] = []
         self._owner = owner
-        self._describe = describe
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._error: StoreError | None = None
+        self._finished = False
         self._group = self._new_group()
         self._shapes = ShapeTable(self._announce)
-        self._numbers: dict[str, int] = {}
-        for name in conditions:
-            self._number(name)
+        self._conditions = ConditionTable(describe, self._shapes)
+        self._group.conditions += self._conditions.introduce(conditions)
         written_here.add(facts.id)
 
     def collect(self, outcome: CellOutcome) -> Ticket:
@@ -171,13 +171,16 @@ class RunWriter:
         ------
         StoreError
             Something that was taken in before could not be written.
+        RunStateError
+            The run is finished.
         """
-        if self._error is not None:
-            raise self._error
         with self._lock:
-            group = self._group
+            group = self._open_group()
             condition = outcome.cell.condition
-            record = pack_cell(outcome, self._numbers.get(condition) or self._number(condition), self._shapes)
+            if condition not in self._conditions.numbers:
+                group.conditions += self._conditions.introduce([condition])
+            self._conditions.note(outcome)
+            record = pack_cell(outcome, self._conditions.numbers[condition], self._shapes)
             group.cells.append(record)
             group.size += len(record)
             if outcome.error is not None:
@@ -206,21 +209,27 @@ class RunWriter:
         -------
         Ticket
             It is due once the run is closed.
+
+        Raises
+        ------
+        StoreError, RunStateError
+            As `collect`.
         """
         ending = _Ending({name: seal(encode(body).data) for name, body in documents.items()}, stopped_by)
         with self._lock:
-            group = self._group
+            group = self._open_group()
             group.ending = ending
+            self._finished = True
         self._hurry()
         return group.ticket
 
-    def _number(self, condition: str) -> int:
-        """Give a new condition its number."""
-        record = self._describe(condition)
-        number = self._numbers[condition] = len(self._numbers) + 1
-        body = {"context": dict(record.context), "steps": [(step.name, dict(step.params)) for step in record.steps]}
-        self._group.conditions.append((number, condition, seal(encode(body).data)))
-        return number
+    def _open_group(self) -> _Group:
+        """Give what is being gathered; the lock is held."""
+        if self._error is not None:
+            raise self._error
+        if self._finished:
+            raise RunStateError(f"the run in {self.folder} is finished: nothing can be added to it")
+        return self._group
 
     def _announce(self, row: ShapeRow) -> None:
         self._group.shapes.append(row)
@@ -242,28 +251,31 @@ class RunWriter:
     # -- in the writer's thread -------------------------------------------------------------------
 
     def _work(self) -> None:
-        closed = False
-        while not closed:
+        while self._error is None:
             if not self._arrived.wait(HEARTBEAT):
                 # Where the folder is gone, the next commit will say so.
                 with suppress(OSError):
                     os.utime(self.folder / RUN)
                 continue
             self._urgent.wait(GROUP_SECONDS)
-            with self._lock:
-                group, self._group = self._group, self._new_group()
-                self._arrived.clear()
-                self._urgent.clear()
-            closed = group.ending is not None
+            group = self._next_group()
             try:
-                if self._error is None:
-                    self._store(group)
-                if closed:
+                self._store(group)
+                if group.ending is not None:
                     self._close()
             except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
-                self._error = _explained(error, self.folder)
-                self._abandon()
-            group.ticket._settle(self._error)
+                self._abandon(group, _explained(error, self.folder))
+            else:
+                group.ticket._settle(None)
+                if group.ending is not None:
+                    return
+
+    def _next_group(self) -> _Group:
+        with self._lock:
+            group, self._group = self._group, self._new_group()
+            self._arrived.clear()
+            self._urgent.clear()
+        return group
 
     def _store(self, group: _Group) -> None:
         first = self._connection is None
@@ -332,10 +344,15 @@ class RunWriter:
             # What was committed is moved from the log into the database, and the log removed.
             self._connection.close()
 
-    def _abandon(self) -> None:
+    def _abandon(self, group: _Group, error: StoreError) -> None:
         # What was committed stays, and can be read; the error that is being told of is the one that matters.
         with suppress(Exception):
             self._close()
+        with self._lock:
+            self._error = error
+            last = self._group
+        group.ticket._settle(error)
+        last.ticket._settle(error)
 
 
 def _explained(error: BaseException, folder: Path) -> StoreError:

@@ -1,0 +1,151 @@
+"""Runs made by hand: hooks called as the engine calls them, outcomes as cells leave them behind."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from array import array
+from pathlib import Path
+
+import pytest
+
+from crystallize.context import FrozenContext
+from crystallize.errors import PipelineExecutionError
+from crystallize.hooks import ExperimentView, RunInfo
+from crystallize.design import Treatment
+from crystallize.pipelines import Pipeline
+from crystallize.engine.plan import condition_names
+from crystallize.engine.record import condition_records
+from crystallize.results import (
+    ArtifactRecord,
+    Cell,
+    CellOutcome,
+    CellTrace,
+    StepShape,
+    TraceShape,
+    build_result,
+)
+from crystallize.results.trace import intern_shape
+from crystallize_plugins.artifacts import ArtifactPlugin
+
+
+def fit(data, ctx: FrozenContext):
+    return data
+
+
+@pytest.fixture
+def view():
+    """Make what a hook sees of an experiment that is about to run."""
+
+    def make(name="exp", *, treatments=(), replicates=3, kind="run", seed=42, **fields):
+        return ExperimentView(
+            name=name,
+            description=fields.pop("description", None),
+            datasource=None,
+            pipeline=Pipeline([fit]),
+            plugins=(),
+            treatments=[Treatment(each, {"delta": len(each)}) for each in treatments],
+            hypotheses=(),
+            replicates=replicates,
+            outputs={},
+            initial_ctx={"alpha": 0.5},
+            identity="0" * 16,
+            run=RunInfo(id=uuid.uuid4().hex, kind=kind, seed=seed, started=time.time()),
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture
+def outcome():
+    """Make the outcome of one cell; a text as `error` makes it a failed one, `files` are what its step wrote."""
+
+    def make(condition="baseline", replicate=0, metrics=None, *, error=None, files=None, **fields):
+        names = tuple((name, len(values)) for name, values in (metrics or {}).items())
+        shape = TraceShape(StepShape("", ("replicate",), ("seed_used",), ()), (StepShape("FitStep", ("alpha",), (), names),))
+        if error is not None:
+            fields["error"] = PipelineExecutionError(
+                f"FitStep failed in condition {condition!r}, replicate {replicate}: ValueError: {error}",
+                step_name="FitStep",
+                condition=condition,
+                replicate=replicate,
+                error_type="ValueError",
+                traceback_text=f"Traceback (most recent call last):\n  …\nValueError: {error}\n",
+            )
+        defaults = {
+            "seed": 42 + 31337 * replicate,
+            "provenance": CellTrace(intern_shape(shape), array("d", [0.25]), None),
+            "duration": 0.5,
+            "artifacts": [
+                ArtifactRecord("FitStep", name, data, size=len(data)) for name, data in (files or {}).items()
+            ],
+        }
+        return CellOutcome(Cell(condition, replicate), metrics or {}, **{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def store():
+    """Run an experiment as the engine does, as far as a store sees it; give the view and the result."""
+
+    def run(view, outcomes, plugin=None, *, stopped_by=None, errors=None, hypotheses=(), plugin_errors=()):
+        plugin = plugin or ArtifactPlugin()
+        plugin.before_run(view)
+        outcomes = list(outcomes)
+        for each in outcomes:
+            plugin.collect(view, each)
+        baseline = view.run.kind != "trial"
+        facts = {
+            "plugins": [{"name": "artifacts", "settings": {"root_dir": "data"}}],
+            "run": {
+                "id": view.run.id,
+                "experiment": view.name,
+                "kind": view.run.kind,
+                "strategy": view.run.strategy,
+                "version": view.run.version,
+                "folder": view.run.folder,
+                "seed": view.run.seed,
+                "started": view.run.started,
+                "duration": 1.5,
+                "stopped_by": stopped_by,
+            },
+        }
+        result = build_result(
+            conditions=condition_records(view, condition_names(view.treatments, baseline=baseline)),
+            outcomes=outcomes,
+            replicates=view.replicates,
+            facts=facts,
+            errors=errors,
+            hypotheses=hypotheses,
+            plugin_errors=plugin_errors,
+        )
+        plugin.after_run(view, result)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def strict_json():
+    """Read a file as JSON by the letter of the standard."""
+
+    def refuse(token):
+        raise ValueError(f"not standard JSON: {token}")
+
+    def read(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+
+    return read
+
+
+@pytest.fixture
+def files_below():
+    """List the files below a folder, with slashes."""
+
+    def names(folder):
+        return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+    return names
