@@ -405,6 +405,15 @@ def test_a_class_without_an_entry_point_goes_by_its_own_name_and_its_distributio
     assert (info.name, info.distribution, info.version, info.entry_point) == ("Loose", "acme-loose", "4.0", None)
 
 
+def test_a_package_that_two_distributions_share_is_nobodys(install):
+    source = "from crystallize import BasePlugin\nclass Loose(BasePlugin):\n    def before_run(self):\n        pass\n"
+    install("acme-one", modules={"acme_shared/__init__.py": "", "acme_shared/one.py": source})
+    install("acme-two", modules={"acme_shared/two.py": "x = 1\n"})
+    from acme_shared.one import Loose
+
+    assert ActivePlugins.resolve([Loose()]).infos[0].distribution is None
+
+
 def test_a_class_of_a_script_has_no_distribution():
     class Mine(BasePlugin):
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -29,7 +30,7 @@ def wheels(tmp_path_factory):
     sources = [path.parent for path in sorted(HERE.glob("*/pyproject.toml"))]
     assert len(sources) >= 4
     for source in sources:
-        checked("cp", "-r", source, work / source.name)
+        shutil.copytree(source, work / source.name)
     checked(
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
         "--no-build-isolation", "--wheel-dir", work / "dist", *(work / source.name for source in sources),

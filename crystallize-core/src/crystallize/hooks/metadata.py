@@ -215,5 +215,8 @@ def _owner(package: str) -> tuple[str, str] | None:
         return None
     from importlib_metadata import packages_distributions, version
 
-    names = packages_distributions().get(package)
-    return (names[0], version(names[0])) if names else None
+    names = set(packages_distributions().get(package, ()))
+    if len(names) != 1:
+        return None  # Several distributions put modules into this package: any answer would be a guess.
+    name = names.pop()
+    return name, version(name)
