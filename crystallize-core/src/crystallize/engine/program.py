@@ -132,12 +132,16 @@ def compile_condition(
 
 def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:
     """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
+    if isinstance(step, FunctionStep):
+        return _filled(step, context)
     try:
-        values = dict(step.params)
+        return dict(step.params)
     except Exception as exc:  # noqa: BLE001 - checked before the run; the results are not lost to what changed since
         return {"params": f"<could not be read: {type(exc).__name__}>"}
-    if not isinstance(step, FunctionStep):
-        return values
+
+
+def _filled(step: FunctionStep, context: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(step._params)
     for parameter in step.spec.parameters:
         if parameter.name not in values:
             if parameter.name in context:
@@ -151,8 +155,7 @@ def injected_names(step: PipelineStep) -> tuple[str, ...]:
     """Give the parameters of a step that the context supplies where it has them."""
     if not isinstance(step, FunctionStep):
         return ()
-    given = step.params
-    return tuple(parameter.name for parameter in step.spec.parameters if parameter.name not in given)
+    return tuple(parameter.name for parameter in step.spec.parameters if parameter.name not in step._params)
 
 
 def steps_are_async(pipeline: Pipeline) -> bool:
