@@ -86,7 +86,7 @@ test-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest $(ONE_INTERPRETER:%=--ignore %) $(ARGS)
 
 # What depends on the interpreter most, in a minute.
-SMOKE := tests/context tests/core_names tests/hooks tests/results tests/engine tests/experiments tests/cli
+SMOKE := $(addprefix tests/,context core_names pipelines hooks results engine experiments cli seed_documents)
 
 smoke-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest -q $(wildcard $(SMOKE)) $(ARGS)
