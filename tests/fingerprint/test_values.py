@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import copy
 import dataclasses
@@ -269,14 +270,40 @@ def test_the_rest_of_an_object_of_the_project_counts_beside_what_has_no_content(
     assert where.endswith("Guarded: _thread.lock")
 
 
-def test_a_librarys_live_object_is_known_by_its_type():
+def test_a_librarys_live_object_is_known_by_what_it_was_made_with():
     with sqlite3.connect(":memory:") as one, sqlite3.connect(":memory:") as two:
         assert value_of(one) == value_of(two)
     one.close()
     two.close()
     used, fresh = queue.Queue(), queue.Queue()
     used.put(1)
-    assert value_of(used) == value_of(fresh)
+    assert value_of(used) == value_of(fresh) != value_of(queue.Queue(3))
+    assert untracked_in([used]) == ("list: queue.Queue",)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: functools.partial(int, threading.Lock(), n),
+        lambda n: types.SimpleNamespace(guard=threading.Lock(), rate=n),
+        lambda n: argparse.Namespace(guard=threading.Lock(), rate=n),
+        lambda n: collections.deque([threading.Lock(), n]),
+        lambda n: collections.defaultdict(threading.Lock, {1: threading.Lock(), 2: n}),
+        lambda n: collections.UserDict(guard=threading.Lock(), rate=n),
+        lambda n: ValueError(threading.Lock(), n),
+    ],
+)
+def test_what_people_put_beside_it_into_a_container_of_a_library_counts(make):
+    assert value_of(make(1)) == value_of(make(1)) != value_of(make(2))
+
+
+def test_a_module_made_by_hand_is_known_by_what_is_in_it():
+    def make(n):
+        module = types.ModuleType("made_by_hand")
+        module.rate = n
+        return module
+
+    assert value_of(make(1)) == value_of(make(1)) != value_of(make(2))
 
 
 def test_looking_at_a_value_leaves_it_as_it_is():

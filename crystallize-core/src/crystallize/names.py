@@ -159,7 +159,8 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
             other = seen[key]
             why = "" if other == name else f" (beside {_shown(other)}: one folder on macOS and Windows)"
             several = f"{what[:-2]}es" if what.endswith("is") else f"{what}s"
-            raise DuplicateNameError(f"two {several} are named {_shown(name)}{why}. Give each {what} a name of its own.")
+            shown = f"{_shown(name)}{why}"
+            raise DuplicateNameError(f"two {several} are named {shown}. Give each {what} a name of its own.")
         seen[key] = name
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.checks import check_callable
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import new_hash
+from crystallize.fingerprint._values import describe_value
 from crystallize.fingerprint._walk import Walk
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def code_record(fn: Callable[..., Any]) -> CodeRecord:
     (True, {})
     """
     check_callable(fn, what="what is to be identified by its code")
-    walk = Walk()
+    walk = Walk(describe_value)
     root = walk.start(fn, _label(fn))
     parts = {name: walk.graph.digest(ref).hex() for name, ref in sorted(walk.named.items())}
     return CodeRecord(walk.graph.digest(root).hex(), parts, tuple(walk.untracked(root)))
@@ -117,7 +118,7 @@ def value_of(value: Any) -> str:
     >>> value_of(1) == value_of(1.0)
     False
     """
-    walk = Walk()
+    walk = Walk(describe_value)
     return walk.graph.digest(walk.start(value, _label(value))).hex()
 
 
@@ -135,7 +136,7 @@ def untracked_in(value: Any) -> tuple[str, ...]:
     >>> untracked_in({"guard": threading.Lock()})
     ('dict: _thread.lock',)
     """
-    walk = Walk()
+    walk = Walk(describe_value)
     return tuple(walk.untracked(walk.start(value, _label(value))))
 
 
