@@ -242,6 +242,24 @@ def test_a_plugin_that_fails_where_cells_fail_is_named():
     broken(Optimist(), "test_it_works_in_a_run_with_failing_cells", "Optimist in collect")
 
 
+def test_what_a_plugin_opens_is_closed_where_a_hook_is_made_to_raise(tmp_path):
+    class Opens(BasePlugin):
+        neutral = True
+        open_files = 0
+
+        def before_run(self, experiment):
+            Opens.open_files += 1
+
+        def collect(self, outcome):
+            pass
+
+        def after_run(self, result):
+            Opens.open_files -= 1
+
+    PluginConformance().test_an_error_in_any_of_its_hooks_is_dealt_with_as_it_declares(Opens())
+    assert Opens.open_files == 0
+
+
 def test_a_plugin_that_needs_companions_gets_them():
     class Friend(BasePlugin):
         neutral = True

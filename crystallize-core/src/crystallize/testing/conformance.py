@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import pickle
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crystallize.hooks import PluginInfo
+    from crystallize.hooks.implementations import Implementation
     from crystallize.results import Result
 
 __all__ = ["PluginConformance"]
@@ -165,7 +167,7 @@ class PluginConformance:
             hook, attribute = implementation.hook, implementation.attribute
             if hook in {"init_hook", "completed_cells"} or hook not in info.hooks or attribute in vars(plugin):
                 continue  # Not called in an ordinary run; and what an instance made itself is left alone.
-            vars(plugin)[attribute] = _raising(hook)
+            vars(plugin)[attribute] = _raising(implementation)
             try:
                 self._try_broken(plugin, info, hook)
             finally:
@@ -243,11 +245,16 @@ class _MadeToRaiseError(Exception):
 _MESSAGE = "raised by the conformance kit"
 
 
-def _raising(hook: str) -> Callable[[], None]:
-    def raises() -> None:
+def _raising(implementation: Implementation) -> Callable[..., None]:
+    """Give a hook that raises; one that closes what another opened does so first, or the kit itself would leak it."""
+
+    @functools.wraps(implementation.function)
+    def raises(*arguments: Any) -> None:
+        if implementation.hook in {"after_run", "worker_stop", "after_replicate"}:
+            implementation.function(*arguments)
         raise _MadeToRaiseError(_MESSAGE)
 
-    return hookimpl(raises, specname=hook)
+    return hookimpl(raises, specname=implementation.hook)
 
 
 def _is_ours(exc: BaseException | None) -> bool:
