@@ -1,0 +1,95 @@
+"""Strict mode: a plugin that calls itself neutral is held to it, and what it disturbed is put back."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from crystallize import BasePlugin
+
+
+def draw(data, ctx):
+    ctx.record("py", random.random())
+    ctx.record("np", float(np.random.rand()))
+    ctx.record("data", list(data))
+    return data
+
+
+class Seeds(BasePlugin):
+    def before_replicate(self, ctx):
+        random.seed(ctx["replicate"])
+        np.random.seed(ctx["replicate"])
+
+
+class Spy(BasePlugin):
+    """Draws random numbers, or changes the payload, where it should only look."""
+
+    neutral = True
+
+    def __init__(self, *, draws=False, changes=False):
+        self.draws = draws
+        self.changes = changes
+
+    def before_step(self):
+        if self.draws:
+            random.random()
+            np.random.rand()
+
+    def after_step(self, data):
+        if self.changes:
+            data.append(99)
+
+
+@pytest.fixture
+def run(make):
+    def run(*plugins, strict):
+        return make(draw, draw, plugins=[Seeds(), *plugins], strict=strict).run(replicates=2)
+
+    return run
+
+
+def test_a_neutral_plugin_that_only_looks_is_left_alone(run):
+    result = run(Spy(), strict=True)
+    assert not result.errors
+    assert result.record_complete
+    assert result.metrics.baseline.metrics == run(strict=False).metrics.baseline.metrics
+
+
+def test_random_states_are_restored_and_the_violation_is_named(run):
+    result = run(Spy(draws=True), strict=True)
+    assert result.metrics.baseline.metrics == run(strict=False).metrics.baseline.metrics
+    assert {failure.hook for failure in result.plugin_errors} == {"before_step"}
+    assert "'Spy' says that it is neutral, and changed" in result.plugin_errors[0].error
+    assert "random module" in result.plugin_errors[0].error
+    assert "NumPy's global generator" in result.plugin_errors[0].error
+
+
+def test_a_changed_payload_is_named(run):
+    result = run(Spy(changes=True), strict=True)
+    assert {failure.hook for failure in result.plugin_errors} == {"after_step"}
+    assert "the data that goes to the next step" in result.plugin_errors[0].error
+
+
+def test_without_strict_mode_nothing_is_looked_at(run):
+    assert run(Spy(draws=True, changes=True), strict=False).record_complete
+
+
+def test_a_plugin_that_is_not_neutral_may_do_what_it_says(run):
+    may = type("May", (Spy,), {"neutral": False})
+    assert run(may(draws=True, changes=True), strict=True).record_complete
+
+
+@pytest.mark.parametrize("data", [iter([1]), print, object(), {1, 2}, np.zeros(3), [[1], {"a": np.ones(2)}]])
+def test_any_payload_can_be_looked_at_and_goes_on_unharmed(make, data):
+    seen = []
+    result = make(lambda _: data, lambda given: seen.append(given), plugins=[Spy()], strict=True).run()  # noqa: PLW0108
+    assert not result.errors
+    assert seen[0] is data
+
+
+@pytest.mark.parametrize("strict", [1, "yes", None])
+def test_strict_is_a_flag(make, strict):
+    with pytest.raises(TypeError, match="strict"):
+        make(draw, strict=strict).validate()
