@@ -11,7 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := crystallize-core crystallize-plugins crystallize-cli
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
-EDITABLE := $(DISTRIBUTIONS:%=--editable ./%)
+# What the examples use, and what the tests use, of the extras.
+DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
+FULL := --editable ./crystallize-core --editable './crystallize-plugins[all]' --editable ./crystallize-cli
 PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
@@ -34,12 +36,12 @@ $(BIN)/python:
 $(VENV)/.demo: $(PROJECTS) | $(BIN)/python
 	@echo "installing $(DISTRIBUTIONS) into $(VENV)"
 	@$(BIN)/python $(PIP) 'pip>=25.1'
-	@$(BIN)/python $(PIP) $(EDITABLE) --group examples
+	@$(BIN)/python $(PIP) $(DEMO) --group examples
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "installing what tests, checks and docs need into $(VENV)"
-	@$(BIN)/python $(PIP) $(EDITABLE) --group dev
+	@$(BIN)/python $(PIP) $(FULL) --group dev
 	@touch $@
 
 .PHONY: env
@@ -78,7 +80,7 @@ VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
 	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
 	@echo "installing $(DISTRIBUTIONS) into .venvs/$*"
 	@.venvs/$*/bin/python $(PIP) 'pip>=25.1'
-	@.venvs/$*/bin/python $(PIP) $(EDITABLE) --group test
+	@.venvs/$*/bin/python $(PIP) $(FULL) --group test
 	@touch $@
 .PRECIOUS: .venvs/%/.test
 
