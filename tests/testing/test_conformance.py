@@ -245,19 +245,23 @@ def test_a_plugin_that_fails_where_cells_fail_is_named():
 def test_what_a_plugin_opens_is_closed_where_a_hook_is_made_to_raise(tmp_path):
     class Opens(BasePlugin):
         neutral = True
-        open_files = 0
+        opened = 0
+        file = None
 
         def before_run(self, experiment):
-            Opens.open_files += 1
+            self.file = "open"
+            self.opened += 1
 
         def collect(self, outcome):
             pass
 
         def after_run(self, result):
-            Opens.open_files -= 1
+            self.file = None
 
-    PluginConformance().test_an_error_in_any_of_its_hooks_is_dealt_with_as_it_declares(Opens())
-    assert Opens.open_files == 0
+    plugin = Opens()
+    PluginConformance().test_an_error_in_any_of_its_hooks_is_dealt_with_as_it_declares(plugin)
+    assert plugin.opened == 2
+    assert plugin.file is None
 
 
 def test_a_plugin_that_needs_companions_gets_them():

@@ -439,7 +439,8 @@ class HookSpecs:
         """The run is over: summarise, close.
 
         *When:* after hypotheses are judged. *How often:* once per run, also when cells failed, when another plugin's
-        `after_run` raised, and, with what there is, when the run was interrupted.
+        `after_run` raised, and, with what there is, when the run was interrupted or a `before_run` refused it. So look
+        whether that which is to be closed was opened at all.
         *May change:* nothing of the result.
         *Errors:* are kept with the result, which reaches the caller all the same.
 
