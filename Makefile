@@ -18,7 +18,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 # Tests that need what only the development environment has; the suite on other interpreters leaves them out.
-ONE_INTERPRETER := tests/docs tests/packaging tests/typing tests/architecture tests/benchmarks
+ONE_INTERPRETER := tests/docs tests/packaging tests/typing tests/architecture
 
 .PHONY: help
 help: ## this list
@@ -68,8 +68,8 @@ faults: $(VENV)/.dev ## workers killed, interrupts, broken stores: with real pro
 	$(PYTEST) tests/faults $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## the measurements, with their figures shown
-	$(PYTEST) tests/benchmarks -s $(ARGS)
+bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part
+	$(BIN)/python tests/benchmarks/run_all.py $(ARGS)
 
 # One environment for each interpreter that the machine has; `make test-3.12` for a single one.
 VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
