@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+
 from crystallize import (
     AsyncExecution,
     Experiment,
@@ -14,7 +15,6 @@ from crystallize import (
     SerialExecution,
     data_source,
 )
-
 from crystallize_plugins.execution.processes import staff
 from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 from crystallize_plugins.execution.processes.spawned import SpawnStarter

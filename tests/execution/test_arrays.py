@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crystallize import ParallelExecution, data_source, pipeline_step
 
+from crystallize import ParallelExecution, data_source, pipeline_step
 from crystallize_plugins.execution.processes.payload import LARGE, Payload, pack
 from crystallize_plugins.execution.processes.segment import Segment
 

@@ -6,9 +6,9 @@ import threading
 from functools import partial
 
 import pytest
+
 from crystallize import ParallelExecution, Treatment, data_source, pipeline_step
 from crystallize.errors import SerializationError
-
 from crystallize_plugins.execution.processes.locate import find_culprit
 
 
@@ -53,7 +53,7 @@ def test_the_path_leads_to_the_innermost_object(value, path):
 
 def test_a_global_that_a_function_uses_is_found():
     def uses(data):
-        return REGISTRY, data
+        return REGISTRY, data  # noqa: F821 - its globals are given below
 
     namespace = {"REGISTRY": {"db": LOCK}, "__name__": "__main__"}
     function = type(uses)(uses.__code__, namespace, "uses")

@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import pytest
+
 from crystallize import BasePlugin, ParallelExecution, pipeline_step
 from crystallize.errors import PipelineExecutionError
 

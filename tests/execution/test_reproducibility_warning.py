@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+
 from crystallize import AsyncExecution, ParallelExecution, SerialExecution, pipeline_step
 
 

@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+
 from crystallize import AsyncExecution, ParallelExecution, SerialExecution, Treatment, pipeline_step
 
 

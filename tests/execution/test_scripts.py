@@ -69,13 +69,15 @@ def test_a_script_needs_no_guard(program, run_script):
 
 
 def test_a_program_of_the_command_line_runs(program, tmp_path):
-    found = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert said(found) == EXPECTED
 
 
 def test_a_program_from_standard_input_runs(program, tmp_path):
     found = subprocess.run(
-        [sys.executable, "-"], input=program, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-"], input=program, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert said(found) == EXPECTED
 
@@ -98,7 +100,13 @@ def test_an_interactive_session_runs(tmp_path):
         """
     )
     found = subprocess.run(
-        [sys.executable, "-i", "-q"], input=session, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-i", "-q"],
+        input=session,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert "[2, 2, 2]" in found.stdout, found.stderr
 

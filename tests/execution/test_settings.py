@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from crystallize import AsyncExecution, ParallelExecution, SerialExecution
 from crystallize.errors import ArgumentTypeError, ValidationError
 
@@ -13,7 +14,7 @@ from crystallize.errors import ArgumentTypeError, ValidationError
 @pytest.mark.parametrize("bad", [0, -1])
 @pytest.mark.parametrize(
     "make, name",
-    [(lambda n: ParallelExecution(max_workers=n), "max_workers"), (lambda n: AsyncExecution(n), "max_concurrency")],
+    [(lambda n: ParallelExecution(max_workers=n), "max_workers"), (AsyncExecution, "max_concurrency")],
     ids=["parallel", "async"],
 )
 def test_a_count_below_one_is_refused_by_name(make, name, bad):
@@ -24,7 +25,7 @@ def test_a_count_below_one_is_refused_by_name(make, name, bad):
 @pytest.mark.parametrize("bad", [True, 2.5, "3"], ids=repr)
 @pytest.mark.parametrize(
     "make, name",
-    [(lambda n: ParallelExecution(max_workers=n), "max_workers"), (lambda n: AsyncExecution(n), "max_concurrency")],
+    [(lambda n: ParallelExecution(max_workers=n), "max_workers"), (AsyncExecution, "max_concurrency")],
     ids=["parallel", "async"],
 )
 def test_a_count_that_is_no_integer_is_refused_by_name(make, name, bad):
@@ -48,7 +49,7 @@ def test_integers_of_numpy_are_integers():
 
 
 def test_arguments_may_be_given_by_position():
-    plugin = ParallelExecution(4, "process", True)
+    plugin = ParallelExecution(4, "process", True)  # noqa: FBT003 - as the documents write it
     assert (plugin.max_workers, plugin.executor_type, plugin.progress) == (4, "process", True)
 
 
@@ -58,7 +59,7 @@ def test_executors_look_and_never_change_results():
 
 @pytest.mark.parametrize(
     "plugin",
-    [SerialExecution(True), ParallelExecution(2, "process"), AsyncExecution(5)],
+    [SerialExecution(progress=True), ParallelExecution(2, "process"), AsyncExecution(5)],
     ids=["serial", "parallel", "async"],
 )
 def test_an_executor_can_be_pickled_with_its_settings(plugin):

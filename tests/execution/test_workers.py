@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from crystallize import (
     AsyncExecution,
     BasePlugin,
@@ -26,7 +27,7 @@ class Diary:
         self.path = str(path)
 
     def note(self, *words):
-        with open(self.path, "a", encoding="utf-8") as file:
+        with Path(self.path).open("a", encoding="utf-8") as file:
             file.write(" ".join(map(str, [os.getpid(), threading.get_ident(), *words])) + "\n")
 
     def lines(self, word):

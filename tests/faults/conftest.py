@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from crystallize import Experiment, Pipeline, SeedPlugin, data_source
 
+from crystallize import Experiment, Pipeline, SeedPlugin, data_source
 from crystallize_plugins.execution.processes import staff
 from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 from crystallize_plugins.execution.processes.spawned import SpawnStarter
@@ -103,10 +104,8 @@ class Program:
         return True
 
     def stop(self):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.stdout.close()
         self.process.wait()
 

@@ -166,7 +166,8 @@ def test_leaving_a_stream_early_stops_the_workers(executor, launch):
     program = launch(
         source(executor, SLOW).replace(
             "    experiment.run(replicates=400)",
-            "    stream = experiment.stream(replicates=400)\n    next(stream)\n    stream.close()\n    print('left', flush=True)",
+            "    stream = experiment.stream(replicates=400)\n    next(stream)\n    stream.close()\n"
+            "    print('left', flush=True)",
         )
     )
     program.wait_for_line("left")

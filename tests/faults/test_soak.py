@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from crystallize import ParallelExecution, Treatment, pipeline_step
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))

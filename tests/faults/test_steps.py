@@ -8,6 +8,7 @@ import signal
 import sys
 
 import pytest
+
 from crystallize import AsyncExecution, ParallelExecution, SerialExecution, pipeline_step
 from crystallize.errors import PipelineExecutionError
 

@@ -7,9 +7,9 @@ import subprocess
 import threading
 
 import pytest
+
 from crystallize import BasePlugin, ParallelExecution, pipeline_step
 from crystallize.errors import SerializationError, WorkerStartError
-
 from crystallize_plugins.execution.processes import staff
 from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 from crystallize_plugins.execution.processes.spawned import SpawnStarter

@@ -78,11 +78,8 @@ async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncItera
 
 async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[CellOutcome]:
     """Keep up to `together` cells under way, and give outcomes as they arrive."""
-    crew = _Crew(iter(cells), run_cell)
+    crew = _Crew(iter(cells), run_cell, together)
     tasks = [asyncio.ensure_future(crew.work()) for _ in range(together)]
-    for task in tasks:
-        task.add_done_callback(crew.one_less)
-    crew.working = len(tasks)
     try:
         while crew.working or crew.arrived:
             await crew.news.wait()
@@ -92,33 +89,34 @@ async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: in
             if crew.error is not None:
                 raise crew.error
     finally:
-        for task in tasks:
+        unfinished = [task for task in tasks if not task.done()]
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
 
 class _Crew:
     """Tasks that take cells from one list."""
 
-    def __init__(self, cells: Iterator[Cell], run_cell: CellRunner) -> None:
+    def __init__(self, cells: Iterator[Cell], run_cell: CellRunner, working: int) -> None:
         self._cells = cells
         self._run = run_cell.aio
         self.news = asyncio.Event()
         self.arrived: deque[CellOutcome] = deque()
-        self.working = 0
+        self.working = working
         self.error: BaseException | None = None
 
     async def work(self) -> None:
+        run, arrived, news = self._run, self.arrived, self.news
         try:
             for cell in self._cells:
-                self.arrived.append(await self._run(cell))
-                self.news.set()
-        except KeyboardInterrupt as exc:
-            # Out of a task it would end the loop at once, and what has arrived would be lost.
+                arrived.append(await run(cell))
+                news.set()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - raised where outcomes are waited for
+            # Ctrl-C, too: out of a task it would end the loop at once, and what has arrived would be lost.
             self.error = exc
-
-    def one_less(self, task: asyncio.Task[None]) -> None:
-        self.working -= 1
-        if not task.cancelled() and task.exception() is not None:
-            self.error = self.error or task.exception()
-        self.news.set()
+        finally:
+            self.working -= 1
+            news.set()

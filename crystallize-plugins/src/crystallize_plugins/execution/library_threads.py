@@ -42,15 +42,23 @@ def environment_with_limits(environ: Mapping[str, str], limit: int) -> dict[str,
     return limited
 
 
-def limit_library_threads(limit: int) -> None:
+def limit_library_threads(limit: int, *, raises: bool = False) -> None:
     """Limit the libraries that this process has loaded already.
+
+    Libraries that have the right number are left alone: OpenBLAS starts its threads anew when it is told a number
+    after a fork, and they spin for a while.
 
     Parameters
     ----------
     limit : int
         Threads for each; a smaller number that the environment asks for stays.
+    raises : bool, default False
+        Whether a library that has fewer gets more.
     """
     import threadpoolctl
 
     given = os.environ.get("OMP_NUM_THREADS", "")
-    threadpoolctl.threadpool_limits(min(limit, int(given)) if given.isdigit() and int(given) > 0 else limit)
+    wanted = min(limit, int(given)) if given.isdigit() and int(given) > 0 else limit
+    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+        if library.num_threads > wanted or (raises and library.num_threads < wanted):
+            library.set_num_threads(wanted)

@@ -124,7 +124,7 @@ class ParallelExecution(Executor):
 
         staff = self._staffs.get(experiment.run.id)
         if staff is None:
-            staff = self._staffs[experiment.run.id] = Staff()
+            staff = self._staffs[experiment.run.id] = Staff(experiment)
         return staff
 
     def _workers(self) -> int:

@@ -143,10 +143,10 @@ class ZygoteStarter(Starter):
 
     # -- workers ----------------------------------------------------------------------------------
 
-    def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
+    def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Ask for one worker; the answer is heard later."""
         ours, theirs = socket.socketpair()
-        order = pickle.dumps(("hire", number, payload.size, slots.size))
+        order = pickle.dumps(("hire", number, payload.size, slots.size, library_threads))
         try:
             socket.send_fds(self._control, [order], [theirs.fileno(), payload.fd, slots.fd])  # type: ignore[list-item]
         except OSError as exc:

@@ -41,8 +41,6 @@ class Replay:
             self._log(rest[0])
         elif kind == "warning":
             self._warn(*rest)
-        elif kind == "event":
-            self._event(rest[0])
         else:
             return False
         return True
@@ -63,10 +61,12 @@ class Replay:
         except Exception as exc:  # noqa: BLE001 - the step has gone on long since: an "error" filter comes too late
             _LOGGER.warning("a worker warned: %s:%s: %s: %s", filename, lineno, type(exc).__name__, text)
 
-    def _event(self, encoded: bytes) -> None:
+    def event(self, encoded: bytes) -> Cell | None:
+        """Hand on an event; give its cell if that is asked to stop."""
         try:
             event = pickle.loads(encoded)
         except Exception as exc:  # noqa: BLE001 - user objects inside: the cell is none the worse for it
             _LOGGER.warning("an event of a worker could not be read (%s: %s)", type(exc).__name__, exc)
-            return
-        self._runner.emit(event)
+            return None
+        cell: Cell | None = event.cell
+        return cell if self._runner.emit(event) else None

@@ -16,6 +16,7 @@ from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from crystallize.errors import WorkerStartError
+from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
 from crystallize_plugins.execution.processes.worker import work
@@ -56,14 +57,15 @@ class SpawnStarter(Starter):
     def __init__(self) -> None:
         self._started: list[_Spawned] = []
 
-    def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
+    def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Start one worker."""
         boot = "from crystallize_plugins.execution.processes.spawned import main; main()"
         command = interpreter_command(boot)
+        environment = environment_with_limits(os.environ, library_threads)
         ours, theirs = Pipe()
         fds: list[Any] = [] if _WINDOWS else [theirs.fileno(), payload.fd, slots.fd]
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=fds)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=fds, env=environment)
         except OSError as exc:
             ours.close()
             theirs.close()

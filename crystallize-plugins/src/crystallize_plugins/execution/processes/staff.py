@@ -24,13 +24,20 @@ __all__ = ["Staff", "new_starter"]
 class Staff:
     """Makes ready to start workers at once, while the program may still be single-threaded.
 
+    Parameters
+    ----------
+    experiment : ExperimentView
+
     Attributes
     ----------
     method : str
         ``"fork"``, ``"forkserver"`` or ``"spawn"``: how workers are started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, experiment: ExperimentView) -> None:
+        if any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins):
+            # Seeding needs it in every worker: loaded before they are forked, it is loaded once.
+            import numpy  # noqa: F401, ICN001
         self._starter: Starter | None = new_starter()
         self.method = self._starter.method
 

@@ -70,7 +70,7 @@ class Starter(ABC):
     problem: str | None = None
 
     @abstractmethod
-    def start(self, number: int, payload: Segment, slots: Segment) -> Hand:
+    def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Start one worker."""
 
     @abstractmethod

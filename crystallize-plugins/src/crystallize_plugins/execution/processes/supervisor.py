@@ -117,7 +117,7 @@ class ProcessLoop(EitherWay):
         self._payload = self._slots_memory = None
         try:
             self._payload = self._packed()
-            self._slots_memory = Segment.create(_WORD_SIZE * (self._count + 1))
+            self._slots_memory = Segment.create(_WORD_SIZE * (2 * self._count + 1))
             self._slots = memoryview(self._slots_memory.shared()).cast("q")
             for number in range(self._count):
                 self._hire(number)
@@ -188,6 +188,8 @@ class ProcessLoop(EitherWay):
             self._take_outcomes(member, *rest)
         elif kind == "outcome":
             self._take_outcome(member, *rest)
+        elif kind == "event":
+            self._take_event(member, *rest)
         elif self._replay.take(kind, *rest):
             pass
         elif kind == "ready":
@@ -196,6 +198,13 @@ class ProcessLoop(EitherWay):
             self._take_report(member, pickle.loads(rest[0]))
         else:
             raise cannot_work(self._experiment, *rest)
+
+    def _take_event(self, member: _Member, encoded: bytes) -> None:
+        cell = self._replay.event(encoded)
+        at = self._slots[member.hand.number]
+        if cell is not None and at and self._cells[at - 1] == cell:
+            # It learns of it with its next event.
+            self._slots[self._count + member.hand.number] = at
 
     def _take_outcomes(self, member: _Member, batch: int, encoded: bytes) -> None:
         try:
@@ -236,14 +245,18 @@ class ProcessLoop(EitherWay):
 
     def _hire(self, number: int) -> None:
         try:
-            hand = self._starter.start(number, self._payload, self._slots_memory)  # type: ignore[arg-type]
+            hand = self._started(number)
         except WorkerStartError:
             self._successors += 1
             if self._successors > _MOST_SUCCESSORS:
                 raise
             self._replace_starter()
-            hand = self._starter.start(number, self._payload, self._slots_memory)  # type: ignore[arg-type]
+            hand = self._started(number)
         self._members[number] = _Member(hand)
+
+    def _started(self, number: int) -> Hand:
+        assert self._payload is not None and self._slots_memory is not None  # noqa: PT018, S101
+        return self._starter.start(number, self._payload, self._slots_memory, self._library_threads)
 
     def _replace_starter(self) -> None:
         """Go on with another starter: somebody killed ours."""
@@ -352,7 +365,7 @@ class ProcessLoop(EitherWay):
     def _call_it_a_day(self) -> None:
         """Start nothing more; give workers a moment to end what they are at, and keep what is finished."""
         self._closing = True
-        self._slots[self._count] = 1
+        self._slots[-1] = 1
         for member in list(self._members.values()):
             self._send(member, "finish")
         limit = time.monotonic() + _TO_FINISH

@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.outcome import Cell
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from crystallize.engine.cell import CellRunner
-    from crystallize.results.outcome import CellOutcome
+    from crystallize.results.outcome import CellOutcome, Event
     from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
 
 __all__ = ["die_with_parent", "work"]
@@ -38,7 +39,8 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
     payload : Segment
         Settings and experiment.
     slots : Segment
-        Where this worker writes which cell it is at: one more than the index; 0 for none.
+        Where each worker writes which cell it is at, one more than its index, and 0 for none; then, for each worker,
+        which cell the coordinator asks to stop; last, whether the run was interrupted.
     number : int
         Which worker this is.
     """
@@ -93,13 +95,20 @@ class _Bench:
         self.name = name
         self.slots = slots
         self.number = number
+        self._stop = len(slots) // 2 + number
+
+    def emit(self, relay: Relay, event: Event) -> bool:
+        """Send on an event; say whether the coordinator has asked the cell to stop by now."""
+        relay.emit(event)
+        at = self.slots[self.number]
+        return bool(at and self.slots[self._stop] == at)
 
     def run(self, index: int, relay: Relay) -> CellOutcome:
         cell = Cell._make(self.cells[index])
         self.slots[self.number] = index + 1
         relay.cell = cell
         try:
-            outcome = self.runner(cell, relay.emit)
+            outcome = self.runner(cell, partial(self.emit, relay))
         except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
             outcome = self.runner.failed(cell, exc)
         outcome.worker = self.name

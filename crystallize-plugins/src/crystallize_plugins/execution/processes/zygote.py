@@ -20,6 +20,7 @@ import weakref
 from multiprocessing.connection import Connection
 from typing import Any
 
+from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.worker import die_with_parent, work
 
@@ -36,7 +37,7 @@ def main(fd: int, parent: int, preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):  # whoever needs it says so better
             importlib.import_module(name)
-    _Zygote(socket.socket(fileno=fd), parent).serve()
+    _Zygote(socket.socket(fileno=fd), parent, raises=True).serve()
 
 
 def become_zygote(control: socket.socket, parent: int) -> None:
@@ -50,7 +51,7 @@ def become_zygote(control: socket.socket, parent: int) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         _leave_to_the_parent()
         if control.recv(16) == b"go":  # else the fork was not sound after all
-            _Zygote(control, parent).serve()
+            _Zygote(control, parent, raises=False).serve()
         status = 0
     finally:
         os._exit(status)
@@ -72,7 +73,9 @@ def _leave_to_the_parent() -> None:
 
 
 class _Zygote:
-    def __init__(self, control: socket.socket, parent: int) -> None:
+    def __init__(self, control: socket.socket, parent: int, *, raises: bool) -> None:
+        self._library_threads = 0
+        self._raises = raises
         self._control = control
         self._parent = parent
         self._children: set[int] = set()
@@ -130,7 +133,11 @@ class _Zygote:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
 
-    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int) -> None:
+    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int, library_threads: int) -> None:
+        if library_threads != self._library_threads:
+            # Here and not in each worker: the next fork ends the threads that OpenBLAS starts on being told.
+            limit_library_threads(library_threads, raises=self._raises)
+            self._library_threads = library_threads
         zygote = os.getpid()
         try:
             pid = os.fork()
