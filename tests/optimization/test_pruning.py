@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from crystallize import ParallelExecution, pipeline_step, standalone_context
@@ -45,18 +47,31 @@ def test_the_other_replicates_of_a_pruned_trial_end_at_their_first_report(make_e
     ]
 
 
+@pipeline_step()
+def train_long(data, ctx, *, x=0.0):
+    epochs = 1000 if x > 10 else 4
+    for epoch in range(epochs):
+        ctx.report("loss", x - epoch / epochs, step=epoch)
+        time.sleep(0.02)
+    return data, {"loss": x}
+
+
 @pytest.mark.parametrize("kind", ["thread", "process"])
 def test_trials_end_early_in_other_workers_too(make_experiment, pruning, kind):
-    experiment = make_experiment(train(), plugins=[ParallelExecution(2, kind)])
+    experiment = make_experiment(train_long(), plugins=[ParallelExecution(2, kind)])
     experiment.optimize(pruning([[1.0, 50.0, 60.0, 2.0]]), 1)
-    states = [trial.state for trial in experiment.last_optimization.trials]
-    assert states[0] == states[3] == "complete"
-    if kind == "thread":
-        assert states[1] == states[2] == "pruned"
-    else:
-        # What a worker reports crosses to the optimiser while the step goes on: a step this short may end first.
-        assert {states[1], states[2]} <= {"pruned", "complete"}
-    assert all(trial.reports for trial in experiment.last_optimization.trials)
+    trials = experiment.last_optimization.trials
+    assert [trial.state for trial in trials] == ["complete", "pruned", "pruned", "complete"]
+    assert all(3 <= len(trial.reports) < 1000 for trial in trials)
+
+
+def test_a_cell_that_is_over_when_it_is_asked_to_stop_stops_no_other(make_experiment, pruning):
+    # What a worker reports crosses to the optimiser while the step goes on: steps this short may end first.
+    experiment = make_experiment(train(), plugins=[ParallelExecution(2, "process")])
+    experiment.optimize(pruning([[50.0, *range(10)]]), 1)
+    trials = experiment.last_optimization.trials
+    assert {trial.state for trial in trials[1:]} == {"complete"}
+    assert all(len(trial.reports) == 5 for trial in trials[1:])
 
 
 def test_reports_without_an_optimiser_do_nothing(make_experiment):
