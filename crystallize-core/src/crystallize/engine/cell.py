@@ -149,6 +149,12 @@ class CellRunner:
         """Add conditions to a run that is under way; copies in other processes do not learn of it."""
         self._job.treatments.update((treatment.name, treatment) for treatment in treatments)
 
+    def dismiss(self, conditions: Sequence[str]) -> None:
+        """Forget conditions of a run that is under way: all of their cells have run."""
+        for condition in conditions:
+            self._job.treatments.pop(condition, None)
+            self._job.programs.pop(condition, None)
+
     def listen(self, sink: Callable[[Event], object]) -> None:
         """Say who gets events; one that returns True asks the cell that reports to stop."""
         self._sink = sink

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["HookDispatch"]
 
 _LOGGER = logging.getLogger("crystallize")
+_PROGRESS = frozenset(
+    {"run_started", "cell_finished", "run_finished", "optimization_started", "trials_asked", "trials_told"}
+)
 
 
 class HookDispatch:
@@ -31,6 +34,8 @@ class HookDispatch:
     ----------
     failures : list of PluginFailure
         Errors that were kept as data.
+    hears_cells : bool
+        Whether some plugin wants what steps send.
     lock : threading.RLock
         Held while events are handed round.
     stopped : Exception or None
@@ -44,7 +49,9 @@ class HookDispatch:
         self.stopped: Exception | None = None
         self._warned: set[str] = set()
         self._collect = active.calls("collect")
-        self._on_event = active.calls("on_event")
+        self._on_event = tuple((call, _wanted(call)) for call in active.calls("on_event"))
+        self._listeners: dict[str, tuple[HookCall, ...]] = {}
+        self.hears_cells = any(wanted is None or not wanted <= _PROGRESS for _, wanted in self._on_event)
         self.lock = threading.RLock()
 
     def before_run(self) -> None:
@@ -86,7 +93,7 @@ class HookDispatch:
     def collect(self, outcome: CellOutcome, tickets: list[Any]) -> None:
         """Hand an outcome round; keep what says when it is stored."""
         self.note(outcome.plugin_failures)
-        if outcome.events and self._on_event:
+        if outcome.events and self.hears_cells:
             for event in outcome.events:
                 self.event(event)
         for call in self._collect:
@@ -107,21 +114,31 @@ class HookDispatch:
 
     def event(self, event: Event) -> None:
         """Hand an event round; one at a time, whatever thread it comes from."""
+        calls = self._listening(event.name)
+        if not calls:
+            return
         with self.lock:
-            for call in self._on_event:
+            for call in calls:
                 try:
                     call.fn(self.view, event)
                 except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
-    @property
-    def listens(self) -> bool:
-        """Whether some plugin wants events."""
-        return bool(self._on_event)
+    def listens(self, name: str) -> bool:
+        """Whether some plugin wants events of a name."""
+        return bool(self._on_event) and bool(self._listening(name))
+
+    def _listening(self, name: str) -> tuple[HookCall, ...]:
+        calls = self._listeners.get(name)
+        if calls is None:
+            calls = tuple(call for call, wanted in self._on_event if wanted is None or name in wanted)
+            if name in _PROGRESS:  # steps may send any number of names
+                self._listeners[name] = calls
+        return calls
 
     def progress(self, name: str, *, cell: Cell | None = None, **fields: Any) -> None:
         """Tell of the engine's own progress, where somebody listens."""
-        if self._on_event:
+        if self._on_event and self._listening(name):
             self.event(Event(name, fields, cell, time.time()))
 
     def provenance(self) -> Mapping[str, Any]:
@@ -184,3 +201,8 @@ class HookDispatch:
             failure.error,
             failure.traceback.rstrip(),
         )
+
+
+def _wanted(call: HookCall) -> frozenset[str] | None:
+    names = getattr(call.info.plugin, "wanted_events", None)
+    return None if names is None else frozenset(names)

@@ -13,6 +13,7 @@ from crystallize.results.description import describe
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
 if TYPE_CHECKING:
+    from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
 
@@ -92,7 +93,7 @@ def condition_records(
     setup : mapping, optional
         What the steps' ``setup`` added to every cell's context, as far as it is known.
     """
-    treatments = treatments_by_condition(view.treatments)
+    treatments = _treatments_of(view, conditions)
     records = []
     for name in conditions:
         treatment = treatments.get(name)
@@ -104,3 +105,17 @@ def condition_records(
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
         records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context)))
     return records
+
+
+def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str, Treatment]:
+    if view.run.kind != "trial":
+        return treatments_by_condition(view.treatments)
+    # From the end, where those of an optimisation's last batch are: to go through thousands for each is quadratic.
+    wanted, found = set(conditions), {}
+    for treatment in reversed(view.treatments):
+        if not wanted:
+            break
+        if treatment.name in wanted:
+            wanted.discard(treatment.name)
+            found[treatment.name] = treatment
+    return found

@@ -86,7 +86,7 @@ class Run:
                 keeps_payload=view.run.kind in ("apply", "debug"),
                 programs={} if programs is None else programs,
             ),
-            self.dispatch.event if active.calls("on_event") else None,
+            self.dispatch.event if self.dispatch.hears_cells else None,
         )
 
     # -- faces ------------------------------------------------------------------------------------

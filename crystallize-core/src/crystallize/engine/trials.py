@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from crystallize.design import Treatment
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from crystallize.results.outcome import Cell, Event
 
 __all__ = ["Trials"]
+
+_REPORTED = frozenset({"name", "value", "step"})
 
 
 class Trials:
@@ -59,10 +62,11 @@ class Trials:
         self._replicates = replicates
         self._extract = extract
         self._tell_trials = getattr(optimizer, "tell_trials", None)
-        should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
+        self._names = _Names()
         self._reports: dict[str, list[Report]] = {}
         self._pruned: set[str] = set()
-        self._known = {BASELINE}
+        self._broken: Exception | None = None
+        should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
         if should_prune is not None:
             self._listen(should_prune)
 
@@ -70,28 +74,36 @@ class Trials:
         """Give the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
             yield plan_cells([BASELINE], self._replicates)
-            self.baseline = self._result(-1, -1, Treatment(BASELINE, {}), BASELINE)
-            if self.baseline.state != "complete":
-                raise self._failure(self.baseline, "the baseline, which the optimiser needs,")
-            tell_baseline = getattr(self._optimizer, "tell_baseline", None)
-            if tell_baseline is not None:
-                tell_baseline(self.baseline)
+            self._tell_baseline()
+        dispatch = self._run.dispatch
         for batch in range(count):
             treatments = self._asked()
             conditions = self._admitted(treatments)
-            if self._run.dispatch.listens:
+            if dispatch.listens("trials_asked"):
                 asked = [
                     (condition, treatment.name, treatment._apply_value)
                     for condition, treatment in zip(conditions, treatments, strict=True)
                 ]
-                self._run.dispatch.progress("trials_asked", batch=batch, trials=asked)
+                dispatch.progress("trials_asked", batch=batch, trials=asked)
             yield plan_cells(conditions, self._replicates)
+            if self._broken is not None:
+                raise self._broken
             trials = [
                 self._result(len(self.results) + offset, batch, treatment, condition)
                 for offset, (treatment, condition) in enumerate(zip(treatments, conditions, strict=True))
             ]
             self.results.extend(trials)
+            self._run.runner.dismiss(conditions)
             self._tell(trials)
+
+    def _tell_baseline(self) -> None:
+        adjusted = (treatment for treatment in self._run.view.treatments if treatment.name == BASELINE)
+        self.baseline = self._result(-1, -1, next(adjusted, None) or Treatment(BASELINE, {}), BASELINE)
+        if self.baseline.state != "complete":
+            raise self._failure(self.baseline, "the baseline, which the optimiser needs,")
+        tell_baseline = getattr(self._optimizer, "tell_baseline", None)
+        if tell_baseline is not None:
+            tell_baseline(self.baseline)
 
     def _asked(self) -> list[Treatment]:
         asked = self._optimizer.ask()
@@ -119,14 +131,7 @@ class Trials:
 
     def _admitted(self, treatments: Sequence[Treatment]) -> list[str]:
         """Make conditions of treatments: under their own names, numbered where one comes again."""
-        known = self._known
-        conditions = []
-        for treatment in treatments:
-            name, again = treatment.name, 2
-            while name.casefold() in known:
-                name, again = f"{treatment.name}_{again}", again + 1
-            known.add(name.casefold())
-            conditions.append(name)
+        conditions = [self._names.free(treatment.name) for treatment in treatments]
         self._run.admit(
             [
                 treatment if treatment.name == name else Treatment(name, treatment._apply_value)
@@ -137,29 +142,41 @@ class Trials:
 
     def _result(self, number: int, batch: int, treatment: Treatment, condition: str) -> TrialResult:
         outcomes = [self._run.outcomes[cell] for cell in plan_cells([condition], self._replicates)]
-        return trial_result(number, batch, treatment, condition, outcomes, self._reports.get(condition, ()))
+        return trial_result(number, batch, treatment, condition, outcomes, self._reports.pop(condition, ()))
 
     def _tell(self, trials: list[TrialResult]) -> None:
-        if self._extract is not None:
-            self._check_success(trials)
-            values = dict(self._extract(self._result_of(trials)))
-            self._optimizer.tell(values)
-        elif self._tell_trials is not None:
+        if self._tell_trials is not None and self._extract is None:
+            self._note(trials, "tell_trials", None)
             self._tell_trials(trials)
-            metrics = [objective.metric for objective in self.objectives]
-            values = {metric: [_mean(trial, metric) for trial in trials] for metric in metrics}
-        else:
-            self._check_success(trials)
-            values = {objective.metric: trials[0].mean(objective.metric) for objective in self.objectives}
-            self._optimizer.tell(values)
-        if self._run.dispatch.listens:
-            states = [trial.state for trial in trials]
-            self._run.dispatch.progress("trials_told", batch=trials[0].batch, states=states, values=values)
+            return
+        try:
+            values = self._values(trials)
+        except Exception:
+            self._note(trials, None, None)
+            raise
+        self._note(trials, "tell", values)
+        self._optimizer.tell(values)
 
-    def _check_success(self, trials: list[TrialResult]) -> None:
+    def _values(self, trials: list[TrialResult]) -> dict[str, Any]:
         for trial in trials:
             if trial.state != "complete":
                 raise self._failure(trial, f"trial {trial.number}, treatment {trial.treatment.name!r},")
+        if self._extract is not None:
+            return dict(self._extract(self._result_of(trials)))
+        return {objective.metric: trials[0].mean(objective.metric) for objective in self.objectives}
+
+    def _note(self, trials: list[TrialResult], how: str | None, values: dict[str, Any] | None) -> None:
+        """Say what is about to be told, and how; None where there is no way to tell it."""
+        dispatch = self._run.dispatch
+        if dispatch.listens("trials_told"):
+            dispatch.progress(
+                "trials_told",
+                batch=trials[0].batch,
+                states=[trial.state for trial in trials],
+                how=how,
+                values=values,
+                reports=[[(r.replicate, r.name, r.value, r.step) for r in trial.reports] for trial in trials],
+            )
 
     def _failure(self, trial: TrialResult, what: str) -> TrialFailedError:
         first = next(iter(trial.errors.values()), None)
@@ -186,18 +203,46 @@ class Trials:
 
         def heard(event: Event) -> bool:
             dispatch.event(event)
-            if event.name != "report" or event.cell is None:
+            # A step may emit an event of that name, too.
+            if event.name != "report" or event.cell is None or not _REPORTED <= event.fields.keys():
                 return False
             condition, replicate = event.cell
             report = Report(replicate, event.fields["name"], event.fields["value"], event.fields["step"])
             with dispatch.lock:
                 self._reports.setdefault(condition, []).append(report)
-                if condition not in self._pruned and should_prune(condition, report):
-                    self._pruned.add(condition)
-            return condition in self._pruned
+                if self._broken is None and condition not in self._pruned:
+                    try:
+                        if should_prune(condition, report):
+                            self._pruned.add(condition)
+                    except Exception as exc:  # noqa: BLE001 - the optimiser's own: no step's failure, raised once the batch is over
+                        self._broken = exc
+            return self._broken is not None or condition in self._pruned
 
         runner.listen(heard)
 
 
-def _mean(trial: TrialResult, metric: str) -> float | None:
-    return trial.mean(metric) if metric in trial.metrics else None
+class _Names:
+    """The names of a run's conditions: a name that comes again is numbered."""
+
+    def __init__(self) -> None:
+        self._next = {_folded(BASELINE): 2}
+
+    def free(self, name: str) -> str:
+        """Take a name, or the next of its kind."""
+        key = _folded(name)
+        again = self._next.get(key)
+        if again is None:
+            self._next[key] = 2
+            return name
+        while (numbered := _folded(f"{name}_{again}")) in self._next:
+            again += 1
+        self._next[key] = again + 1
+        self._next[numbered] = 2
+        return f"{name}_{again}"
+
+
+def _folded(name: str) -> str:
+    # As `check_distinct` compares: names that would share a folder on macOS or Windows are one.
+    if name.isascii():
+        return name.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

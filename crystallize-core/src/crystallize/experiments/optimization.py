@@ -238,9 +238,10 @@ class OptimizationResult:
         check_count(replicates, what="replicates")
         self.best(metric)
         treatments = [trial.treatment for trial in self.ranked(metric)[:top]]
+        adjusting = [treatment for treatment in self._experiment.treatments if treatment.name == BASELINE]
         used = max(len(trial.seeds) for trial in self.trials)
         run = self._experiment._run_of(
-            Request(_distinct(treatments), (), replicates),
+            Request([*adjusting, *_distinct(treatments)], (), replicates),
             baseline=self.baseline is not None if baseline is None else baseline,
         )
         cells = [Cell(cell.condition, cell.replicate + used) for cell in plan_cells(run.conditions, replicates)]

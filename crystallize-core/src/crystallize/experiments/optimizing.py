@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.checks import check_count
 from crystallize.design import Objective, Treatment
 from crystallize.engine.loop import interruptible
+from crystallize.engine.plan import BASELINE
 from crystallize.engine.trials import Trials
 from crystallize.errors import ArgumentTypeError, MissingMetricError
 from crystallize.experiments.optimization import OptimizationResult
@@ -64,7 +65,9 @@ def _prepared(experiment: Experiment, optimizer: Any, num_trials: int, replicate
     check_count(num_trials, what="num_trials")
     check_count(replicates, what="replicates_per_trial")
     objectives = _objectives(optimizer)
-    request = Request((), (), replicates, kind="trial")
+    # Of the experiment's own treatments only one that adjusts the baseline counts.
+    adjusting = [treatment for treatment in experiment.treatments if treatment.name == BASELINE]
+    request = Request(adjusting, (), replicates, kind="trial")
     run = experiment._run_of(request, baseline=getattr(optimizer, "needs_baseline", False))
     return Trials(run, optimizer, replicates, objectives, _own_extraction(experiment, optimizer)), run
 
@@ -95,7 +98,7 @@ def _own_extraction(experiment: Experiment, optimizer: Any) -> Callable[[Result]
 
 def _begin(run: Run, optimizer: Any, num_trials: int) -> None:
     run.begin([])
-    if run.dispatch.listens:
+    if run.dispatch.listens("optimization_started"):
         settings, _ = describe_settings(arguments_of(optimizer))
         run.dispatch.progress(
             "optimization_started",
@@ -105,6 +108,7 @@ def _begin(run: Run, optimizer: Any, num_trials: int) -> None:
             num_trials=num_trials,
             replicates=run.view.replicates,
             objectives=[(objective.metric, objective.direction) for objective in _objectives(optimizer)],
+            baseline=bool(getattr(optimizer, "needs_baseline", False)),
         )
 
 

@@ -85,6 +85,9 @@ class BasePlugin:
         The versions of the hook contract that the plugin works with, such as ``">=1,<2"``.
     silent_hooks : collection of str, default ()
         Names of implemented hooks that this instance sits out; looked at once, at the start of each run.
+    wanted_events : collection of str or None, default None
+        Names of the events that `on_event` is called for, where these are few: all others then cost nothing. None is
+        all; looked at once, at the start of each run.
 
     Examples
     --------
@@ -108,6 +111,7 @@ class BasePlugin:
     requires: Sequence[str | type] = ()
     contract: str | None = None
     silent_hooks: Collection[str] = ()
+    wanted_events: Collection[str] | None = None
 
     if TYPE_CHECKING:
         # To a type checker the hooks take anything, since an override may name any of the arguments;

@@ -126,6 +126,11 @@ def _check_declarations(plugin: Any, origin: Origin) -> None:
     silent = getattr(plugin, "silent_hooks", ())
     if isinstance(silent, str) or any(name not in HOOKS for name in silent):
         raise _error(origin, f"declares silent_hooks = {silent!r}; a collection of hooks' names is expected")
+    wanted = getattr(plugin, "wanted_events", None)
+    if wanted is not None and not (
+        isinstance(wanted, (tuple, list, set, frozenset)) and all(isinstance(name, str) for name in wanted)
+    ):
+        raise _error(origin, f"declares wanted_events = {wanted!r}; names of events are expected, in a tuple, or None")
 
 
 def _check_contract(contract: Any, origin: Origin) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from crystallize.errors import ValidationError
@@ -19,7 +20,12 @@ _TERMS = 500
 
 def mean(values: Sequence[float]) -> float:
     """Give the arithmetic mean; NaN of nothing."""
-    return math.fsum(values) / len(values) if values else math.nan
+    if not values:
+        return math.nan
+    try:
+        return math.fsum(values) / len(values)
+    except (OverflowError, ValueError):
+        return sum(value / len(values) for value in values)  # beyond the largest float, or infinities of both signs
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -28,7 +34,8 @@ def standard_error(values: Sequence[float]) -> float:
     if count < 2:  # noqa: PLR2004 - a spread takes two
         return math.nan
     centre = mean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (count - 1) / count)
+    # By hypot, which neither overflows nor underflows where a square would.
+    return math.hypot(*(value - centre for value in values)) / math.sqrt((count - 1) * count)
 
 
 def confidence_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -56,6 +63,7 @@ def confidence_interval(values: Sequence[float], level: float = 0.95) -> tuple[f
     return mean(values) - reach, mean(values) + reach
 
 
+@lru_cache(maxsize=256)
 def student_t_quantile(probability: float, degrees: int) -> float:
     """Give the quantile of Student's t distribution.
 
