@@ -89,14 +89,8 @@ class Relay:
         self._outbox.tell("event", encoded)
 
     def _install_warnings(self, filters: list[bytes]) -> None:
-        known = []
-        for encoded in filters:
-            try:
-                known.append(pickle.loads(encoded))
-            except Exception:  # noqa: BLE001 - a category that does not exist here is never raised here
-                logging.getLogger("crystallize").debug("a warning filter could not be rebuilt")
-        warnings.filters[:] = known  # type: ignore[index]
-        warnings.simplefilter("default", append=True)  # what it adds is the default anyway; it makes the others heard
+        if filters != warning_filters():
+            self._filter_warnings(filters)
         outbox = self._outbox
 
         def showwarning(
@@ -111,6 +105,17 @@ class Relay:
             outbox.tell("warning", _pickled_category(category), str(message), filename, lineno)
 
         warnings.showwarning = showwarning
+
+    @staticmethod
+    def _filter_warnings(filters: list[bytes]) -> None:
+        known = []
+        for encoded in filters:
+            try:
+                known.append(pickle.loads(encoded))
+            except Exception:  # noqa: BLE001 - a category that does not exist here is never raised here
+                logging.getLogger("crystallize").debug("a warning filter could not be rebuilt")
+        warnings.filters[:] = known  # type: ignore[index]
+        warnings.simplefilter("default", append=True)  # what it adds is the default anyway; it makes the others heard
 
     def _install_logging(self, levels: dict[str, tuple[int, bool]]) -> None:
         self.forget_handlers()

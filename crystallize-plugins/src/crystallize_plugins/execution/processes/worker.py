@@ -66,15 +66,24 @@ def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str
     settings = payload.settings
     with contextlib.suppress(OSError):  # a folder that is gone by now
         os.chdir(settings["cwd"])
-    os.environ.clear()
-    os.environ.update(settings["environ"])
+    _take_over(settings["environ"])
     sys.path[:] = settings["sys_path"]
     sys.argv[:] = settings["argv"]
     relay.install(settings["levels"], settings["filters"])
+    loaded = len(sys.modules)
     runner = payload.load()
     relay.forget_handlers()
-    limit_library_threads(settings["library_threads"])
+    if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
+        limit_library_threads(settings["library_threads"])
     return runner, payload.cells, payload.mapped
+
+
+def _take_over(environ: dict[str, str]) -> None:
+    for name in [name for name in os.environ if name not in environ]:
+        del os.environ[name]
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 class _Bench:
