@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.context import FrozenContext
-from crystallize.errors import PipelineExecutionError
-from crystallize.hooks import ExperimentView, RunInfo
 from crystallize.design import Treatment
-from crystallize.pipelines import Pipeline
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
+from crystallize.errors import PipelineExecutionError
+from crystallize.hooks import ExperimentView, RunInfo
+from crystallize.pipelines import Pipeline
 from crystallize.results import (
     ArtifactRecord,
     Cell,
@@ -30,7 +29,7 @@ from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts import ArtifactPlugin
 
 
-def fit(data, ctx: FrozenContext):
+def fit(data, ctx):
     return data
 
 
@@ -64,7 +63,8 @@ def outcome():
 
     def make(condition="baseline", replicate=0, metrics=None, *, error=None, files=None, **fields):
         names = tuple((name, len(values)) for name, values in (metrics or {}).items())
-        shape = TraceShape(StepShape("", ("replicate",), ("seed_used",), ()), (StepShape("FitStep", ("alpha",), (), names),))
+        before = StepShape("", ("replicate",), ("seed_used",), ())
+        shape = TraceShape(before, (StepShape("FitStep", ("alpha",), (), names),))
         if error is not None:
             fields["error"] = PipelineExecutionError(
                 f"FitStep failed in condition {condition!r}, replicate {replicate}: ValueError: {error}",
@@ -147,5 +147,15 @@ def files_below():
 
     def names(folder):
         return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+    return names
+
+
+@pytest.fixture
+def names_in():
+    """List what is directly in a folder."""
+
+    def names(folder):
+        return sorted(path.name for path in Path(folder).iterdir())
 
     return names

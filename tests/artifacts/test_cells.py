@@ -74,7 +74,8 @@ def spelt(outcome):
         outcome.cell,
         {name: list(values) for name, values in outcome.metrics.items()},
         outcome.seed,
-        error and (str(error), error.step_name, error.condition, error.replicate, error.error_type, error.traceback_text),
+        error and (str(error), error.step_name, error.condition, error.replicate, error.traceback_text),
+        error and error.error_type,
         trace and (trace.shape, list(trace.durations), trace.written),
         outcome.duration,
         outcome.worker,
@@ -104,7 +105,9 @@ def test_records_that_were_cut_off_are_refused(several, data):
 
 
 @pytest.mark.parametrize(
-    "value", [np.float64(0.1), np.float32(0.1), np.int64(-5), np.int32(7), np.bool_(True), 0.1, 5, True, 2**64], ids=repr
+    "value",
+    [np.float64(0.1), np.float32(0.1), np.int64(-5), np.int32(7), np.True_, 0.1, 5, True, 2**64],
+    ids=repr,
 )
 def test_the_types_of_numbers_come_back(value):
     records, reader, _ = stored([CellOutcome(Cell("fast", 0), {"a": [value, value], "b": [1.5]})])

@@ -12,10 +12,8 @@ from crystallize_plugins.artifacts.files import Content, replace_text, store_err
 
 
 def test_files_are_written_with_their_folders(tmp_path, files_below):
-    write_synced(
-        [Content(tmp_path / "a/b/one", b"1"), Content(tmp_path / "a/two", b""), Content(tmp_path / "a/b/three", b"\0" * 10**6)],
-        inside=tmp_path,
-    )
+    contents = {"a/b/one": b"1", "a/two": b"", "a/b/three": b"\0" * 10**6}
+    write_synced([Content(tmp_path / name, data) for name, data in contents.items()], inside=tmp_path)
     assert files_below(tmp_path) == ["a/b/one", "a/b/three", "a/two"]
     assert (tmp_path / "a/b/three").read_bytes() == b"\0" * 10**6
 
@@ -31,7 +29,7 @@ def test_a_file_and_every_folder_on_its_way_are_synced_before_it_counts(tmp_path
     real_sync, real_rename = os.fsync, Path.replace
 
     def sync(descriptor):
-        calls.append(("sync", os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path)))
+        calls.append(("sync", os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), tmp_path)))
         real_sync(descriptor)
 
     def rename(self, target):

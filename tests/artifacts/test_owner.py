@@ -13,6 +13,13 @@ import pytest
 from crystallize_plugins.artifacts import owner
 from crystallize_plugins.artifacts.owner import HEARTBEAT, Owner, current_owner, is_alive, written_here
 
+WHO_AM_I = """
+import time
+from crystallize_plugins.artifacts.owner import current_owner
+print(*current_owner(), flush=True)
+time.sleep(60)
+"""
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
 
 
@@ -23,7 +30,7 @@ def child():
         [
             sys.executable,
             "-c",
-            "from crystallize_plugins.artifacts.owner import current_owner as o; import time; print(*o(), flush=True); time.sleep(60)",
+            WHO_AM_I,
         ],
         stdout=subprocess.PIPE,
         text=True,

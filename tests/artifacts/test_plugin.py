@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from crystallize.errors import ArgumentTypeError, ArtifactMissingError, StoreError, ValidationError
 from crystallize.datasources import ArtifactStore, StoredRun
+from crystallize.errors import ArgumentTypeError, ArtifactMissingError, StoreError, ValidationError
 from crystallize_plugins.artifacts import ArtifactPlugin, open_run
 
 
 @pytest.mark.parametrize(
-    ("settings", "error"),
+    "settings, error",
     [
         ({"root_dir": 5}, ArgumentTypeError),
         ({"root_dir": None}, ArgumentTypeError),
@@ -47,7 +46,7 @@ def test_a_run_takes_the_next_version_and_says_so(view, store):
     assert second.run.folder == str(Path("data/exp/v1").absolute())
 
 
-def test_a_run_has_its_files_and_no_others(view, store, outcome, files_below):
+def test_a_run_has_its_files_and_no_others(view, store, outcome, files_below, names_in):
     store(
         view(treatments=["fast"]),
         [
@@ -63,7 +62,7 @@ def test_a_run_has_its_files_and_no_others(view, store, outcome, files_below):
         "exp/v0/run.db",
         "exp/v0/run.json",
     ]
-    assert os.listdir("data/exp") == ["v0"]
+    assert names_in("data/exp") == ["v0"]
 
 
 @pytest.mark.parametrize("kind", ["apply", "debug"])
@@ -72,15 +71,15 @@ def test_what_is_no_run_leaves_no_trace(view, outcome, store, kind):
     assert not Path("data").exists()
 
 
-def test_an_experiment_without_a_name_is_stored_under_its_identity(view, store):
+def test_an_experiment_without_a_name_is_stored_under_its_identity(view, store, names_in):
     store(view(name=None), [])
-    assert os.listdir("data") == ["0" * 16]
+    assert names_in("data") == ["0" * 16]
 
 
-def test_odd_names_become_folders_that_every_system_has(view, store, outcome):
+def test_odd_names_become_folders_that_every_system_has(view, store, outcome, names_in):
     store(view('a "run": 50%', treatments=["x<y?"]), [outcome("x<y?")])
-    assert os.listdir("data") == ["a %22run%22%3A 50%25"]
-    assert "x%3Cy%3F" in os.listdir("data/a %22run%22%3A 50%25/v0")
+    assert names_in("data") == ["a %22run%22%3A 50%25"]
+    assert "x%3Cy%3F" in names_in("data/a %22run%22%3A 50%25/v0")
     assert open_run("data/a %22run%22%3A 50%25/v0").conditions[1].name == "x<y?"
 
 
@@ -108,10 +107,10 @@ def test_an_artifact_called_results_json_is_kept_and_found_and_called_otherwise(
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "..", "a\0b"])
-def test_a_name_that_leaves_the_root_makes_nothing(view, name):
+def test_a_name_that_leaves_the_root_makes_nothing(view, name, names_in):
     with pytest.raises(ValidationError):
         ArtifactPlugin().before_run(view(name))
-    assert os.listdir() == []
+    assert names_in(".") == []
 
 
 def test_a_root_that_cannot_be_written_to_is_named_before_the_first_cell(view):
@@ -219,7 +218,7 @@ def test_a_run_that_is_being_written_is_not_read_yet(view, store, outcome):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    "wanted, message",
     [
         ({"step": "OtherStep"}, "of step 'OtherStep'.*it wrote 'a' of FitStep"),
         ({"name": "b"}, "no file 'b'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from crystallize_plugins.artifacts.readable import metrics_json
 
 
 @pytest.mark.parametrize(
-    ("value", "in_json"),
+    "value, in_json",
     [
         (float("nan"), None),
         (float("inf"), None),
@@ -30,11 +31,11 @@ from crystallize_plugins.artifacts.readable import metrics_json
         (np.float64("nan"), None),
         (np.float32(0.5), 0.5),
         (np.int64(3), 3),
-        (np.bool_(False), False),
+        (np.False_, False),
         (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
         (np.array([0.5, np.nan]), [0.5, None]),
         (dt.date(2024, 1, 2), "2024-01-02"),
-        (dt.datetime(2024, 1, 2, 3), "2024-01-02 03:00:00"),
+        (dt.datetime(2024, 1, 2, 3, tzinfo=dt.timezone.utc), "2024-01-02 03:00:00+00:00"),
         ({3, 1, 2}, "{1, 2, 3}"),
         (b"\0a", "b'\\x00a'"),
         (PurePosixPath("a/b"), "a/b"),
@@ -52,9 +53,7 @@ def test_a_metric_of_any_type_is_written(view, store, outcome, strict_json, valu
 
 @given(st.dictionaries(st.text(max_size=5), st.lists(st.floats() | st.integers() | st.text(max_size=3)), max_size=4))
 def test_metrics_are_written_as_they_are(metrics):
-    import json
-
-    read = json.loads(metrics_json(metrics), parse_constant=lambda token: pytest.fail(token))
+    read = json.loads(metrics_json(metrics), parse_constant=pytest.fail)
     expected = {
         name: [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
         for name, values in metrics.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ def run_once(view, store, outcome):
 
 
 def versions():
-    return sorted(os.listdir("data/exp"))
+    return sorted(path.name for path in Path("data/exp").iterdir())
 
 
 def test_by_default_nothing_is_ever_removed(run_once, files_below):
@@ -80,6 +79,7 @@ def test_files_that_cannot_be_removed_are_logged_and_cost_nothing(run_once, capl
     file = Path("data/exp/v0/replicate_0/baseline/FitStep/a")
     file.unlink()
     file.mkdir()
+    caplog.set_level("WARNING", "crystallize")
     result = run_once(ArtifactPlugin(artifact_retention=1), 1)
     assert result.metrics.baseline.metrics == {"loss": [1.0]}
     assert "could not all be removed" in caplog.text
@@ -182,7 +182,8 @@ def test_single_runs_of_several_processes_end_as_one(tmp_path):
         "for _ in range(5):\n"
         "    Experiment(source(), Pipeline([record()]), [ArtifactPlugin(versioned=False)], name='exp').run()\n"
     )
-    several = [subprocess.Popen([sys.executable, str(script), str(n)], stderr=subprocess.PIPE, text=True) for n in range(4)]
+    commands = [[sys.executable, str(script), str(number)] for number in range(4)]
+    several = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     for process in several:
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint
@@ -190,4 +191,4 @@ def test_single_runs_of_several_processes_end_as_one(tmp_path):
     result = open_run("data/exp/v0")
     (who,) = result.metrics.baseline.metrics["who"]
     assert result.get_artifact("who.txt")["baseline"].read_text() == str(who)
-    assert not [name for name in os.listdir("data/exp/v0") if name.startswith("%")]
+    assert not [path for path in Path("data/exp/v0").iterdir() if path.name.startswith("%")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
-from crystallize_plugins.artifacts.files import store_error, sync_file, sync_folder
+from crystallize_plugins.artifacts.files import Content, store_error, sync_folder, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE
 from crystallize_plugins.artifacts.schema import TABLES, check_version
 
@@ -65,9 +65,9 @@ def create(folder: Path, *, rollback: bool | None = None) -> sqlite3.Connection:
         It cannot be made there.
     """
     path = folder / DATABASE
-    path.write_bytes(_empty(_is_on_network(folder.parent) if rollback is None else rollback))
-    sync_file(path)
-    for parent in (folder, folder.parent, folder.parent.parent):
+    rollback = _is_on_network(folder.parent) if rollback is None else rollback
+    write_synced([Content(path, _empty(rollback))], inside=folder)
+    for parent in (folder.parent, folder.parent.parent):
         sync_folder(parent)
     # No other descriptor of this file may be closed from now on: that would give up SQLite's locks.
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)

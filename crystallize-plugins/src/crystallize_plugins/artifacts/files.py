@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import StoreError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Content", "replace_text", "store_error", "sync_file", "sync_folder", "write_synced"]
+__all__ = ["Content", "replace_text", "store_error", "sync_folder", "write_synced"]
 
 
 class Content(NamedTuple):
@@ -81,15 +82,6 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         sync_folder(folder)
 
 
-def sync_file(path: Path) -> None:
-    """Make sure that a file's content is on the disk."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def sync_folder(folder: Path) -> None:
     """Make sure that the names in a folder are on the disk."""
     if os.name == "nt":
@@ -105,10 +97,13 @@ def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path
     """Make a folder and those above it; give all whose names may not be on the disk yet."""
     if folder in known:
         return ()
-    folder.mkdir(parents=True, exist_ok=True)
     chain = [folder]
     while chain[-1] != inside and chain[-1].parent not in known:
         chain.append(chain[-1].parent)
+    # A run's folder that is gone is not made again: somebody removed it.
+    for missing in reversed(chain if chain[-1] != inside else chain[:-1]):
+        with suppress(FileExistsError):
+            missing.mkdir()
     return chain
 
 

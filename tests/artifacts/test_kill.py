@@ -1,0 +1,159 @@
+"""A process that is killed with -9 at any moment loses nothing that was shown."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from crystallize_plugins.artifacts import list_runs, open_run
+
+SCRIPT = """
+    import sys, time
+    from crystallize import ArtifactPlugin, Experiment, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
+
+    @data_source
+    def source(ctx):
+        return ctx["replicate"]
+
+    @pipeline_step()
+    def work(data, ctx, *, delta=0):
+        time.sleep(0.0005)
+        ctx.record("value", data * 1000 + delta)
+        if data % 3 == 0:
+            ctx.artifacts.add("part.bin", bytes([data % 251]) * (delta + 1) * 1000)
+        if data % 7 == 6:
+            raise ValueError(f"replicate {data} fails")
+        return data
+
+    experiment = Experiment(
+        source(), Pipeline([work()]), [SeedPlugin(seed=1), ArtifactPlugin()],
+        name="exp", treatments=[Treatment("t", {"delta": 5})],
+    )
+    replicates = int(sys.argv[1])
+    print("ready", flush=True)
+    for outcome in experiment.stream(replicates=replicates):
+        print(outcome.cell.condition, outcome.cell.replicate, outcome.ok, flush=True)
+    print("done", flush=True)
+"""
+
+REPLICATES = 400
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the experiment in a process of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+
+    def make(replicates=REPLICATES):
+        return subprocess.Popen(
+            [sys.executable, str(script), str(replicates)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    return make
+
+
+def check_against(shown, result, folder):
+    """Everything that was shown is stored, and everything stored is right."""
+    ran = {condition: list(cells) for condition, cells in result.provenance["ctx_changes"].items()}
+    cells = {(condition, replicate) for condition, replicates in ran.items() for replicate in replicates}
+    assert set(shown) <= cells
+    for (condition, replicate), succeeded in shown.items():
+        assert (f"{condition}_rep_{replicate}" in result.errors) is not succeeded
+    for condition, delta in (("baseline", 0), ("t", 5)):
+        metrics = result.metrics.baseline if condition == "baseline" else result.metrics.treatments.get(condition)
+        values = metrics.metrics.get("value", []) if metrics else []
+        for replicate, value in zip(getattr(values, "replicates", []), values, strict=True):
+            assert value == replicate * 1000 + delta
+        seeds = result.provenance["seeds"].get(condition, [])
+        assert seeds == [1 + 31337 * replicate for replicate in ran.get(condition, [])]
+    files = {(entry["condition"], entry["replicate"]): entry for entry in result.provenance["artifacts"]}
+    for condition, replicate in cells:
+        if replicate % 3 == 0 and f"{condition}_rep_{replicate}" not in result.errors:
+            entry = files[condition, replicate]
+            data = Path(entry["path"]).read_bytes()
+            assert len(data) == entry["size"] == 1000 * (6 if condition == "t" else 1)
+            assert hashlib.sha256(data).hexdigest() == entry["sha256"]
+    assert folder == result.provenance["run"]["folder"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_keeps_what_it_had_shown(start):
+    chance = random.Random(20240607)
+    partial = 0
+    for version in range(12):
+        process = start()
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(chance.random() ** 2 * 1.5)
+        process.send_signal(signal.SIGKILL)
+        # What was written before the kill is in the pipe; a last line may be cut off.
+        lines = [line for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+        shown = {
+            (condition, int(replicate)): succeeded == "True"
+            for condition, replicate, succeeded in (line.split() for line in lines if line != "done\n")
+        }
+        runs = list_runs()
+        if len(runs) == version:
+            # Killed before it took a folder: nothing was shown, and nothing is there.
+            assert not shown
+            Path(f"data/exp/v{version}").mkdir(parents=True)
+            continue
+        run = runs[-1]
+        assert run.status == ("complete" if "done\n" in lines else "interrupted")
+        partial += bool(shown) and "done\n" not in lines
+        if run.id:
+            check_against(shown, run.result(), str(run.path))
+    assert partial > 3
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_just_runs(start):
+    for _ in range(3):
+        process = start()
+        for _ in range(20):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
+    process = start(10)
+    out, _ = process.communicate(timeout=120)
+    assert out.endswith("done\n")
+    assert [run.status for run in list_runs()] == ["interrupted"] * 3 + ["complete"]
+    assert len(open_run("data/exp/v3").provenance["ctx_changes"]["t"]) == 10
+
+
+def test_an_interrupted_run_says_so_the_moment_it_is_looked_at(start):
+    process = start(100_000)
+    for _ in range(10):
+        process.stdout.readline()
+    (run,) = list_runs()
+    assert (run.status, run.owner.pid) == ("running", process.pid)
+    process.kill()
+    # Dead, and not even waited for.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert run.status == list_runs()[0].status == "interrupted"
+    process.communicate()
+
+
+def test_sixteen_processes_take_a_version_each(start, names_in):
+    several = [start(4) for _ in range(16)]
+    for process in several:
+        out, _ = process.communicate(timeout=170)
+        assert out.endswith("done\n")
+    runs = list_runs()
+    assert [(run.version, run.status) for run in runs] == [(number, "complete") for number in range(16)]
+    assert len({run.id for run in runs}) == 16
+    assert names_in("data/exp") == sorted(f"v{number}" for number in range(16))
+    for run in runs:
+        assert run.result().metrics.treatments["t"].metrics["value"] == [5, 1005, 2005, 3005]
