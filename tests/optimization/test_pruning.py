@@ -74,6 +74,34 @@ def test_a_cell_that_is_over_when_it_is_asked_to_stop_stops_no_other(make_experi
     assert all(len(trial.reports) == 5 for trial in trials[1:])
 
 
+def test_an_error_in_should_prune_ends_the_optimisation_in_any_worker(make_experiment, whole_trials):
+    class Broken(whole_trials):
+        def should_prune(self, condition, report):
+            raise LookupError("no such study")
+
+    for plugins in ([], [ParallelExecution(2, "thread")], [ParallelExecution(2, "process")]):
+        experiment = make_experiment(train(), plugins=plugins)
+        with pytest.raises(LookupError, match="no such study"):
+            experiment.optimize(Broken([[1.0, 2.0]]), 1)
+        assert experiment.last_optimization.trials == []
+
+
+def test_an_event_that_is_only_called_report_reports_nothing(make_experiment, whole_trials):
+    @pipeline_step()
+    def chatty(data, ctx):
+        ctx.emit("report", text="hello")
+        return data, {"loss": 1.0}
+
+    class Listening(whole_trials):
+        def should_prune(self, condition, report):
+            return True
+
+    experiment = make_experiment(chatty())
+    experiment.optimize(Listening([1.0]), 1)
+    assert experiment.last_optimization.trials[0].state == "complete"
+    assert experiment.last_optimization.trials[0].reports == ()
+
+
 def test_reports_without_an_optimiser_do_nothing(make_experiment):
     result = make_experiment(train()).run()
     assert not result.errors

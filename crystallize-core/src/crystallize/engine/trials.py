@@ -204,7 +204,7 @@ class Trials:
         def heard(event: Event) -> bool:
             dispatch.event(event)
             # A step may emit an event of that name, too.
-            if event.name != "report" or event.cell is None or not _REPORTED <= event.fields.keys():
+            if event.name != "report" or event.cell is None or not event.fields.keys() >= _REPORTED:
                 return False
             condition, replicate = event.cell
             report = Report(replicate, event.fields["name"], event.fields["value"], event.fields["step"])

@@ -14,7 +14,7 @@ from crystallize.results.outcome import Cell
 from crystallize.results.statistics import confidence_interval, mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from crystallize.design import Objective
     from crystallize.experiments.experiment import Experiment
@@ -35,6 +35,8 @@ class OptimizationResult:
     result : Result, optional
     experiment : Experiment, optional
         Needed for `reevaluate`.
+    inexact : collection of str, optional
+        The conditions whose treatments were stored as text, so that they cannot run again.
 
     Attributes
     ----------
@@ -60,12 +62,14 @@ class OptimizationResult:
         baseline: TrialResult | None = None,
         result: Result | None = None,
         experiment: Experiment | None = None,
+        inexact: Collection[str] = (),
     ) -> None:
         self.trials = list(trials)
         self.objectives = list(objectives)
         self.baseline = baseline
         self.result = result
         self._experiment = experiment
+        self._inexact = frozenset(inexact)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{objective.direction} {objective.metric}" for objective in self.objectives)
@@ -237,7 +241,14 @@ class OptimizationResult:
         check_count(top, what="top")
         check_count(replicates, what="replicates")
         self.best(metric)
-        treatments = [trial.treatment for trial in self.ranked(metric)[:top]]
+        best = self.ranked(metric)[:top]
+        forgotten = [trial.treatment.name for trial in best if trial.condition in self._inexact]
+        if forgotten:
+            raise RunStateError(
+                f"treatment {forgotten[0]!r} cannot run again: it is a function or holds values that a store keeps as "
+                "text alone; give it to experiment.run(treatments=[...]) as you made it"
+            )
+        treatments = [trial.treatment for trial in best]
         adjusting = [treatment for treatment in self._experiment.treatments if treatment.name == BASELINE]
         used = max(len(trial.seeds) for trial in self.trials)
         run = self._experiment._run_of(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.design import Objective
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments
 from crystallize.results.trials import Report, TrialResult
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ class BaseOptimizer(ABC):
 
     needs_baseline: bool = False
     """Whether the baseline is run, once, before the first trial."""
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            """Note the constructor's arguments: the settings that are stored with the trials."""
+            optimizer = super().__new__(cls)
+            remember_arguments(optimizer, args, kwargs)
+            return optimizer
+
+        setattr(__new__, NOTES_ARGUMENTS, True)
 
     def __init__(self, objective: Objective | Sequence[Objective]) -> None:
         objectives = objective if isinstance(objective, (list, tuple)) else (objective,)

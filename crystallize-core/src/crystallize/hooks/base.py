@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pluggy
 
 from crystallize.hooks.facts import PROJECT
-from crystallize.hooks.settings import remember_arguments
+from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments
 from crystallize.hooks.specs import HOOKS, HookSpecs
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ class BasePlugin:
             plugin = super().__new__(cls)
             remember_arguments(plugin, args, kwargs)
             return plugin
+
+        setattr(__new__, NOTES_ARGUMENTS, True)
 
 
 for _name in HOOKS:

@@ -12,7 +12,10 @@ from crystallize.context.isolation import isolate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["arguments_of", "describe_settings", "note_settings", "remember_arguments"]
+__all__ = ["NOTES_ARGUMENTS", "arguments_of", "describe_settings", "note_settings", "remember_arguments"]
+
+NOTES_ARGUMENTS = "crystallize_notes_arguments"
+"""Attribute of a ``__new__`` that calls `remember_arguments`."""
 
 _KEY = "_crystallize_arguments"
 _VALUES = (type(None), bool, int, float, str)
@@ -142,10 +145,7 @@ def _signature(cls: type) -> inspect.Signature:
 
 
 def _has_own_new(cls: type) -> bool:
-    from crystallize.hooks.base import BasePlugin
-
-    own: object = cls.__new__
-    return own is not BasePlugin.__new__
+    return not getattr(cls.__new__, NOTES_ARGUMENTS, False)
 
 
 def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from crystallize import BasePlugin
 from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError
 from crystallize_plugins.artifacts import layout
+from crystallize_plugins.artifacts.schema import EVENTS
 
 if TYPE_CHECKING:
     import os
 
     from crystallize.hooks import ExperimentView
     from crystallize.results import CellOutcome, Result
+    from crystallize.results.outcome import Event
     from crystallize_plugins.artifacts.active import ActiveRun
     from crystallize_plugins.artifacts.stored import StoredRun
     from crystallize_plugins.artifacts.writer import Ticket
@@ -55,6 +57,7 @@ class ArtifactPlugin(BasePlugin):
 
     neutral = True
     on_error = "stop_run"
+    wanted_events = EVENTS
 
     def __init__(
         self,
@@ -84,6 +87,14 @@ class ArtifactPlugin(BasePlugin):
         """Store an outcome; the ticket says when it is safe."""
         active = self._active.get(experiment.run.id)
         return None if active is None else active.writer.collect(outcome)
+
+    def on_event(self, experiment: ExperimentView, event: Event) -> None:
+        """Write down what an optimiser asks and is told."""
+        active = self._active.get(experiment.run.id)
+        if active is not None and event.name in EVENTS:
+            from crystallize_plugins.artifacts.journal import journal_row
+
+            active.writer.note(*journal_row(event))
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""

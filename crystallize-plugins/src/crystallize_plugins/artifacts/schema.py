@@ -13,10 +13,13 @@ from crystallize.errors import StoreError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["APPLICATION", "TABLES", "VERSION", "check_version"]
+__all__ = ["APPLICATION", "EVENTS", "TABLES", "VERSION", "check_version"]
 
 APPLICATION = 0x43525953
 """What makes a database one of ours, for ``file`` and the like: ``CRYS``."""
+
+EVENTS = STARTED, ASKED, TOLD = "optimization_started", "trials_asked", "trials_told"
+"""The events of an optimisation that are written to the journal."""
 
 VERSION = 1
 """Version of the tables and of the encodings in them."""
@@ -60,6 +63,8 @@ TABLES = (
         size INTEGER NOT NULL,
         sha256 TEXT NOT NULL
     )""",
+    # What an optimiser asked and was told, in order.
+    "CREATE TABLE journal (id INTEGER PRIMARY KEY, name TEXT NOT NULL, body BLOB NOT NULL)",
     # What is known at the end: facts, hypotheses, errors beside those of cells, errors of plugins.
     "CREATE TABLE document (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
 )

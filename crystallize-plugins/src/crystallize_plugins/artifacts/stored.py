@@ -11,6 +11,7 @@ from crystallize.results import Cell, build_result
 from crystallize_plugins.artifacts import contents, database
 from crystallize_plugins.artifacts.documents import result_parts
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.journal import read_journal
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
 from crystallize_plugins.artifacts.owner import is_alive
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from crystallize.results import ArtifactRecord, CellOutcome, Result
     from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.journal import JournalEntry
     from crystallize_plugins.artifacts.owner import Owner
 
 __all__ = ["StoredRun"]
@@ -213,6 +215,17 @@ class StoredRun:
             facts=facts,
             **parts,
         )
+
+    def journal(self) -> list[JournalEntry]:
+        """Give what an optimiser asked and was told, in order; empty for a run that is no optimisation.
+
+        Raises
+        ------
+        StoreError
+            Something that was stored is damaged.
+        """
+        with database.reading(self.path) as source:
+            return read_journal(source)
 
     def __repr__(self) -> str:
         return f"StoredRun({str(self.path)!r})"

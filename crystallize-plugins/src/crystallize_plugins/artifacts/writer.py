@@ -90,6 +90,7 @@ class _Group:
     shapes: list[ShapeRow] = field(default_factory=list)
     conditions: list[ConditionRow] = field(default_factory=list)
     artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
+    journal: list[tuple[str, bytes]] = field(default_factory=list)
     size: int = 0
     ending: _Ending | None = None
 
@@ -195,6 +196,32 @@ class RunWriter:
             group.ticket.wait()
         return group.ticket
 
+    def note(self, name: str, body: bytes) -> Ticket:
+        """Add an entry to the journal, behind all that was taken in before.
+
+        Parameters
+        ----------
+        name : str
+        body : bytes
+            Sealed.
+
+        Returns
+        -------
+        Ticket
+
+        Raises
+        ------
+        StoreError, RunStateError
+            As `collect`.
+        """
+        with self._lock:
+            group = self._open_group()
+            group.journal.append((name, body))
+            group.size += len(body)
+        if not self._arrived.is_set():
+            self._wake()
+        return group.ticket
+
     def finish(self, documents: Mapping[str, Any], *, stopped_by: str | None = None) -> Ticket:
         """Write what is left and what is known at the end, and close the run.
 
@@ -283,7 +310,7 @@ class RunWriter:
             self._connection = database.create(self.folder)
         rows = self._store_artifacts(group.artifacts)
         connection = self._connection
-        if not (first or rows or group.shapes or group.conditions or group.ending):
+        if not (first or rows or group.shapes or group.conditions or group.journal or group.ending):
             # One statement is one commit, and one wait for the interpreter's lock instead of three.
             self._insert_cells(connection, group)
         else:
@@ -298,6 +325,7 @@ class RunWriter:
                 rows,
             )
             self._insert_cells(connection, group)
+            connection.executemany("INSERT INTO journal (name, body) VALUES (?, ?)", group.journal)
             if group.ending is not None:
                 self._insert_ending(connection, group.ending)
             connection.execute("COMMIT")
