@@ -26,6 +26,7 @@ from crystallize.experiments.setup import (
     run_view,
     validate,
 )
+from crystallize.hooks import ActivePlugins
 from crystallize.names import check_name
 from crystallize.results.outcome import Cell
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimization import OptimizationResult
     from crystallize.experiments.optimizers import BaseOptimizer
-    from crystallize.hooks import ActivePlugins
     from crystallize.results import Result
     from crystallize.results.outcome import CellOutcome
 
@@ -132,7 +132,8 @@ class Experiment:
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._active: ActivePlugins | None = None
         self.plugins: list[Any] = initial_plugins(plugins, default_plugins)
-        for call in self._active_plugins().calls("init_hook"):
+        # What a plugin requires may be appended until the run; the order is that of now.
+        for call in ActivePlugins.resolve(self.plugins, complete=False).calls("init_hook"):
             call.fn(self)
 
     # -- looking ----------------------------------------------------------------------------------

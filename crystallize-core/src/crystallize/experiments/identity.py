@@ -17,15 +17,12 @@ _LENGTH = 16
 
 def experiment_id(datasource: Any, pipeline: Pipeline) -> str:
     """Give the identity of a data source and a pipeline: sixteen hexadecimal digits."""
-    fn = getattr(datasource, "fn", None)
-    source = combine(
-        code_of(fn if callable(fn) else type(datasource)),
-        value_of(dict(getattr(datasource, "params", None) or {})),
-    )
-    return combine(source, *(step_identity(step) for step in pipeline.steps))[:_LENGTH]
+    return combine(value_of(datasource), *(step_identity(step) for step in pipeline.steps))[:_LENGTH]
 
 
 def step_identity(step: PipelineStep) -> str:
-    """Give the identity of a step: its code and its parameters."""
-    code = code_of(step.spec.fn if isinstance(step, FunctionStep) else type(step))
-    return combine(code, value_of(dict(step.params)))
+    """Give the identity of a step: its code and its parameters, or its attributes where it names no parameters."""
+    if isinstance(step, FunctionStep):
+        return combine(code_of(step.spec.fn), value_of(dict(step.params)))
+    params = dict(step.params)
+    return combine(code_of(type(step)), value_of(params)) if params else value_of(step)

@@ -138,8 +138,7 @@ def initial_plugins(plugins: Iterable[Any] | None, default_plugins: bool | Itera
     """Make instances of what was given, and add the defaults that are to be there."""
     if plugins is not None and (isinstance(plugins, (str, bytes)) or not hasattr(plugins, "__iter__")):
         raise ArgumentTypeError(f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]")
-    keep = default_plugins if isinstance(default_plugins, bool) else tuple(default_plugins)
-    return list(build_plugins(list(plugins or ()), default_plugins=keep))
+    return list(build_plugins(list(plugins or ()), default_plugins=default_plugins))
 
 
 def resolve_appended(plugins: list[Any]) -> None:

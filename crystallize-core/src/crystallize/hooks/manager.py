@@ -73,13 +73,15 @@ class ActivePlugins:
         self._given: tuple[tuple[object, tuple[str, ...]], ...] = ()
 
     @classmethod
-    def resolve(cls, plugins: Sequence[object]) -> ActivePlugins:
+    def resolve(cls, plugins: Sequence[object], *, complete: bool = True) -> ActivePlugins:
         """Check plugins, and put them into their one order.
 
         Parameters
         ----------
         plugins : sequence of object
             Instances, in the order of ``experiment.plugins``.
+        complete : bool, default True
+            False where more may be appended before the run: what a plugin requires need not be there yet.
 
         Raises
         ------
@@ -110,7 +112,7 @@ class ActivePlugins:
                 )
             )
             places.append(_place(plugin, origin, position))
-        order = [place.position for place in in_order(places)]
+        order = [place.position for place in in_order(places, complete=complete)]
         active = cls([infos[i] for i in order], [implementations[i] for i in order])
         active._given = tuple((plugin, tuple(getattr(plugin, "silent_hooks", ()))) for plugin in plugins)
         return active

@@ -56,7 +56,7 @@ class Place:
         return wanted in self.names if isinstance(wanted, str) else wanted in self.classes
 
 
-def in_order(places: Iterable[Place]) -> list[Place]:
+def in_order(places: Iterable[Place], *, complete: bool = True) -> list[Place]:
     """Put plugins into their order.
 
     Every relation to an active plugin holds. Beyond that the base order is kept: a plugin that comes ``before``
@@ -66,6 +66,8 @@ def in_order(places: Iterable[Place]) -> list[Place]:
     ----------
     places : iterable of Place
         In any order; the result does not depend on it.
+    complete : bool, default True
+        Whether all plugins are there, so that a required one that is not is an error.
 
     Raises
     ------
@@ -73,7 +75,7 @@ def in_order(places: Iterable[Place]) -> list[Place]:
         The relations form a cycle, or a required plugin is not active.
     """
     base = sorted(places, key=lambda place: place.key)
-    followers, reasons = _relations(base)
+    followers, reasons = _relations(base, complete=complete)
     waiting = [0] * len(base)
     for targets in followers:
         for target in targets:
@@ -94,7 +96,7 @@ def in_order(places: Iterable[Place]) -> list[Place]:
     return done
 
 
-def _relations(base: Sequence[Place]) -> tuple[list[list[int]], dict[tuple[int, int], str]]:
+def _relations(base: Sequence[Place], *, complete: bool) -> tuple[list[list[int]], dict[tuple[int, int], str]]:
     """Give, for each plugin, those that come after it, and by which declaration."""
     followers: list[list[int]] = [[] for _ in base]
     reasons: dict[tuple[int, int], str] = {}
@@ -102,7 +104,7 @@ def _relations(base: Sequence[Place]) -> tuple[list[list[int]], dict[tuple[int, 
         for i, place in enumerate(base):
             for wanted in getattr(place, relation):
                 others = [j for j, other in enumerate(base) if j != i and other.answers_to(wanted)]
-                if relation == "requires" and not others:
+                if relation == "requires" and complete and not others:
                     raise _not_active(place, wanted)
                 for j in others:
                     edge = (i, j) if relation == "before" else (j, i)
