@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from crystallize import BasePlugin, Experiment, Pipeline, data_source
 from crystallize.errors import ArgumentTypeError, PluginOrderError
 
