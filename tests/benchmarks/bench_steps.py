@@ -9,7 +9,9 @@ from __future__ import annotations
 import common
 import numpy as np
 
-SIZES = [(10, 1), (10, 10), (2, 200), (10, 200), (40, 200)]  # steps, replicates
+# Numbers of steps and of replicates. A store needs runs of some length to show what a cell adds; without one, short
+# runs are the less disturbed.
+SIZES = {"default": [(10, 1), (10, 10), (2, 200), (10, 200), (40, 200)], "none": [(10, 1), (2, 50), (10, 50), (40, 50)]}
 CONDITIONS = 4
 MAIN = (10, 200)
 
@@ -20,9 +22,9 @@ def measure(bench):
 
 def _costs(bench, plugins, *, seeds):
     questions = {}
-    for steps, replicates in SIZES:
+    for steps, replicates in {*SIZES[plugins], MAIN}:
         # The small ones are short, and noisier than what they are subtracted from.
-        repeat = 3 if replicates > 10 else 15
+        repeat = 3 if replicates > 50 else 15
         size = {"steps": steps, "replicates": replicates, "conditions": CONDITIONS, "repeat": repeat}
         questions["bare", steps, replicates] = (bench.bare, "bare_loop", {**size, "seeds": seeds})
         questions["ours", steps, replicates] = (bench.ours, "loop", {**size, "plugins": plugins})
@@ -32,8 +34,8 @@ def _costs(bench, plugins, *, seeds):
         "loop",
         {"steps": steps, "replicates": replicates, "conditions": CONDITIONS, "plugins": plugins, "repeat": 1},
     )
-    taken = bench.medians(questions)
-    run, cell, step = _fit(taken)
+    taken = bench.least(questions)
+    run, cell, step = _fit(taken, SIZES[plugins])
     executions = steps * replicates * CONDITIONS
     bare = taken["bare", steps, replicates]
     label = "default plugins, stored" if plugins == "default" else "core alone"
@@ -53,10 +55,10 @@ def _costs(bench, plugins, *, seeds):
     ]
 
 
-def _fit(taken):
+def _fit(taken, sizes):
     """Least squares of run + cells * cell + executions * step, each point weighed by its own size."""
     matrix, values = [], []
-    for steps, replicates in SIZES:
+    for steps, replicates in sizes:
         whole = taken["ours", steps, replicates]
         if whole is None:
             return None, None, None

@@ -110,7 +110,7 @@ class Bench:
         """Say how fast the machine was meanwhile: the figures in units of time go with it."""
         if not self.pace:
             self.pace.append(self.bare.ask("pace"))
-        found = _median(self.pace)
+        found = _reduced(statistics.median, self.pace)
         return Row(
             "(the machine meanwhile: a bare call)",
             "ns",
@@ -129,19 +129,28 @@ class Bench:
         `questions` maps a name to (side, case, arguments). A side that is None, and a question that
         fails, give None. An answer of several figures gives a median for each.
         """
+        answers = self._ask(questions, rounds or self.rounds)
+        return {name: _reduced(statistics.median, found) for name, found in answers.items()}
+
+    def least(self, questions):
+        """As `medians`, with the least answer: other work on the machine only ever adds to a sum of small costs."""
+        answers = self._ask(questions, self.rounds)
+        return {name: _reduced(min, found) for name, found in answers.items()}
+
+    def _ask(self, questions, rounds):
         answers = {name: [] for name in questions}
-        failures = {}
-        for _ in range(rounds or self.rounds):
+        failed = set()
+        for _ in range(rounds):
             self.pace.append(self.bare.ask("pace"))
             for name, (side, case, arguments) in questions.items():
-                if side is None or name in failures:
+                if side is None or name in failed:
                     continue
                 try:
                     answers[name].append(side.ask(case, **arguments))
                 except CaseError as exc:
-                    failures[name] = str(exc)
+                    failed.add(name)
                     say(f"  {exc}")
-        return {name: None if name in failures or not found else _median(found) for name, found in answers.items()}
+        return {name: [] if name in failed else found for name, found in answers.items()}
 
 
 def peer_python():
@@ -233,10 +242,12 @@ def scaled(value, factor, base=0.0):
     return None if value is None or base is None else (value - base) * factor
 
 
-def _median(found):
+def _reduced(reduce, found):
+    if not found:
+        return None
     if isinstance(found[0], dict):
-        return {key: statistics.median(each[key] for each in found) for key in found[0]}
-    return statistics.median(found)
+        return {key: reduce(each[key] for each in found) for key in found[0]}
+    return reduce(found)
 
 
 def _ratio(above, below):

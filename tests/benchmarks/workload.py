@@ -90,7 +90,7 @@ def bare_memory(steps, replicates, conditions=4):
 
 @case
 def bare_files(files, kilobytes, syncs, repeat=1):
-    """Seconds for plain files, written as carefully: `syncs` of them per file, the second on its folder."""
+    """Seconds for plain files, as safe: of the syncs of each, the first is its own, the others are its folders'."""
     payload = os.urandom(kilobytes * 1000)
 
     def write_all():
@@ -99,12 +99,12 @@ def bare_files(files, kilobytes, syncs, repeat=1):
             folder.mkdir(parents=True)
             with (folder / "blob.tmp").open("wb") as file:
                 file.write(payload)
-                if syncs >= 1:
+                if syncs:
                     file.flush()
                     os.fsync(file.fileno())
             (folder / "blob.tmp").rename(folder / "blob.bin")
-            if syncs >= 2:
-                descriptor = os.open(folder, os.O_RDONLY)
+            for above in [folder, *folder.parents][: max(syncs - 1, 0)]:
+                descriptor = os.open(above, os.O_RDONLY)
                 os.fsync(descriptor)
                 os.close(descriptor)
 
