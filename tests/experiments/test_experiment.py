@@ -218,3 +218,29 @@ def test_a_run_writes_no_file_and_changes_no_global_state(make, tmp_path):
 def test_its_text_shows_the_name(make):
     assert repr(make(name="e")) == "Experiment('e')"
     assert make().id[:12] in repr(make())
+
+
+def test_it_travels_before_and_after_a_run(run_script):
+    done = run_script("""
+        import pickle
+        from crystallize import Experiment, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
+
+        @data_source
+        def numbers(ctx):
+            return [1, 2, 3]
+
+        @pipeline_step()
+        def scale(data, ctx, *, factor=1):
+            return data, {"total": sum(data) * factor}
+
+        experiment = Experiment(
+            numbers(), Pipeline([scale()]), [SeedPlugin(seed=1)], name="e", treatments=[Treatment("t", {"factor": 2})],
+            default_plugins=False,
+        )
+        for _ in range(2):
+            copied = pickle.loads(pickle.dumps(experiment))
+            assert copied.run().to_dict()["metrics"] == experiment.run().to_dict()["metrics"]
+            assert copied.id == experiment.id
+        print("done")
+    """)
+    assert done.stdout.split() == ["done"], done.stderr

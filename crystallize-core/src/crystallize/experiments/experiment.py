@@ -226,6 +226,10 @@ class Experiment:
         """
         return ArtifactSource(self, step, name, condition, require_metadata=require_metadata)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled conditions are made of closures; another process makes its own.
+        return {**self.__dict__, "_programs": ((), {}), "_active": None}
+
     def __repr__(self) -> str:
         return f"Experiment({self.name or self.id[:12]!r})"
 
