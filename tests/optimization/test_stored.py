@@ -182,7 +182,8 @@ def loss(data, ctx, *, x=0.0):
 
 if __name__ == "__main__":
     search = RandomSearch({"x": floating(-1.0, 1.0)}, Objective("loss"), seed=3)
-    experiment = Experiment(nothing(), Pipeline([loss()]), name="tuning", default_plugins=False, plugins=[ArtifactPlugin()])
+    plugins = {"default_plugins": False, "plugins": [ArtifactPlugin()]}
+    experiment = Experiment(nothing(), Pipeline([loss()]), name="tuning", **plugins)
     experiment.optimize(search, 10, replicates_per_trial=2)
 """
 

@@ -219,7 +219,8 @@ def _fault(name: str) -> str:
         return "it is empty"
     if not name.strip("."):
         return "it consists of dots, which mean a folder of their own"
-    for char in name:
+    plain = name.isascii() and name.isprintable() and "/" not in name and "\\" not in name
+    for char in "" if plain else name:
         kind = "a path separator" if char in "/\\" else _UNPRINTABLE.get(unicodedata.category(char))
         if kind:
             return f"it holds {kind} ({char!r})"

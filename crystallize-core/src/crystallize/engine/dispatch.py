@@ -82,8 +82,10 @@ class HookDispatch:
         self, cells: Sequence[Cell], run_cell: CellRunner, replicate_fn: Callable[[int], list[CellOutcome]]
     ) -> tuple[Any, str | None]:
         """Ask the executors, the last in the user's list first; give the answer and whose it is."""
-        position = {id(plugin): index for index, plugin in enumerate(self.view.plugins)}
         calls = self.active.calls("run_experiment_loop")
+        if not calls:
+            return None, None
+        position = {id(plugin): index for index, plugin in enumerate(self.view.plugins)}
         for call in sorted(calls, key=lambda call: -position.get(id(call.info.plugin), -1)):
             answer = call.fn(self.view, cells, run_cell, replicate_fn)
             if answer is not None and answer is not NotImplemented:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.errors import ContextMutationError
 from crystallize.results.outcome import Cell
@@ -46,7 +46,7 @@ def check_treatment_keys(treatment: Treatment, initial_ctx: Container[str]) -> N
     ContextMutationError
         Naming the key.
     """
-    for key in treatment.apply_map:
+    for key in () if treatment.is_callable else cast("dict[str, Any]", treatment._apply_value):
         if key in initial_ctx:
             raise ContextMutationError(
                 f"treatment {treatment.name!r} sets the context key {key!r}, which initial_ctx has already, and a key "

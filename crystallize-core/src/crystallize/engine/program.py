@@ -53,6 +53,7 @@ class Program:
         labels: tuple[str, ...],
         reads: tuple[tuple[str, ...], ...],
         late_names: frozenset[str],
+        shapes: dict[Any, TraceShape] | None = None,
     ) -> None:
         self.base = base
         self.apply = apply
@@ -60,7 +61,7 @@ class Program:
         self.labels = labels
         self._reads = reads
         self.late_names = late_names
-        self._shapes: dict[Any, TraceShape] = {}
+        self._shapes: dict[Any, TraceShape] = {} if shapes is None else shapes
 
     def shape(self, begun: int, journal: Sequence[Any], order: Sequence[Any]) -> TraceShape:
         """Give the shape of a cell from the number of steps that it began, and its journals.
@@ -99,15 +100,19 @@ def compile_condition(
     base: Mapping[str, Any],
     pipeline: Pipeline,
     outputs: Mapping[str, Artifact],
+    shapes: dict[Any, dict[Any, TraceShape]] | None = None,
 ) -> Program:
-    """Bind the steps of a pipeline to one condition."""
+    """Bind the steps of a pipeline to one condition.
+
+    Conditions of one pipeline that read alike share what `shapes` holds: an optimisation has thousands of them.
+    """
     context = dict(base)
     apply: Callable[[Any], Any] | None = None
     if treatment is not None:
         if treatment.is_callable:
             apply = cast("Callable[[Any], Any]", treatment._apply_value)
         else:
-            values = dict(treatment.apply_map)
+            values = cast("dict[str, Any]", treatment._apply_value)
             for key in values:
                 if key in context:
                     raise ContextMutationError(
@@ -127,7 +132,9 @@ def compile_condition(
         else:
             calls.append((position, step, True, None, step))
             reads.append(())
-    return Program(context, apply, tuple(calls), pipeline.labels, tuple(reads), frozenset(late_names))
+    read = tuple(reads)
+    shared = None if shapes is None else shapes.setdefault(read, {})
+    return Program(context, apply, tuple(calls), pipeline.labels, read, frozenset(late_names), shared)
 
 
 def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:

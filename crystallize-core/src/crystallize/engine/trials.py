@@ -119,8 +119,10 @@ class Trials:
                     f"{name}.ask() must return treatments, not {type(treatment).__name__}: "
                     'Treatment("name", {"parameter": value})'
                 )
+        if len(treatments) == 1:
+            return treatments
         check_distinct([treatment.name for treatment in treatments], what="treatment")
-        if len(treatments) > 1 and self._tell_trials is None and self._extract is None:
+        if self._tell_trials is None and self._extract is None:
             raise OptimizationError(
                 f"{name}.ask() returned {len(treatments)} treatments, and its tell() takes one trial's values: give it "
                 "tell_trials(trials), which gets them all, or override _extract_objective_from_result on the "

@@ -76,6 +76,7 @@ class Worker:
         self.view = job.view
         self.resources = ResourcePool()
         self._programs = job.programs
+        self._shapes: dict[Any, Any] = {}
         self._base: Mapping[str, Any] = job.view.initial_ctx
         self._steps = job.view.pipeline.steps
         self._labels = job.view.pipeline.labels
@@ -176,7 +177,11 @@ class Worker:
         known = self._programs.get(condition)
         if known is None or known[0] is not treatment:
             program = compile_condition(
-                treatment, base=self._base, pipeline=self.view.pipeline, outputs=self.view.outputs
+                treatment,
+                base=self._base,
+                pipeline=self.view.pipeline,
+                outputs=self.view.outputs,
+                shapes=self._shapes,
             )
             known = self._programs[condition] = (treatment, program)
         return known[1]
