@@ -39,6 +39,8 @@ _TIME = struct.Struct("<BBBBIB").pack
 _DATETIME = struct.Struct("<BHBBBBBIB").pack
 _TIMEDELTA = struct.Struct("<BiII").pack
 _INT64 = range(-(2**63), 2**63)
+# `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
 # With fewer items the generic encoding is as quick, and no larger than it must be.
 _PACKED_FROM = 4
 
@@ -101,7 +103,7 @@ def encode_plain(value: Any) -> bytes:
     {'step': 'fit', 'params': [1, inf]}
     """
     try:
-        text = json.dumps(value, separators=(",", ":"))
+        text = _as_json(value)
     except ValueError:
         return encode(value).data  # an integer of more digits than Python writes
     out = _Output()

@@ -25,6 +25,9 @@ __all__ = ["metrics_json", "write_beginning", "write_end", "write_metrics"]
 FORMAT = 1
 """Version of ``run.json``."""
 
+# `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
+_encode = json.JSONEncoder(allow_nan=False).encode
+_JSON_TEXT = frozenset({bool, str, type(None)})
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
 
 
@@ -88,10 +91,10 @@ def metrics_json(metrics: Mapping[str, list[Any]]) -> str:
 def _values_json(values: list[Any]) -> str:
     if set(map(type, values)) <= _JSON_ALREADY:
         try:
-            return json.dumps(values, allow_nan=False)
+            return _encode(values)
         except ValueError:
             pass  # NaN, an infinity, or an integer too long for decimal digits
-    return json.dumps(to_plain(values), allow_nan=False)
+    return _encode(to_plain(values))
 
 
 def _lines(entries: Mapping[str, Any]) -> str:
@@ -108,7 +111,7 @@ def _parts(part: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(to_plain(value), allow_nan=False)
+    return _encode(value if type(value) in _JSON_TEXT else to_plain(value))
 
 
 def _beginning(facts: RunFacts, owner: Owner) -> dict[str, Any]:
