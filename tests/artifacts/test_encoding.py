@@ -145,7 +145,7 @@ def test_arrays_come_back_with_type_shape_and_content(content, dtype, shape, ord
         np.complex64(1 + 2j),
         np.str_("a\0\ud800"),
         np.bytes_(b"a\0"),
-        np.datetime64("NaT"),
+        np.datetime64("NaT", "s"),
         np.datetime64("2024-01-01T00:00:00", "25s"),
         np.timedelta64(3, "ns"),
         np.void(b"abc"),

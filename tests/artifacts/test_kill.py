@@ -92,14 +92,15 @@ def check_against(shown, result, folder):
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_keeps_what_it_had_shown(start):
     chance = random.Random(20240607)
-    partial = 0
     for version in range(12):
         process = start()
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.random() ** 2 * 1.5)
+        # Every third one at its very beginning, the others in the middle.
+        lines = [process.stdout.readline() for _ in range(chance.randrange(200) if version % 3 else 0)]
+        time.sleep(chance.random() * 0.03)
         process.send_signal(signal.SIGKILL)
         # What was written before the kill is in the pipe; a last line may be cut off.
-        lines = [line for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+        lines += [line for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
         shown = {
             (condition, int(replicate)): succeeded == "True"
             for condition, replicate, succeeded in (line.split() for line in lines if line != "done\n")
@@ -112,10 +113,8 @@ def test_a_run_killed_at_any_moment_keeps_what_it_had_shown(start):
             continue
         run = runs[-1]
         assert run.status == ("complete" if "done\n" in lines else "interrupted")
-        partial += bool(shown) and "done\n" not in lines
         if run.id:
             check_against(shown, run.result(), str(run.path))
-    assert partial > 3
 
 
 @pytest.mark.slow
