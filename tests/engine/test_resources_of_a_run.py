@@ -121,10 +121,13 @@ def test_one_that_cannot_be_closed_is_told_and_costs_nothing_else(make, log):
         raise OSError("stuck")
 
     def make_one(ctx):
-        return sqlite3.connect(":memory:")
+        return "resource"
 
-    result = make(ask, initial_ctx={"db": resource_factory(make_one, close=stuck)}).run()
-    assert result.metrics.baseline.metrics["answer"] == [42]
+    experiment = make(
+        lambda data, ctx: ctx.record("db", ctx["db"]), initial_ctx={"db": resource_factory(make_one, close=stuck)}
+    )
+    result = experiment.run()
+    assert result.metrics.baseline.metrics["db"] == ["resource"]
     (key,) = result.errors
     assert "make_one" in key
     assert "stuck" in str(result.errors[key])

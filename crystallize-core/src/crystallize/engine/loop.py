@@ -51,6 +51,7 @@ class LoopHost:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end and give what it returns, or raise what it raises."""
         import asyncio
+        from concurrent.futures import CancelledError as Cancelled
 
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -62,6 +63,9 @@ class LoopHost:
         future = asyncio.run_coroutine_threadsafe(_captured(coroutine), self._loop)
         try:
             return _opened(future.result())
+        except Cancelled as exc:
+            # Said in the words of coroutines: to whoever waits for a thread it is an ordinary exception.
+            raise asyncio.CancelledError from exc
         except BaseException:
             self._abandoned = not future.done()
             future.cancel()
