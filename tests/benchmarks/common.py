@@ -56,15 +56,15 @@ class Row:
 
 
 class Side:
-    """A process that runs `workload.py` under one interpreter."""
+    """A process that runs a file of cases, by default `workload.py`, under one interpreter."""
 
-    def __init__(self, name, python):
+    def __init__(self, name, python, script="workload.py"):
         self.name = name
         self.python = str(python)
         self._folder = tempfile.TemporaryDirectory(prefix="bench-")
         self._log = (Path(self._folder.name) / "stderr").open("w")
         self._process = subprocess.Popen(
-            [self.python, "-W", "ignore", str(HERE / "workload.py")],
+            [self.python, "-W", "ignore", str(HERE / script)],
             cwd=self._folder.name,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
