@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import common
 
@@ -61,7 +62,7 @@ def ask(case, *arguments):
     """Run a case in a new process, in an empty folder."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", os.path.abspath(__file__), "--case", case, *map(str, arguments)],
+            [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--case", case, *map(str, arguments)],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -114,8 +115,8 @@ def case_trivial(way):
 
     def once():
         began = time.perf_counter()
-        for _ in experiment(trivial(), ParallelExecution(2, "process"), 4).stream():
-            first_outcome.append(time.perf_counter() - began)
+        stream = experiment(trivial(), ParallelExecution(2, "process"), 4).stream()
+        first_outcome.extend(time.perf_counter() - began for _ in stream)
 
     def many(executor):
         return timed(lambda: experiment(trivial(), executor, TRIVIAL).run())
@@ -136,6 +137,7 @@ def case_trivial(way):
 
 def case_array(place):
     import numpy as np
+
     from crystallize import ParallelExecution, pipeline_step
 
     @pipeline_step()

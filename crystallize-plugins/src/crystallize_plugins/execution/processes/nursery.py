@@ -70,6 +70,9 @@ class ZygoteStarter(Starter):
         self.keeps = process is not None
         self._asked: dict[int, _Child] = {}
         self._codes: dict[int, int] = {}
+        self._taught = False
+
+    _teaches = True
 
     # -- making one -------------------------------------------------------------------------------
 
@@ -181,6 +184,10 @@ class ZygoteStarter(Starter):
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
                 self.problem = f"no more processes can be started: {rest[1]}"
+            elif what == "has threads":
+                # A module started them when it was imported: from there on a fork is not sound.
+                self.problem = "it has threads"
+                ZygoteStarter._teaches = False
 
     def ended(self, hand: Hand) -> bool:
         """Whether a worker's end was heard of."""
@@ -202,10 +209,15 @@ class ZygoteStarter(Starter):
         with contextlib.suppress(OSError):
             self._control.send(pickle.dumps(("kill", hand.pid)))
 
-    def load(self, names: list[str]) -> None:
-        """Have the zygote import modules that its workers needed, for the next ones."""
-        with contextlib.suppress(OSError):
-            self._control.send(pickle.dumps(("load", names)))
+    def learn(self, modules: list[str]) -> None:
+        """Have a zygote that is kept import what its workers had to, if this process has it as well."""
+        if not self.keeps or self._taught or not ZygoteStarter._teaches:
+            return
+        names = [name for name in modules if name in sys.modules]
+        self._taught = True
+        for start in range(0, len(names), 500):  # a message has its limits
+            with contextlib.suppress(OSError):
+                self._control.send(pickle.dumps(("load", names[start : start + 500])))
 
     def successor(self) -> ZygoteStarter:
         """Give a zygote of its own interpreter: this process may have threads by now."""

@@ -30,7 +30,7 @@ class Outbox:
 
     Messages are pickled lists of tuples whose first item says what they are: ``("ready",)``,
     ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``, ``("text", stream, text)``,
-    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("report", pickle)``.
+    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("report", pickle, modules)``.
     """
 
     def __init__(self, link: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import subprocess
@@ -81,6 +82,9 @@ class Starter(ABC):
     def heard(self) -> None:
         """Take in what there is to hear."""
 
+    def learn(self, modules: list[str]) -> None:
+        """Hear which installed modules a worker had to import, so that the next ones need not."""
+
     @abstractmethod
     def successor(self) -> Starter:
         """Give one to go on with if this one was killed."""
@@ -128,8 +132,9 @@ def leave_for_later(starter: Starter) -> None:
     """Keep a starter for the next run, or let it end."""
     _forget_if_forked()
     with _LOCK:
-        if starter.keeps and not _IDLE:
+        if starter.keeps and starter.problem is None and not _IDLE:
             _IDLE.append(starter)
+            atexit.register(close_idle)
             return
     starter.close()
 
@@ -144,6 +149,7 @@ def _forget_if_forked() -> None:
 
 def close_idle() -> None:
     """End what waits for later runs."""
+    atexit.unregister(close_idle)
     while (starter := idle_starter()) is not None:
         with contextlib.suppress(OSError):
             starter.close()

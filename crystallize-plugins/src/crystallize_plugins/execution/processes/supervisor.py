@@ -196,6 +196,7 @@ class ProcessLoop(EitherWay):
             member.ready = True
         elif kind == "report":
             self._take_report(member, pickle.loads(rest[0]))
+            self._starter.learn(rest[1])
         else:
             raise cannot_work(self._experiment, *rest)
 

@@ -44,6 +44,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
     number : int
         Which worker this is.
     """
+    had = frozenset(sys.modules)
     outbox = Outbox(link)
     relay = Relay(outbox)
     # A coordinator that is gone needs no answer: there is nobody to tell.
@@ -57,7 +58,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
         outbox.start(runner)
         outbox.tell("ready", os.getpid())
         outbox.flush()
-        bench = _Bench(runner, cells, mapped, f"process-{number}", memoryview(slots.shared()).cast("q"), number)
+        bench = _Bench(runner, cells, mapped, f"process-{number}", memoryview(slots.shared()).cast("q"), number, had)
         _obey(link, outbox, relay, bench)
 
 
@@ -97,6 +98,7 @@ class _Bench:
         name: str,
         slots: memoryview,
         number: int,
+        had: frozenset[str],
     ) -> None:
         self.runner = runner
         self.cells = cells
@@ -104,6 +106,7 @@ class _Bench:
         self.name = name
         self.slots = slots
         self.number = number
+        self._had = had
         self._stop = len(slots) // 2 + number
 
     def emit(self, relay: Relay, event: Event) -> bool:
@@ -111,6 +114,15 @@ class _Bench:
         relay.emit(event)
         at = self.slots[self.number]
         return bool(at and self.slots[self._stop] == at)
+
+    def imported(self) -> list[str]:
+        """Name the installed modules that this worker had to import."""
+        installed = tuple({sys.prefix, sys.base_prefix})
+        return [
+            name
+            for name, module in list(sys.modules.items())
+            if name not in self._had and str(getattr(module, "__file__", None)).startswith(installed)
+        ]
 
     def run(self, index: int, relay: Relay) -> CellOutcome:
         cell = Cell._make(self.cells[index])
@@ -146,7 +158,7 @@ def _obey(link: Connection, outbox: Outbox, relay: Relay, bench: _Bench) -> None
             report = bench.runner.stop()
             _run_exit_functions()
             relay.end_of_cell()
-            outbox.tell("report", _encoded(report))
+            outbox.tell("report", _encoded(report), bench.imported())
             outbox.flush()
             return
 

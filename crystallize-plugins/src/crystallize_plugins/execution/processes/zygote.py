@@ -16,8 +16,10 @@ import select
 import signal
 import socket
 import sys
+import traceback
 import weakref
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from crystallize_plugins.execution.library_threads import limit_library_threads
@@ -37,7 +39,8 @@ def main(fd: int, parent: int, preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):  # whoever needs it says so better
             importlib.import_module(name)
-    _Zygote(socket.socket(fileno=fd), parent, raises=True).serve()
+    with socket.socket(fileno=fd) as control:
+        _Zygote(control, parent, raises=True).serve()
 
 
 def become_zygote(control: socket.socket, parent: int) -> None:
@@ -76,6 +79,7 @@ class _Zygote:
     def __init__(self, control: socket.socket, parent: int, *, raises: bool) -> None:
         self._library_threads = 0
         self._raises = raises
+        self._sound = True
         self._control = control
         self._parent = parent
         self._children: set[int] = set()
@@ -132,6 +136,9 @@ class _Zygote:
                 # A module that cannot be imported here is the worker's business.
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
+            if sum(1 for _ in Path("/proc/self/task").iterdir()) > 1:
+                self._say("has threads")
+                self._sound = False
 
     def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int, library_threads: int) -> None:
         if library_threads != self._library_threads:
@@ -140,11 +147,14 @@ class _Zygote:
             self._library_threads = library_threads
         zygote = os.getpid()
         try:
-            pid = os.fork()
+            pid = os.fork() if self._sound else -1
+            problem = "the process that forks them has threads"
         except OSError as exc:
+            pid, problem = -1, str(exc)
+        if pid == -1:
             for fd in fds:
                 os.close(fd)
-            self._say("refused", number, str(exc))
+            self._say("refused", number, problem)
             return
         if pid == 0:
             self._work(zygote, fds, number, payload_size, slots_size)
@@ -168,6 +178,9 @@ class _Zygote:
             link = Connection(fds[0])
             work(link, Segment(payload_size, fd=fds[1]), Segment(slots_size, fd=fds[2]), number)
             status = 0
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+            raise
         finally:
             os._exit(status)
 

@@ -1,0 +1,126 @@
+"""How worker processes come to be, and what is kept for the next run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from crystallize import ParallelExecution, pipeline_step
+from crystallize_plugins.execution.processes import starters
+from crystallize_plugins.execution.processes.nursery import ZygoteStarter
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="zygotes are for Linux")
+
+
+@pytest.fixture
+def another_thread():
+    """A program that has more than one thread, in which a fork is not sound."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+    starters.close_idle()
+
+
+@pipeline_step()
+def look_around(data, ctx):
+    ctx.metrics.add("parent", os.getppid())
+    ctx.metrics.add("had", "xml.dom.minidom" in sys.modules)
+    ctx.metrics.add("pid", os.getpid())
+    import xml.dom.minidom as found
+
+    ctx.metrics.add("name", found.__name__)
+    return data
+
+
+def run(build, replicates=6):
+    result = build(look_around(), plugins=[ParallelExecution(2, "process")]).run(replicates=replicates)
+    assert not result.errors
+    return result
+
+
+def test_a_program_of_one_thread_is_forked(build):
+    assert run(build).provenance["execution"]["start_method"] == "fork"
+
+
+@pytest.mark.usefixtures("another_thread")
+def test_a_program_of_several_threads_is_not_forked(build):
+    assert ZygoteStarter.forked() is None
+    assert run(build).provenance["execution"]["start_method"] == "forkserver"
+
+
+@pytest.mark.usefixtures("another_thread")
+def test_what_starts_workers_is_kept_and_learns_while_workers_are_new(build):
+    starters.close_idle()
+    importlib.import_module("xml.dom.minidom")  # what this program has, workers may be given
+    first, second = run(build).metrics.baseline.metrics, run(build).metrics.baseline.metrics
+    assert set(first["parent"]) == set(second["parent"])
+    assert not set(first["pid"]) & set(second["pid"])
+    assert not any(first["had"][:1])
+    assert all(second["had"])
+
+
+@pytest.mark.usefixtures("another_thread")
+def test_two_runs_at_the_same_time_do_not_meet(build):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(run(build, 20))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(result.metrics.baseline.metrics["pid"]) for result in results] == [20, 20, 20]
+
+
+def test_nothing_is_started_for_apply(build, monkeypatch):
+    from crystallize_plugins.execution.processes import staff
+
+    monkeypatch.setattr(staff, "new_starter", lambda: pytest.fail("a process was started"))
+    assert build(look_around(), plugins=[ParallelExecution(2, "process")]).apply() == [1, 2, 3]
+
+
+def test_a_run_that_ends_leaves_no_descriptor_open(build):
+    run(build)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        run(build)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_forked_program_does_not_use_its_parents_starter(build, run_script):
+    found = run_script("""
+        import os, threading
+        from crystallize import Experiment, ParallelExecution, Pipeline, data_source, pipeline_step
+        event = threading.Event(); threading.Thread(target=event.wait).start()
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        @pipeline_step()
+        def who(data, ctx):
+            ctx.metrics.add("parent", os.getppid())
+            return data
+
+        def run():
+            return Experiment(one(), Pipeline([who()]), name="x", default_plugins=False,
+                              plugins=[ParallelExecution(2, "process")]).run(replicates=2)
+
+        mine = set(run().metrics.baseline.metrics["parent"])
+        import warnings; warnings.simplefilter("ignore")
+        pid = os.fork()
+        if pid == 0:
+            theirs = set(run().metrics.baseline.metrics["parent"])
+            print("apart", not mine & theirs, flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("again", set(run().metrics.baseline.metrics["parent"]) == mine)
+        event.set()
+    """)
+    assert found.stdout.split() == ["apart", "True", "again", "True"], found.stderr
