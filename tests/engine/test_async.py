@@ -280,3 +280,17 @@ def test_generators_are_data_and_not_awaited(make):
 
     assert make(lazily, sum).apply() == 6
     assert hasattr(make(also_lazily).apply(), "__aiter__")
+
+
+def test_what_is_awaited_may_give_something_to_be_awaited(make, where):
+    async def starts(data, ctx):
+        return add_one(data, ctx)
+
+    @data_source
+    async def source(ctx):
+        return Later(Later([ctx["replicate"]]))
+
+    result = where(lambda: make(starts, add_one, sum, source=source()).run(replicates=3))
+    assert not result.errors
+    assert result.metrics.baseline.metrics["n"] == [0, 0, 1, 1, 2, 2]
+    assert where(lambda: make(starts, add_one, sum, source=source()).apply()) == 2

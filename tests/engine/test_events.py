@@ -67,7 +67,7 @@ def test_the_engine_tells_of_its_progress(make):
 
 
 def test_nobody_listens_and_nothing_is_kept(make):
-    (outcome,) = make(lambda data: data).stream()
+    (outcome,) = make(tell).stream()
     assert outcome.events == ()
 
 

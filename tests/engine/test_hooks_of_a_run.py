@@ -215,3 +215,19 @@ def test_collected_provenance_is_kept_with_the_run(make):
     provenance = make(emitting, plugins=[Facts()]).run().provenance
     assert provenance["machine"] == "m1"
     assert provenance["api_key"] == "***"
+
+
+@pytest.mark.parametrize("hook", [*WORKER, "collect", "on_event", "collect_provenance", "after_run", "worker_stop"])
+def test_a_plugin_that_exits_does_not_end_the_program(make, face, hook):
+    diary = Diary()
+    result = face(make(emitting, plugins=[Raising(hook, exc=SystemExit(3)), diary]), replicates=2)
+    assert "SystemExit" in " ".join([*map(str, result.errors.values()), *(f.error for f in result.plugin_errors)])
+    assert diary.lines.count("after_run") == 1
+
+
+def test_ctrl_c_at_the_end_leaves_the_others_their_turn(make):
+    diary = Diary()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        make(emitting, plugins=[Raising("after_run", exc=KeyboardInterrupt()), diary]).run(replicates=2)
+    assert diary.lines[-1] == "after_run"
+    assert caught.value.result.metrics.baseline.metrics["n"] == [0, 1]

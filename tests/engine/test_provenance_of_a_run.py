@@ -115,6 +115,12 @@ def test_secrets_are_masked_wherever_they_come_from(make, steps_of):
     assert b"sk-" not in pickle.dumps(result)
 
 
+def test_secrets_that_a_step_writes_are_masked_before_they_are_kept(make, steps_of):
+    (outcome,) = make(lambda data, ctx: ctx.add("token", "sk-3")).stream()
+    assert outcome.provenance.written == {"token": "***"}
+    assert b"sk-3" not in pickle.dumps(outcome)
+
+
 def test_large_and_odd_values_are_described_and_never_compared(make, steps_of):
     def use(data, ctx):
         ctx.add("mine", np.zeros((3, 4)))

@@ -38,7 +38,7 @@ class HookDispatch:
         Whether some plugin wants what steps send.
     lock : threading.RLock
         Held while events are handed round.
-    stopped : Exception or None
+    stopped : BaseException or None
         The first error of a plugin that wants the run to stop when its hooks fail.
     """
 
@@ -46,7 +46,7 @@ class HookDispatch:
         self.view = view
         self.active = active
         self.failures: list[PluginFailure] = []
-        self.stopped: Exception | None = None
+        self.stopped: BaseException | None = None
         self._warned: set[str] = set()
         self._collect = active.calls("collect")
         self._on_event = tuple((call, _wanted(call)) for call in active.calls("on_event"))
@@ -101,7 +101,7 @@ class HookDispatch:
         for call in self._collect:
             try:
                 ticket = call.fn(self.view, outcome)
-            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect", outcome.cell)
             else:
                 if ticket is not None:
@@ -123,7 +123,7 @@ class HookDispatch:
             for call in calls:
                 try:
                     call.fn(self.view, event)
-                except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
+                except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
     def listens(self, name: str) -> bool:
@@ -149,18 +149,18 @@ class HookDispatch:
         for call in self.active.calls("collect_provenance"):
             try:
                 facts.update(call.fn(self.view) or {})
-            except Exception as exc:  # noqa: BLE001 - a plugin's failure is its own
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect_provenance", None)
         return facts
 
-    def after_run(self, result: Result) -> Exception | None:
+    def after_run(self, result: Result) -> BaseException | None:
         """Call every ``after_run``, also if another's raised; give the error that is to be raised, if any."""
-        stopping: Exception | None = None
+        stopping: BaseException | None = None
         known = len(self.failures)
         for call in self.active.calls("after_run"):
             try:
                 call.fn(self.view, result)
-            except Exception as exc:  # noqa: BLE001 - kept with the result, or raised once all were called
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result, or raised once all were called
                 if call.on_error == "stop_run":
                     stopping = stopping or exc
                     continue
@@ -170,6 +170,8 @@ class HookDispatch:
                     number += 1
                     key = f"after_run:{call.info.name}_{number}"
                 result.errors[key] = exc
+            except BaseException as exc:  # noqa: BLE001 - Ctrl-C: whoever stores the results comes last, and has its turn
+                stopping = stopping or exc
         result.note_plugin_errors(self.failures[known:])
         return stopping
 
@@ -178,14 +180,14 @@ class HookDispatch:
         if self.stopped is not None:
             raise self.stopped
 
-    def _apply_policy(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
+    def _apply_policy(self, exc: BaseException, call: HookCall, hook: str, cell: Cell | None) -> None:
         if call.on_error == "stop_run":
             # Raised between two cells: an event's hook runs in the middle of a step, which it must not fail.
             self.stopped = self.stopped or exc
         else:
             self._keep(exc, call, hook, cell)
 
-    def _keep(self, exc: Exception, call: HookCall, hook: str, cell: Cell | None) -> None:
+    def _keep(self, exc: BaseException, call: HookCall, hook: str, cell: Cell | None) -> None:
         failure = plugin_failure(exc, call, hook, cell)
         self.failures.append(failure)
         self._warn(failure)

@@ -34,7 +34,7 @@ def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExe
     )
 
 
-def hook_error(exc: Exception, call: HookCall, hook: str) -> PluginHookError:
+def hook_error(exc: BaseException, call: HookCall, hook: str) -> PluginHookError:
     """Say which plugin raised in which hook; `exc` is its cause."""
     info = call.info
     error = PluginHookError(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
-    from crystallize.results.outcome import Cell
+    from crystallize.results.outcome import Cell, Event
 
 __all__ = ["Run", "new_run_id"]
 
@@ -86,7 +86,7 @@ class Run:
                 keeps_payload=view.run.kind in ("apply", "debug"),
                 programs={} if programs is None else programs,
             ),
-            self.dispatch.event if self.dispatch.hears_cells else None,
+            self.dispatch.event if self.dispatch.hears_cells else _unheard,
         )
 
     # -- faces ------------------------------------------------------------------------------------
@@ -422,6 +422,10 @@ class Run:
             "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
         }
         return facts
+
+
+def _unheard(event: Event) -> None:
+    """Take an event that no plugin wants: a run that reports every batch would keep millions of them."""
 
 
 def _flat(item: Any) -> Iterable[CellOutcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from array import array
 from collections.abc import Mapping
@@ -101,7 +102,7 @@ class Worker:
         for call in self.job.active.calls("worker_start"):
             try:
                 call.fn(self.view)
-            except Exception as exc:  # noqa: BLE001 - any plugin's failure fails this worker's cells, by name
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
                 self._fail_start("worker_start", call, exc)
         # By identity: a step that stands in two places is one object, and is set up once.
         setups = {
@@ -126,7 +127,7 @@ class Worker:
         self._base = dict(ctx._own)
         self._programs = {}
 
-    def _fail_start(self, hook: str, call: HookCall, exc: Exception) -> None:
+    def _fail_start(self, hook: str, call: HookCall, exc: BaseException) -> None:
         if call.on_error == "record":
             self._report.plugin_failures.append(plugin_failure(exc, call, hook, None))
         elif self._start_error is None:
@@ -151,7 +152,7 @@ class Worker:
             call = self._to_stop.pop()
             try:
                 call.fn(self.view)
-            except Exception as exc:  # noqa: BLE001 - kept with the result
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result
                 self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
         for host in hosts:
             host.call(self.close_thread)
@@ -236,9 +237,10 @@ class Worker:
                 data = self.view.datasource.fetch(ctx)
                 kind = data.__class__
                 if kind not in plain:
-                    if hasattr(kind, "__await__"):
+                    while hasattr(kind, "__await__"):
                         data = await data if host is None else host.run(_awaited(data))
-                    elif kind is not tuple:  # of steps, a tuple may be data and metrics
+                        kind = data.__class__
+                    if kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             then = _clock()
@@ -255,7 +257,7 @@ class Worker:
                     data = call(data)
                 kind = data.__class__
                 if kind not in plain:
-                    if hasattr(kind, "__await__"):
+                    while hasattr(kind, "__await__"):  # what is awaited may give something to be awaited
                         data = await data if host is None else host.run(_awaited(data))
                         kind = data.__class__
                     if kind is not tuple:
@@ -339,7 +341,7 @@ class Worker:
                     call.fn(self.view, seen, outcome)
                 else:
                     call.fn(self.view, seen)
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:
                 if call.on_error == "record":
                     failures.append(plugin_failure(exc, call, hook, cell))
                 else:
@@ -364,7 +366,7 @@ async def _awaited(awaitable: Any) -> Any:
 def _check_applied(returned: Any, own: Mapping[str, Any], cell: Cell) -> None:
     """Refuse a treatment's function that was meant otherwise than it works."""
     if isinstance(returned, Mapping) or hasattr(type(returned), "__await__"):
-        if hasattr(returned, "close"):
+        if inspect.iscoroutine(returned):
             returned.close()
         raise ArgumentTypeError(
             f"the function of treatment {cell.condition!r} returned a {type(returned).__name__}, which would be lost: "
@@ -393,6 +395,8 @@ def _artifact_records(ctx: FrozenContext, labels: tuple[str, ...]) -> list[Artif
 
 def _written(ctx: FrozenContext) -> dict[str, Any] | None:
     written = {
-        key: describe(value) for key, value in ctx._own.items() if key not in ("replicate", "condition", "seed_used")
+        key: describe(value, key=key)
+        for key, value in ctx._own.items()
+        if key not in ("replicate", "condition", "seed_used")
     }
     return written or None
