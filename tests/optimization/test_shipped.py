@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize import Objective, pipeline_step
+from crystallize import Objective, ParallelExecution, pipeline_step
 from crystallize.errors import ArgumentTypeError, OptimizationError, ValidationError
 from crystallize.hooks import find_plugins
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, choice, floating, integer
@@ -117,3 +117,10 @@ def test_bounds_are_finite_numbers_in_order(bounds, error):
 def test_a_logarithmic_scale_begins_above_zero():
     with pytest.raises(ValidationError, match="logarithmic"):
         floating(0.0, 1.0, log=True)
+
+
+def test_many_small_batches_run_one_after_the_other_in_processes(make_experiment):
+    experiment = make_experiment(plugins=[ParallelExecution(3, "process")])
+    search = RandomSearch({"x": floating(0.0, 1.0)}, Objective("loss"), batch_size=3)
+    experiment.optimize(search, 40)
+    assert [trial.state for trial in experiment.last_optimization.trials] == ["complete"] * 120

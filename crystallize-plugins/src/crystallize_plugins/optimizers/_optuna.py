@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BaseOptimizer, Treatment
@@ -123,8 +124,15 @@ class OptunaOptimizer(BaseOptimizer):
         name, trial = next(iter(self._trials.items()))
         if self.constraints:
             raise OptimizationError("constraints need whole trials: they are told through tell_trials")
-        self.study.tell(trial, [objective_values[found.metric] for found in self._objectives])
+        self._tell_values(trial, [objective_values[found.metric] for found in self._objectives])
         del self._trials[name]
+
+    def _tell_values(self, trial: optuna.Trial, values: list[float]) -> None:
+        # As Optuna's own loop does it: a trial that gave no number has failed.
+        if any(math.isnan(value) for value in values):
+            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self.study.tell(trial, values)
 
     def tell_baseline(self, trial: TrialResult) -> None:
         """Keep what constraints are relative to."""
@@ -142,7 +150,7 @@ class OptunaOptimizer(BaseOptimizer):
                     for number, constraint in enumerate(self.constraints):
                         violation = constraint.violation(result, self._baseline)
                         trial.set_constraint(f"{number}:{constraint.metric}", violation)
-                self.study.tell(trial, [result.mean(found.metric) for found in self._objectives])
+                self._tell_values(trial, [result.mean(found.metric) for found in self._objectives])
             elif result.state == "pruned":
                 self.study.tell(trial, state=states.PRUNED)
             else:

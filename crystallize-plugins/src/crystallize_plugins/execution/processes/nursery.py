@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ class ZygoteStarter(Starter):
         self.method = "fork" if process is None else "forkserver"
         self.same_modules = process is None
         self.keeps = process is not None
-        self._asked: dict[int, _Child] = {}
+        # Answered in this order. Not by number: a run that is over early leaves an answer to the next one.
+        self._asked: deque[_Child] = deque()
         self._codes: dict[int, int] = {}
         self._taught = False
 
@@ -158,7 +160,7 @@ class ZygoteStarter(Starter):
         finally:
             theirs.close()
         child = _Child(self, number, Connection(ours.detach()))
-        self._asked[number] = child
+        self._asked.append(child)
         return child
 
     def watched(self) -> list[Any]:
@@ -179,7 +181,7 @@ class ZygoteStarter(Starter):
                 return
             what, *rest = pickle.loads(message)
             if what == "hired":
-                self._asked.pop(rest[0]).pid = rest[1]
+                self._asked.popleft().pid = rest[1]
             elif what == "ended":
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
