@@ -46,8 +46,8 @@ def test_a_file_and_every_folder_on_its_way_are_synced_before_it_counts(tmp_path
 
 
 def test_text_replaces_what_was_there_and_leaves_nothing_beside(tmp_path, files_below):
-    replace_text(tmp_path / "run.json", "old")
-    replace_text(tmp_path / "run.json", "né")
+    replace_text(tmp_path, "run.json", "old")
+    replace_text(tmp_path, "run.json", "né")
     assert (tmp_path / "run.json").read_bytes() == "né".encode()
     assert files_below(tmp_path) == ["run.json"]
 

@@ -43,9 +43,8 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
     return error
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(folder: str | os.PathLike[str], name: str, text: str) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
-    folder, name = os.path.split(path)
     temporary = os.path.join(folder, temporary_name())  # noqa: PTH118 - a run writes a few of these, and they add up
     with open(temporary, "wb") as file:  # noqa: PTH123 - the same
         file.write(text.encode())

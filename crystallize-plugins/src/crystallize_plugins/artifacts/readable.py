@@ -6,6 +6,8 @@ All of it is in the database too, so nothing here is synced: after a loss of pow
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.export import to_plain
@@ -27,13 +29,12 @@ FORMAT = 1
 
 # `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
-_JSON_TEXT = frozenset({bool, str, type(None)})
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
 
 
 def write_beginning(folder: Path, facts: RunFacts, owner: Owner) -> None:
     """Write ``run.json`` as far as it is known before the first cell; who looks can tell that a run was begun."""
-    replace_text(folder / RUN, _lines(_beginning(facts, owner)))
+    replace_text(folder, RUN, _lines(_beginning(facts, owner)))
 
 
 def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> None:
@@ -57,7 +58,7 @@ def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> No
         ],
         "plugins": result.facts.get("plugins", []),
     }
-    replace_text(folder / RUN, _lines(entries))
+    replace_text(folder, RUN, _lines(entries))
 
 
 def write_metrics(folder: Path, result: Result) -> None:
@@ -67,9 +68,10 @@ def write_metrics(folder: Path, result: Result) -> None:
         if cells["completed"] + cells["failed"]:
             name = condition.name
             measured = result.metrics.baseline if name == "baseline" else result.metrics.treatments.get(name)
-            place = folder / condition_folder(name)
-            place.mkdir(exist_ok=True)
-            replace_text(place / RESULTS, metrics_json({} if measured is None else measured.metrics))
+            place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
+            with suppress(FileExistsError):
+                os.mkdir(place)  # noqa: PTH102 - the same
+            replace_text(place, RESULTS, metrics_json({} if measured is None else measured.metrics))
 
 
 def metrics_json(metrics: Mapping[str, list[Any]]) -> str:
@@ -111,7 +113,11 @@ def _parts(part: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return _encode(value if type(value) in _JSON_TEXT else to_plain(value))
+    try:
+        # Most of it is plain already, and need not be copied.
+        return _encode(value)
+    except (RecursionError, TypeError, ValueError):
+        return _encode(to_plain(value))
 
 
 def _beginning(facts: RunFacts, owner: Owner) -> dict[str, Any]:
