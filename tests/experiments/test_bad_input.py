@@ -139,6 +139,10 @@ def test_two_treatments_of_one_folder_are_refused(make, refused, names):
         make(treatments=treatments)
 
 
+def test_a_treatment_that_shares_the_baselines_folder_on_some_systems_is_refused(refused):
+    refused(DuplicateNameError, "treatment 'Baseline' and the baseline", treatments=[Treatment("Baseline", {})])
+
+
 def test_two_hypotheses_of_one_name_are_refused(refused):
     hypotheses = [Hypothesis(differs(), "total", name="h") for _ in range(2)]
     refused(DuplicateNameError, "two hypotheses are named", hypotheses=hypotheses, treatments=[Treatment("t", {})])

@@ -74,11 +74,11 @@ class PipelineStep(ABC):
         """Prepare, once in each worker process, before its first cell.
 
         What is added to `ctx` is there in every cell of that process; it never travels, and the next
-        run starts afresh.
+        run starts afresh. If it raises, every cell of that process fails with its error.
         """
 
     def teardown(self, ctx: FrozenContext) -> None:
-        """Clean up, once in each worker process that had `setup`, after its last cell."""
+        """Clean up, once in each worker process in which `setup` succeeded, after its last cell."""
 
 
 class FunctionStep(PipelineStep):
