@@ -119,3 +119,7 @@ def test_nothing_is_written_and_no_configuration_means_no_call(tmp_path):
     assert quick_experiment(lambda config: pytest.fail("it ran"), {}) == {}
     quick_experiment(lambda: 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_may_be_called_baseline_in_any_case():
+    assert quick_experiment(lambda config: config, {"Baseline": 1, "New": 2}) == {"Baseline": [1], "New": [2]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize.errors import ContextMutationError
+from crystallize.errors import ContextMutationError, DuplicateNameError
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
@@ -21,9 +21,22 @@ def condition_names(treatments: Sequence[Treatment], *, baseline: bool = True) -
     """Give the conditions in order: the baseline, then the treatments as listed.
 
     A treatment of the name ``baseline`` adjusts the baseline, and is no condition of its own.
+
+    Raises
+    ------
+    DuplicateNameError
+        A treatment's name differs from the baseline's in case alone.
     """
     names = [treatment.name for treatment in treatments if treatment.name != BASELINE]
-    return [BASELINE, *names] if baseline else names
+    if not baseline:
+        return names
+    for name in names:
+        if name.casefold() == BASELINE:
+            raise DuplicateNameError(
+                f"treatment {name!r} and the baseline would be one folder on macOS and Windows: use another name, or "
+                f"{BASELINE!r} to adjust the baseline"
+            )
+    return [BASELINE, *names]
 
 
 def treatments_by_condition(treatments: Sequence[Treatment]) -> dict[str, Treatment]:

@@ -13,7 +13,7 @@ from crystallize.datasources.base import DataSource, as_data_source
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.run import new_run_id
-from crystallize.errors import ArgumentTypeError, DuplicateNameError, ValidationError
+from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name
 from crystallize.pipelines import Pipeline, PipelineStep
@@ -104,12 +104,6 @@ def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment
         return []
     found = _listed(treatments, Treatment, what="treatments", hint='Treatment("name", {"parameter": value})')
     check_distinct([treatment.name for treatment in found], what="treatment")
-    for treatment in found:
-        if treatment.name != BASELINE and treatment.name.casefold() == BASELINE:
-            raise DuplicateNameError(
-                f"treatment {treatment.name!r} and the baseline would be one folder on macOS and Windows: use another "
-                f"name, or {BASELINE!r} to adjust the baseline"
-            )
     return found
 
 
