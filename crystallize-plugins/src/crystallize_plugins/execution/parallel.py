@@ -86,9 +86,7 @@ class ParallelExecution(Executor):
         workers = self._workers()
         self._show_progress(experiment, cells)
         if self.executor_type == "process":
-            return self._staff(experiment).loop(
-                experiment, cells, run_cell, workers=workers, library_threads=self._library_threads()
-            )
+            return self._staff(experiment).loop(experiment, cells, run_cell, workers=workers)
         if workers > 1:
             warn_where_seeding_is_unsound(
                 experiment,
@@ -124,7 +122,7 @@ class ParallelExecution(Executor):
 
         staff = self._staffs.get(experiment.run.id)
         if staff is None:
-            staff = self._staffs[experiment.run.id] = Staff(experiment)
+            staff = self._staffs[experiment.run.id] = Staff(experiment, library_threads=self._library_threads())
         return staff
 
     def _workers(self) -> int:

@@ -148,6 +148,11 @@ class ZygoteStarter(Starter):
 
     # -- workers ----------------------------------------------------------------------------------
 
+    def prepare(self, library_threads: int) -> None:
+        """Have the zygote tell its libraries while there is nothing else to do."""
+        with contextlib.suppress(OSError):
+            self._control.send(pickle.dumps(("limit", library_threads)))
+
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Ask for one worker; the answer is heard later."""
         ours, theirs = socket.socketpair()

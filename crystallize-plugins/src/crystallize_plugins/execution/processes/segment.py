@@ -63,10 +63,16 @@ class Segment:
 
     def fill(self, parts: Iterable[tuple[int, Any]]) -> None:
         """Write buffers at offsets."""
-        target = self.shared()
         for offset, part in parts:
-            view = memoryview(part)
-            target[offset : offset + view.nbytes] = view
+            view = memoryview(part).cast("B")
+            if self.fd is None:
+                self.shared()[offset : offset + view.nbytes] = view
+                continue
+            # Twice as fast as through a map, where every page is faulted in first.
+            while view.nbytes:
+                written = os.pwrite(self.fd, view, offset)
+                offset += written  # noqa: PLW2901 - a large buffer takes several turns
+                view = view[written:]
 
     def private(self) -> PrivateMap:
         """Map it so that what this process writes stays its own."""

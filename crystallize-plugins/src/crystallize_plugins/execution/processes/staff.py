@@ -27,6 +27,8 @@ class Staff:
     Parameters
     ----------
     experiment : ExperimentView
+    library_threads : int
+        How many threads BLAS and OpenMP may use in each worker.
 
     Attributes
     ----------
@@ -34,11 +36,13 @@ class Staff:
         ``"fork"``, ``"forkserver"`` or ``"spawn"``: how workers are started.
     """
 
-    def __init__(self, experiment: ExperimentView) -> None:
+    def __init__(self, experiment: ExperimentView, *, library_threads: int) -> None:
+        self._library_threads = library_threads
         if any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins):
             # Seeding needs it in every worker: loaded before they are forked, it is loaded once.
-            import numpy  # noqa: F401, ICN001
+            import numpy.random  # noqa: F401
         self._starter: Starter | None = new_starter()
+        self._starter.prepare(library_threads)
         self.method = self._starter.method
 
     def loop(
@@ -48,9 +52,8 @@ class Staff:
         run_cell: CellRunner,
         *,
         workers: int,
-        library_threads: int,
     ) -> ProcessLoop:
-        """Give the outcomes of cells, run by up to `workers` processes with `library_threads` BLAS threads each."""
+        """Give the outcomes of cells, run by up to `workers` processes."""
         from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
         starter, self._starter = self._starter or new_starter(), None
@@ -59,7 +62,7 @@ class Staff:
             cells,
             run_cell,
             workers=workers,
-            library_threads=library_threads,
+            library_threads=self._library_threads,
             starter=starter,
             give_back=self._take_back,
         )

@@ -70,6 +70,9 @@ class Starter(ABC):
     keeps = False
     problem: str | None = None
 
+    def prepare(self, library_threads: int) -> None:
+        """Hear, before the first worker is needed, how many threads BLAS and OpenMP may use in each."""
+
     @abstractmethod
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Start one worker."""

@@ -128,6 +128,8 @@ class _Zygote:
         what, *rest = order
         if what == "hire":
             self._hire(fds, *rest)
+        elif what == "limit":
+            self._limit(*rest)
         elif what == "kill":
             if rest[0] in self._children:
                 os.kill(rest[0], signal.SIGKILL)
@@ -140,11 +142,14 @@ class _Zygote:
                 self._say("has threads")
                 self._sound = False
 
-    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int, library_threads: int) -> None:
+    def _limit(self, library_threads: int) -> None:
+        # Here and not in each worker: the next fork ends the threads that OpenBLAS starts on being told.
         if library_threads != self._library_threads:
-            # Here and not in each worker: the next fork ends the threads that OpenBLAS starts on being told.
             limit_library_threads(library_threads, raises=self._raises)
             self._library_threads = library_threads
+
+    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int, library_threads: int) -> None:
+        self._limit(library_threads)
         zygote = os.getpid()
         try:
             pid = os.fork() if self._sound else -1
