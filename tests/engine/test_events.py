@@ -150,3 +150,20 @@ def test_a_listeners_trouble_is_not_the_steps(make):
         make(tell, lambda data: went_on.append(data), plugins=[Deaf()]).run(replicates=3)  # noqa: PLW0108
     assert len(went_on) == 1
     assert not caught.value.result.errors
+
+
+@pytest.mark.parametrize(
+    "wanted, heard",
+    [
+        (("half_way",), ["half_way"] * 2),
+        (("cell_finished", "run_finished"), ["cell_finished"] * 2 + ["run_finished"]),
+        ((), []),
+    ],
+)
+def test_a_plugin_hears_the_events_that_it_wants_and_the_others_hear_all(make, wanted, heard):
+    choosy, ear = Ear(), Ear()
+    choosy.wanted_events = wanted
+    (make(tell, plugins=[choosy]) if wanted else make(tell, plugins=[choosy, ear])).run(replicates=2)
+    assert [event.name for event in choosy.heard] == heard
+    if not wanted:
+        assert {"run_started", "half_way", "report", "cell_finished", "run_finished"} == {e.name for e in ear.heard}

@@ -316,6 +316,11 @@ def test_silent_hooks_that_are_no_hooks_are_refused(value):
     refused(plugin_with(silent_hooks=value), "silent_hooks")
 
 
+@pytest.mark.parametrize("value", ["cell_finished", 5, (5,)])
+def test_wanted_events_that_are_no_names_are_refused(value):
+    refused(plugin_with(wanted_events=value), "wanted_events")
+
+
 def test_a_contract_that_is_offered_is_accepted():
     accepted(plugin_with(contract=">=1,<2"))
     accepted(plugin_with(contract=f"=={CONTRACT}"))

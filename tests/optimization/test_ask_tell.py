@@ -115,6 +115,34 @@ def test_a_treatment_that_comes_again_is_run_again_under_a_number(make_experimen
     assert [trial.treatment.name for trial in experiment.last_optimization.trials] == ["x_1.0"] * 3
 
 
+def test_names_that_share_a_folder_on_some_systems_are_numbered_too(make_experiment, diary):
+    names = ["abc", "ABC", "abc_2", "Baseline", "stra\u00dfe", "STRASSE"]
+    experiment = make_experiment()
+    experiment.optimize(diary([Treatment(name, {"x": 1.0}) for name in names]), len(names))
+    conditions = [trial.condition for trial in experiment.last_optimization.trials]
+    assert conditions == ["abc", "ABC_2", "abc_2_2", "Baseline_2", "stra\u00dfe", "STRASSE_2"]
+
+
+def test_trials_are_forgotten_by_what_runs_them(make_experiment, diary):
+    seen = []
+
+    class Looking(diary):
+        def tell(self, objective_values):
+            super().tell(objective_values)
+            runner = self.experiment.running.runner
+            seen.append((len(runner._job.treatments), len(runner._job.programs)))
+
+    class Watched(Experiment):
+        def _run_of(self, request, **settings):
+            self.running = super()._run_of(request, **settings)
+            return self.running
+
+    parent, optimizer = make_experiment(), Looking([1.0, 2.0, 3.0])
+    optimizer.experiment = Watched(parent.datasource, parent.pipeline, default_plugins=False)
+    optimizer.experiment.optimize(optimizer, 3)
+    assert seen == [(0, 0)] * 3
+
+
 def test_the_baseline_runs_once_where_the_optimiser_needs_it(make_experiment, whole_trials):
     class Relative(whole_trials):
         needs_baseline = True

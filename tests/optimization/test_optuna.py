@@ -185,3 +185,23 @@ def test_without_optuna_the_error_says_what_to_install(tmp_path):
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     assert "pip install 'crystallize-plugins[optuna]'" in done.stdout
+
+
+def test_a_trial_without_a_number_has_failed_as_in_optunas_own_loop():
+    def half(x):
+        return x if x < 0.5 else math.nan
+
+    @pipeline_step()
+    def step(data, *, x=0.0):
+        return data, {"loss": half(x)}
+
+    optimizer = OptunaOptimizer({"x": floating(0.0, 1.0)}, Objective("loss"), seed=2)
+    experiment = Experiment(nothing(), Pipeline([step()]), default_plugins=False)
+    experiment.optimize(optimizer, 20)
+    native = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=2))
+    native.optimize(lambda trial: half(trial.suggest_float("x", 0.0, 1.0)), n_trials=20)
+    states = [trial.state for trial in optimizer.study.trials]
+    assert optuna.trial.TrialState.FAIL in states
+    assert [(trial.params, trial.state) for trial in native.trials] == [
+        (trial.params, state) for trial, state in zip(optimizer.study.trials, states, strict=True)
+    ]

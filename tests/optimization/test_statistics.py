@@ -39,3 +39,11 @@ def test_one_value_has_no_spread():
 def test_a_level_is_a_probability(level):
     with pytest.raises(ValidationError, match="level"):
         confidence_interval([1.0, 2.0], level)
+
+
+def test_means_and_spreads_do_not_overflow():
+    assert mean([1e308, 1e308]) == 1e308
+    assert math.isnan(mean([math.inf, -math.inf]))
+    assert standard_error([-1e200, 1e200]) == pytest.approx(1e200)
+    assert standard_error([1e-200, 3e-200]) == pytest.approx(1e-200)
+    assert not math.isfinite(standard_error([1.0, math.inf]))
