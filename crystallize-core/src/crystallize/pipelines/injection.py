@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from crystallize.context import FrozenContext
 
-__all__ = ["MISSING", "Binding", "CallSpec", "Parameter", "bind", "call_injected", "find_output", "inject_from_ctx", "read_signature"]
+__all__ = [
+    "MISSING",
+    "Binding",
+    "CallSpec",
+    "Parameter",
+    "bind",
+    "call_injected",
+    "find_output",
+    "inject_from_ctx",
+    "read_signature",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
