@@ -138,6 +138,9 @@ def _empty(rollback: bool) -> bytes:
     with tempfile.TemporaryDirectory(prefix="crystallize-") as folder:
         path = Path(folder) / DATABASE
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            # Nobody needs this file after a loss of power, and each table would cost several syncs of the disk.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA journal_mode = MEMORY")
             _make_tables(connection)
             if not rollback:
                 connection.execute("PRAGMA journal_mode = WAL")
