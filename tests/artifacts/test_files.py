@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from crystallize.errors import StoreError
 from crystallize_plugins.artifacts.files import Content, replace_text, store_error, write_synced
 
 
@@ -63,3 +64,14 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(OSError, match="a"):
         write_synced([Content(tmp_path / "a/one", b"")], inside=tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing_half_done(tmp_path, monkeypatch, files_below):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"cannot write .*a/one: No space left on device") as caught:
+        write_synced([Content(tmp_path / "a/one", b"1")], inside=tmp_path)
+    assert (caught.value.errno, caught.value.path) == (errno.ENOSPC, str(tmp_path / "a/one"))
+    assert files_below(tmp_path) == []

@@ -145,6 +145,74 @@ def test_an_interrupted_run_says_so_the_moment_it_is_looked_at(start):
     process.communicate()
 
 
+def test_a_run_that_is_interrupted_from_the_keyboard_keeps_what_it_had_shown(start):
+    process = start(100_000)
+    lines = [process.stdout.readline() for _ in range(20)][1:]
+    process.send_signal(signal.SIGINT)
+    lines += process.communicate(timeout=60)[0].splitlines()
+    (run,) = list_runs()
+    assert run.status == "interrupted"
+    # In a step, or between two of them, in the loop that reads the stream.
+    assert run.metadata["run"]["stopped_by"] in {"KeyboardInterrupt", "GeneratorExit"}
+    shown = {(condition, int(replicate)) for condition, replicate, _ in map(str.split, lines)}
+    assert shown <= {tuple(outcome.cell) for outcome in run.outcomes()}
+    assert Path("data/exp/v0/t/results.json").exists()
+
+
+LIMITED = """
+    import resource, signal, sys
+    from crystallize import ArtifactPlugin, Experiment, Pipeline, SeedPlugin, data_source, pipeline_step
+    from crystallize.errors import StoreError
+
+    @data_source
+    def source(ctx):
+        return ctx["replicate"]
+
+    @pipeline_step()
+    def work(data, ctx, *, file_size, values):
+        ctx.record("value", data)
+        if data == 2:
+            ctx.artifacts.add("big.bin", bytes(file_size))
+            for number in range(values):
+                ctx.record("many", number * 0.1)
+        return data
+
+    def experiment(name, **context):
+        return Experiment(source(), Pipeline([work()]), [SeedPlugin(seed=1), ArtifactPlugin()], name=name,
+                          initial_ctx=context)
+
+    experiment("warm", file_size=1, values=1).run()
+    # No file may grow beyond this: what a full disk or a quota does to a writer.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    stream = experiment("exp", file_size=int(sys.argv[1]), values=int(sys.argv[2])).stream(replicates=4)
+    try:
+        for outcome in stream:
+            print(outcome.cell.replicate, flush=True)
+    except StoreError as error:
+        print(type(error).__name__, error.path, error, sep="\\n")
+        print(error.result.metrics.baseline.metrics["value"])
+"""
+
+
+@pytest.mark.parametrize(
+    "limits, file",
+    [((300_000, 1), "replicate_2/baseline/WorkStep/big.bin"), ((1, 200_000), "run.db")],
+    ids=["file", "db"],
+)
+def test_a_disk_that_takes_no_more_stops_the_run_and_names_the_file(run_script, limits, file):
+    done = run_script(LIMITED, *limits)
+    assert done.returncode == 0, done.stderr
+    *shown, kind, path, message, collected = done.stdout.splitlines()
+    assert (shown, kind) == (["0", "1"], "StoreError")
+    assert path == str(Path("data/exp/v0", file).absolute())
+    assert path in message
+    assert collected == "[0, 1, 2]"
+    (run,) = list_runs("data", "exp")
+    assert run.status == "interrupted"
+    assert run.result().metrics.baseline.metrics["value"] == [0, 1]
+
+
 def test_sixteen_processes_take_a_version_each(start, names_in):
     several = [start(4) for _ in range(16)]
     for process in several:

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from crystallize_plugins.artifacts import owner
 from crystallize_plugins.artifacts.owner import HEARTBEAT, Owner, current_owner, is_alive, written_here
 
 WHO_AM_I = """
@@ -122,14 +121,16 @@ def test_this_process_owns_the_runs_that_it_is_writing_and_no_others(beat):
         written_here.discard("this one")
 
 
-def test_a_forked_child_is_another_process():
-    reader, writer = os.pipe()
-    parent = current_owner()
-    pid = os.fork()
-    if pid == 0:
-        os.write(writer, f"{owner.current_owner().pid}".encode())
-        os._exit(0)
-    os.close(writer)
-    os.waitpid(pid, 0)
-    with os.fdopen(reader) as pipe:
-        assert pipe.read() == str(pid) != str(parent.pid)
+def test_a_forked_child_is_another_process(run_script):
+    done = run_script(
+        """
+        import os
+        from crystallize_plugins.artifacts.owner import current_owner
+        parent = current_owner()
+        if os.fork() == 0:
+            print(current_owner().pid == os.getpid() != parent.pid, flush=True)
+            os._exit(0)
+        os.wait()
+        """
+    )
+    assert done.stdout == "True\n", done.stderr

@@ -62,18 +62,22 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         The later one of two with the same path wins.
     inside : Path
         An existing folder, above all the paths. Folders below it are made.
+
+    Raises
+    ------
+    OSError
+        Something cannot be written. Files may be missing then, and none is there in part.
     """
     made: set[Path] = set()
     written = []
     for path, data in contents:
         made.update(_make_folders(path.parent, inside, made))
         temporary = path.with_name(temporary_name())
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            _write_one(temporary, data)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise store_error("cannot write", path, error) from error
         written.append((temporary, path))
     for temporary, path in written:
         temporary.replace(path)
@@ -106,7 +110,12 @@ def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path
     return chain
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _write_one(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
