@@ -161,11 +161,18 @@ def seed_global_state(seed: int) -> None:
     >>> random.random() == first
     True
     """
-    # Here, and before anything is seeded: a step that imported NumPy first would find its cell half seeded.
+    # Before anything is seeded: a step that imported NumPy first would find its cell half seeded.
+    seed_numpy = _numpy_seed()
+    random.seed(seed)
+    seed_numpy(seed)
+
+
+@functools.cache
+def _numpy_seed() -> Callable[[int], None]:
+    """Give what seeds NumPy's global generator; an import statement for every cell would take longer than the call."""
     import numpy as np
 
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the global generator is what users' code draws from
+    return np.random.seed
 
 
 def _generator(seed: int, position: int) -> np.random.Generator:

@@ -175,17 +175,15 @@ class Worker:
 
     def _program(self, condition: str) -> Program:
         treatment = self.job.treatments.get(condition)
-        known = self._programs.get(condition)
-        if known is None or known[0] is not treatment:
-            program = compile_condition(
-                treatment,
-                base=self._base,
-                pipeline=self.view.pipeline,
-                outputs=self.view.outputs,
-                shapes=self._shapes,
-            )
-            known = self._programs[condition] = (treatment, program)
-        return known[1]
+        program = compile_condition(
+            treatment,
+            base=self._base,
+            pipeline=self.view.pipeline,
+            outputs=self.view.outputs,
+            shapes=self._shapes,
+        )
+        self._programs[condition] = (treatment, program)
+        return program
 
     # -- one cell ---------------------------------------------------------------------------------
 
@@ -208,8 +206,12 @@ class Worker:
         if self._start_error is not None:
             place, reason = self._start_error
             return CellOutcome(cell, {}, error=execution_error(reason, step=place, cell=cell))
+        known = self._programs.get(cell.condition)
         try:
-            program = self._program(cell.condition)
+            if known is not None and known[0] is self.job.treatments.get(cell.condition):
+                program = known[1]
+            else:
+                program = self._program(cell.condition)
         except Exception as exc:  # noqa: BLE001 - what a treatment holds is the user's
             return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
         labels = program.labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PipelineExecutionError, StoreError
@@ -43,7 +44,8 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
     table : ShapeTable
         Gets to know what this cell shares with others.
     """
-    extra = _extra(outcome)
+    few = outcome.error is not None or outcome.tags or outcome.plugin_failures
+    extra = _extra(outcome) if few else {}
     flags = trace_number = metrics_number = 0
     durations = b""
     seed: Any = outcome.seed
@@ -59,7 +61,7 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
         if trace.written:
             extra["written"] = trace.written
     metrics = outcome.metrics
-    values = shapes.flat(metrics)
+    values = list(chain.from_iterable(metrics.values()))
     shape = table.metrics(metrics, values)
     packed = None
     if shape is not None:

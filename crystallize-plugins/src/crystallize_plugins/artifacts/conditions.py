@@ -38,13 +38,19 @@ class ConditionTable:
         Gives the records of conditions that are met for the first time.
     shapes : ShapeTable
         Gets what was read of large contexts.
+
+    Attributes
+    ----------
+    numbers : dict of str to int
+    large : dict
+        The conditions whose context is large; their outcomes are to be noted.
     """
 
     def __init__(self, describe: Callable[[Sequence[str]], Sequence[ConditionRecord]], shapes: ShapeTable) -> None:
         self.numbers: dict[str, int] = {}
         self._describe = describe
         self._shapes = shapes
-        self._large: dict[str, _LargeContext] = {}
+        self.large: dict[str, _LargeContext] = {}
 
     def introduce(self, names: Sequence[str]) -> list[ConditionRow]:
         """Give the rows of new conditions."""
@@ -53,7 +59,7 @@ class ConditionTable:
             number = self.numbers[name] = len(self.numbers) + 1
             context = record.context
             if len(context) > _MOST_KEYS:
-                self._large[name] = _LargeContext(context)
+                self.large[name] = _LargeContext(context)
                 context = {}
             steps = [(step.name, dict(step.params), step.injected) for step in record.steps]
             rows.append(ConditionRow(number, name, seal(encode_plain({"context": dict(context), "steps": steps}))))
@@ -61,10 +67,10 @@ class ConditionTable:
 
     def note(self, outcome: CellOutcome) -> None:
         """Write down what a cell was the first to read of a large context."""
-        if self._large and outcome.provenance is not None:
-            condition = outcome.cell.condition
-            large = self._large.get(condition)
-            values = {} if large is None else large.news(outcome.provenance.shape)
+        condition = outcome.cell.condition
+        large = self.large.get(condition)
+        if large is not None and outcome.provenance is not None:
+            values = large.news(outcome.provenance.shape)
             if values:
                 self._shapes.context(self.numbers[condition], values)
 

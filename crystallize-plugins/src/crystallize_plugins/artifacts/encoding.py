@@ -38,6 +38,7 @@ _DATE = struct.Struct("<BI").pack
 _TIME = struct.Struct("<BBBBIB").pack
 _DATETIME = struct.Struct("<BHBBBBBIB").pack
 _TIMEDELTA = struct.Struct("<BiII").pack
+_BIG_ENDIAN = sys.byteorder == "big"
 _INT64 = range(-(2**63), 2**63)
 # `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
 _as_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -113,7 +114,7 @@ def encode_plain(value: Any) -> bytes:
 
 def little_endian(packed: array[Any]) -> bytes:
     """Give the bytes of packed numbers, the same on every machine."""
-    if sys.byteorder == "big":
+    if _BIG_ENDIAN:
         packed = array(packed.typecode, packed)
         packed.byteswap()
     return packed.tobytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
@@ -13,7 +12,7 @@ from crystallize_plugins.artifacts.encoding import encode_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "flat", "rebuild_metrics_shape", "rebuild_trace_shape"]
+__all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "rebuild_metrics_shape", "rebuild_trace_shape"]
 
 METRICS = "metrics"
 TRACE = "trace"
@@ -134,11 +133,6 @@ class ShapeTable:
         self._count += 1
         self._announce(ShapeRow(self._count, kind, seal(encode_plain(body))))
         return self._count
-
-
-def flat(metrics: Mapping[str, Sequence[Any]]) -> list[Any]:
-    """Give the values of all metrics, one after the other."""
-    return list(chain.from_iterable(metrics.values()))
 
 
 def rebuild_metrics_shape(number: int, body: Any) -> MetricsShape:

@@ -180,7 +180,8 @@ class RunWriter:
             condition = outcome.cell.condition
             if condition not in self._conditions.numbers:
                 group.conditions += self._conditions.introduce([condition])
-            self._conditions.note(outcome)
+            if self._conditions.large:
+                self._conditions.note(outcome)
             record = pack_cell(outcome, self._conditions.numbers[condition], self._shapes)
             group.cells.append(record)
             group.size += len(record)
@@ -228,7 +229,7 @@ class RunWriter:
         Parameters
         ----------
         documents : mapping of str to object
-            The rows of the table ``document``.
+            The rows of the table ``document``; ``conditions`` are the names of all conditions, in order.
         stopped_by : str, optional
             What ended the run early.
 
@@ -245,6 +246,9 @@ class RunWriter:
         ending = _Ending({name: seal(encode(body).data) for name, body in documents.items()}, stopped_by)
         with self._lock:
             group = self._open_group()
+            # Those of which no cell came are conditions of the run all the same.
+            new = [name for name in documents.get("conditions", ()) if name not in self._conditions.numbers]
+            group.conditions += self._conditions.introduce(new)
             group.ending = ending
             self._finished = True
         self._hurry()
