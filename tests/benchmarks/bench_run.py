@@ -21,7 +21,7 @@ def measure(bench):
         common.Row(
             "one run() of 10 steps, core alone",
             "ms",
-            common.scaled(taken["bare"], 1e3),
+            common.scaled(taken["bare"]["seconds"], 1e3),
             common.scaled(taken["ours"], 1e3),
             common.scaled(taken["peer"], 1e3),
             0.3,

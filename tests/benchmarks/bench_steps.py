@@ -35,36 +35,42 @@ def _costs(bench, plugins, *, seeds):
         {"steps": steps, "replicates": replicates, "conditions": CONDITIONS, "plugins": plugins, "repeat": 1},
     )
     taken = bench.least(questions)
-    run, cell, step = _fit(taken, SIZES[plugins])
-    executions = steps * replicates * CONDITIONS
-    bare = taken["bare", steps, replicates]
+    costs = _fit(taken, SIZES[plugins], "seconds")
+    works = _fit(taken, SIZES[plugins], "processor")
     label = "default plugins, stored" if plugins == "default" else "core alone"
     targets = (5.0, 15.0, 0.5) if plugins == "default" else (None, None, None)
+    executions = steps * replicates * CONDITIONS
+    bare, ours, peer = (
+        common.scaled(found["seconds"] if found else None, 1e6 / executions)
+        for found in (taken["bare", steps, replicates], taken["ours", steps, replicates], taken["peer"])
+    )
     return [
-        common.Row(f"serial, {label}: per run", "ms", ours=common.scaled(run, 1e3), target=targets[0]),
-        common.Row(f"serial, {label}: per cell", "µs", ours=common.scaled(cell, 1e6), target=targets[1]),
-        common.Row(f"serial, {label}: per step", "µs", ours=common.scaled(step, 1e6), target=targets[2]),
-        common.Row(
-            f"serial, {label}: in all, per step of 10 x 4 x 200",
-            "µs",
-            bare=bare / executions * 1e6,
-            ours=common.scaled(taken["ours", steps, replicates], 1e6 / executions, bare),
-            peer=common.scaled(taken["peer"], 1e6 / executions, bare),
-            note="over the bare loop",
+        *(
+            common.Row(
+                f"serial, {label}: per {what}", unit, ours=common.scaled(cost, factor), target=target,
+                note="" if work is None else f"of the processor: {work * factor:.3g}",
+            )
+            for what, unit, factor, cost, work, target in zip(
+                ("run", "cell", "step"), ("ms", "µs", "µs"), (1e3, 1e6, 1e6), costs, works, targets, strict=True
+            )
         ),
-    ]
+        common.Row(
+            f"serial, {label}: in all, per step of 10 x 4 x 200", "µs", bare,
+            common.scaled(ours, 1, bare), common.scaled(peer, 1, bare), note="over the bare loop",
+        ),
+    ]  # fmt: skip
 
 
-def _fit(taken, sizes):
+def _fit(taken, sizes, figure):
     """Least squares of run + cells * cell + executions * step, each point weighed by its own size."""
     matrix, values = [], []
     for steps, replicates in sizes:
-        whole = taken["ours", steps, replicates]
-        if whole is None:
+        if taken["ours", steps, replicates] is None:
             return None, None, None
+        whole = taken["ours", steps, replicates][figure]
         cells = CONDITIONS * replicates
         matrix.append([1 / whole, cells / whole, cells * steps / whole])
-        values.append((whole - taken["bare", steps, replicates]) / whole)
+        values.append((whole - taken["bare", steps, replicates][figure]) / whole)
     return np.linalg.lstsq(np.array(matrix), np.array(values), rcond=None)[0]
 
 
