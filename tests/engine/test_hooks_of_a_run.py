@@ -231,3 +231,12 @@ def test_ctrl_c_at_the_end_leaves_the_others_their_turn(make):
         make(emitting, plugins=[Raising("after_run", exc=KeyboardInterrupt()), diary]).run(replicates=2)
     assert diary.lines[-1] == "after_run"
     assert caught.value.result.metrics.baseline.metrics["n"] == [0, 1]
+
+
+def test_a_hook_cannot_change_the_initial_context(make):
+    class Meddles(BasePlugin):
+        def before_run(self, experiment):
+            experiment.initial_ctx["rate"] = 5
+
+    with pytest.raises(TypeError):
+        make(emitting, initial_ctx={"rate": 1}, plugins=[Meddles()]).run()

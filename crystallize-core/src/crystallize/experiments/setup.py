@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_choice, check_count, check_flag, check_integer
@@ -246,7 +247,8 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         hypotheses=settled.hypotheses,
         replicates=settled.replicates,
         outputs=dict(experiment.outputs),
-        initial_ctx=dict(experiment.initial_ctx),
+        # Conditions that were compiled before are used again: no hook may change what they were compiled with.
+        initial_ctx=MappingProxyType(dict(experiment.initial_ctx)),
         strict=experiment.strict,
         run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,

@@ -80,6 +80,7 @@ class ExperimentView:
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         _ = self.id if self.name is None else None
         state = {name: getattr(self, name) for name in self.__slots__}
+        state["initial_ctx"] = dict(self.initial_ctx)  # a read-only view of a mapping does not travel
         if not isinstance(self.identity, str):
             state["identity"] = ""
         return None, state
