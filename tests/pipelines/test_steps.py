@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
+from unittest.mock import Mock
 
 import cloudpickle
 import pytest
@@ -119,6 +120,12 @@ class Callable:
 )
 def test_whatever_takes_data_can_be_a_step(make, candidate, expected):
     assert make(candidate, initial_ctx={"tag": "t"}).apply(data=[3, 1]) == expected
+
+
+def test_a_mock_can_stand_for_a_step(make):
+    mock = Mock(return_value=5)
+    assert make(mock).apply(data=[1]) == 5
+    mock.assert_called_once_with([1])
 
 
 def test_a_function_made_by_exec_can_be_a_step(make):

@@ -221,7 +221,8 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
     """
     if isinstance(candidate, PipelineStep):
         return _checked(candidate)
-    if hasattr(candidate, "step_class"):
+    kind = getattr(candidate, "step_class", None)
+    if inspect.isclass(kind) and issubclass(kind, FunctionStep):  # a mock has an attribute of any name
         return candidate()  # type: ignore[no-any-return]
     place = "" if position is None else f" at position {position}"
     if inspect.isclass(candidate):
