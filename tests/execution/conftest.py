@@ -56,7 +56,7 @@ def executor(request):
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def processes(request, monkeypatch):
     """Two worker processes, started in every way in turn."""
-    ways = {"forkserver": lambda: ZygoteStarter.launched([]), "spawn": SpawnStarter}
+    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
         monkeypatch.setattr(staff, "new_starter", ways[request.param])
     return ParallelExecution(2, "process")

@@ -81,7 +81,7 @@ def test_two_runs_at_the_same_time_do_not_meet(build):
 def test_nothing_is_started_for_apply(build, monkeypatch):
     from crystallize_plugins.execution.processes import staff
 
-    monkeypatch.setattr(staff, "new_starter", lambda: pytest.fail("a process was started"))
+    monkeypatch.setattr(staff, "new_starter", lambda needs: pytest.fail("a process was started"))
     assert build(look_around(), plugins=[ParallelExecution(2, "process")]).apply() == [1, 2, 3]
 
 

@@ -44,7 +44,7 @@ def build():
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def way(request, monkeypatch):
     """Worker processes, started in every way in turn."""
-    ways = {"forkserver": lambda: ZygoteStarter.launched([]), "spawn": SpawnStarter}
+    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
         monkeypatch.setattr(staff, "new_starter", ways[request.param])
     return request.param

@@ -167,7 +167,7 @@ def test_workers_that_die_before_they_are_ready_are_not_started_for_ever(way, bu
         build(use(tool=Deadly()), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
 
 
-@pytest.mark.parametrize("starter", [SpawnStarter, lambda: ZygoteStarter.launched([])], ids=["spawn", "forkserver"])
+@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ZygoteStarter.launched], ids=["spawn", "forkserver"])
 def test_an_interpreter_that_does_not_start_is_named(starter, build, monkeypatch):
     monkeypatch.setattr(staff, "new_starter", starter)
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: "/no/such/python")
@@ -180,7 +180,7 @@ def test_an_interpreter_that_does_not_start_is_named(starter, build, monkeypatch
         build(nothing(), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
 
 
-@pytest.mark.parametrize("starter", [SpawnStarter, lambda: ZygoteStarter.launched([])], ids=["spawn", "forkserver"])
+@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ZygoteStarter.launched], ids=["spawn", "forkserver"])
 def test_an_interpreter_that_leaves_at_once_is_noticed(starter, build, monkeypatch, tmp_path):
     wrapper = tmp_path / "python"
     wrapper.write_text("#!/bin/sh\nexit 5\n")
@@ -198,7 +198,7 @@ def test_an_interpreter_that_leaves_at_once_is_noticed(starter, build, monkeypat
 
 
 def test_a_program_without_an_interpreter_is_told_what_to_do(build, monkeypatch):
-    monkeypatch.setattr(staff, "new_starter", lambda: ZygoteStarter.launched([]))
+    monkeypatch.setattr(staff, "new_starter", ZygoteStarter.launched)
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: None)
 
     @pipeline_step()

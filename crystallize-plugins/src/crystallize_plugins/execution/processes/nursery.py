@@ -78,12 +78,17 @@ class ZygoteStarter(Starter):
 
     # -- making one -------------------------------------------------------------------------------
 
+    @staticmethod
+    def may_fork() -> bool:
+        """Whether this process has no other thread that Python knows of."""
+        if threading.active_count() > 1 or len(sys._current_frames()) > 1:
+            return False
+        return threading.current_thread() is threading.main_thread()
+
     @classmethod
     def forked(cls) -> ZygoteStarter | None:
         """Fork this process, if it has no thread but the calling one; None if it has."""
-        if threading.active_count() > 1 or len(sys._current_frames()) > 1:
-            return None
-        if threading.current_thread() is not threading.main_thread():
+        if not cls.may_fork():
             return None
         ours, theirs = _message_sockets()
         sys.stdout.flush() if sys.stdout is not None else None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from typing import TYPE_CHECKING
-
-import threadpoolctl  # noqa: F401 - once here, so that workers that are forked from this process have it
 
 from crystallize_plugins.execution.processes.starters import idle_starter, leave_for_later, start_method
 
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
 __all__ = ["Staff", "new_starter"]
+
+_USUAL = ("crystallize.engine.cell", "crystallize.experiments", "cloudpickle")
 
 
 class Staff:
@@ -38,10 +38,8 @@ class Staff:
 
     def __init__(self, experiment: ExperimentView, *, library_threads: int) -> None:
         self._library_threads = library_threads
-        if any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins):
-            # Seeding needs it in every worker: loaded before they are forked, it is loaded once.
-            import numpy.random  # noqa: F401
-        self._starter: Starter | None = new_starter()
+        seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
+        self._starter: Starter | None = new_starter(["threadpoolctl", *(["numpy.random"] if seeds else [])])
         self._starter.prepare(library_threads)
         self.method = self._starter.method
 
@@ -56,7 +54,7 @@ class Staff:
         """Give the outcomes of cells, run by up to `workers` processes."""
         from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
-        starter, self._starter = self._starter or new_starter(), None
+        starter, self._starter = self._starter or new_starter([]), None
         return ProcessLoop(
             experiment,
             cells,
@@ -77,17 +75,24 @@ class Staff:
         self._starter = starter
 
 
-def new_starter() -> Starter:
-    """Make or find what starts workers: by a fork where that is sound, kept from an earlier run, or new."""
+def new_starter(needs: Sequence[str]) -> Starter:
+    """Make or find what starts workers: by a fork where that is sound, kept from an earlier run, or new.
+
+    Parameters
+    ----------
+    needs : sequence of str
+        Modules that every worker will want: what is loaded before workers are forked is loaded once.
+    """
     if start_method() == "spawn":
         from crystallize_plugins.execution.processes.spawned import SpawnStarter
 
         return SpawnStarter()
     from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 
-    return ZygoteStarter.forked() or idle_starter() or ZygoteStarter.launched(_usual_modules())
-
-
-def _usual_modules() -> list[str]:
-    usual = ["crystallize.engine.cell", "crystallize.experiments", "cloudpickle", "threadpoolctl"]
-    return [*usual, *(name for name in ("numpy",) if name in sys.modules)]
+    if ZygoteStarter.may_fork():
+        for name in needs:
+            importlib.import_module(name)
+        forked = ZygoteStarter.forked()
+        if forked is not None:
+            return forked
+    return idle_starter() or ZygoteStarter.launched([*_USUAL, *needs])
