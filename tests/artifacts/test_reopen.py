@@ -188,6 +188,20 @@ def test_an_optimisation_is_a_run_whose_trials_are_its_conditions(view, store, o
     assert opened.to_dict() == result.to_dict()
 
 
+def test_a_condition_that_joined_and_never_ran_is_a_condition_all_the_same(view, store, outcome):
+    experiment = view(kind="trial", treatments=["trial_0"])
+    plugin = ArtifactPlugin()
+    plugin.before_run(experiment)
+    plugin.collect(experiment, outcome("trial_0", 0, {"loss": [0.5]}))
+    joined = view("other", kind="trial", treatments=["trial_0", "trial_1"])
+    experiment.treatments.append(joined.treatments[1])
+    result = store(joined, [outcome("trial_0", 0, {"loss": [0.5]})])
+    plugin.after_run(experiment, result)
+    opened = open_run(experiment.run.folder)
+    assert [record.name for record in opened.conditions] == ["trial_0", "trial_1"]
+    assert opened.conditions[1].context["delta"] == len("trial_1")
+
+
 # -- finding runs -----------------------------------------------------------------------------------
 
 

@@ -166,7 +166,9 @@ def test_runs_that_were_kept_on_purpose_are_not_removed(run_once):
     assert [run.result().metrics.baseline.metrics["loss"] for run in list_runs()] == [[9.0], [1.0], [2.0]]
 
 
-def test_single_runs_of_several_processes_end_as_one(tmp_path):
+@pytest.fixture
+def single_run(tmp_path):
+    """Give the command that makes single runs, with a number, in a process of its own."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
@@ -182,8 +184,23 @@ def test_single_runs_of_several_processes_end_as_one(tmp_path):
         "for _ in range(5):\n"
         "    Experiment(source(), Pipeline([record()]), [ArtifactPlugin(versioned=False)], name='exp').run()\n"
     )
-    commands = [[sys.executable, str(script), str(number)] for number in range(4)]
-    several = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    return lambda number: [sys.executable, str(script), str(number)]
+
+
+def test_what_was_killed_while_it_took_its_place_goes_with_the_next(single_run, run_once):
+    # Complete, its process gone, and the run before it already moved into its folder.
+    subprocess.run(single_run(1), check=True, capture_output=True)
+    Path("data/exp/v0").rename("data/exp/v1")
+    Path("data/exp/v1/%part-1-1").mkdir()
+    plugin = ArtifactPlugin(versioned=False)
+    assert plugin.newest_run("exp").result().metrics.baseline.metrics == {"who": [1]}
+    run_once(plugin, 2)
+    assert versions() == ["v0"]
+    assert open_run("data/exp/v0").metrics.baseline.metrics == {"loss": [2.0]}
+
+
+def test_single_runs_of_several_processes_end_as_one(single_run):
+    several = [subprocess.Popen(single_run(number), stderr=subprocess.PIPE, text=True) for number in range(4)]
     for process in several:
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint

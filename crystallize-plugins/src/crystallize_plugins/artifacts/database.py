@@ -21,23 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["create", "reading"]
 
-_NETWORK = frozenset(
-    {
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.glusterfs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-    }
-    | {"nfs4", "smb3", "smbfs", "virtiofs", "vboxsf"}
-)
+_NETWORK = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs",
+    "nfs", "nfs4", "smb3", "smbfs", "vboxsf", "virtiofs",
+})  # fmt: skip
 _MOUNTS = Path("/proc/self/mounts")
 
 

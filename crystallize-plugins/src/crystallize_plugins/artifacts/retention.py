@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from crystallize.errors import StoreError
-from crystallize_plugins.artifacts.layout import is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.layout import RUN, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.owner import current_owner, is_alive
 from crystallize_plugins.artifacts.stored import StoredRun
 
 __all__ = ["keep_files_of_newest", "keep_only"]
@@ -91,7 +92,11 @@ def keep_only(folder: Path, newest: Path) -> Path:
 def _remove_failed_attempt(path: Path) -> None:
     """Remove what an earlier attempt to replace the run left behind, and nothing that anybody meant to keep."""
     run = StoredRun(path)
-    if not run.versioned and run.status == "interrupted":
+    if run.versioned or run.owner is None:
+        return
+    # One that is complete may be about to take its place, unless its process was killed before it could.
+    busy = run.owner == current_owner() or is_alive(run.owner, run.id, path / RUN)
+    if run.status == "interrupted" or not busy:
         shutil.rmtree(path)
 
 
