@@ -1,7 +1,7 @@
 """Every benchmark of this folder, one after the other, and one table of their rows.
 
-Each is a process of its own: `bench_*.py --json`. Options are handed on to it. The exit code says whether
-a target was missed, or a benchmark failed.
+Each is a process of its own: `bench_*.py --json`. Options are handed on to it. A target that is missed is
+shown and fails nothing: the machine may be busy, and what must not regress is held by `test_gates.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main():
     common.give(rows, options.json)
     for name in failed:
         common.say(f"{name} failed")
-    return 1 if failed or any(row.verdict == "MISSED" for row in rows) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
