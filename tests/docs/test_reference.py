@@ -21,7 +21,7 @@ def site(tmp_path_factory):
     """Build the site once, strictly."""
     target = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-d", target / "trees",
+        [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "--no-color", "-d", target / "trees",
          ROOT / "docs", target / "html"],
         capture_output=True,
         text=True,
