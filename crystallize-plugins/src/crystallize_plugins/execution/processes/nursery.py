@@ -192,6 +192,7 @@ class ZygoteStarter(Starter):
             what, *rest = pickle.loads(message)
             if what == "hired":
                 self._asked.popleft().pid = rest[1]
+                self._codes.pop(rest[1], None)  # of somebody who had the same number long ago
             elif what == "ended":
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
