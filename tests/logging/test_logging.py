@@ -104,9 +104,7 @@ TREATMENT = Treatment("t", {"delta": 1})
 
 def test_one_line_at_the_start_and_one_at_the_end(sink):
     hypothesis = Hypothesis(lambda baseline, treatment: {"p_value": 0.5}, "sum", name="h")
-    experiment(SeedPlugin(seed=31), LoggingPlugin()).run(
-        replicates=2, treatments=[TREATMENT], hypotheses=[hypothesis]
-    )
+    experiment(SeedPlugin(seed=31), LoggingPlugin()).run(replicates=2, treatments=[TREATMENT], hypotheses=[hypothesis])
     start, end = sink.lines
     assert start == "Run demo: 2 replicates, 1 treatment, 1 hypothesis, seed 31"
     assert re.fullmatch(r"Run demo ended after [0-9.e-]+ m?s, 0 errors", end)

@@ -67,9 +67,7 @@ async def waits(data, ctx):
 
 
 def experiment(*plugins, steps=None, name="seeded"):
-    return Experiment(
-        drawn(), Pipeline(steps or [note()]), plugins=list(plugins), name=name, default_plugins=False
-    )
+    return Experiment(drawn(), Pipeline(steps or [note()]), plugins=list(plugins), name=name, default_plugins=False)
 
 
 def metrics(result, condition="baseline"):

@@ -141,4 +141,3 @@ class Graph:
                     parent = work[-1][0]
                     low[parent] = min(low[parent], low[node])
         return circles
-
