@@ -170,9 +170,11 @@ class HookDispatch:
                     number += 1
                     key = f"after_run:{call.info.name}_{number}"
                 result.errors[key] = exc
+                # At once: a store that comes later in the order is to keep them.
+                result.note_plugin_errors(self.failures[known:])
+                known = len(self.failures)
             except BaseException as exc:  # noqa: BLE001 - Ctrl-C: whoever stores the results comes last, and has its turn
                 stopping = stopping or exc
-        result.note_plugin_errors(self.failures[known:])
         return stopping
 
     def check(self) -> None:

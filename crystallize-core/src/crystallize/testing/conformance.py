@@ -167,6 +167,8 @@ class PluginConformance:
             hook, attribute = implementation.hook, implementation.attribute
             if hook in {"init_hook", "completed_cells"} or hook not in info.hooks or attribute in vars(plugin):
                 continue  # Not called in an ordinary run; and what an instance made itself is left alone.
+            if hook == "on_event" and not _wants_what_the_sample_sends(plugin):
+                continue
             vars(plugin)[attribute] = _raising(implementation)
             try:
                 self._try_broken(plugin, info, hook)
@@ -263,6 +265,11 @@ def _is_ours(exc: BaseException | None) -> bool:
             return True
         exc = exc.__cause__
     return False
+
+
+def _wants_what_the_sample_sends(plugin: object) -> bool:
+    wanted = getattr(plugin, "wanted_events", None)
+    return wanted is None or not {"run_started", "cell_finished", "run_finished"}.isdisjoint(wanted)
 
 
 def _promise(kept: bool, text: str) -> None:
