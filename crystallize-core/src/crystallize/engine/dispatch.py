@@ -36,6 +36,8 @@ class HookDispatch:
         Errors that were kept as data.
     hears_cells : bool
         Whether some plugin wants what steps send.
+    hears_progress : bool
+        Whether some plugin wants what the engine tells of its own.
     lock : threading.RLock
         Held while events are handed round.
     stopped : BaseException or None
@@ -52,6 +54,7 @@ class HookDispatch:
         self._on_event = tuple((call, _wanted(call)) for call in active.calls("on_event"))
         self._listeners: dict[str, tuple[HookCall, ...]] = {}
         self.hears_cells = any(wanted is None or not wanted <= _PROGRESS for _, wanted in self._on_event)
+        self.hears_progress = any(wanted is None or wanted & _PROGRESS for _, wanted in self._on_event)
         self.lock = threading.RLock()
 
     def before_run(self) -> None:
@@ -92,9 +95,10 @@ class HookDispatch:
                 return answer, call.info.name
         return None, None
 
-    def collect(self, outcome: CellOutcome, tickets: list[Any]) -> None:
-        """Hand an outcome round; keep what says when it is stored."""
-        self.note(outcome.plugin_failures)
+    def collect(self, outcome: CellOutcome, tickets: list[Any] | None) -> None:
+        """Hand an outcome round; keep what says when it is stored, where somebody waits for that."""
+        if outcome.plugin_failures:
+            self.note(outcome.plugin_failures)
         if outcome.events and self.hears_cells:
             for event in outcome.events:
                 self.event(event)
@@ -104,7 +108,7 @@ class HookDispatch:
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect", outcome.cell)
             else:
-                if ticket is not None:
+                if ticket is not None and tickets is not None:
                     tickets.append(ticket)
 
     def note(self, failures: Sequence[PluginFailure]) -> None:

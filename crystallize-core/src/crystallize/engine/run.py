@@ -309,24 +309,26 @@ class Run:
                 "hand on what run_cell(cell) returns",
                 hook="run_experiment_loop",
             )
-        if outcome.cell not in self._todo:
-            what = "twice" if outcome.cell in self.outcomes else "which it was not asked to run"
+        cell = outcome.cell
+        try:
+            self._todo.remove(cell)
+        except KeyError:
+            what = "twice" if cell in self.outcomes else "which it was not asked to run"
             raise PluginHookError(
-                f"{self._executor} gave the outcome of {outcome.cell.key}{',' * (what != 'twice')} {what}",
+                f"{self._executor} gave the outcome of {cell.key}{',' * (what != 'twice')} {what}",
                 hook="run_experiment_loop",
-            )
-        self._todo.discard(outcome.cell)
-        self.outcomes[outcome.cell] = outcome
-        self.dispatch.collect(outcome, self._tickets)
-        if not self._each:
-            self._tickets.clear()  # nobody waits for single outcomes
+            ) from None
+        self.outcomes[cell] = outcome
+        dispatch = self.dispatch
+        dispatch.collect(outcome, self._tickets if self._each else None)
         error = outcome.error
         if error is not None:
             self._log(error.step_name, error.error_type, str(error), error.traceback_text)
             if error.stops_run:
                 raise error.original_exception or error
-        self.dispatch.progress("cell_finished", cell=outcome.cell, failed=error is not None, duration=outcome.duration)
-        self.dispatch.check()
+        if dispatch.hears_progress:
+            dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
+        dispatch.check()
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.

@@ -335,14 +335,14 @@ class Worker:
             guard = self._guard if call.neutral else None
             before = guard.look(data) if guard is not None else None
             try:
-                if hook == "after_step":
+                if hook == "before_replicate":
+                    call.fn(self.view, seen)
+                elif hook == "after_step":
                     call.fn(self.view, step, data, seen)
                 elif hook == "before_step":
                     call.fn(self.view, step, seen)
-                elif hook == "after_replicate":
-                    call.fn(self.view, seen, outcome)
                 else:
-                    call.fn(self.view, seen)
+                    call.fn(self.view, seen, outcome)
             except (Exception, SystemExit) as exc:
                 if call.on_error == "record":
                     failures.append(plugin_failure(exc, call, hook, cell))
