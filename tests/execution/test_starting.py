@@ -46,8 +46,22 @@ def run(build, replicates=6):
     return result
 
 
-def test_a_program_of_one_thread_is_forked(build):
-    assert run(build).provenance["execution"]["start_method"] == "fork"
+def test_a_program_of_one_thread_is_forked(run_script):
+    # In a process of its own: the tests before this one may have left threads of libraries behind.
+    done = run_script(
+        """
+        from crystallize import Experiment, ParallelExecution, Pipeline, data_source
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        experiment = Experiment(one(), Pipeline([abs]), plugins=[ParallelExecution(2, "process")])
+        print(experiment.run(replicates=4).provenance["execution"]["start_method"])
+        """,
+        OPENBLAS_NUM_THREADS="1",
+    )
+    assert done.stdout.strip() == "fork", done.stderr
 
 
 @pytest.mark.usefixtures("another_thread")
