@@ -61,7 +61,7 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
         if trace.written:
             extra["written"] = trace.written
     metrics = outcome.metrics
-    values = list(chain.from_iterable(metrics.values()))
+    values = [*chain.from_iterable(metrics.values())]
     shape = table.metrics(metrics, values)
     packed = None
     if shape is not None:

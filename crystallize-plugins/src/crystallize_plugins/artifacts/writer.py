@@ -36,6 +36,9 @@ __all__ = ["GROUP_SECONDS", "RunWriter", "Ticket"]
 GROUP_SECONDS = 0.005
 """How long an outcome waits for others to be committed with it, unless somebody waits for it."""
 
+_PACKED_AT_ONCE = 32
+"""Outcomes that are made into records one after the other: in between other work, each takes twice as long."""
+
 _MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written; whoever hands in more waits until they are."""
 
@@ -85,6 +88,8 @@ class _Group:
     """What is committed at once."""
 
     ticket: Ticket
+    outcomes: list[CellOutcome] = field(default_factory=list)
+    """Those that are still to be made into records."""
     cells: list[bytes] = field(default_factory=list)
     failed: int = 0
     shapes: list[ShapeRow] = field(default_factory=list)
@@ -180,17 +185,15 @@ class RunWriter:
             condition = outcome.cell.condition
             if condition not in self._conditions.numbers:
                 group.conditions += self._conditions.introduce([condition])
-            if self._conditions.large:
-                self._conditions.note(outcome)
-            record = pack_cell(outcome, self._conditions.numbers[condition], self._shapes)
-            group.cells.append(record)
-            group.size += len(record)
             if outcome.error is not None:
                 group.failed += 1
                 self.failed.add(outcome.cell.key)
             for artifact in outcome.artifacts:
                 group.artifacts.append((outcome.cell, artifact))
                 group.size += len(artifact.data or b"")
+            group.outcomes.append(outcome)
+            if len(group.outcomes) >= _PACKED_AT_ONCE:
+                self._pack(group)
         if not self._arrived.is_set():
             self._wake()
         if group.size > _MOST_PENDING:
@@ -254,6 +257,17 @@ class RunWriter:
         self._hurry()
         return group.ticket
 
+    def _pack(self, group: _Group) -> None:
+        """Make records of the outcomes that have none yet; the lock is held."""
+        conditions, shapes = self._conditions, self._shapes
+        for outcome in group.outcomes:
+            if conditions.large:
+                conditions.note(outcome)
+            record = pack_cell(outcome, conditions.numbers[outcome.cell.condition], shapes)
+            group.cells.append(record)
+            group.size += len(record)
+        group.outcomes.clear()
+
     def _open_group(self) -> _Group:
         """Give what is being gathered; the lock is held."""
         if self._error is not None:
@@ -303,6 +317,7 @@ class RunWriter:
 
     def _next_group(self) -> _Group:
         with self._lock:
+            self._pack(self._group)
             group, self._group = self._group, self._new_group()
             self._arrived.clear()
             self._urgent.clear()
