@@ -65,7 +65,8 @@ class CellRunner:
         emit = emit or self._sink
         host: LoopHost = getattr(self._mine, "host", None) or self._new_host()
         if not self.needs_loop:
-            return self._let_go(send_none(worker.run(cell, emit, host)))
+            outcome = send_none(worker.run(cell, emit, host))
+            return outcome if outcome.error is None else self._let_go(outcome)
         try:
             return self._let_go(host.run(worker.run(cell, emit, None)))
         except BaseException as exc:

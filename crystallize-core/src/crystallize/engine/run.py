@@ -135,7 +135,7 @@ class Run:
         outcomes = iter(answer)
         try:
             for item in outcomes:
-                for outcome in _flat(item):
+                for outcome in (item,) if item.__class__ is CellOutcome else _flat(item):
                     self.accept(outcome)
                     if each:
                         self._wait_until_stored()
@@ -328,7 +328,8 @@ class Run:
                 raise error.original_exception or error
         if dispatch.hears_progress:
             dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
-        dispatch.check()
+        if dispatch.stopped is not None:
+            dispatch.check()
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.
