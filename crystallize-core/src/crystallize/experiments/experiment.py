@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.context.frozen import isolated_mapping
@@ -130,6 +131,7 @@ class Experiment:
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self._context_before: Mapping[str, Any] | None = None
         self._active: ActivePlugins | None = None
         self.plugins: list[Any] = initial_plugins(plugins, default_plugins)
         # What a plugin requires may be appended until the run; the order is that of now.
@@ -228,7 +230,7 @@ class Experiment:
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled conditions are made of closures; another process makes its own.
-        return {**self.__dict__, "_programs": ((), {}), "_active": None}
+        return {**self.__dict__, "_programs": ((), {}), "_context_before": None, "_active": None}
 
     def __repr__(self) -> str:
         return f"Experiment({self.name or self.id[:12]!r})"
@@ -409,23 +411,37 @@ class Experiment:
     def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
         settled = validate(self, request)
         active = self._active_plugins()
+        view = run_view(self, settled)
         return Run(
-            run_view(self, settled),
+            view,
             active,
             baseline=baseline,
             gives_data=settled.data is not ABSENT,
             data=None if settled.data is ABSENT else settled.data,
             # The conditions of an optimisation come once: to remember them would only fill the memory.
-            programs=None if request.kind == "trial" else self._compiled(settled.treatments),
+            programs=None if request.kind == "trial" else self._compiled(settled.treatments, view.initial_ctx),
         )
 
-    def _compiled(self, treatments: list[Treatment]) -> dict[str, Any]:
+    def _context(self) -> Mapping[str, Any]:
+        """Give the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
+        known = self._context_before
+        ours = self.initial_ctx
+        if (
+            known is None
+            or len(known) != len(ours)
+            or not all(map(operator.is_, known, ours))
+            or not all(map(operator.is_, known.values(), ours.values()))
+        ):
+            known = self._context_before = MappingProxyType(dict(ours))
+        return known
+
+    def _compiled(self, treatments: list[Treatment], context: Mapping[str, Any]) -> dict[str, Any]:
         """Give the conditions that the run before compiled, as far as this run has them too.
 
         They are forgotten once a part of the experiment is replaced; a treatment that a run no longer has is
         forgotten with all that it holds.
         """
-        parts = (self.pipeline, *self.outputs.values(), *self.initial_ctx, *self.initial_ctx.values())
+        parts = (self.pipeline, *self.outputs.values(), context)
         known, programs = self._programs
         kept = {}
         if len(known) == len(parts) and all(map(operator.is_, known, parts)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_choice, check_count, check_flag, check_integer
@@ -248,7 +247,7 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         replicates=settled.replicates,
         outputs=dict(experiment.outputs),
         # Conditions that were compiled before are used again: no hook may change what they were compiled with.
-        initial_ctx=MappingProxyType(dict(experiment.initial_ctx)),
+        initial_ctx=experiment._context(),
         strict=experiment.strict,
         run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
