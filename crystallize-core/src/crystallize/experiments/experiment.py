@@ -428,8 +428,7 @@ class Experiment:
         ours = self.initial_ctx
         if (
             known is None
-            or len(known) != len(ours)
-            or not all(map(operator.is_, known, ours))
+            or list(known) != list(ours)
             or not all(map(operator.is_, known.values(), ours.values()))
         ):
             known = self._context_before = MappingProxyType(dict(ours))
