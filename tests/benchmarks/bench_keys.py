@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import common
 
-STEPS, CONDITIONS, REPLICATES = 10, 4, 20
+STEPS, CONDITIONS, REPLICATES = 10, 4, 100
+PEER_REPLICATES = 10
 
 
 def measure(bench):
-    size = {"steps": STEPS, "conditions": CONDITIONS, "replicates": REPLICATES}
-    ours = {**size, "repeat": 15}
+    size = {"steps": STEPS, "conditions": CONDITIONS}
+    ours = {**size, "replicates": REPLICATES, "repeat": 5}
+    theirs = {**size, "replicates": PEER_REPLICATES}
     questions = {}
     for count in (10, 10_000):
         questions["ours", count] = (bench.ours, "keys", {**ours, "count": count})
         questions["alone", count] = (bench.ours, "keys", {**ours, "count": count, "plugins": "none"})
-        questions["peer", count] = (bench.peer, "keys", {**size, "count": count})
+        questions["peer", count] = (bench.peer, "keys", {**theirs, "count": count})
     # The peer needs seconds for each: one figure of it says enough.
     peer = {name: question for name, question in questions.items() if name[0] == "peer"}
     taken = bench.medians(peer, rounds=1)
