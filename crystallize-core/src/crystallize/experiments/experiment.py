@@ -426,11 +426,7 @@ class Experiment:
         """Give the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
         known = self._context_before
         ours = self.initial_ctx
-        if (
-            known is None
-            or list(known) != list(ours)
-            or not all(map(operator.is_, known.values(), ours.values()))
-        ):
+        if known is None or list(known) != list(ours) or not all(map(operator.is_, known.values(), ours.values())):
             known = self._context_before = MappingProxyType(dict(ours))
         return known
 
