@@ -427,6 +427,7 @@ def test_a_checked_class_can_be_carried_to_another_process():
 
 def test_a_checked_class_and_its_instances_can_go():
     import gc
+    import sys
     import weakref
 
     class Mine(BasePlugin):
@@ -439,7 +440,8 @@ def test_a_checked_class_and_its_instances_can_go():
     del plugin, Mine
     gc.collect()
     assert instance() is None
-    assert cls() is None
+    # The first releases of 3.12 keep classes in a cache of `inspect.getattr_static`.
+    assert cls() is None or (3, 12) <= sys.version_info < (3, 12, 4)
 
 
 # ------------------------------------------------------------------ deprecation
