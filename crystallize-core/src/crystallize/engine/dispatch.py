@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.failure import plugin_failure
+from crystallize.engine.failure import free_key, plugin_failure
 from crystallize.results.outcome import Event
 
 if TYPE_CHECKING:
@@ -169,11 +169,7 @@ class HookDispatch:
                     stopping = stopping or exc
                     continue
                 self._keep(exc, call, "after_run", None)
-                key, number = f"after_run:{call.info.name}", 1
-                while key in result.errors:
-                    number += 1
-                    key = f"after_run:{call.info.name}_{number}"
-                result.errors[key] = exc
+                result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
                 # At once: a store that comes later in the order is to keep them.
                 result.note_plugin_errors(self.failures[known:])
                 known = len(self.failures)

@@ -10,13 +10,14 @@ from crystallize.errors import PipelineExecutionError, PluginHookError
 from crystallize.results.outcome import Cell, PluginFailure
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from types import TracebackType
 
     from crystallize.hooks.manager import HookCall
 
 _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasources.")
 
-__all__ = ["ended_itself", "execution_error", "free_frames", "hook_error", "plugin_failure", "text_of"]
+__all__ = ["ended_itself", "execution_error", "free_frames", "free_key", "hook_error", "plugin_failure", "text_of"]
 
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
@@ -128,3 +129,13 @@ def _users_part(found: TracebackType | None) -> TracebackType | None:
     while inner is not None and inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
         inner = inner.tb_next
     return inner or found
+
+
+def free_key(key: str, taken: Container[str]) -> str:
+    """Give `key`, numbered from the second of its name on: a result keeps each error under one of its own."""
+    if key not in taken:
+        return key
+    number = 2
+    while f"{key}_{number}" in taken:
+        number += 1
+    return f"{key}_{number}"

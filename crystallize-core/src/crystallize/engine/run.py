@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.cell import CellRunner, SerialLoop
 from crystallize.engine.dispatch import HookDispatch
+from crystallize.engine.failure import free_key
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.loop import LoopHost, interruptible
@@ -375,7 +376,7 @@ class Run:
         self.dispatch.note(report.plugin_failures)
         errors: dict[str, Exception] = {}
         for key, text, traceback_text in report.errors:
-            errors[_free(key, errors)] = CrystallizeError(text)
+            errors[free_key(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
         outcomes = self.outcomes.values()
         conditions = condition_records(self.view, self.conditions, report.setup)
@@ -448,15 +449,6 @@ async def _closed(iterator: Any) -> None:
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()
-
-
-def _free(key: str, taken: dict[str, Exception]) -> str:
-    if key not in taken:
-        return key
-    number = 2
-    while f"{key}_{number}" in taken:
-        number += 1
-    return f"{key}_{number}"
 
 
 def _attach(exc: BaseException, result: Result) -> None:

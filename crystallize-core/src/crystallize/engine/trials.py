@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, Event
 
-__all__ = ["Trials"]
+__all__ = ["ConditionNames", "Trials"]
 
 _REPORTED = frozenset({"name", "value", "step"})
 
@@ -62,7 +62,7 @@ class Trials:
         self._replicates = replicates
         self._extract = extract
         self._tell_trials = getattr(optimizer, "tell_trials", None)
-        self._names = _Names()
+        self._names = ConditionNames()
         self._reports: dict[str, list[Report]] = {}
         self._pruned: set[str] = set()
         self._broken: Exception | None = None
@@ -223,7 +223,7 @@ class Trials:
         runner.listen(heard)
 
 
-class _Names:
+class ConditionNames:
     """The names of a run's conditions: a name that comes again is numbered."""
 
     def __init__(self) -> None:

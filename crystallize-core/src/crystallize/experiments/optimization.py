@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.checks import check_count
 from crystallize.design import Treatment
 from crystallize.engine.plan import BASELINE, plan_cells
+from crystallize.engine.trials import ConditionNames
 from crystallize.errors import MissingExtraError, OptimizationError, RunStateError, UnknownNameError
 from crystallize.results.outcome import Cell
 from crystallize.results.statistics import confidence_interval, mean
@@ -286,12 +287,9 @@ def _by_replicate(trial: TrialResult, metric: str) -> dict[int, float]:
 
 def _distinct(treatments: list[Treatment]) -> list[Treatment]:
     """Number treatments that an optimiser gave one name."""
-    taken = {BASELINE}
-    named = []
-    for treatment in treatments:
-        name, again = treatment.name, 2
-        while name.casefold() in taken:
-            name, again = f"{treatment.name}_{again}", again + 1
-        taken.add(name.casefold())
-        named.append(treatment if name == treatment.name else Treatment(name, treatment._apply_value))
-    return named
+    names = ConditionNames()
+    return [_called(names.free(treatment.name), treatment) for treatment in treatments]
+
+
+def _called(name: str, treatment: Treatment) -> Treatment:
+    return treatment if name == treatment.name else Treatment(name, treatment._apply_value)
