@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -48,3 +49,29 @@ def run_script(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def log():
+    """Collect what is written to the ``crystallize`` logger."""
+
+    class Sink(logging.Handler):
+        def __init__(self):
+            super().__init__(logging.DEBUG)
+            self.records = []
+
+        def emit(self, record):
+            self.records.append(record)
+
+        def text(self, level=logging.DEBUG):
+            return "\n".join(record.getMessage() for record in self.records if record.levelno >= level)
+
+    logger = logging.getLogger("crystallize")
+    sink, level = Sink(), logger.level
+    logger.addHandler(sink)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield sink
+    finally:
+        logger.removeHandler(sink)
+        logger.setLevel(level)

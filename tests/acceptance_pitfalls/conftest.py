@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -51,32 +50,6 @@ def saved():
         return strict_json((folder / condition / "results.json").read_text(encoding="utf-8"))["metrics"]
 
     return look
-
-
-@pytest.fixture
-def log():
-    """Collect what is written to the ``crystallize`` logger."""
-
-    class Sink(logging.Handler):
-        def __init__(self):
-            super().__init__(logging.DEBUG)
-            self.records = []
-
-        def emit(self, record):
-            self.records.append(record)
-
-        def text(self, level=logging.DEBUG):
-            return "\n".join(record.getMessage() for record in self.records if record.levelno >= level)
-
-    logger = logging.getLogger("crystallize")
-    sink, level = Sink(), logger.level
-    logger.addHandler(sink)
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield sink
-    finally:
-        logger.removeHandler(sink)
-        logger.setLevel(level)
 
 
 class Program:

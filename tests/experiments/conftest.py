@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from crystallize import Experiment, Pipeline, data_source, pipeline_step
@@ -42,29 +40,3 @@ def make():
         return Experiment(**settings)
 
     return made
-
-
-@pytest.fixture
-def log():
-    """Collect what is written to the ``crystallize`` logger."""
-
-    class Sink(logging.Handler):
-        def __init__(self):
-            super().__init__(logging.DEBUG)
-            self.records = []
-
-        def emit(self, record):
-            self.records.append(record)
-
-        def text(self, level=logging.DEBUG):
-            return "\n".join(record.getMessage() for record in self.records if record.levelno >= level)
-
-    logger = logging.getLogger("crystallize")
-    sink, level = Sink(), logger.level
-    logger.addHandler(sink)
-    logger.setLevel(logging.DEBUG)
-    try:
-        yield sink
-    finally:
-        logger.removeHandler(sink)
-        logger.setLevel(level)
