@@ -5,8 +5,10 @@ A wrong type is an `ArgumentTypeError`, a wrong value a `ValidationError`.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import ArgumentTypeError, ValidationError
@@ -15,7 +17,15 @@ from crystallize.names import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["check_callable", "check_choice", "check_count", "check_flag", "check_integer", "check_mapping"]
+__all__ = [
+    "check_callable",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_integer",
+    "check_mapping",
+    "check_seconds",
+]
 
 CallableT = TypeVar("CallableT", bound="Callable[..., Any]")
 
@@ -190,6 +200,39 @@ def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mappin
             if not isinstance(key, str):
                 raise ArgumentTypeError(f"the keys of {what} must be text, not {_shown(key)}")
     return value
+
+
+def check_seconds(value: object, *, what: str, zero: bool = False) -> float:
+    """Give `value` as a finite number of seconds greater than zero.
+
+    Parameters
+    ----------
+    value : object
+        A real number of any type; no `bool` and no text.
+    what : str
+        The argument, for the message.
+    zero : bool, default False
+        Whether 0 makes sense, too.
+
+    Raises
+    ------
+    ArgumentTypeError
+        `value` is no real number.
+    ValidationError
+        `value` is negative, infinite, not a number, or 0 where that makes no sense.
+
+    Examples
+    --------
+    >>> check_seconds(30, what="timeout")
+    30.0
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(f"{what} must be a number of seconds, not {_shown(value)}")
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
+        raise ValidationError(f"{what} must be a finite number of seconds, {least}, not {value!r}")
+    return seconds
 
 
 def _shown(value: object) -> str:

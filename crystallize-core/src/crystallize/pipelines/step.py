@@ -12,6 +12,7 @@ from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
 from crystallize.names import check_name, step_class_name
 from crystallize.pipelines.injection import CallSpec, call_injected, read_signature
+from crystallize.pipelines.policy import check_policy, check_version, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +44,21 @@ class PipelineStep(ABC):
 
     cacheable: bool = False
     """Whether the step's output may be stored and used again."""
+
+    version: str | int | None = None
+    """A part of the step's identity: another one makes stored results and cache entries count as outdated."""
+
+    retries: int = 0
+    """How many failures of this step in a cell are followed by another attempt at the cell."""
+
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,)
+    """After which exceptions."""
+
+    backoff: float = 0.0
+    """Seconds before the second attempt; the delay doubles with each further one, up to five minutes."""
+
+    timeout: float | None = None
+    """Seconds that the step may take in each attempt; None for any time."""
 
     @abstractmethod
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
@@ -114,13 +130,13 @@ def _remade(factory: Callable[..., PipelineStep], params: dict[str, Any]) -> Pip
     return factory(**params)
 
 
-def _class_for(spec: CallSpec, *, cacheable: bool) -> type[FunctionStep]:
+def _class_for(spec: CallSpec, declared: Mapping[str, Any]) -> type[FunctionStep]:
     fn = spec.fn
     namespace = {
         "__doc__": getattr(fn, "__doc__", None),
         "__module__": getattr(fn, "__module__", None) or __name__,
         "spec": spec,
-        "cacheable": cacheable,
+        **declared,
     }
     return type(step_class_name(spec.name), (FunctionStep,), namespace)
 
@@ -141,16 +157,56 @@ else:
 @overload
 def pipeline_step(fn: Callable[..., Any], /) -> StepFactory: ...
 @overload
-def pipeline_step(*, cacheable: bool = False) -> Callable[[Callable[..., Any]], StepFactory]: ...
+def pipeline_step(
+    *,
+    cacheable: bool = False,
+    version: str | int | None = None,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+    backoff: float = 0.0,
+    timeout: float | None = None,
+) -> Callable[[Callable[..., Any]], StepFactory]: ...
 @overload
-def pipeline_step(cacheable: bool, /) -> Callable[[Callable[..., Any]], StepFactory]: ...
-def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
+def pipeline_step(
+    cacheable: bool,
+    /,
+    *,
+    version: str | int | None = None,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+    backoff: float = 0.0,
+    timeout: float | None = None,
+) -> Callable[[Callable[..., Any]], StepFactory]: ...
+def pipeline_step(
+    fn: Any = None,
+    /,
+    *,
+    cacheable: bool = False,
+    version: str | int | None = None,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+    backoff: float = 0.0,
+    timeout: float | None = None,
+) -> Any:
     """Make a factory of steps from a function of ``(data, ctx, ...)``.
 
     Parameters
     ----------
     cacheable : bool, default False
         Whether the step's output may be stored and used again.
+    version : str or int, optional
+        A part of the step's identity: change it where results have to be computed again although the code that
+        Crystallize can see is the same.
+    retries : int, default 0
+        How many failures of this step in a cell are followed by another attempt. An attempt runs the whole cell again
+        with the same seed, so that a late success gives what a first one would have given.
+    retry_on : exception class or tuple of them, default Exception
+        After which failures.
+    backoff : float, default 0
+        Seconds before the second attempt; the delay doubles with each further one, up to five minutes.
+    timeout : float, optional
+        Seconds that the step may take in each attempt. That of a plain function needs worker processes
+        (``ParallelExecution(executor_type="process")``); that of an ``async def`` holds under every executor.
 
     Returns
     -------
@@ -161,7 +217,10 @@ def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
     Raises
     ------
     ArgumentTypeError
-        If the function has no parameter for the data; from the factory, if a parameter is unknown.
+        If the function has no parameter for the data, or a setting is of the wrong type; from the factory, if a
+        parameter is unknown.
+    ValidationError
+        If a setting has a value that makes no sense.
 
     Examples
     --------
@@ -176,14 +235,18 @@ def pipeline_step(fn: Any = None, /, *, cacheable: bool = False) -> Any:
     """
     if isinstance(fn, bool):
         fn, cacheable = None, fn
-    check_flag(cacheable, what="cacheable")
+    declared = {
+        "cacheable": check_flag(cacheable, what="cacheable"),
+        "version": check_version(version),
+        **check_policy(retries, retry_on, backoff, timeout)._asdict(),
+    }
     if fn is not None:
-        return _factory(fn, cacheable=cacheable)
-    return functools.partial(_factory, cacheable=cacheable)
+        return _factory(fn, declared)
+    return functools.partial(_factory, declared=declared)
 
 
-def _factory(fn: Callable[..., Any], *, cacheable: bool) -> StepFactory:
-    kind = _class_for(read_signature(fn), cacheable=cacheable)
+def _factory(fn: Callable[..., Any], declared: Mapping[str, Any]) -> StepFactory:
+    kind = _class_for(read_signature(fn), declared)
 
     def factory(*args: Any, **explicit: Any) -> PipelineStep:
         if args:
@@ -243,12 +306,14 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
             f"the pipeline's step{place} is {candidate!r} ({type(candidate).__name__}), which is no step: "
             "use @pipeline_step(), a PipelineStep, or a function of (data, ctx)"
         )
-    return _class_for(read_signature(candidate), cacheable=False)(None, {})
+    return _class_for(read_signature(candidate), {})(None, {})
 
 
 def _checked(step: PipelineStep) -> PipelineStep:
-    """Refuse a step whose name cannot name a folder, or whose setup or teardown would never be awaited."""
+    """Refuse a step whose name cannot name a folder, that declares nonsense, or that would never be awaited."""
     check_name(step.name, what="step")
+    check_version(step.version, of=f"the step {step.name}")
+    policy_of(step, step.name)
     for method in ("setup", "teardown"):
         if inspect.iscoroutinefunction(getattr(type(step), method)):
             raise ArgumentTypeError(
