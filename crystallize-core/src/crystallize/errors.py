@@ -38,6 +38,7 @@ __all__ = [
     "PluginOrderError",
     "PrunedError",
     "RandomnessError",
+    "ReplayError",
     "RunStateError",
     "SerializationError",
     "StoreError",
@@ -273,6 +274,32 @@ class OptimizationError(CrystallizeError, RuntimeError):
 
 class TrialFailedError(OptimizationError):
     """No replicate of a trial succeeded, and the optimiser has no word for that."""
+
+
+class ReplayError(OptimizationError):
+    """A resumed optimisation does not go as the recorded one went, so that it cannot be continued.
+
+    Attributes
+    ----------
+    trial : int or None
+        The number of the trial at which they part.
+    recorded, proposed : object
+        What the store holds of it, and what came now.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        trial: int | None = None,
+        recorded: Any = None,
+        proposed: Any = None,
+        trials: Iterable[Any] = (),
+    ) -> None:
+        super().__init__(message, trials=trials)
+        self.trial = trial
+        self.recorded = recorded
+        self.proposed = proposed
 
 
 class PluginError(CrystallizeError):

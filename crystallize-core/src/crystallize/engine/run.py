@@ -22,7 +22,7 @@ from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
@@ -70,6 +70,8 @@ class Run:
         self.outcomes: dict[Cell, CellOutcome] = {}
         self.result: Result | None = None
         self.conditions = condition_names(view.treatments, baseline=baseline)
+        self.annotate: Callable[[CellOutcome], None] | None = None
+        """Adds to an outcome what only the coordinator knows of the cell, before it is stored."""
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
@@ -261,12 +263,13 @@ class Run:
         self.dispatch.before_run()
         planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
         if view.run.strategy == "resume":
-            planned = self._without_completed(planned)
+            planned = self.without_completed(planned)
         self.dispatch.progress("run_started", cells=len(planned))
         self.dispatch.check()
         return planned
 
-    def _without_completed(self, planned: list[Cell]) -> list[Cell]:
+    def without_completed(self, planned: list[Cell]) -> list[Cell]:
+        """Take in the outcomes that a store has already, and give the cells that are left to be run."""
         wanted = set(planned)
         for outcome in self.dispatch.completed_cells(planned):
             if outcome.cell in wanted:
@@ -320,6 +323,8 @@ class Run:
                 hook="run_experiment_loop",
             ) from None
         self.outcomes[cell] = outcome
+        if self.annotate is not None:
+            self.annotate(outcome)
         dispatch = self.dispatch
         dispatch.collect(outcome, self._tickets if self._each else None)
         error = outcome.error

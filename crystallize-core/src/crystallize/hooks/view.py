@@ -35,6 +35,10 @@ class RunInfo:
         The seed that ``apply(seed=...)`` or ``debug`` asks for, in place of every computed one.
     started : float
         Seconds since the epoch.
+    optimization : dict or None
+        What an optimiser was asked for, where the run is of kind ``"trial"`` and somebody listens: the fields of the event
+        ``optimization_started``. A store that continues a recorded optimisation puts the recorded ``optimizer_seed``
+        there, so that the optimiser adopts it.
     """
 
     id: str
@@ -45,6 +49,7 @@ class RunInfo:
     seed: int | None = None
     seed_override: int | None = None
     started: float = 0.0
+    optimization: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -70,6 +70,9 @@ class CellOutcome:
         ``{metric: {index: tags}}`` for values recorded with tags.
     payload : object
         The final data; kept for ``apply`` only and never pickled.
+    reports : sequence of tuple
+        What an optimiser heard of the cell while it ran: ``(order, name, value, step)``, `order` counted over all cells.
+        Added in the coordinator.
     """
 
     cell: Cell
@@ -84,6 +87,7 @@ class CellOutcome:
     plugin_failures: Sequence[PluginFailure] = ()
     tags: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
     payload: Any = None
+    reports: Sequence[tuple[int, str, float, int]] = ()
 
     @property
     def ok(self) -> bool:
@@ -104,3 +108,4 @@ class CellOutcome:
         ) = state  # fmt: skip
         self.cell = Cell(*cell)
         self.payload = None
+        self.reports = ()
