@@ -84,10 +84,13 @@ class DataSource(ABC):
         """
         from crystallize.fingerprint import content_of
 
+        return self._state(), [content_of(path) for path in self.depends_on]
+
+    def _state(self) -> dict[str, Any]:
+        """Give the attributes that say what the data is."""
         slots = (slot for kind in type(self).__mro__ for slot in _slots(kind) if hasattr(self, slot))
         state = {**{slot: getattr(self, slot) for slot in slots}, **getattr(self, "__dict__", {})}
-        kept = {name: value for name, value in state.items() if name not in ("replicates", "depends_on")}
-        return kept, [content_of(path) for path in self.depends_on]
+        return {name: value for name, value in state.items() if name not in ("replicates", "depends_on")}
 
 
 def _slots(kind: type) -> tuple[str, ...]:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint import code_of, combine, value_of
-from crystallize.pipelines.step import FunctionStep
+from crystallize.fingerprint import combine
+from crystallize.pipelines.identity import source_identity, step_identity
 
 if TYPE_CHECKING:
-    from crystallize.pipelines import Pipeline, PipelineStep
+    from crystallize.pipelines import Pipeline
 
-__all__ = ["experiment_id", "step_identity"]
+__all__ = ["experiment_id"]
 
 _LENGTH = 16
 
 
 def experiment_id(datasource: Any, pipeline: Pipeline) -> str:
     """Give the identity of a data source and a pipeline: sixteen hexadecimal digits."""
-    return combine(value_of(datasource), *(step_identity(step) for step in pipeline.steps))[:_LENGTH]
-
-
-def step_identity(step: PipelineStep) -> str:
-    """Give the identity of a step: its code and its parameters, or its attributes where it names no parameters."""
-    if isinstance(step, FunctionStep):
-        return combine(code_of(step.spec.fn), value_of(dict(step.params)))
-    params = dict(step.params)
-    return combine(code_of(type(step)), value_of(params)) if params else value_of(step)
+    return combine(source_identity(datasource), *(step_identity(step) for step in pipeline.steps))[:_LENGTH]

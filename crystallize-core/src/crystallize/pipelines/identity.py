@@ -1,0 +1,177 @@
+"""What a step and a data source are: the parts of the one identity that resuming and the step cache compare.
+
+Everything here is looked at anew for every call, as far as it can change: a global, a closure value or a file that
+differs now gives another identity now. What cannot change, such as the normal form of code, is computed once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.datasources.base import DataSource
+from crystallize.datasources.function import FunctionSource
+from crystallize.datasources.inputs import ExperimentInput
+from crystallize.fingerprint import code_of, combine, content_of, untracked_in, value_of
+from crystallize.pipelines.step import FunctionStep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from crystallize.pipelines.step import PipelineStep
+
+__all__ = [
+    "StepParts",
+    "source_identity",
+    "source_parts",
+    "step_identity",
+    "step_parts",
+    "untracked_in_source",
+    "untracked_in_step",
+]
+
+
+class StepParts(NamedTuple):
+    """The identity of a step in its two parts."""
+
+    code: str
+    """Its code, what of the project that refers to, and its ``version``."""
+    params: str
+    """The parameters that it was made with."""
+
+
+def step_identity(step: PipelineStep) -> str:
+    """Give the identity of a step: its code and the project values that it refers to, its parameters, its version.
+
+    Neither its name nor whether it is cacheable, retried or timed is part of it.
+
+    Parameters
+    ----------
+    step : PipelineStep
+        A step of a class that says nothing of its `params` is known by its attributes.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from crystallize import pipeline_step
+    >>> @pipeline_step()
+    ... def scale(data, ctx, *, factor=1):
+    ...     return data * factor
+    >>> step_identity(scale(factor=2)) == step_identity(scale(factor=3))
+    False
+    """
+    return combine(*step_parts(step))
+
+
+def step_parts(step: PipelineStep) -> StepParts:
+    """Give the identity of a step in its parts, so that what changed can be named.
+
+    Parameters
+    ----------
+    step : PipelineStep
+    """
+    version = getattr(step, "version", None)
+    code = code_of(_code(step))
+    if version is not None:
+        code = combine(code, value_of(version))
+    return StepParts(code, value_of(_settings(step)))
+
+
+def untracked_in_step(step: PipelineStep) -> tuple[str, ...]:
+    """Say what in a step is known by its type alone, as ``"where: type"``."""
+    return tuple(dict.fromkeys([*untracked_in(_code(step)), *untracked_in(_settings(step))]))
+
+
+def source_identity(source: DataSource) -> str:
+    """Give the identity of a data source: its code, its parameters, and the content of the files that it declares.
+
+    Of a source of stored files (`Artifact`, `artifact_datasource`) it says how they are read; which content they have
+    differs from cell to cell.
+
+    Parameters
+    ----------
+    source : DataSource
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from crystallize import data_source
+    >>> @data_source
+    ... def numbers(ctx, *, upto=3):
+    ...     return list(range(upto))
+    >>> source_identity(numbers(upto=2)) == source_identity(numbers(upto=2))
+    True
+    """
+    return combine(*source_parts(source).values())
+
+
+def source_parts(source: DataSource) -> dict[str, str]:
+    """Give the identity of a data source in its parts, so that what changed can be named.
+
+    Parameters
+    ----------
+    source : DataSource
+
+    Returns
+    -------
+    dict of str to str
+        Digests, by ``"datasource"``, ``"datasource params"`` and ``"datasource file '…'"``; of an `ExperimentInput`
+        those of each source, as ``"datasource 'name'"`` and so on.
+    """
+    return dict(_source_parts(source, "datasource"))
+
+
+def untracked_in_source(source: DataSource) -> tuple[str, ...]:
+    """Say what in a data source is known by its type alone, as ``"where: type"``."""
+    if isinstance(source, ExperimentInput):
+        return tuple(text for part in source.sources.values() for text in untracked_in_source(part))
+    return untracked_in(_reading(source) if isinstance(source, (Artifact, ArtifactSource)) else source)
+
+
+def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, str]]:
+    if isinstance(source, ExperimentInput):
+        for name, part in source.sources.items():
+            yield f"{label} name {name!r}", value_of(name)
+            yield from _source_parts(part, f"{label} {name!r}")
+        return
+    if isinstance(source, (Artifact, ArtifactSource)):
+        yield label, value_of(_reading(source))
+        return
+    if type(source).__fingerprint__ is FunctionSource.__fingerprint__ and isinstance(source, FunctionSource):
+        yield label, code_of(source.fn)
+        yield f"{label} params", value_of(source._params)
+    elif type(source).__fingerprint__ is DataSource.__fingerprint__:
+        yield label, code_of(type(source))
+        yield f"{label} params", value_of(source._state())
+    else:
+        yield label, value_of(source)
+    for path in source.depends_on:
+        # By content alone: a file that was moved is the same data.
+        yield f"{label} file {str(path)!r}", content_of(path)
+
+
+def _reading(source: Artifact | ArtifactSource) -> tuple[Any, ...]:
+    """Say how a stored file is read; neither the name of the experiment that wrote it, nor of its folder."""
+    if isinstance(source, ArtifactSource):
+        return (type(source), source.require_metadata)
+    return (type(source), source.loader)
+
+
+def _code(step: PipelineStep) -> Any:
+    return step.spec.fn if isinstance(step, FunctionStep) else type(step)
+
+
+def _settings(step: PipelineStep) -> Any:
+    if isinstance(step, FunctionStep):
+        return step._params
+    params = dict(step.params)
+    # By what the object holds: a step that names no parameters may still have been made with some.
+    return params or step
