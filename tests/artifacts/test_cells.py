@@ -13,7 +13,7 @@ from crystallize.errors import PipelineExecutionError, StoreError
 from crystallize.results import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts.cells import CellReader, pack_cell
-from crystallize_plugins.artifacts.checksum import seal, unseal
+from crystallize_plugins.artifacts.checksum import seal, seal_group, unseal, unseal_group
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.shapes import ShapeTable
 
@@ -63,7 +63,7 @@ def stored(several):
     rows = []
     table = ShapeTable(rows.append)
     records = b"".join(pack_cell(outcome, 7, table) for outcome in several)
-    shapes = {number: (kind, decode(unseal(body, what=kind))) for number, kind, body in rows}
+    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
     return memoryview(records), CellReader({7: "fast"}, shapes), rows
 
 
@@ -154,3 +154,22 @@ def test_a_checksum_tells_damage():
             unseal(bytes(damaged), what="group 3")
     with pytest.raises(StoreError, match="damaged"):
         unseal(b"", what="it")
+
+
+def test_a_checksum_covers_what_stands_beside_the_content():
+    sealed = seal(b"content", 3, "name", None, 0.5)
+    assert bytes(unseal(sealed, 3, "name", None, 0.5, what="it")) == b"content"
+    for columns in ((2, "name", None, 0.5), (3, "nane", None, 0.5), (3, "name", 0, 0.5), (3, "name", None, 0.25), ()):
+        with pytest.raises(StoreError, match="damaged"):
+            unseal(sealed, *columns, what="it")
+
+
+def test_a_group_is_covered_with_its_number_and_its_counts():
+    sealed = seal_group(b"records", 3, 2, 1)
+    assert bytes(unseal_group(sealed, 3, 2, 1)) == b"records"
+    for columns in ((2, 2, 1), (3, 3, 1), (3, 2, 0)):
+        with pytest.raises(StoreError, match=f"group {columns[0]} of the cells is damaged"):
+            unseal_group(sealed, *columns)
+    for no_bytes in (None, "records", 7):
+        with pytest.raises(StoreError, match="damaged"):
+            unseal_group(no_bytes, 3, 2, 1)

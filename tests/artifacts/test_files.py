@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crystallize.errors import StoreError
+from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files import Content, replace_text, store_error, write_synced
 
 
@@ -27,18 +28,18 @@ def test_the_later_of_two_files_of_one_name_stays(tmp_path, files_below):
 
 def test_a_file_and_every_folder_on_its_way_are_synced_before_it_counts(tmp_path, monkeypatch):
     calls = []
-    real_sync, real_rename = os.fsync, Path.replace
+    real_sync, real_rename = operations.sync, operations.replace
 
     def sync(descriptor):
         calls.append(("sync", os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), tmp_path)))
         real_sync(descriptor)
 
-    def rename(self, target):
+    def rename(source, target):
         calls.append(("rename", os.path.relpath(target, tmp_path)))
-        return real_rename(self, target)
+        real_rename(source, target)
 
-    monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(Path, "replace", rename)
+    monkeypatch.setattr(operations, "sync", sync)
+    monkeypatch.setattr(operations, "replace", rename)
     write_synced([Content(tmp_path / "a/b/one", b"1"), Content(tmp_path / "a/b/two", b"2")], inside=tmp_path)
     kinds = [kind for kind, _ in calls]
     assert kinds == ["sync"] * 2 + ["rename"] * 2 + ["sync"] * 3
@@ -70,7 +71,7 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing_half_done(tmp
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(operations, "sync", full)
     with pytest.raises(StoreError, match=r"cannot write .*a/one: No space left on device") as caught:
         write_synced([Content(tmp_path / "a/one", b"1")], inside=tmp_path)
     assert (caught.value.errno, caught.value.path) == (errno.ENOSPC, str(tmp_path / "a/one"))

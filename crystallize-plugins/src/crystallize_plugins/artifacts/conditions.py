@@ -62,7 +62,8 @@ class ConditionTable:
                 self.large[name] = _LargeContext(context)
                 context = {}
             steps = [(step.name, dict(step.params), step.injected) for step in record.steps]
-            rows.append(ConditionRow(number, name, seal(encode_plain({"context": dict(context), "steps": steps}))))
+            body = encode_plain({"context": dict(context), "steps": steps})
+            rows.append(ConditionRow(number, name, seal(body, number, name)))
         return rows
 
     def note(self, outcome: CellOutcome) -> None:

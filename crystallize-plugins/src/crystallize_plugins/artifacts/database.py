@@ -9,17 +9,18 @@ import tempfile
 from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
+from crystallize_plugins.artifacts.checksum import unseal, unsealed_row
 from crystallize_plugins.artifacts.files import Content, store_error, sync_folder, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE
-from crystallize_plugins.artifacts.schema import TABLES, check_version
+from crystallize_plugins.artifacts.schema import FIRST_VERSION, TABLES, VERSION, check_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["create", "reading"]
+__all__ = ["RunDatabase", "check_structure", "create", "reading", "reopen"]
 
 _NETWORK = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs",
@@ -28,7 +29,44 @@ _NETWORK = frozenset({
 _MOUNTS = Path("/proc/self/mounts")
 
 
-def create(folder: Path, *, rollback: bool | None = None) -> sqlite3.Connection:
+class RunDatabase(sqlite3.Connection):
+    """A connection that checks what it reads.
+
+    Attributes
+    ----------
+    version : int
+        The version of its tables.
+    """
+
+    version: int
+
+    def unseal(self, body: object, *columns: object, what: str) -> memoryview:
+        """Give the content of a row that has some, having checked it against the other columns.
+
+        Raises
+        ------
+        StoreError
+            It is damaged.
+        """
+        # In the first version what was in other columns was not covered.
+        covered = columns if self.version > FIRST_VERSION else ()
+        return unseal(body if isinstance(body, bytes) else b"", *covered, what=what)
+
+    def rows(self, table: str, columns: Sequence[str], order: str = "ORDER BY rowid") -> Iterator[tuple[Any, ...]]:
+        """Give the rows of a table whose rows have a seal of their own, having checked it.
+
+        Raises
+        ------
+        StoreError
+            One of them is damaged.
+        """
+        sealed = self.version > FIRST_VERSION
+        names = ", ".join((*columns, "seal") if sealed else columns)
+        for row in self.execute(f"SELECT {names} FROM {table} {order}"):  # noqa: S608 - our own names
+            yield unsealed_row(row, what=f"a row of the table {table}") if sealed else row
+
+
+def create(folder: Path, *, rollback: bool | None = None) -> RunDatabase:
     """Make the database of a new run and open it for writing.
 
     The file, and its name in the folder, are on the disk when this returns; what is committed afterwards is, too.
@@ -43,7 +81,7 @@ def create(folder: Path, *, rollback: bool | None = None) -> sqlite3.Connection:
 
     Returns
     -------
-    sqlite3.Connection
+    RunDatabase
         In autocommit mode; for the use of one thread.
 
     Raises
@@ -57,13 +95,71 @@ def create(folder: Path, *, rollback: bool | None = None) -> sqlite3.Connection:
     for parent in (folder.parent, folder.parent.parent):
         sync_folder(parent)
     # No other descriptor of this file may be closed from now on: that would give up SQLite's locks.
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    return _for_writing(path)
+
+
+def reopen(folder: Path) -> RunDatabase:
+    """Open the database of a run for writing again.
+
+    Tables of an earlier version are brought to this one, in one transaction.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+
+    Returns
+    -------
+    RunDatabase
+        In autocommit mode; for the use of one thread.
+
+    Raises
+    ------
+    StoreError
+        There is none, it is damaged, cannot be written to, is no database of a run, or of a later version.
+    """
+    path = folder / DATABASE
+    if not path.exists():
+        raise StoreError(f"there is no database to go on with: {path}")
+    try:
+        connection = _for_writing(path)
+        try:
+            check_version(connection)
+            check_structure(connection)
+            if connection.version < VERSION:
+                from crystallize_plugins.artifacts.migration import migrate
+
+                migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, StoreError) as error:
+        raise store_error("cannot go on with", path, error) from error
+    return connection
+
+
+def check_structure(connection: sqlite3.Connection) -> None:
+    """Refuse a database of which rows may have been lost: it takes as long as to read it.
+
+    Raises
+    ------
+    StoreError
+        Something in it does not fit together.
+    """
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found is None or found[0] != "ok":
+        raise StoreError(f"its structure is damaged: {found and str(found[0]).strip()}")
+
+
+def _for_writing(path: Path) -> RunDatabase:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60, factory=RunDatabase)
     connection.execute("PRAGMA synchronous = FULL")
+    connection.version = connection.execute("PRAGMA user_version").fetchone()[0]
     return connection
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
     """Open the database of a run for reading, whether it is being written, was cut short, or lies on a read-only disk.
 
     Nothing is written to the folder of a run that is closed, nor to that of one that was cut short, except that on a
@@ -73,6 +169,8 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     ----------
     folder : Path
         The run's folder. Before the first commit it may have no database, which reads like one without rows.
+    whole : bool, default True
+        Whether it matters that no row is missing; False for a look at single rows, which are checked by themselves.
 
     Raises
     ------
@@ -83,15 +181,18 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     try:
         with _connected(path) as connection:
             check_version(connection)
+            connection.version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if whole:
+                check_structure(connection)
             yield connection
     except (sqlite3.Error, StoreError) as error:
         raise store_error("cannot read", path, error) from error
 
 
 @contextmanager
-def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path) -> Iterator[RunDatabase]:
     if not path.exists():
-        with closing(sqlite3.connect(":memory:")) as connection:
+        with closing(sqlite3.connect(":memory:", factory=RunDatabase)) as connection:
             _make_tables(connection)
             yield connection
         return
@@ -106,7 +207,8 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
             options = "mode=ro"
         else:
             options = "mode=ro&immutable=1"  # nobody writes, and SQLite would leave files behind by looking
-        with closing(sqlite3.connect(f"{path.as_uri()}?{options}", uri=True, timeout=60)) as connection:
+        place = f"{path.as_uri()}?{options}"
+        with closing(sqlite3.connect(place, uri=True, timeout=60, factory=RunDatabase)) as connection:
             yield connection
 
 

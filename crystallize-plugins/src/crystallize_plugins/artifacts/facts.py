@@ -10,10 +10,10 @@ from crystallize_plugins.artifacts.layout import RUN
 from crystallize_plugins.artifacts.owner import Owner
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
     from crystallize.hooks import ExperimentView
+    from crystallize_plugins.artifacts.database import RunDatabase
 
 __all__ = ["RunFacts", "Session", "facts_from_file", "facts_from_row", "facts_of", "moment"]
 
@@ -35,7 +35,8 @@ class RunFacts(NamedTuple):
     def row(self) -> tuple[Any, ...]:
         """Give the row of the table ``run``."""
         # As text, since an integer of the database has 64 bits.
-        return self._replace(seed=None if self.seed is None else str(self.seed))  # type: ignore[arg-type]
+        seed = None if self.seed is None else str(self.seed)
+        return (*self._replace(seed=None, versioned=False)[:6], seed, self.started, int(self.versioned))
 
     def entries(self) -> dict[str, Any]:
         """Give the entries of ``run.json``."""
@@ -67,9 +68,9 @@ def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
     )
 
 
-def facts_from_row(connection: sqlite3.Connection) -> RunFacts | None:
+def facts_from_row(source: RunDatabase) -> RunFacts | None:
     """Read the row ``run``; None where the first commit was never made."""
-    row = connection.execute(f"SELECT {', '.join(RunFacts._fields)} FROM run").fetchone()  # noqa: S608 - our own names
+    row = next(source.rows("run", RunFacts._fields), None)
     if row is None:
         return None
     facts = RunFacts(*row)

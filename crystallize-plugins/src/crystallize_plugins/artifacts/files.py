@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import StoreError
+from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.layout import temporary_name
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
 def replace_text(folder: str | os.PathLike[str], name: str, text: str) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
     temporary = os.path.join(folder, temporary_name())  # noqa: PTH118 - a run writes a few of these, and they add up
-    with open(temporary, "wb") as file:  # noqa: PTH123 - the same
-        file.write(text.encode())
-    os.replace(temporary, os.path.join(folder, name))  # noqa: PTH105, PTH118 - the same
+    _write_one(temporary, text.encode(), synced=False)
+    operations.replace(temporary, os.path.join(folder, name))  # noqa: PTH118 - the same
 
 
 def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
@@ -76,11 +76,10 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         try:
             _write_one(temporary, data)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise store_error("cannot write", path, error) from error
         written.append((temporary, path))
     for temporary, path in written:
-        temporary.replace(path)
+        operations.replace(temporary, path)
     for folder in made:
         sync_folder(folder)
 
@@ -91,7 +90,7 @@ def sync_folder(folder: Path) -> None:
         return  # folders cannot be opened there, and their names are journalled
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        operations.sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -106,16 +105,23 @@ def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path
     # A run's folder that is gone is not made again: somebody removed it.
     for missing in reversed(chain if chain[-1] != inside else chain[:-1]):
         with suppress(FileExistsError):
-            missing.mkdir()
+            operations.make_folder(missing)
     return chain
 
 
-def _write_one(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+def _write_one(path: str | os.PathLike[str], data: bytes, *, synced: bool = True) -> None:
+    descriptor = operations.open_new(path)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[operations.write(descriptor, rest) :]
+            if synced:
+                operations.sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        # What is there in part would take up room that the disk has not got.
+        with suppress(OSError):
+            operations.unlink(path)
+        raise

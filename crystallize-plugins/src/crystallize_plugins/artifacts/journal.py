@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import StoreError
-from crystallize_plugins.artifacts.checksum import seal, unseal
+from crystallize.fingerprint import value_of
+from crystallize_plugins.artifacts.checksum import seal
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.schema import ASKED
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from crystallize.results.outcome import Event
+    from crystallize_plugins.artifacts.database import RunDatabase
 
-__all__ = ["AskedTrial", "JournalEntry", "journal_row", "read_journal"]
+__all__ = ["AskedTrial", "JournalEntry", "asked_trial", "journal_row", "read_journal"]
 
 
 class AskedTrial(NamedTuple):
@@ -29,16 +29,21 @@ class AskedTrial(NamedTuple):
     is_exact: bool
     """Whether `value` equals what the treatment was given."""
     value: Any
+    encoded: bytes = b""
+    """`value` as it is stored."""
+    fingerprint: str = ""
+    """The identity of what the treatment was given, where that is not exactly `value`."""
 
 
 class JournalEntry(NamedTuple):
     """An entry of the journal.
 
     Fields of ``optimization_started``: ``optimizer`` (module and class), ``settings``, ``seed``, ``num_trials``,
-    ``replicates``, ``objectives`` (pairs of metric and direction), ``baseline``. Of ``trials_asked``: ``batch``,
-    ``trials`` (a list of `AskedTrial`). Of ``trials_told``: ``batch``, ``states``, ``how`` (``"tell"``,
-    ``"tell_trials"``, or None where the optimiser has no word for what became of them), ``values`` (what `tell` got),
-    ``reports`` (of each trial its intermediate values as (replicate, name, value, step)).
+    ``replicates``, ``objectives`` (pairs of metric and direction), ``baseline``, ``optimizer_seed`` (which the optimiser
+    drew, where it was given none); a second such entry tells of a resumption under other settings. Of ``trials_asked``:
+    ``batch``, ``trials`` (a list of `AskedTrial`). Of ``trials_told``: ``batch``, ``states``, ``how`` (``"tell"``,
+    ``"tell_trials"``, or None where the optimiser has no word for what became of them), ``values`` (what `tell` got).
+    What a cell reported meanwhile is stored with the cell.
     """
 
     name: str
@@ -51,11 +56,11 @@ def journal_row(event: Event) -> tuple[str, bytes]:
     """Give an event as a row: its name, and everything else as sealed bytes."""
     fields = event.fields
     if event.name == ASKED:
-        fields = {**fields, "trials": [_packed(*trial) for trial in fields["trials"]]}
-    return event.name, seal(encode((event.time, dict(fields))).data)
+        fields = {**fields, "trials": [_packed(asked_trial(*trial)) for trial in fields["trials"]]}
+    return event.name, seal(encode((event.time, dict(fields))).data, event.name)
 
 
-def read_journal(source: sqlite3.Connection) -> list[JournalEntry]:
+def read_journal(source: RunDatabase) -> list[JournalEntry]:
     """Give all entries, in the order in which they were written.
 
     Raises
@@ -66,7 +71,7 @@ def read_journal(source: sqlite3.Connection) -> list[JournalEntry]:
     entries = []
     for number, name, body in source.execute("SELECT id, name, body FROM journal ORDER BY id"):
         try:
-            time, fields = decode(unseal(body, what=f"entry {number} of the journal"))
+            time, fields = decode(source.unseal(body, name, what=f"entry {number} of the journal"))
             if name == ASKED:
                 fields["trials"] = [_unpacked(*trial) for trial in fields["trials"]]
         except (LookupError, TypeError, ValueError) as error:
@@ -75,10 +80,19 @@ def read_journal(source: sqlite3.Connection) -> list[JournalEntry]:
     return entries
 
 
-def _packed(condition: str, name: str, value: Any) -> tuple[Any, ...]:
-    data, lossy = encode(value)
-    return condition, name, callable(value), not lossy, data
+def asked_trial(condition: str, name: str, value: Any) -> AskedTrial:
+    """Give a proposed treatment as it is stored."""
+    encoded, lossy = encode(value)
+    return AskedTrial(
+        condition, name, callable(value), not lossy, value, encoded, value_of(value) if lossy else ""
+    )  # fmt: skip
 
 
-def _unpacked(condition: str, name: str, is_callable: bool, is_exact: bool, data: bytes) -> AskedTrial:
-    return AskedTrial(condition, name, is_callable, is_exact, decode(data))
+def _packed(trial: AskedTrial) -> tuple[Any, ...]:
+    return trial.condition, trial.name, trial.is_callable, trial.is_exact, trial.encoded, trial.fingerprint
+
+
+def _unpacked(
+    condition: str, name: str, is_callable: bool, is_exact: bool, encoded: bytes, fingerprint: str = ""
+) -> AskedTrial:
+    return AskedTrial(condition, name, is_callable, is_exact, decode(encoded), encoded, fingerprint)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.names import folder_name
+from crystallize_plugins.artifacts import operations
 
 if TYPE_CHECKING:
     from crystallize.results.outcome import Cell
@@ -99,13 +101,13 @@ def take_version(folder: Path, *, first: int = 0) -> Version:
     OSError
         No folder can be made there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_with_parents(folder)
     number = max(first - 1, *_numbers_in(folder), -1) + 1
     while True:
         path = folder / f"v{number}"
         try:
             # Exclusive: of several processes that try, one succeeds.
-            path.mkdir()
+            operations.make_folder(path)
         except FileExistsError:
             number += 1
         else:
@@ -165,6 +167,17 @@ def is_temporary(name: str) -> bool:
 def _component(name: str) -> str:
     safe = folder_name(name)
     return _encode_first(safe) if safe.casefold() == RESULTS else safe
+
+
+def _make_with_parents(folder: Path) -> None:
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for place in reversed(missing):
+        # Another process may be making it too.
+        with suppress(FileExistsError):
+            operations.make_folder(place)
 
 
 def _numbers_in(folder: Path) -> list[int]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.export import to_plain
+from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files import replace_text
 from crystallize_plugins.artifacts.layout import RESULTS, RUN, condition_folder
 
@@ -70,7 +71,7 @@ def write_metrics(folder: Path, result: Result) -> None:
             measured = result.metrics.baseline if name == "baseline" else result.metrics.treatments.get(name)
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
             with suppress(FileExistsError):
-                os.mkdir(place)  # noqa: PTH102 - the same
+                operations.make_folder(place)
             replace_text(place, RESULTS, metrics_json({} if measured is None else measured.metrics))
 
 

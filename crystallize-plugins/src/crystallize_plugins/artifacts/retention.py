@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from crystallize.errors import StoreError
+from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.layout import RUN, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.owner import current_owner, is_alive
 from crystallize_plugins.artifacts.stored import StoredRun
@@ -69,9 +69,9 @@ def keep_only(folder: Path, newest: Path) -> Path:
         former = temporary_name()
         with suppress(FileNotFoundError):
             # Into the new run's own folder, since nothing but runs lies beside them.
-            place.rename(newest / former)
+            operations.rename(place, newest / former)
         try:
-            newest.rename(place)
+            operations.rename(newest, place)
         except OSError:
             if not place.exists():
                 raise
@@ -80,7 +80,7 @@ def keep_only(folder: Path, newest: Path) -> Path:
     for entry in list(place.iterdir()):
         if is_temporary(entry.name):
             # Whatever cannot be removed now goes with the whole run when that is replaced, which may be this moment.
-            shutil.rmtree(entry, ignore_errors=True)
+            operations.remove_tree(entry, ignore_errors=True)
     for version in versions(folder):
         if version.path != place:
             # Gone already, if another process that replaces the run was quicker.
@@ -97,7 +97,7 @@ def _remove_failed_attempt(path: Path) -> None:
     # One that is complete may be about to take its place, unless its process was killed before it could.
     busy = run.owner == current_owner() or is_alive(run.owner, run.id, path / RUN)
     if run.status == "interrupted" or not busy:
-        shutil.rmtree(path)
+        operations.remove_tree(path)
 
 
 def _remove_files(run: StoredRun) -> None:
@@ -106,12 +106,13 @@ def _remove_files(run: StoredRun) -> None:
     for records in run.artifacts.values():
         for record in records:
             path = Path(str(record.path))
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                operations.unlink(path)
             folders.update(above for above in path.parents if run.path in above.parents)
     for folder in sorted(folders, key=lambda above: len(above.parts), reverse=True):
         for entry in folder.iterdir() if folder.is_dir() else ():
             if is_temporary(entry.name):
-                entry.unlink()
+                operations.unlink(entry)
         # What is not empty holds something that is not ours.
         with suppress(OSError):
-            folder.rmdir()
+            operations.remove_folder(folder)

@@ -2,6 +2,9 @@
 
 Cells are written in groups, one row for each commit: a row for each cell costs several times as much, most of it while
 the interpreter is locked. Rows are only ever added to ``cells``, and of two entries for one cell the later one counts.
+
+Every row is sealed (`checksum`): what has no blob of its own has the column `seal`, and a blob ends in a checksum that
+covers the other columns too.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from crystallize.errors import StoreError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["APPLICATION", "EVENTS", "TABLES", "VERSION", "check_version"]
+__all__ = ["APPLICATION", "EVENTS", "FIRST_VERSION", "TABLES", "VERSION", "check_version"]
 
 APPLICATION = 0x43525953
 """What makes a database one of ours, for ``file`` and the like: ``CRYS``."""
@@ -21,8 +24,11 @@ APPLICATION = 0x43525953
 EVENTS = STARTED, ASKED, TOLD = "optimization_started", "trials_asked", "trials_told"
 """The events of an optimisation that are written to the journal."""
 
-VERSION = 1
+VERSION = 2
 """Version of the tables and of the encodings in them."""
+
+FIRST_VERSION = 1
+"""In it rows had no column `seal`, and blobs covered nothing but themselves."""
 
 TABLES = (
     f"PRAGMA application_id = {APPLICATION}",
@@ -37,7 +43,8 @@ TABLES = (
         replicates INTEGER NOT NULL,
         seed TEXT,
         started REAL NOT NULL,
-        versioned INTEGER NOT NULL
+        versioned INTEGER NOT NULL,
+        seal BLOB NOT NULL
     )""",
     # Who wrote to the run: one row for each process, the newest last. `ended` is empty until it was done.
     """CREATE TABLE session (
@@ -47,7 +54,8 @@ TABLES = (
         process TEXT NOT NULL,
         started REAL NOT NULL,
         ended REAL,
-        stopped_by TEXT
+        stopped_by TEXT,
+        seal BLOB NOT NULL
     )""",
     "CREATE TABLE condition (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL)",
     # What many cells share, once: the names that steps touched, the types of metrics, the names of workers.
@@ -61,7 +69,8 @@ TABLES = (
         name TEXT NOT NULL,
         path TEXT NOT NULL,
         size INTEGER NOT NULL,
-        sha256 TEXT NOT NULL
+        sha256 TEXT NOT NULL,
+        seal BLOB NOT NULL
     )""",
     # What an optimiser asked and was told, in order.
     "CREATE TABLE journal (id INTEGER PRIMARY KEY, name TEXT NOT NULL, body BLOB NOT NULL)",
@@ -87,3 +96,7 @@ def check_version(connection: sqlite3.Connection) -> None:
             f"its version is {version}, and this version of Crystallize reads up to {VERSION}: "
             "pip install --upgrade crystallize-plugins"
         )
+    # A damaged number must not pass for a version that checks less.
+    sealed = any(column[1] == "seal" for column in connection.execute("PRAGMA table_info(run)"))
+    if version < FIRST_VERSION or sealed is (version == FIRST_VERSION):
+        raise StoreError(f"it is damaged: it says that its version is {version}, and its tables are not")

@@ -131,7 +131,7 @@ class ShapeTable:
 
     def _new(self, kind: str, body: Any) -> int:
         self._count += 1
-        self._announce(ShapeRow(self._count, kind, seal(encode_plain(body))))
+        self._announce(ShapeRow(self._count, kind, seal(encode_plain(body), self._count, kind)))
         return self._count
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
@@ -11,9 +10,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunStateError, StoreError
-from crystallize_plugins.artifacts import database
+from crystallize_plugins.artifacts import database, operations
 from crystallize_plugins.artifacts.cells import pack_cell
-from crystallize_plugins.artifacts.checksum import seal
+from crystallize_plugins.artifacts.checksum import seal, seal_group, sealed_row
 from crystallize_plugins.artifacts.conditions import ConditionRow, ConditionTable
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.files import Content, store_error, write_synced
@@ -41,6 +40,12 @@ _PACKED_AT_ONCE = 32
 
 _MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written; whoever hands in more waits until they are."""
+
+_INSERT_RUN = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ARTIFACT = (
+    "INSERT INTO artifact (replicate, condition, step, name, path, size, sha256, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class Ticket:
@@ -153,6 +158,7 @@ class RunWriter:
         self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
+        self._groups = 0
         self._error: StoreError | None = None
         self._finished = False
         self._group = self._new_group()
@@ -246,7 +252,7 @@ class RunWriter:
         StoreError, RunStateError
             As `collect`.
         """
-        ending = _Ending({name: seal(encode(body).data) for name, body in documents.items()}, stopped_by)
+        ending = _Ending({name: seal(encode(body).data, name) for name, body in documents.items()}, stopped_by)
         with self._lock:
             group = self._open_group()
             # Those of which no cell came are conditions of the run all the same.
@@ -300,7 +306,7 @@ class RunWriter:
             if not self._arrived.wait(HEARTBEAT):
                 # Where the folder is gone, the next commit will say so.
                 with suppress(OSError):
-                    os.utime(self.folder / RUN)
+                    operations.touch(self.folder / RUN)
                 continue
             self._urgent.wait(GROUP_SECONDS)
             group = self._next_group()
@@ -336,18 +342,19 @@ class RunWriter:
             connection.execute("BEGIN IMMEDIATE")
             if first:
                 self._insert_run(connection)
-            connection.executemany("INSERT INTO condition VALUES (?, ?, ?)", group.conditions)
-            connection.executemany("INSERT INTO shape VALUES (?, ?, ?)", group.shapes)
-            connection.executemany(
-                "INSERT INTO artifact (replicate, condition, step, name, path, size, sha256)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
+            for statement, several in (
+                ("INSERT INTO condition VALUES (?, ?, ?)", group.conditions),
+                ("INSERT INTO shape VALUES (?, ?, ?)", group.shapes),
+                (_INSERT_ARTIFACT, [sealed_row(*row) for row in rows]),
+            ):
+                if several:
+                    operations.execute_many(connection, statement, several)
             self._insert_cells(connection, group)
-            connection.executemany("INSERT INTO journal (name, body) VALUES (?, ?)", group.journal)
+            if group.journal:
+                operations.execute_many(connection, "INSERT INTO journal (name, body) VALUES (?, ?)", group.journal)
             if group.ending is not None:
                 self._insert_ending(connection, group.ending)
-            connection.execute("COMMIT")
+            operations.commit(connection)
         for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
             artifact.path = str(self.folder / location)
             artifact.sha256, artifact.size, artifact.data = digest, size, None
@@ -370,20 +377,20 @@ class RunWriter:
 
     def _insert_cells(self, connection: sqlite3.Connection, group: _Group) -> None:
         if group.cells:
-            connection.execute(
-                "INSERT INTO cells (count, failed, body) VALUES (?, ?, ?)",
-                (len(group.cells), group.failed, seal(b"".join(group.cells))),
-            )
+            self._groups += 1
+            row = (self._groups, len(group.cells), group.failed)
+            body = seal_group(b"".join(group.cells), *row)
+            operations.execute(connection, "INSERT INTO cells VALUES (?, ?, ?, ?)", (*row, body))
 
     def _insert_run(self, connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self.facts.row())
-        connection.execute(
-            "INSERT INTO session (host, pid, process, started) VALUES (?, ?, ?, ?)", (*self._owner, self.facts.started)
-        )
+        operations.execute(connection, _INSERT_RUN, sealed_row(*self.facts.row()))
+        session = sealed_row(1, *self._owner, self.facts.started, None, None)
+        operations.execute(connection, _INSERT_SESSION, session)
 
     def _insert_ending(self, connection: sqlite3.Connection, ending: _Ending) -> None:
-        connection.executemany("INSERT INTO document VALUES (?, ?)", ending.documents.items())
-        connection.execute("UPDATE session SET ended = ?, stopped_by = ?", (time.time(), ending.stopped_by))
+        operations.execute_many(connection, "INSERT INTO document VALUES (?, ?)", ending.documents.items())
+        session = sealed_row(1, *self._owner, self.facts.started, time.time(), ending.stopped_by)
+        operations.execute(connection, _INSERT_SESSION, session)
 
     def _close(self) -> None:
         written_here.discard(self.facts.id)
