@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from crystallize.design import Hypothesis, Objective, Treatment, hypothesis, treatment, verifier
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.graphs import ExperimentGraph
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.experiments.quick import quick_experiment
     from crystallize.hooks import BasePlugin, hookimpl
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         "DataSource",
         "Experiment",
         "ExperimentBuilder",
+        "ExperimentGraph",
         "ExperimentInput",
         "FrozenContext",
         "Hypothesis",
@@ -83,6 +85,7 @@ _HOMES = {
     "DataSource": "datasources",
     "Experiment": "experiments.experiment",
     "ExperimentBuilder": "experiments.builder",
+    "ExperimentGraph": "experiments.graphs",
     "ExperimentInput": "datasources",
     "FrozenContext": "context",
     "Hypothesis": "design",
