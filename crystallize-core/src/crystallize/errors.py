@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from crystallize.results import Result
+
 __all__ = [
     "ArgumentTypeError",
     "ArtifactMissingError",
+    "CellTimeoutError",
     "ConfigurationError",
     "ContextMutationError",
     "CrystallizeError",
     "DuplicateNameError",
+    "GraphError",
+    "GraphRunError",
     "HypothesisError",
     "MissingDistributionError",
     "MissingExtraError",
@@ -41,7 +46,9 @@ __all__ = [
     "ReplayError",
     "RunStateError",
     "SerializationError",
+    "StepTimeoutError",
     "StoreError",
+    "TooManyFailuresError",
     "TrialFailedError",
     "UnknownNameError",
     "ValidationError",
@@ -194,6 +201,66 @@ class WorkerCrashError(CrystallizeError, RuntimeError):
         super().__init__(message)
 
 
+class _TimeLimitError(CrystallizeError, TimeoutError):
+    """What time-outs have in common."""
+
+    def __init__(self, message: str, *, step: str = "", limit: float = 0.0) -> None:
+        super().__init__(message)
+        self.step = step
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_time_limit_error, (type(self), str(self), self.step, self.limit)
+
+
+def _rebuild_time_limit_error(kind: type[_TimeLimitError], message: str, step: str, limit: float) -> _TimeLimitError:
+    return kind(message, step=step, limit=limit)
+
+
+class StepTimeoutError(_TimeLimitError):
+    """A step took longer than its ``timeout``.
+
+    Attributes
+    ----------
+    step : str
+        The step.
+    limit : float
+        Its time-out in seconds.
+    """
+
+
+class CellTimeoutError(_TimeLimitError):
+    """A cell took longer than the experiment's ``timeout``.
+
+    Attributes
+    ----------
+    step : str
+        The step that it was at, or ``"datasource"`` or ``"before_replicate"``.
+    limit : float
+        The time-out in seconds.
+    """
+
+
+class TooManyFailuresError(CrystallizeError, RuntimeError):
+    """More cells failed than ``max_failures`` or ``fail_fast`` allow: no further cell was started.
+
+    Attributes
+    ----------
+    failed : int
+        How many cells failed in this run, after all their attempts.
+    limit : int
+        How many were allowed to.
+    result : Result or None
+        Everything that had finished by then; it is stored, too.
+    """
+
+    def __init__(self, message: str, *, failed: int = 0, limit: int = 0) -> None:
+        super().__init__(message)
+        self.failed = failed
+        self.limit = limit
+        self.result: Result | None = None
+
+
 class PipelineExecutionError(CrystallizeError):
     """A cell failed.
 
@@ -252,6 +319,38 @@ class PipelineExecutionError(CrystallizeError):
 
 def _rebuild_execution_error(message: str, fields: dict[str, Any]) -> PipelineExecutionError:
     return PipelineExecutionError(message, **fields)
+
+
+class GraphError(CrystallizeError, ValueError):
+    """Experiments that cannot be run as a graph.
+
+    Attributes
+    ----------
+    experiment : str or None
+        The name of the experiment that is at fault, where it is one.
+    """
+
+    def __init__(self, message: str, *, experiment: str | None = None) -> None:
+        super().__init__(message)
+        self.experiment = experiment
+
+
+class GraphRunError(CrystallizeError, RuntimeError):
+    """Experiments of a graph raised instead of giving a result; all that does not depend on them has run.
+
+    Attributes
+    ----------
+    failures : dict of str to Exception
+        What was raised, by the name of the experiment.
+    results : dict of str to Result
+        What the others gave, and what had been collected of those that raised.
+    """
+
+    def __init__(self, failures: Mapping[str, Exception], results: Mapping[str, Any]) -> None:
+        told = "; ".join(f"experiment {name!r}: {type(error).__name__}: {error}" for name, error in failures.items())
+        super().__init__(f"the graph did not run to its end: {told}. What the others gave is this error's `results`")
+        self.failures = dict(failures)
+        self.results = results
 
 
 class PrunedError(CrystallizeError):
