@@ -12,7 +12,7 @@ from crystallize.results.metrics import (
     TreatmentMetrics,
     collect_metrics,
 )
-from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
+from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
 from crystallize.results.provenance import ConditionRecord, StepRecord
 from crystallize.results.result import Result, build_result
 from crystallize.results.trace import CellTrace, StepShape, TraceShape
@@ -20,6 +20,7 @@ from crystallize.results.trace import CellTrace, StepShape, TraceShape
 __all__ = [
     "BASELINE",
     "ArtifactRecord",
+    "Attempt",
     "Cell",
     "CellOutcome",
     "CellTrace",

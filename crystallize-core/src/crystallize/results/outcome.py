@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.context.events import Cell, Event
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crystallize.errors import PipelineExecutionError
     from crystallize.results.trace import CellTrace
 
-__all__ = ["ArtifactRecord", "Cell", "CellOutcome", "Event", "PluginFailure"]
+__all__ = ["ArtifactRecord", "Attempt", "Cell", "CellOutcome", "Event", "PluginFailure"]
 
 
 @dataclass(slots=True)
@@ -44,6 +44,21 @@ class PluginFailure:
     traceback: str = ""
 
 
+class Attempt(NamedTuple):
+    """An attempt at a cell that failed and was followed by another one."""
+
+    number: int
+    """Counted from 1."""
+    step: str
+    """Where it failed; see `PipelineExecutionError.step_name`."""
+    error_type: str
+    """The class name of what was raised."""
+    error: str
+    """Its text."""
+    duration: float
+    """Seconds."""
+
+
 @dataclass(slots=True)
 class CellOutcome:
     """What running one cell gave.
@@ -71,8 +86,10 @@ class CellOutcome:
     payload : object
         The final data; kept for ``apply`` only and never pickled.
     reports : sequence of tuple
-        What an optimiser heard of the cell while it ran: ``(order, name, value, step)``, `order` counted over all cells.
-        Added in the coordinator.
+        What an optimiser heard of the cell while it ran: ``(order, name, value, step)``, `order` counted over all
+        cells. Added in the coordinator.
+    attempts : sequence of Attempt
+        The attempts before the one that this outcome is of; all of them failed.
     """
 
     cell: Cell
@@ -88,6 +105,7 @@ class CellOutcome:
     tags: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
     payload: Any = None
     reports: Sequence[tuple[int, str, float, int]] = ()
+    attempts: Sequence[Attempt] = ()
 
     @property
     def ok(self) -> bool:
@@ -98,13 +116,13 @@ class CellOutcome:
         # As a tuple without the payload: what travels between processes stays small.
         return (
             tuple(self.cell), self.metrics, self.seed, self.error, self.artifacts, self.provenance,
-            self.duration, self.worker, self.events, self.plugin_failures, self.tags,
+            self.duration, self.worker, self.events, self.plugin_failures, self.tags, self.attempts,
         )  # fmt: skip
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         (
             cell, self.metrics, self.seed, self.error, self.artifacts, self.provenance,
-            self.duration, self.worker, self.events, self.plugin_failures, self.tags,
+            self.duration, self.worker, self.events, self.plugin_failures, self.tags, self.attempts,
         ) = state  # fmt: skip
         self.cell = Cell(*cell)
         self.payload = None
