@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_callable
 from crystallize.fingerprint._files import content_of
-from crystallize.fingerprint._graph import new_hash
+from crystallize.fingerprint._graph import Graph, new_hash
+from crystallize.fingerprint._memo import Known, recall, remember
 from crystallize.fingerprint._values import describe_value
-from crystallize.fingerprint._walk import Walk
+from crystallize.fingerprint._walk import Walk, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,8 +119,8 @@ def value_of(value: Any) -> str:
     >>> value_of(1) == value_of(1.0)
     False
     """
-    walk = Walk(describe_value)
-    return walk.graph.digest(walk.start(value, _label(value))).hex()
+    plain = written(value)
+    return _found_out(value).digest if plain is None else Graph().digest(plain).hex()
 
 
 def untracked_in(value: Any) -> tuple[str, ...]:
@@ -136,8 +137,7 @@ def untracked_in(value: Any) -> tuple[str, ...]:
     >>> untracked_in({"guard": threading.Lock()})
     ('dict: _thread.lock',)
     """
-    walk = Walk(describe_value)
-    return tuple(walk.untracked(walk.start(value, _label(value))))
+    return () if written(value) is not None else _found_out(value).untracked
 
 
 def combine(*parts: str) -> str:
@@ -164,6 +164,17 @@ def combine(*parts: str) -> str:
         digest.update(b"%d:" % len(encoded))
         digest.update(encoded)
     return digest.hexdigest()
+
+
+def _found_out(value: Any) -> Known:
+    """Walk over a value, unless it was walked over before and nothing of it has changed."""
+    known = recall(value)
+    if known is None:
+        walk = Walk(describe_value)
+        root = walk.start(value, _label(value))
+        known = Known(value, walk.guards, walk.graph.digest(root).hex(), tuple(walk.untracked(root)))
+        remember(known)
+    return known
 
 
 def _label(value: Any) -> str:

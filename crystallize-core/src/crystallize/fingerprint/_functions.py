@@ -6,12 +6,14 @@ import ast
 import builtins
 import functools
 import sys
+from collections import deque
 from enum import EnumMeta
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._files import content_of
+from crystallize.fingerprint._memo import ABSENT
 from crystallize.fingerprint._project import (
     find_source,
     is_library_function,
@@ -32,7 +34,13 @@ __all__ = ["describe_builtin", "describe_class", "describe_function", "describe_
 
 # Where a module lies and how it was loaded is no part of what its functions do.
 _PLACE = {"__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"}
-_ABSENT = object()
+# What only fills a container, and says nothing of what is in it.
+_FILLING: dict[type, frozenset[str]] = {
+    list: frozenset({"append", "clear", "extend", "insert"}),
+    set: frozenset({"add", "clear", "discard", "update"}),
+    dict: frozenset({"clear", "update"}),
+    deque: frozenset({"append", "appendleft", "clear", "extend", "extendleft"}),
+}
 
 
 def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
@@ -43,14 +51,16 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         walk.fill(node, b"named", [walk.ref(name)])
         return
     code = function.__code__
+    walk.guards.function(function)
     parts: list[Ref] = [walk.ref(function.__defaults__), walk.ref(function.__kwdefaults__)]
     if library:
         # Made by a library, by a decorator say: known by name, with what it holds of the project.
         made_in = function.__globals__.get("__name__")
         parts += [walk.ref(f"{made_in}.{getattr(code, 'co_qualname', code.co_name)}")]
+        walk.guards.name(function.__dict__, "__wrapped__", function.__dict__.get("__wrapped__", ABSENT))
         parts += [walk.ref(function.__dict__.get("__wrapped__"))]
     else:
-        walk.name(name, node)
+        walk.name(name, node, function)
         parts += [syntax(code)]
         parts += [part for path in references(code).global_paths for part in _global(walk, function, path)]
         package = function.__globals__.get("__package__") or ""
@@ -71,8 +81,9 @@ def _resolves(function: Any) -> bool:
 def _global(walk: Walk, function: FunctionType, path: tuple[str, ...]) -> Iterator[Ref]:
     name, *attributes = path
     yield walk.ref(name)
-    value = function.__globals__.get(name, _ABSENT)
-    if name in _PLACE or value is _ABSENT:
+    value = function.__globals__.get(name, ABSENT)
+    walk.guards.name(function.__globals__, name, value)
+    if name in _PLACE or value is ABSENT:
         yield b"builtin" if hasattr(builtins, name) else b"absent"
     else:
         yield from _followed(walk, f"{function.__globals__.get('__name__')}.{name}", value, attributes)
@@ -88,26 +99,35 @@ def _closure(walk: Walk, function: FunctionType) -> Iterator[Ref]:
         try:
             value = cells[name].cell_contents
         except ValueError:
+            walk.guards.cell(cells[name], ABSENT)
             yield b"empty"
         else:
+            walk.guards.cell(cells[name], value)
             yield from _followed(walk, f"{function.__module__}.{function.__qualname__}.{name}", value, attributes)
 
 
 def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iterator[Ref]:
     """Follow attributes through modules of the project, to what is really used."""
+    if attributes and attributes[0] in _FILLING.get(type(value), ()):
+        # Code that only fills a container (counts its calls, say) gives the same whatever is in there.
+        yield walk.ref(type(value))
+        return
     for attribute in attributes:
-        if type(value) is FunctionType and attribute in vars(value):
-            yield walk.ref(vars(value)[attribute], f"{label}.{attribute}")
+        if type(value) is FunctionType:
+            walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))
+            if attribute in vars(value):
+                yield walk.ref(vars(value)[attribute], f"{label}.{attribute}")
         if type(value) is not ModuleType or is_library_module(value.__name__):
             break
         label = f"{value.__name__}.{attribute}"
+        walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))
         if attribute not in vars(value):
             yield b"absent"
             return
         value = vars(value)[attribute]
     reference = walk.ref(value, label)
     if not isinstance(value, (ModuleType, FunctionType, type)):
-        walk.name(label, reference)
+        walk.name(label, reference, value)
     yield reference
 
 
@@ -118,6 +138,7 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
         walk.fill(node, b"named", [walk.ref(name)])
         return
     walk.name(name, node)
+    walk.guards.kind(kind)
     parts: list[Ref] = [walk.ref(type(kind)), walk.ref(kind.__bases__)]
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())
     if isinstance(kind, EnumMeta):
@@ -176,6 +197,7 @@ def _imported(walk: Walk, names: list[str]) -> list[Ref]:
             return [walk.ref(name)]
         file = module_file(sys.modules.get(name)) or find_source(name)
         if file is not None:
+            walk.guards.hold = False  # a file may be edited at any time
             found.append(walk.source(name, file))
     return found or [walk.ref(names)]
 
@@ -183,7 +205,7 @@ def _imported(walk: Walk, names: list[str]) -> list[Ref]:
 def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
     """Describe a module of the project, given by name and file: its source, and what of the project it imports."""
     name, file = module
-    walk.name(name, node)
+    walk.name(name, node, Path(file))
     try:
         text = Path(file).read_text(encoding="utf-8")
         imports = [item for item in ast.walk(tree(text)) if isinstance(item, (ast.Import, ast.ImportFrom))]

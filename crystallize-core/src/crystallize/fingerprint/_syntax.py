@@ -53,6 +53,7 @@ def syntax(code: CodeType) -> bytes:
     return bytecode(code)
 
 
+@functools.lru_cache(maxsize=128)
 def module_syntax(text: str) -> bytes:
     """Give the normal form of a whole module's source, as a digest."""
     return _digest(_dump(_body(tree(text))))

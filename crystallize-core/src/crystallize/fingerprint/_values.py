@@ -9,6 +9,7 @@ import marshal
 import types
 from collections import OrderedDict
 from enum import Enum
+from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._arrays import describe_array
@@ -31,7 +32,16 @@ def describe_value(walk: Walk, node: int, value: Any) -> None:
     describe = _DESCRIBERS.get(kind)
     if describe is None:
         describe = next((found for base, found in _BY_BASE if issubclass(kind, base)), _object)
+    if kind not in _GUARDED and describe is not describe_class and not _is_constant(kind, value):
+        walk.guards.hold = False
     describe(walk, node, value)
+
+
+def _is_constant(kind: type, value: Any) -> bool:
+    """Whether a value that is none of the built-in ones can never change: a path, a date, a library's module."""
+    if issubclass(kind, types.ModuleType):
+        return is_library_module(value.__name__)
+    return module_of(kind) in _CONSTANT_MODULES or isinstance(value, Logger)
 
 
 def _sequence(walk: Walk, node: int, value: Any) -> None:
@@ -168,6 +178,14 @@ _DESCRIBERS: dict[type, Callable[[Walk, int, Any], None]] = {
     types.GetSetDescriptorType: _descriptor,
     types.MemberDescriptorType: _descriptor,
 }
+# They never change, or say themselves where to look.
+_GUARDED = frozenset(
+    {kind for kind in _DESCRIBERS if kind not in (list, dict, set, bytearray, memoryview, OrderedDict)}
+    - {type({}.keys()), type({}.values()), type({}.items()), types.MappingProxyType, types.ModuleType}
+)
+_CONSTANT_MODULES = frozenset(
+    {"datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local", "re", "zoneinfo"}
+)
 _BY_BASE: tuple[tuple[type, Callable[[Walk, int, Any], None]], ...] = (
     (type, describe_class),
     (types.ModuleType, describe_module),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._functions import describe_source
 from crystallize.fingerprint._graph import Graph, Ref, new_hash
+from crystallize.fingerprint._memo import Guards
 from crystallize.fingerprint._project import module_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Describe = Callable[..., None]
 
-__all__ = ["Walk", "are_atoms", "type_name"]
+__all__ = ["Walk", "are_atoms", "type_name", "written"]
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
 are_atoms = _ATOMS.issuperset
@@ -41,12 +42,18 @@ class Walk:
     graph : Graph
     named : dict of str to Ref
         Project functions, classes, modules and values that code refers to, by qualified name.
+    objects : dict of str to object
+        The same names, and what they stand for; of a module that is known by its source, the path of the file.
+    guards : Guards
+        Where it looked for what could change.
     """
 
     def __init__(self, describe: Describe) -> None:
         self._describe = describe
         self.graph = Graph()
         self.named: dict[str, Ref] = {}
+        self.objects: dict[str, Any] = {}
+        self.guards = Guards(written)
         self._known: dict[int, int] = {}
         self._sources: dict[str, int] = {}
         self._globals: dict[str, dict[int, str]] = {}
@@ -80,8 +87,10 @@ class Walk:
 
     def ref(self, value: Any, label: str | None = None) -> Ref:
         """Refer to a value: short plain ones say at once what they are, others are looked at later."""
-        plain = _plain(value, _DEPTH)
+        plain = written(value)
         if plain is not None:
+            if type(value) not in _ATOMS and self.guards.hold:
+                self.guards.plain(value, plain)
             return plain
         known = self._known.get(id(value))
         if known is None:
@@ -97,9 +106,11 @@ class Walk:
             self._pending.append((describe_source, node, (name, file), self._label))
         return self._sources[name]
 
-    def name(self, name: str, ref: Ref) -> None:
-        """Note what a qualified name of the project stands for."""
-        self.named.setdefault(name, ref)
+    def name(self, name: str, ref: Ref, stands_for: Any) -> None:
+        """Note what a qualified name of the project stands for: a digest, and the object itself."""
+        if name not in self.named:
+            self.named[name] = ref
+            self.objects[name] = stands_for
 
     def fill(self, node: int, head: bytes, children: Sequence[Ref], *, unordered: bool = False) -> None:
         """Say what a node is."""
@@ -174,8 +185,12 @@ def _parameters(kind: type) -> set[str] | None:
     return {parameter.name for parameter in parameters}
 
 
-def _plain(value: Any, depth: int) -> bytes | None:
+def written(value: Any) -> bytes | None:
     """Write down what is small and made of nothing but built-in values; give None for anything else."""
+    return _plain(value, _DEPTH)
+
+
+def _plain(value: Any, depth: int) -> bytes | None:
     kind = type(value)
     if kind in _ATOMS:
         return _atom(value)
