@@ -1,4 +1,8 @@
-"""An optimisation under way: ask, run, tell, as one run whose conditions are the trials."""
+"""An optimisation under way: ask, run, tell, as one run whose conditions are the trials.
+
+Resuming is the same loop: an optimiser that is told the same asks the same, so that each batch's outcomes are taken from
+the store as far as they are there, and the rest is run. The store compares what is asked and told with its record.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from crystallize.engine.record import condition_records
 from crystallize.errors import ArgumentTypeError, OptimizationError, TrialFailedError, ValidationError
 from crystallize.names import check_distinct
 from crystallize.results import build_result
-from crystallize.results.trials import Report, TrialResult, trial_result
+from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from crystallize.design import Objective
     from crystallize.engine.run import Run
     from crystallize.results import Result
-    from crystallize.results.outcome import Cell, Event
+    from crystallize.results.outcome import Cell, CellOutcome, Event
 
 __all__ = ["ConditionNames", "Trials"]
 
@@ -44,6 +48,8 @@ class Trials:
     ----------
     results : list of TrialResult
     baseline : TrialResult or None
+    replayed : int
+        How many of `results` were taken from a store as they were.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Trials:
     ) -> None:
         self.results: list[TrialResult] = []
         self.baseline: TrialResult | None = None
+        self.replayed = 0
         self._run = run
         self._optimizer = optimizer
         self.objectives = list(objectives)
@@ -63,17 +70,20 @@ class Trials:
         self._extract = extract
         self._tell_trials = getattr(optimizer, "tell_trials", None)
         self._names = ConditionNames()
-        self._reports: dict[str, list[Report]] = {}
+        self._resumes = run.view.run.strategy == "resume"
+        self._heard: dict[Cell, list[tuple[int, str, float, int]]] = {}
+        self._order = 0
         self._pruned: set[str] = set()
         self._broken: Exception | None = None
-        should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
-        if should_prune is not None:
-            self._listen(should_prune)
+        self._should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
+        if self._should_prune is not None:
+            run.runner.listen(self._hear)
+            run.annotate = self._attach_reports
 
     def batches(self, count: int) -> Iterator[list[Cell]]:
         """Give the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
-            yield plan_cells([BASELINE], self._replicates)
+            yield self._left_to_run([BASELINE])[0]
             self._tell_baseline()
         dispatch = self._run.dispatch
         for batch in range(count):
@@ -85,7 +95,9 @@ class Trials:
                     for condition, treatment in zip(conditions, treatments, strict=True)
                 ]
                 dispatch.progress("trials_asked", batch=batch, trials=asked)
-            yield plan_cells(conditions, self._replicates)
+                dispatch.check()
+            cells, replayed = self._left_to_run(conditions)
+            yield cells
             if self._broken is not None:
                 raise self._broken
             trials = [
@@ -93,8 +105,23 @@ class Trials:
                 for offset, (treatment, condition) in enumerate(zip(treatments, conditions, strict=True))
             ]
             self.results.extend(trials)
+            self.replayed += replayed
             self._run.runner.dismiss(conditions)
             self._tell(trials)
+
+    def _left_to_run(self, conditions: list[str]) -> tuple[list[Cell], int]:
+        """Give the cells of which no store has the outcome, and how many of the conditions have none of them."""
+        cells = plan_cells(conditions, self._replicates)
+        if not self._resumes:
+            return cells, 0
+        left = self._run.without_completed(cells)
+        if len(left) == len(cells):
+            return cells, 0
+        kept = set(cells).difference(left)
+        if self._should_prune is not None:
+            self._hear_again([self._run.outcomes[cell] for cell in cells if cell in kept])
+        running = {cell.condition for cell in left}
+        return left, sum(condition not in running for condition in conditions)
 
     def _tell_baseline(self) -> None:
         adjusted = (treatment for treatment in self._run.view.treatments if treatment.name == BASELINE)
@@ -144,7 +171,7 @@ class Trials:
 
     def _result(self, number: int, batch: int, treatment: Treatment, condition: str) -> TrialResult:
         outcomes = [self._run.outcomes[cell] for cell in plan_cells([condition], self._replicates)]
-        return trial_result(number, batch, treatment, condition, outcomes, self._reports.pop(condition, ()))
+        return trial_result(number, batch, treatment, condition, outcomes)
 
     def _tell(self, trials: list[TrialResult]) -> None:
         if self._tell_trials is not None and self._extract is None:
@@ -177,8 +204,8 @@ class Trials:
                 states=[trial.state for trial in trials],
                 how=how,
                 values=values,
-                reports=[[(r.replicate, r.name, r.value, r.step) for r in trial.reports] for trial in trials],
             )
+            dispatch.check()
 
     def _failure(self, trial: TrialResult, what: str) -> TrialFailedError:
         first = next(iter(trial.errors.values()), None)
@@ -199,28 +226,47 @@ class Trials:
             facts={},
         )
 
-    def _listen(self, should_prune: Callable[[str, Report], bool]) -> None:
-        """Ask the optimiser at every report whether the cell goes on."""
-        runner, dispatch = self._run.runner, self._run.dispatch
+    # -- what steps report ------------------------------------------------------------------------
 
-        def heard(event: Event) -> bool:
-            dispatch.event(event)
-            # A step may emit an event of that name, too.
-            if event.name != "report" or event.cell is None or not event.fields.keys() >= _REPORTED:
-                return False
-            condition, replicate = event.cell
-            report = Report(replicate, event.fields["name"], event.fields["value"], event.fields["step"])
-            with dispatch.lock:
-                self._reports.setdefault(condition, []).append(report)
-                if self._broken is None and condition not in self._pruned:
-                    try:
-                        if should_prune(condition, report):
-                            self._pruned.add(condition)
-                    except Exception as exc:  # noqa: BLE001 - the optimiser's own: no step's failure, raised once the batch is over
-                        self._broken = exc
-            return self._broken is not None or condition in self._pruned
+    def _hear(self, event: Event) -> bool:
+        """Hand an event on; of a report, say whether the cell is to stop there."""
+        dispatch = self._run.dispatch
+        dispatch.event(event)
+        # A step may emit an event of that name, too.
+        if event.name != "report" or event.cell is None or not event.fields.keys() >= _REPORTED:
+            return False
+        fields = event.fields
+        with dispatch.lock:
+            report = (self._order, fields["name"], fields["value"], fields["step"])
+            self._order += 1
+            self._heard.setdefault(event.cell, []).append(report)
+            return self._judge(event.cell, report)
 
-        runner.listen(heard)
+    def _judge(self, cell: Cell, report: tuple[int, str, float, int]) -> bool:
+        """Ask the optimiser whether the trial of a cell goes on."""
+        condition, replicate = cell
+        if self._broken is None and condition not in self._pruned and self._should_prune is not None:
+            try:
+                if self._should_prune(condition, Report(replicate, *report[1:])):
+                    self._pruned.add(condition)
+            except Exception as exc:  # noqa: BLE001 - the optimiser's own: no step's failure, raised once the batch is over
+                self._broken = exc
+        return self._broken is not None or condition in self._pruned
+
+    def _attach_reports(self, outcome: CellOutcome) -> None:
+        """Keep with a cell what it reported, so that it can be heard again."""
+        with self._run.dispatch.lock:
+            outcome.reports = tuple(self._heard.pop(outcome.cell, ()))
+
+    def _hear_again(self, outcomes: Sequence[CellOutcome]) -> None:
+        """Tell the optimiser what stored cells had reported, in the order in which it was heard."""
+        reports = [(report, outcome.cell) for outcome in outcomes for report in outcome.reports]
+        for report, cell in sorted(reports, key=lambda heard: heard[0][0]):
+            self._order = report[0] + 1
+            self._judge(cell, report)
+        if self._broken is not None:
+            raise self._broken
+        self._pruned.update(outcome.cell.condition for outcome in outcomes if was_pruned(outcome))
 
 
 class ConditionNames:

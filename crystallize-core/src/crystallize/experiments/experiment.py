@@ -341,7 +341,14 @@ class Experiment:
         request = Request(treatments, (), 1, kind="apply", data=data, seed=seed)
         return self._single(request, 0).payload
 
-    def optimize(self, optimizer: BaseOptimizer, num_trials: int, replicates_per_trial: int = 1) -> Treatment:
+    def optimize(
+        self,
+        optimizer: BaseOptimizer,
+        num_trials: int,
+        replicates_per_trial: int = 1,
+        *,
+        strategy: str | None = None,
+    ) -> Treatment:
         """Let an optimiser look for the best treatment.
 
         `num_trials` times: ask the optimiser for treatments, run them, tell it what they gave. Every
@@ -351,8 +358,11 @@ class Experiment:
         ----------
         optimizer : BaseOptimizer
         num_trials : int
-            How often the optimiser is asked.
+            How often the optimiser is asked, trials that are resumed included.
         replicates_per_trial : int, default 1
+        strategy : {"rerun", "resume"}, optional
+            By default the experiment's own. ``"resume"`` goes on with the newest stored optimisation, cut short or not, as
+            if it had never stopped: a new optimiser is asked and told the same again, and what is stored is not run.
 
         Returns
         -------
@@ -367,12 +377,27 @@ class Experiment:
             If the trial recorded no metric of the objective's name.
         TrialFailedError
             If no replicate of a trial succeeded and the optimiser has only `tell`.
+        ReplayError
+            If the optimiser of a resumed optimisation proposes something else than what is recorded.
+        RunLockedError
+            If another process is at work on the optimisation that is to be resumed.
         """
-        return optimize(self, optimizer, num_trials, replicates_per_trial)
+        return optimize(self, optimizer, num_trials, replicates_per_trial, strategy)
 
-    async def aoptimize(self, optimizer: BaseOptimizer, num_trials: int, replicates_per_trial: int = 1) -> Treatment:
-        """Let an optimiser look for the best treatment, in the running event loop; see `optimize`."""
-        return await aoptimize(self, optimizer, num_trials, replicates_per_trial)
+    async def aoptimize(
+        self,
+        optimizer: BaseOptimizer,
+        num_trials: int,
+        replicates_per_trial: int = 1,
+        *,
+        strategy: str | None = None,
+    ) -> Treatment:
+        """Let an optimiser look for the best treatment, in the running event loop; see `optimize`.
+
+        The optimiser's methods are called in a thread of their own, the same for all of them, so that one that thinks for
+        long does not hold up the loop.
+        """
+        return await aoptimize(self, optimizer, num_trials, replicates_per_trial, strategy)
 
     def _extract_objective_from_result(self, result: Result, objective: Objective) -> Mapping[str, Any]:
         """Give what an optimiser is told of a trial; override it to tell something else.

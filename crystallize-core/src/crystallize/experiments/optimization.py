@@ -38,6 +38,7 @@ class OptimizationResult:
         Needed for `reevaluate`.
     inexact : collection of str, optional
         The conditions whose treatments were stored as text, so that they cannot run again.
+    replayed : int, default 0
 
     Attributes
     ----------
@@ -48,6 +49,8 @@ class OptimizationResult:
         Where the optimiser needed it.
     result : Result or None
         The run behind it, whose conditions are the trials.
+    replayed : int
+        How many of the trials ``strategy="resume"`` found in the store and did not run again.
 
     Examples
     --------
@@ -64,17 +67,20 @@ class OptimizationResult:
         result: Result | None = None,
         experiment: Experiment | None = None,
         inexact: Collection[str] = (),
+        replayed: int = 0,
     ) -> None:
         self.trials = list(trials)
         self.objectives = list(objectives)
         self.baseline = baseline
         self.result = result
+        self.replayed = replayed
         self._experiment = experiment
         self._inexact = frozenset(inexact)
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{objective.direction} {objective.metric}" for objective in self.objectives)
-        return f"<OptimizationResult: {len(self.trials)} trials, {metrics}>"
+        replayed = f" ({self.replayed} of them from the store)" if self.replayed else ""
+        return f"<OptimizationResult: {len(self.trials)} trials{replayed}, {metrics}>"
 
     def ranked(self, metric: str | None = None) -> list[TrialResult]:
         """Give the complete trials, the best first; equal ones in the order in which they were asked for.

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["aoptimize", "extract_objective", "optimize"]
 
 
-def optimize(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> Treatment:
+def optimize(
+    experiment: Experiment, optimizer: Any, num_trials: int, replicates: int, strategy: str | None = None
+) -> Treatment:
     """Ask, run and tell in the calling thread."""
-    trials, run = _prepared(experiment, optimizer, num_trials, replicates)
+    trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
     with interruptible(), _kept(experiment, trials, run):
         _begin(run, optimizer, num_trials)
         for cells in trials.batches(num_trials):
@@ -37,9 +39,11 @@ def optimize(experiment: Experiment, optimizer: Any, num_trials: int, replicates
     return _best(optimizer)
 
 
-async def aoptimize(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> Treatment:
+async def aoptimize(
+    experiment: Experiment, optimizer: Any, num_trials: int, replicates: int, strategy: str | None = None
+) -> Treatment:
     """Ask, run and tell in the running event loop."""
-    trials, run = _prepared(experiment, optimizer, num_trials, replicates)
+    trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
     with _kept(experiment, trials, run):
         _begin(run, optimizer, num_trials)
         for cells in trials.batches(num_trials):
@@ -56,7 +60,9 @@ def extract_objective(result: Result, objective: Objective) -> dict[str, float]:
     return {objective.metric: mean([mean(found) for found in values.by_replicate().values()])}
 
 
-def _prepared(experiment: Experiment, optimizer: Any, num_trials: int, replicates: int) -> tuple[Trials, Run]:
+def _prepared(
+    experiment: Experiment, optimizer: Any, num_trials: int, replicates: int, strategy: str | None
+) -> tuple[Trials, Run]:
     for method in ("ask", "tell", "get_best_treatment"):
         if isinstance(optimizer, type) or not callable(getattr(optimizer, method, None)):
             raise ArgumentTypeError(
@@ -67,7 +73,7 @@ def _prepared(experiment: Experiment, optimizer: Any, num_trials: int, replicate
     objectives = _objectives(optimizer)
     # Of the experiment's own treatments only one that adjusts the baseline counts.
     adjusting = [treatment for treatment in experiment.treatments if treatment.name == BASELINE]
-    request = Request(adjusting, (), replicates, kind="trial")
+    request = Request(adjusting, (), replicates, strategy, kind="trial")
     run = experiment._run_of(request, baseline=getattr(optimizer, "needs_baseline", False))
     return Trials(run, optimizer, replicates, objectives, _own_extraction(experiment, optimizer)), run
 
@@ -97,19 +103,29 @@ def _own_extraction(experiment: Experiment, optimizer: Any) -> Callable[[Result]
 
 
 def _begin(run: Run, optimizer: Any, num_trials: int) -> None:
+    if not run.dispatch.listens("optimization_started"):
+        run.begin([])
+        return
+    settings, _ = describe_settings(arguments_of(optimizer))
+    drawn = getattr(optimizer, "drawn_seed", None)
+    fields = {
+        "optimizer": f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",
+        "settings": settings,
+        "seed": None,
+        "num_trials": num_trials,
+        "replicates": run.view.replicates,
+        "objectives": [(objective.metric, objective.direction) for objective in _objectives(optimizer)],
+        "baseline": bool(getattr(optimizer, "needs_baseline", False)),
+        "optimizer_seed": drawn,
+    }
+    run.view.run.optimization = fields
     run.begin([])
-    if run.dispatch.listens("optimization_started"):
-        settings, _ = describe_settings(arguments_of(optimizer))
-        run.dispatch.progress(
-            "optimization_started",
-            optimizer=f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",
-            settings=settings,
-            seed=run.view.run.seed,
-            num_trials=num_trials,
-            replicates=run.view.replicates,
-            objectives=[(objective.metric, objective.direction) for objective in _objectives(optimizer)],
-            baseline=bool(getattr(optimizer, "needs_baseline", False)),
-        )
+    # What plugins know: the one seeds the cells, the other drew the optimiser's seed when the recorded run began.
+    fields["seed"] = run.view.run.seed
+    if drawn is not None and fields["optimizer_seed"] != drawn:
+        optimizer.adopt_seed(fields["optimizer_seed"])
+    run.dispatch.progress("optimization_started", **fields)
+    run.dispatch.check()
 
 
 @contextlib.contextmanager
@@ -131,6 +147,7 @@ def _kept(experiment: Experiment, trials: Trials, run: Run) -> Iterator[None]:
                 baseline=trials.baseline,
                 result=run.result,
                 experiment=experiment,
+                replayed=trials.replayed,
             )
 
 

@@ -11,12 +11,12 @@ from crystallize.results.metrics import MetricValues
 from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.results.outcome import CellOutcome
 
-__all__ = ["Report", "TrialResult", "trial_result"]
+__all__ = ["Report", "TrialResult", "trial_result", "was_pruned"]
 
 _PRUNED = "PrunedError"
 
@@ -104,9 +104,10 @@ def trial_result(
     treatment: Treatment,
     condition: str,
     outcomes: Sequence[CellOutcome],
-    reports: Iterable[Report] = (),
 ) -> TrialResult:
     """Make a trial's result of its cells' outcomes, in replicate order."""
+    reports = [(report, outcome.cell.replicate) for outcome in outcomes for report in outcome.reports]
+    reports.sort(key=lambda heard: heard[0][0])
     values: dict[str, tuple[list[Any], list[int]]] = {}
     errors: dict[str, Exception] = {}
     for outcome in outcomes:
@@ -127,8 +128,13 @@ def trial_result(
         _state(outcomes),
         tuple(outcome.duration for outcome in outcomes),
         errors,
-        tuple(reports),
+        tuple(Report(replicate, *report[1:]) for report, replicate in reports),
     )
+
+
+def was_pruned(outcome: CellOutcome) -> bool:
+    """Whether a cell was ended by the optimiser."""
+    return outcome.error is not None and outcome.error.error_type == _PRUNED
 
 
 def _state(outcomes: Sequence[CellOutcome]) -> str:

@@ -44,7 +44,7 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
     table : ShapeTable
         Gets to know what this cell shares with others.
     """
-    few = outcome.error is not None or outcome.tags or outcome.plugin_failures
+    few = outcome.error is not None or outcome.tags or outcome.plugin_failures or outcome.reports
     extra = _extra(outcome) if few else {}
     flags = trace_number = metrics_number = 0
     durations = b""
@@ -96,6 +96,8 @@ def _extra(outcome: CellOutcome) -> dict[str, Any]:
         extra["tags"] = {name: {index: dict(tags) for index, tags in by.items()} for name, by in outcome.tags.items()}
     if outcome.plugin_failures:
         extra["failures"] = [failure_parts(failure) for failure in outcome.plugin_failures]
+    if outcome.reports:
+        extra["reports"] = list(outcome.reports)
     return extra
 
 
@@ -187,6 +189,7 @@ class CellReader:
             (),
             [failure_from(parts) for parts in extra.get("failures", ())],
             extra.get("tags", {}),
+            reports=extra.get("reports", ()),
         )
         return outcome, end
 

@@ -8,7 +8,6 @@ from crystallize import Objective, Treatment
 from crystallize.engine.plan import BASELINE, plan_cells
 from crystallize.errors import RunStateError, StoreError
 from crystallize.experiments.optimization import OptimizationResult
-from crystallize.experiments.optimizers import Report
 from crystallize.results.trials import trial_result
 from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
 from crystallize_plugins.artifacts.stored import StoredRun
@@ -55,7 +54,8 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     """
     run = StoredRun(path)
     entries = run.journal()
-    begun = next((entry for entry in entries if entry.name == STARTED), None)
+    # A resumption under other settings says so in an entry of its own.
+    begun = next((entry for entry in reversed(entries) if entry.name == STARTED), None)
     if begun is None:
         raise StoreError(
             f"no optimisation is stored in {run.path}: "
@@ -69,9 +69,9 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     replicates = begun.fields["replicates"]
     trials: list[TrialResult] = []
     inexact = []
-    for asked, told in _batches(entries):
-        for trial, reports in zip(asked.fields["trials"], told.fields["reports"], strict=True):
-            trials.append(_trial(len(trials), asked.fields["batch"], trial, outcomes, replicates, reports))
+    for asked in _told_batches(entries):
+        for trial in asked.fields["trials"]:
+            trials.append(_trial(len(trials), asked.fields["batch"], trial, outcomes, replicates))
             if not trial.is_exact:
                 inexact.append(trial.condition)
     return OptimizationResult(
@@ -84,10 +84,10 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     )
 
 
-def _batches(entries: Sequence[JournalEntry]) -> list[tuple[JournalEntry, JournalEntry]]:
-    """Pair what was asked with what was told of it; what was asked last may never have been."""
-    asked = {entry.fields["batch"]: entry for entry in entries if entry.name == ASKED}
-    return [(asked[entry.fields["batch"]], entry) for entry in entries if entry.name == TOLD]
+def _told_batches(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Give what was asked, as far as something was told of it; what was asked last may never have been."""
+    told = {entry.fields["batch"] for entry in entries if entry.name == TOLD}
+    return [entry for entry in entries if entry.name == ASKED and entry.fields["batch"] in told]
 
 
 def _trial(
@@ -96,11 +96,10 @@ def _trial(
     asked: AskedTrial,
     outcomes: Mapping[Cell, CellOutcome],
     replicates: int,
-    reports: Sequence[tuple[Any, ...]],
 ) -> TrialResult:
     treatment = Treatment(asked.name, _Forgotten(asked.name) if asked.is_callable else asked.value)
     found = [outcomes[cell] for cell in plan_cells([asked.condition], replicates)]
-    return trial_result(number, batch, treatment, asked.condition, found, [Report(*report) for report in reports])
+    return trial_result(number, batch, treatment, asked.condition, found)
 
 
 def _baseline(outcomes: Mapping[Cell, CellOutcome], replicates: int) -> TrialResult | None:
