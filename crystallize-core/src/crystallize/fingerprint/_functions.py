@@ -137,7 +137,7 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
     if is_library_module(module_of(kind)):
         walk.fill(node, b"named", [walk.ref(name)])
         return
-    walk.name(name, node)
+    walk.name(name, node, kind)
     walk.guards.kind(kind)
     parts: list[Ref] = [walk.ref(type(kind)), walk.ref(kind.__bases__)]
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())

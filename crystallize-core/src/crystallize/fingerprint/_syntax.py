@@ -20,7 +20,7 @@ from crystallize.fingerprint._graph import new_hash
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["bytecode", "module_syntax", "syntax", "tree"]
+__all__ = ["bytecode", "module_syntax", "syntax", "tree", "written_function"]
 
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _IGNORED = {"returns", "type_comment", "type_params"}
@@ -43,7 +43,7 @@ def syntax(code: CodeType) -> bytes:
     bytes
         A digest, equal for functions that differ in layout only; the values of defaults are not part of it.
     """
-    node = _find(code)
+    node = written_function(code)
     if node is not None:
         try:
             parts = list(_dump(node.body if isinstance(node, ast.Lambda) else _body(node)))
@@ -65,7 +65,7 @@ def tree(text: str) -> ast.Module:
     return ast.parse(text)
 
 
-def _find(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
+def written_function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
     """Find the one function in the source file that compiles to this code."""
     linecache.checkcache(code.co_filename)
     text = "".join(linecache.getlines(code.co_filename))
