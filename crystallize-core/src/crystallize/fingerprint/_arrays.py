@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._graph import new_hash
 from crystallize.fingerprint._project import module_of
+from crystallize.fingerprint._tree import PIECE, digest_of_buffer, digest_of_pieces
 
 if TYPE_CHECKING:
     from crystallize.fingerprint._walk import Walk
 
 __all__ = ["describe_array"]
-
-_CHUNK = 1 << 20
 
 
 def describe_array(walk: Walk, node: int, value: Any) -> bool:
@@ -50,21 +48,41 @@ def _numpy(walk: Walk, node: int, value: Any, numpy: Any) -> bool:
         walk.fill(node, b"items", [*described, walk.ref(value.tolist())])
     else:
         head = b"scalar" if isinstance(value, numpy.generic) else b"array"
-        walk.fill(node, head, [*described, _content(numpy.asarray(value))])
+        walk.fill(node, head, [*described, _content(numpy.asarray(value), numpy)])
     return True
 
 
-def _content(array: Any) -> bytes:
-    digest = new_hash()
+def _content(array: Any, numpy: Any) -> bytes:
+    """Digest the items in their order, however they lie in memory."""
+    shape, size = array.shape, array.dtype.itemsize
+    if not array.nbytes:
+        return digest_of_buffer(b"")
+    # Pieces are whole rows along the first axis whose rows are no larger than a piece.
+    axis, row = 0, array.nbytes // (shape[0] if shape else 1)
+    while row > PIECE and axis + 1 < len(shape):
+        axis += 1
+        row //= shape[axis]
+    length = shape[axis] if shape else 1
+    rows = max(1, PIECE // max(row, size))
+    groups = -(-length // rows)
+    count = groups * (array.nbytes // (length * row))
     if array.flags.c_contiguous:
-        if array.nbytes:
-            # As bytes, since dates and records do not show their buffer as what they are.
-            digest.update(array.reshape(-1).view("u1").data)
-        return digest.digest()
-    rows = max(1, _CHUNK // max(1, array.nbytes // max(1, len(array))))
-    for start in range(0, len(array), rows):
-        digest.update(array[start : start + rows].tobytes())
-    return digest.digest()
+        # As bytes, since dates and records do not show their buffer as what they are.
+        view = array.reshape(-1).view("u1").data
+
+        def piece(at: int) -> memoryview:
+            block, group = divmod(at, groups)
+            start = block * length + group * rows
+            return view[start * row : min(start + rows, (block + 1) * length) * row]  # type: ignore[no-any-return]
+    else:
+
+        def piece(at: int) -> memoryview:
+            block, group = divmod(at, groups)
+            part = array[numpy.unravel_index(block, shape[:axis])] if axis else array
+            copied = numpy.ascontiguousarray(part[group * rows : (group + 1) * rows])
+            return copied.reshape(-1).view("u1").data  # type: ignore[no-any-return]
+
+    return digest_of_pieces(count, piece)
 
 
 def _foreign(walk: Walk, node: int, value: Any) -> bool:
