@@ -11,7 +11,7 @@ then stand for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
 from crystallize.fingerprint._files import content_of
@@ -23,7 +23,26 @@ from crystallize.fingerprint._walk import Walk, written
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CodeRecord", "code_of", "code_record", "combine", "content_of", "untracked_in", "value_of"]
+__all__ = [
+    "CodeRecord",
+    "Identity",
+    "code_of",
+    "code_record",
+    "combine",
+    "content_of",
+    "identify",
+    "untracked_in",
+    "value_of",
+]
+
+
+class Identity(NamedTuple):
+    """The identity of a value, and what in it has none."""
+
+    digest: str
+    """64 hexadecimal digits."""
+    untracked: tuple[str, ...] = ()
+    """What is known by its type alone, as ``"where: type"``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +138,33 @@ def value_of(value: Any) -> str:
     >>> value_of(1) == value_of(1.0)
     False
     """
+    return identify(value).digest
+
+
+def identify(value: Any) -> Identity:
+    """Give the identity of a value by content, as `value_of` does, and say what in it is known by its type alone.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Examples
+    --------
+    >>> import threading
+    >>> identify({"guard": threading.Lock()}).untracked
+    ('dict: _thread.lock',)
+    """
     plain = written(value)
-    return _found_out(value).digest if plain is None else Graph().digest(plain).hex()
+    if plain is not None:
+        return Identity(Graph().digest(plain).hex())
+    known = recall(value)
+    if known is None:
+        walk = Walk(describe_value)
+        root = walk.start(value, _label(value))
+        known = Known(value, walk.guards, walk.graph.digest(root).hex(), tuple(walk.untracked(root)))
+        remember(known)
+    return Identity(known.digest, known.untracked)
 
 
 def untracked_in(value: Any) -> tuple[str, ...]:
@@ -137,7 +181,7 @@ def untracked_in(value: Any) -> tuple[str, ...]:
     >>> untracked_in({"guard": threading.Lock()})
     ('dict: _thread.lock',)
     """
-    return () if written(value) is not None else _found_out(value).untracked
+    return identify(value).untracked
 
 
 def combine(*parts: str) -> str:
@@ -164,17 +208,6 @@ def combine(*parts: str) -> str:
         digest.update(b"%d:" % len(encoded))
         digest.update(encoded)
     return digest.hexdigest()
-
-
-def _found_out(value: Any) -> Known:
-    """Walk over a value, unless it was walked over before and nothing of it has changed."""
-    known = recall(value)
-    if known is None:
-        walk = Walk(describe_value)
-        root = walk.start(value, _label(value))
-        known = Known(value, walk.guards, walk.graph.digest(root).hex(), tuple(walk.untracked(root)))
-        remember(known)
-    return known
 
 
 def _label(value: Any) -> str:

@@ -12,7 +12,7 @@ from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.base import DataSource
 from crystallize.datasources.function import FunctionSource
 from crystallize.datasources.inputs import ExperimentInput
-from crystallize.fingerprint import code_of, combine, content_of, untracked_in, value_of
+from crystallize.fingerprint import Identity, combine, content_of, identify
 from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
@@ -20,23 +20,15 @@ if TYPE_CHECKING:
 
     from crystallize.pipelines.step import PipelineStep
 
-__all__ = [
-    "StepParts",
-    "source_identity",
-    "source_parts",
-    "step_identity",
-    "step_parts",
-    "untracked_in_source",
-    "untracked_in_step",
-]
+__all__ = ["StepParts", "source_identity", "source_parts", "step_identity", "step_parts"]
 
 
 class StepParts(NamedTuple):
-    """The identity of a step in its two parts."""
+    """The identity of a step in its two parts, so that what changed can be named."""
 
-    code: str
+    code: Identity
     """Its code, what of the project that refers to, and its ``version``."""
-    params: str
+    params: Identity
     """The parameters that it was made with."""
 
 
@@ -64,26 +56,29 @@ def step_identity(step: PipelineStep) -> str:
     >>> step_identity(scale(factor=2)) == step_identity(scale(factor=3))
     False
     """
-    return combine(*step_parts(step))
+    return combine(*(part.digest for part in step_parts(step)))
 
 
 def step_parts(step: PipelineStep) -> StepParts:
-    """Give the identity of a step in its parts, so that what changed can be named.
+    """Give the identity of a step in its parts.
 
     Parameters
     ----------
     step : PipelineStep
+
+    Returns
+    -------
+    StepParts
     """
+    if isinstance(step, FunctionStep):
+        code, params = identify(step.spec.fn), identify(step._params)
+    else:
+        # By what the object holds, where it names no parameters: it may still have been made with some.
+        code, params = identify(type(step)), identify(dict(step.params) or step)
     version = getattr(step, "version", None)
-    code = code_of(_code(step))
     if version is not None:
-        code = combine(code, value_of(version))
-    return StepParts(code, value_of(_settings(step)))
-
-
-def untracked_in_step(step: PipelineStep) -> tuple[str, ...]:
-    """Say what in a step is known by its type alone, as ``"where: type"``."""
-    return tuple(dict.fromkeys([*untracked_in(_code(step)), *untracked_in(_settings(step))]))
+        code = code._replace(digest=combine(code.digest, identify(version).digest))
+    return StepParts(code, params)
 
 
 def source_identity(source: DataSource) -> str:
@@ -110,10 +105,10 @@ def source_identity(source: DataSource) -> str:
     >>> source_identity(numbers(upto=2)) == source_identity(numbers(upto=2))
     True
     """
-    return combine(*source_parts(source).values())
+    return combine(*(part.digest for part in source_parts(source).values()))
 
 
-def source_parts(source: DataSource) -> dict[str, str]:
+def source_parts(source: DataSource) -> dict[str, Identity]:
     """Give the identity of a data source in its parts, so that what changed can be named.
 
     Parameters
@@ -122,40 +117,33 @@ def source_parts(source: DataSource) -> dict[str, str]:
 
     Returns
     -------
-    dict of str to str
-        Digests, by ``"datasource"``, ``"datasource params"`` and ``"datasource file '…'"``; of an `ExperimentInput`
+    dict of str to Identity
+        By ``"datasource"``, ``"datasource params"`` and ``"datasource file '…'"``; of an `ExperimentInput`
         those of each source, as ``"datasource 'name'"`` and so on.
     """
     return dict(_source_parts(source, "datasource"))
 
 
-def untracked_in_source(source: DataSource) -> tuple[str, ...]:
-    """Say what in a data source is known by its type alone, as ``"where: type"``."""
-    if isinstance(source, ExperimentInput):
-        return tuple(text for part in source.sources.values() for text in untracked_in_source(part))
-    return untracked_in(_reading(source) if isinstance(source, (Artifact, ArtifactSource)) else source)
-
-
-def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, str]]:
+def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, Identity]]:
     if isinstance(source, ExperimentInput):
         for name, part in source.sources.items():
-            yield f"{label} name {name!r}", value_of(name)
+            yield f"{label} name {name!r}", identify(name)
             yield from _source_parts(part, f"{label} {name!r}")
         return
     if isinstance(source, (Artifact, ArtifactSource)):
-        yield label, value_of(_reading(source))
+        yield label, identify(_reading(source))
         return
     if type(source).__fingerprint__ is FunctionSource.__fingerprint__ and isinstance(source, FunctionSource):
-        yield label, code_of(source.fn)
-        yield f"{label} params", value_of(source._params)
+        yield label, identify(source.fn)
+        yield f"{label} params", identify(source._params)
     elif type(source).__fingerprint__ is DataSource.__fingerprint__:
-        yield label, code_of(type(source))
-        yield f"{label} params", value_of(source._state())
+        yield label, identify(type(source))
+        yield f"{label} params", identify(source._state())
     else:
-        yield label, value_of(source)
+        yield label, identify(source)
     for path in source.depends_on:
         # By content alone: a file that was moved is the same data.
-        yield f"{label} file {str(path)!r}", content_of(path)
+        yield f"{label} file {str(path)!r}", Identity(content_of(path))
 
 
 def _reading(source: Artifact | ArtifactSource) -> tuple[Any, ...]:
@@ -163,15 +151,3 @@ def _reading(source: Artifact | ArtifactSource) -> tuple[Any, ...]:
     if isinstance(source, ArtifactSource):
         return (type(source), source.require_metadata)
     return (type(source), source.loader)
-
-
-def _code(step: PipelineStep) -> Any:
-    return step.spec.fn if isinstance(step, FunctionStep) else type(step)
-
-
-def _settings(step: PipelineStep) -> Any:
-    if isinstance(step, FunctionStep):
-        return step._params
-    params = dict(step.params)
-    # By what the object holds: a step that names no parameters may still have been made with some.
-    return params or step
