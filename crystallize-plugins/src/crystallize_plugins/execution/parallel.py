@@ -74,6 +74,11 @@ class ParallelExecution(Executor):
         self.executor_type = check_choice(executor_type, ("thread", "process"), what="executor_type")
         self._staffs: dict[str, Staff] = {}
 
+    @property
+    def cells_leave_process(self) -> bool:
+        """Whether cells run elsewhere, so that those of several experiments share no global random state."""
+        return self.executor_type == "process"
+
     def before_run(self, experiment: ExperimentView) -> None:
         """Have what starts worker processes made before other plugins start threads."""
         if self.executor_type == "process" and experiment.run.kind not in ("apply", "debug"):
