@@ -19,6 +19,10 @@ _ROW = 62.0
 _MARGIN = 24.0
 _GAP = 60.0
 _SMALL = 6.6
+_TIP = (
+    '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+    '<path d="M0 0 8 4 0 8z" fill="#57606a"/></marker></defs>'
+)
 
 
 def mermaid(graph: ExperimentGraph) -> str:
@@ -29,10 +33,10 @@ def mermaid(graph: ExperimentGraph) -> str:
         lines[:0] = ["---", f"title: {_yaml(graph.name)}", "---"]
     lines += [f'    {numbers[name]}["{_entities(name)}"]' for name in numbers]
     edges = graph.edges()
-    for name in numbers:
+    for name, number in numbers.items():
         for above, files in edges[name].items():
             label = f' -- "{_entities(", ".join(files))}"' if files else ""
-            lines.append(f"    {numbers[above]}{label} --> {numbers[name]}")
+            lines.append(f"    {numbers[above]}{label} --> {number}")
     return "\n".join(lines)
 
 
@@ -76,11 +80,10 @@ def svg(graph: ExperimentGraph) -> str:
     high = max(spot.y for spot in spots) + _BOX / 2 + _MARGIN + top
     title = escape(graph.name or "A graph of experiments")
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}"',
         f'height="{high:.0f}" role="img" font-family="system-ui, sans-serif" font-size="14">',
         f"<title>{title}</title>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#57606a"/></marker></defs>',
+        _TIP,
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     if graph.name:

@@ -74,8 +74,8 @@ def _check(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> None:
     for producer in producers(run.experiment.datasource):
         if not any(isinstance(plugin, ArtifactStore) for plugin in runs[producer.name].experiment.plugins):
             raise GraphError(
-                f"experiment {run.name!r} reads what {producer.name!r} stores, and {producer.name!r} has no plugin that "
-                "stores its runs: add ArtifactPlugin to its plugins (pip install crystallize-plugins)",
+                f"experiment {run.name!r} reads what {producer.name!r} stores, and {producer.name!r} has no plugin "
+                "that stores its runs: add ArtifactPlugin to its plugins (pip install crystallize-plugins)",
                 experiment=run.name,
             )
 

@@ -86,10 +86,8 @@ async def arun_plan(plan: GraphPlan, max_parallel: int | None) -> GraphResults:
                 error = task.exception()
                 if error is None:
                     schedule.finished(run.name, task.result())
-                elif isinstance(error, Exception):
-                    schedule.raised(run.name, error)
                 else:
-                    raise error
+                    _raised(schedule, run.name, error)
     except BaseException as exc:
         for task in tasks:
             task.cancel()
@@ -124,10 +122,15 @@ def _arrived(over: SimpleQueue[Branch]) -> list[Branch]:
 def _settle(schedule: Schedule, branch: Branch) -> None:
     if branch.error is None:
         schedule.finished(branch.run.name, branch.result)
-    elif isinstance(branch.error, Exception):
-        schedule.raised(branch.run.name, branch.error)
     else:
-        raise branch.error
+        _raised(schedule, branch.run.name, branch.error)
+
+
+def _raised(schedule: Schedule, name: str, error: BaseException) -> None:
+    """Take in an error, which waits until the others are done; what is no ordinary one ends the graph."""
+    if not isinstance(error, Exception):
+        raise error
+    schedule.raised(name, error)
 
 
 def _awaits(experiment: Experiment) -> bool:
@@ -138,9 +141,7 @@ async def _in_loop(run: PlannedRun) -> Any:
     return await run.experiment.arun(treatments=run.treatments, replicates=run.replicates, strategy=run.strategy)
 
 
-def _in_thread(
-    run: PlannedRun, branches: dict[str, Branch], loop: asyncio.AbstractEventLoop
-) -> asyncio.Future[Any]:
+def _in_thread(run: PlannedRun, branches: dict[str, Branch], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
     future: asyncio.Future[Any] = loop.create_future()
 
     def settle(branch: Branch) -> None:
@@ -178,8 +179,8 @@ class _Overlaps:
             self._told = True
             _LOGGER.warning(
                 "experiments %s and %r run at the same time in this process and share one global random state, and %s "
-                "seeds that state for each cell: numbers that steps draw from it are not reproducible in this run. Draw "
-                "from ctx.rng, which gives the same numbers always, run the cells in processes "
+                "seeds that state for each cell: numbers that steps draw from it are not reproducible in this run. "
+                "Draw from ctx.rng, which gives the same numbers always, run the cells in processes "
                 '(ParallelExecution(executor_type="process")), or use run(max_parallel=1)',
                 ", ".join(map(repr, beside)), name, plugin,
             )  # fmt: skip

@@ -62,7 +62,7 @@ class Schedule:
 
     def startable(self) -> list[PlannedRun]:
         """Give the runs whose time has come, each once; what waits for something that failed is passed over."""
-        found = []
+        found: list[PlannedRun] = []
         while True:
             ready = self._sorter.get_ready()
             if not ready:
