@@ -74,7 +74,26 @@ class ArgumentTypeError(CrystallizeError, TypeError):
 
 
 class ConfigurationError(CrystallizeError, ValueError):
-    """Settings that contradict each other or that a file gets wrong."""
+    """Settings that contradict each other or that a file gets wrong.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        Of a configuration file: each mistake with ``file``, ``line``, ``column``, ``message`` and ``advice``.
+    """
+
+    def __init__(self, message: str, *, problems: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_configuration_error, (type(self), str(self), self.problems)
+
+
+def _rebuild_configuration_error(
+    kind: type[ConfigurationError], message: str, problems: tuple[Any, ...]
+) -> ConfigurationError:
+    return kind(message, problems=problems)
 
 
 class RunStateError(CrystallizeError, RuntimeError):
