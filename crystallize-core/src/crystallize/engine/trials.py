@@ -1,7 +1,7 @@
 """An optimisation under way: ask, run, tell, as one run whose conditions are the trials.
 
-Resuming is the same loop: an optimiser that is told the same asks the same, so that each batch's outcomes are taken from
-the store as far as they are there, and the rest is run. The store compares what is asked and told with its record.
+Resuming is the same loop: an optimiser that is told the same asks the same, so that each batch's outcomes are taken
+from the store as far as they are there, and the rest is run. The store compares what is asked and told with its record.
 """
 
 from __future__ import annotations

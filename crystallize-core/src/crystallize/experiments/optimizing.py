@@ -42,13 +42,18 @@ def optimize(
 async def aoptimize(
     experiment: Experiment, optimizer: Any, num_trials: int, replicates: int, strategy: str | None = None
 ) -> Treatment:
-    """Ask, run and tell in the running event loop."""
+    """Run in the running event loop; ask and tell beside it, since both may take their time."""
+    # Where there is a running loop, all that this imports is there already.
+    from crystallize.engine.aside import Aside
+
     trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
-    with _kept(experiment, trials, run):
-        _begin(run, optimizer, num_trials)
-        for cells in trials.batches(num_trials):
-            await run.aconsume(cells)
-    return _best(optimizer)
+    with contextlib.closing(Aside()) as aside:
+        with _kept(experiment, trials, run):
+            _begin(run, optimizer, num_trials)
+            batches = trials.batches(num_trials)
+            while (cells := await aside.call(next, batches, None)) is not None:
+                await run.aconsume(cells)
+        return await aside.call(_best, optimizer)
 
 
 def extract_objective(result: Result, objective: Objective) -> dict[str, float]:
@@ -108,7 +113,7 @@ def _begin(run: Run, optimizer: Any, num_trials: int) -> None:
         return
     settings, _ = describe_settings(arguments_of(optimizer))
     drawn = getattr(optimizer, "drawn_seed", None)
-    fields = {
+    fields: dict[str, Any] = {
         "optimizer": f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",
         "settings": settings,
         "seed": None,

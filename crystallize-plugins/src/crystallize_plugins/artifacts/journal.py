@@ -39,11 +39,11 @@ class JournalEntry(NamedTuple):
     """An entry of the journal.
 
     Fields of ``optimization_started``: ``optimizer`` (module and class), ``settings``, ``seed``, ``num_trials``,
-    ``replicates``, ``objectives`` (pairs of metric and direction), ``baseline``, ``optimizer_seed`` (which the optimiser
-    drew, where it was given none); a second such entry tells of a resumption under other settings. Of ``trials_asked``:
-    ``batch``, ``trials`` (a list of `AskedTrial`). Of ``trials_told``: ``batch``, ``states``, ``how`` (``"tell"``,
-    ``"tell_trials"``, or None where the optimiser has no word for what became of them), ``values`` (what `tell` got).
-    What a cell reported meanwhile is stored with the cell.
+    ``replicates``, ``objectives`` (pairs of metric and direction), ``baseline``, ``optimizer_seed`` (which the
+    optimiser drew, where it was given none); a second such entry tells of a resumption under other settings. Of
+    ``trials_asked``: ``batch``, ``trials`` (a list of `AskedTrial`). Of ``trials_told``: ``batch``, ``states``, ``how``
+    (``"tell"``, ``"tell_trials"``, or None where the optimiser has no word for what became of them), ``values`` (what
+    `tell` got). What a cell reported meanwhile is stored with the cell.
     """
 
     name: str

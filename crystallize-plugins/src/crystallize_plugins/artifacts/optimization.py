@@ -8,6 +8,7 @@ from crystallize import Objective, Treatment
 from crystallize.engine.plan import BASELINE, plan_cells
 from crystallize.errors import RunStateError, StoreError
 from crystallize.experiments.optimization import OptimizationResult
+from crystallize.results.outcome import Cell
 from crystallize.results.trials import trial_result
 from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
 from crystallize_plugins.artifacts.stored import StoredRun
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from crystallize import Experiment
     from crystallize.experiments.optimizers import TrialResult
-    from crystallize.results import Cell, CellOutcome
+    from crystallize.results import CellOutcome
     from crystallize_plugins.artifacts.journal import AskedTrial, JournalEntry
 
 __all__ = ["open_optimization"]
@@ -69,7 +70,8 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     replicates = begun.fields["replicates"]
     trials: list[TrialResult] = []
     inexact = []
-    for asked in _told_batches(entries):
+    for asked, told in _told_batches(entries):
+        _give_back_reports(asked, told, outcomes)
         for trial in asked.fields["trials"]:
             trials.append(_trial(len(trials), asked.fields["batch"], trial, outcomes, replicates))
             if not trial.is_exact:
@@ -84,10 +86,22 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     )
 
 
-def _told_batches(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
-    """Give what was asked, as far as something was told of it; what was asked last may never have been."""
-    told = {entry.fields["batch"] for entry in entries if entry.name == TOLD}
-    return [entry for entry in entries if entry.name == ASKED and entry.fields["batch"] in told]
+def _told_batches(entries: Sequence[JournalEntry]) -> list[tuple[JournalEntry, JournalEntry]]:
+    """Pair what was asked with what was told of it, the last time; what was asked last may never have been."""
+    told = {entry.fields["batch"]: entry for entry in entries if entry.name == TOLD}
+    return [
+        (entry, told[entry.fields["batch"]])
+        for entry in entries
+        if entry.name == ASKED and entry.fields["batch"] in told
+    ]
+
+
+def _give_back_reports(asked: JournalEntry, told: JournalEntry, outcomes: Mapping[Cell, CellOutcome]) -> None:
+    """Give the cells of an early version's store what they reported, which it kept in the journal alone."""
+    for trial, reports in zip(asked.fields["trials"], told.fields.get("reports", ()), strict=False):
+        for order, (replicate, *report) in enumerate(reports):
+            outcome = outcomes[Cell(trial.condition, replicate)]
+            outcome.reports = (*outcome.reports, (order, *report))
 
 
 def _trial(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ReplayError
 from crystallize.fingerprint import value_of
-from crystallize.results.outcome import Event
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.journal import asked_trial, journal_row
 from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
@@ -15,6 +14,7 @@ from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from crystallize.results.outcome import Event
     from crystallize_plugins.artifacts.journal import AskedTrial, JournalEntry
 
 __all__ = ["Replay", "why_another"]
@@ -29,8 +29,8 @@ def why_another(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Say why a recorded optimisation cannot be the one that is wanted now; nothing where it can.
 
     What was told of the trials would have been something else, and with it all that was asked afterwards, so that the
-    next version is due; cells that are still valid serve it too. A changed number of trials, or another optimiser, is no
-    such reason: what the optimiser asks decides (`Replay`).
+    next version is due; cells that are still valid serve it too. A changed number of trials, or another optimiser, is
+    no such reason: what the optimiser asks decides (`Replay`).
 
     Parameters
     ----------
@@ -130,9 +130,9 @@ class Replay:
                 )
         if len(then) != len(now):
             raise ReplayError(
-                f"the optimiser does not propose what was recorded: of batch {fields['batch']}, which begins with trial "
-                f"{before}, it proposed {len(then)}, and {self._name()} proposes {len(now)} now.{self._changes()} "
-                f"{_WAY_OUT}",
+                f"the optimiser does not propose what was recorded: of batch {fields['batch']}, which begins with "
+                f"trial {before}, it proposed {len(then)}, and {self._name()} proposes {len(now)} now."
+                f"{self._changes()} {_WAY_OUT}",
                 trial=before,
                 recorded=[trial.value for trial in then],
                 proposed=[trial.value for trial in now],
@@ -143,8 +143,8 @@ class Replay:
         for offset, (was, state) in enumerate(zip(recorded["states"], fields["states"], strict=True)):
             if was != state:
                 raise ReplayError(
-                    f"trial {before + offset} was {was} when it was recorded, and is {state} now: its cells ran again, and "
-                    f'did not give the same. strategy="rerun" starts over',
+                    f"trial {before + offset} was {was} when it was recorded, and is {state} now: its cells ran again, "
+                    f'and did not give the same. strategy="rerun" starts over',
                     trial=before + offset,
                     recorded=was,
                     proposed=state,
@@ -152,8 +152,8 @@ class Replay:
         if (recorded["how"], _content(recorded["values"])) != (fields["how"], _content(fields["values"])):
             raise ReplayError(
                 f"the optimiser would not be told what was recorded: of trial {before} {recorded['how']} was given "
-                f"{recorded['values']!r}, and {fields['how']} would be given {fields['values']!r} now. Either its cells "
-                "ran again and did not give the same, or what is told of a result has changed. "
+                f"{recorded['values']!r}, and {fields['how']} would be given {fields['values']!r} now. Either its "
+                "cells ran again and did not give the same, or what is told of a result has changed. "
                 'strategy="rerun" starts over',
                 trial=before,
                 recorded=recorded["values"],
@@ -184,7 +184,7 @@ def _same(was: Any, now: Any) -> bool:
     return _content(was) == _content(now)
 
 
-def _content(value: Any) -> Any:
+def _content(value: Any) -> bytes | str:
     """Give what tells values apart, those that go through the store included."""
     encoded, lossy = encode(value)
     return "inexact" if lossy else encoded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BaseOptimizer, Treatment
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OptunaOptimizer"]
 
+_SEEDS = 2**32
+
 
 class OptunaOptimizer(BaseOptimizer):
     """Lets an Optuna study propose the treatments.
@@ -44,7 +47,8 @@ class OptunaOptimizer(BaseOptimizer):
         Decides, from what the steps say with ``ctx.report``, which trials end early. Reports of a trial's
         first replicate count. By default nothing is pruned. For a single objective.
     seed : int, optional
-        Of the default sampler.
+        Of the default sampler. With none, one is drawn and stored with the trials, so that a stored optimisation can be
+        resumed. A sampler of your own needs its own seed for that.
     batch_size : int, default 1
         How many treatments are asked for, and run, together.
     constraints : sequence of RelativeConstraint, optional
@@ -54,6 +58,8 @@ class OptunaOptimizer(BaseOptimizer):
     ----------
     study : optuna.Study
         In memory; the trials are stored with the run.
+    drawn_seed : int or None
+        The seed of the default sampler, where none was given.
 
     Raises
     ------
@@ -87,8 +93,13 @@ class OptunaOptimizer(BaseOptimizer):
         self.seed = seed
         self.needs_baseline = bool(self.constraints)
         self._space = space if callable(space) else _distributions(space)
+        self.drawn_seed: int | None = None
         if sampler is None:
-            sampler = optuna.samplers.TPESampler(seed=None if seed is None else check_integer(seed, what="seed"))
+            if seed is None:
+                self.drawn_seed = SystemRandom().randrange(_SEEDS)
+            sampler = optuna.samplers.TPESampler(
+                seed=self.drawn_seed if seed is None else check_integer(seed, what="seed")
+            )
         elif seed is not None:
             raise ArgumentTypeError("seed is for the default sampler: give it to your own, TPESampler(seed=...)")
         self.study = _quiet_study(
@@ -102,6 +113,11 @@ class OptunaOptimizer(BaseOptimizer):
         self._prunes = pruner is not None
         if self._prunes and len(self._objectives) > 1:
             raise ArgumentTypeError("a pruner looks at one objective, and several were given: leave out pruner")
+
+    def adopt_seed(self, seed: int) -> None:
+        """Take the place of an optimiser that drew another seed, before anything is asked."""
+        self.drawn_seed = seed
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed)
 
     def ask(self) -> list[Treatment]:
         """Let the study propose treatments."""
