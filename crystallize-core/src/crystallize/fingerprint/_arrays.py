@@ -22,10 +22,12 @@ def describe_array(walk: Walk, node: int, value: Any) -> bool:
     kind = type(value)
     library = module_of(kind).partition(".")[0]
     if library in ("pandas", "polars") and hasattr(value, "columns") and hasattr(value, "to_numpy"):
-        # By position: two columns may have one name.
-        columns = value.get_columns() if library == "polars" else [column for _, column in value.items()]
         index = getattr(value, "index", None)
-        walk.fill(node, b"frame", [walk.ref(kind), walk.ref(list(value.columns)), walk.ref(index), walk.ref(columns)])
+        walk.fill(
+            node,
+            b"frame",
+            [walk.ref(kind), walk.ref(list(value.columns)), walk.ref(index), walk.ref(_columns(value, library))],
+        )
         return True
     if library in ("pandas", "polars") and hasattr(value, "to_numpy") and hasattr(value, "dtype"):
         # Of an index or a series: its own index and name go with the values.
@@ -36,6 +38,19 @@ def describe_array(walk: Walk, node: int, value: Any) -> bool:
     if hasattr(kind, "__array__") and hasattr(value, "dtype") and hasattr(value, "shape"):
         return _foreign(walk, node, value)
     return False
+
+
+def _columns(frame: Any, library: str) -> Any:
+    """Give what a frame holds, without its index, which all columns share."""
+    if library == "polars":
+        return frame.get_columns()
+    types = list(frame.dtypes)
+    if len(types) > 1 and all(kind == types[0] for kind in types) and getattr(types[0], "kind", "O") in "biufc":
+        values = frame.to_numpy()
+        if values.dtype == types[0]:
+            return [str(types[0]), values]
+    # By position: two columns may have one name.
+    return [(str(column.dtype), column.to_numpy()) for _, column in frame.items()]
 
 
 def _numpy(walk: Walk, node: int, value: Any, numpy: Any) -> bool:
