@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crystallize.results.columns import CellColumns, LazyOutcomes
 from crystallize.results.description import describe, looks_secret, mask_secrets
 from crystallize.results.export import dump_json, to_plain
 from crystallize.results.metrics import (
@@ -22,12 +23,14 @@ __all__ = [
     "ArtifactRecord",
     "Attempt",
     "Cell",
+    "CellColumns",
     "CellOutcome",
     "CellTrace",
     "ConditionRecord",
     "Event",
     "ExperimentMetrics",
     "HypothesisResult",
+    "LazyOutcomes",
     "MetricValues",
     "PluginFailure",
     "Result",

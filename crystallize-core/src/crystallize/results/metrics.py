@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from crystallize.results.columns import CellColumns
+from crystallize.results.outcome import Cell
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.provenance import ConditionRecord
 
@@ -160,18 +164,30 @@ class ExperimentMetrics:
 
 
 def group_outcomes(
-    outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord]
-) -> dict[str, list[CellOutcome]]:
-    """Sort outcomes by condition, in the order of `conditions`, and within each by replicate."""
+    outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord], kept: LazyOutcomes | None = None
+) -> dict[str, list[CellOutcome] | CellColumns]:
+    """Sort outcomes by condition, in the order of `conditions`, and within each by replicate.
+
+    A condition all of whose cells were kept is given by column.
+    """
     grouped: dict[str, list[CellOutcome]] = {condition.name: [] for condition in conditions}
     for outcome in outcomes:
         grouped.setdefault(outcome.cell.condition, []).append(outcome)
+    by_column: dict[str, CellColumns] = {}
+    for name in () if kept is None else kept.conditions:
+        columns = kept.columns(name)
+        if grouped.get(name):
+            grouped[name] += [kept[Cell(name, replicate)] for replicate in columns.replicates]
+        else:
+            by_column[name] = columns
     for members in grouped.values():
         members.sort(key=_by_replicate)
-    return grouped
+    return {**grouped, **by_column}
 
 
-def collect_metrics(outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord]) -> ExperimentMetrics:
+def collect_metrics(
+    outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord], *, kept: LazyOutcomes | None = None
+) -> ExperimentMetrics:
     """Bring the metrics of many cells together.
 
     Parameters
@@ -180,6 +196,8 @@ def collect_metrics(outcomes: Iterable[CellOutcome], conditions: Sequence[Condit
         In any order.
     conditions : sequence of ConditionRecord
         In the order in which the treatments are to appear.
+    kept : LazyOutcomes, optional
+        Those of other cells, which were not run again.
 
     Returns
     -------
@@ -187,12 +205,18 @@ def collect_metrics(outcomes: Iterable[CellOutcome], conditions: Sequence[Condit
         Without hypotheses.
     """
     collected = ExperimentMetrics()
-    for name, members in group_outcomes(outcomes, conditions).items():
-        succeeded = [outcome for outcome in members if outcome.error is None]
+    for name, members in group_outcomes(outcomes, conditions, kept).items():
+        if isinstance(members, CellColumns):
+            # The lists of a result belong to whoever has it.
+            joined = {metric: values.copy() for metric, values in members.metrics.items()}
+            any_succeeded = members.succeeded > 0
+        else:
+            succeeded = [outcome for outcome in members if outcome.error is None]
+            joined, any_succeeded = _join(succeeded), bool(succeeded)
         if name == BASELINE:
-            collected.baseline.metrics.update(_join(succeeded))
-        elif succeeded:
-            collected.treatments[name] = TreatmentMetrics(_join(succeeded))
+            collected.baseline.metrics.update(joined)
+        elif any_succeeded:
+            collected.treatments[name] = TreatmentMetrics(joined)
     return collected
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from crystallize.results.columns import CellColumns
 from crystallize.results.description import describe
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class ConditionLog:
     __slots__ = ("artifacts", "durations", "failed", "record", "replicates", "seeds", "traces", "values", "workers")
 
     def __init__(
-        self, record: ConditionRecord, outcomes: Iterable[CellOutcome], values: Mapping[str, MetricValues]
+        self,
+        record: ConditionRecord,
+        outcomes: Iterable[CellOutcome] | CellColumns,
+        values: Mapping[str, MetricValues],
     ) -> None:
         self.record = record
         self.values = values
@@ -77,20 +81,37 @@ class ConditionLog:
         self.seeds: list[int | None] = []
         self.durations: list[float] = []
         self.workers: list[str] = []
-        self.traces: list[CellTrace | None] = []
+        self.traces: Sequence[CellTrace | None]
         self.failed: dict[int, BaseException] = {}
         self.artifacts: list[tuple[int, ArtifactRecord]] = []
-        for outcome in outcomes:
-            replicate = outcome.cell.replicate
-            self.replicates.append(replicate)
-            self.seeds.append(outcome.seed)
-            self.durations.append(outcome.duration)
-            self.workers.append(outcome.worker)
-            self.traces.append(outcome.provenance)
-            if outcome.error is not None:
-                self.failed[replicate] = outcome.error
-            for artifact in outcome.artifacts:
-                self.artifacts.append((replicate, artifact))
+        if isinstance(outcomes, CellColumns):
+            self.replicates += outcomes.replicates
+            self.seeds += outcomes.seeds
+            self.durations += outcomes.durations
+            self.workers += outcomes.workers
+            self.traces = outcomes.traces
+            self.artifacts += outcomes.artifacts
+            for outcome in outcomes.rare:
+                self._note(outcome)
+        else:
+            traces: list[CellTrace | None] = []
+            self.traces = traces
+            for outcome in outcomes:
+                replicate = outcome.cell.replicate
+                self.replicates.append(replicate)
+                self.seeds.append(outcome.seed)
+                self.durations.append(outcome.duration)
+                self.workers.append(outcome.worker)
+                traces.append(outcome.provenance)
+                for artifact in outcome.artifacts:
+                    self.artifacts.append((replicate, artifact))
+                if outcome.error is not None:
+                    self._note(outcome)
+
+    def _note(self, outcome: CellOutcome) -> None:
+        """Keep what few cells have."""
+        if outcome.error is not None:
+            self.failed[outcome.cell.replicate] = outcome.error
 
     def position(self, replicate: object) -> int:
         """Give the index of a replicate's entry; `KeyError` where it did not run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.results.columns import CellColumns
 from crystallize.results.description import mask_secrets
 from crystallize.results.export import result_to_dict, write_json
 from crystallize.results.metrics import (
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import CellOutcome, PluginFailure
 
 __all__ = ["Result", "build_result"]
@@ -245,6 +247,7 @@ def build_result(
     plugin_errors: Sequence[PluginFailure] = (),
     hypotheses: Sequence[HypothesisResult] = (),
     metrics: ExperimentMetrics | None = None,
+    kept: LazyOutcomes | None = None,
 ) -> Result:
     """Make a result of outcomes.
 
@@ -266,6 +269,8 @@ def build_result(
         What judging gave.
     metrics : ExperimentMetrics, optional
         What `collect_metrics` gave for the same outcomes, if that was called already.
+    kept : LazyOutcomes, optional
+        Outcomes of other cells, which were not run again: they are read when somebody looks.
 
     Returns
     -------
@@ -273,17 +278,17 @@ def build_result(
     """
     outcomes = list(outcomes)
     if metrics is None:
-        metrics = collect_metrics(outcomes, conditions)
+        metrics = collect_metrics(outcomes, conditions, kept=kept)
     metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
     records = {condition.name: condition for condition in conditions}
     logs = {}
     failures: dict[int, PluginFailure] = {}
     all_errors: dict[str, BaseException] = {}
-    for name, members in group_outcomes(outcomes, conditions).items():
+    for name, members in group_outcomes(outcomes, conditions, kept).items():
         condition = metrics.baseline if name == BASELINE else metrics.treatments.get(name)
         values = condition.metrics if condition is not None else {}
         logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), members, values)
-        for outcome in members:
+        for outcome in members.rare if isinstance(members, CellColumns) else members:
             if outcome.error is not None:
                 all_errors[outcome.cell.key] = outcome.error
             for failure in outcome.plugin_failures:
