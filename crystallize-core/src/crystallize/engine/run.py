@@ -66,6 +66,7 @@ class Run:
         programs: dict[str, Any] | None = None,
     ) -> None:
         self.view = view
+        view.lock = active.lock
         self.active = active
         self.outcomes: dict[Cell, CellOutcome] = {}
         self.result: Result | None = None

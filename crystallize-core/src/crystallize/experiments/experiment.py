@@ -11,6 +11,7 @@ from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.engine.run import Run
 from crystallize.errors import ArgumentTypeError
+from crystallize.experiments.definition import note_run, place_of_caller
 from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
 from crystallize.experiments.setup import (
     ABSENT,
@@ -130,6 +131,8 @@ class Experiment:
         self.strict = strict
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
+        self._place = place_of_caller()
+        self._config: str | None = None
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._context_before: Mapping[str, Any] | None = None
         self._active: ActivePlugins | None = None
@@ -434,6 +437,7 @@ class Experiment:
         return outcome
 
     def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
+        note_run(self, request)
         settled = validate(self, request)
         active = self._active_plugins()
         view = run_view(self, settled)

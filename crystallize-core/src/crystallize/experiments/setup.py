@@ -14,6 +14,7 @@ from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.run import new_run_id
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.experiments.definition import definition_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name
 from crystallize.pipelines import Pipeline, PipelineStep
@@ -251,4 +252,5 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         strict=experiment.strict,
         run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
+        definition=lambda: definition_of(experiment),
     )

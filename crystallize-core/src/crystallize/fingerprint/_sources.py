@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import sys
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
@@ -71,7 +72,8 @@ def _is_inside(name: str, found: dict[str, CodePart]) -> bool:
 
 def _part(digest: str, stands_for: Any) -> CodePart:
     if isinstance(stands_for, FunctionType):
-        return CodePart(digest, "function", *_text_of_function(stands_for.__code__), None)
+        code = stands_for.__code__
+        return CodePart(digest, "function", *_text_of_function(code.co_filename, code), None)
     if isinstance(stands_for, type):
         return CodePart(digest, "class", *_text_of_class(stands_for), None)
     if isinstance(stands_for, Path):
@@ -83,16 +85,13 @@ def _part(digest: str, stands_for: Any) -> CodePart:
 
 
 @functools.lru_cache(maxsize=4096)
-def _text_of_function(code: CodeType) -> tuple[str | None, str, int | None]:
+def _text_of_function(file: str, code: CodeType) -> tuple[str | None, str, int | None]:
+    # By file too: what is written alike in two places is one code.
     node = written_function(code)
-    if node is None:
-        return None, code.co_filename, None
-    return *_lines(code.co_filename, node), _first_line(node)  # type: ignore[return-value]
+    return (None, file, None) if node is None else (_lines(file, node), file, _first_line(node))
 
 
 def _text_of_class(kind: type) -> tuple[str | None, str | None, int | None]:
-    import sys
-
     file = module_file(sys.modules.get(module_of(kind)))
     functions = [value for value in vars(kind).values() if isinstance(value, FunctionType)]
     file = next((each.__code__.co_filename for each in functions if each.__module__ == module_of(kind)), file)
@@ -103,7 +102,7 @@ def _text_of_class(kind: type) -> tuple[str | None, str | None, int | None]:
     own = [each for each in functions if each.__code__.co_filename == file]
     if node is None or any(written_function(each.__code__) is None for each in own):
         return None, file, None
-    return *_lines(file, node), _first_line(node)  # type: ignore[return-value]
+    return _lines(file, node), file, _first_line(node)
 
 
 def _written_class(file: str, qualname: str) -> ast.ClassDef | None:
@@ -135,6 +134,5 @@ def _first_line(node: Any) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
 
 
-def _lines(file: str, node: Any) -> tuple[str, str]:
-    lines = linecache.getlines(file)[_first_line(node) - 1 : node.end_lineno]
-    return "".join(lines), file
+def _lines(file: str, node: Any) -> str:
+    return "".join(linecache.getlines(file)[_first_line(node) - 1 : node.end_lineno])

@@ -74,6 +74,10 @@ class ExperimentView:
     run: RunInfo = field(default_factory=lambda: RunInfo(id=""))
     identity: Callable[[], str] | str = ""
     """The experiment's identity, or what computes it: looking at code takes its time, and few runs ask."""
+    definition: Callable[[], Mapping[str, Any]] = dict
+    """Gives where the experiment was made, so that it can be found again; in workers it gives nothing."""
+    lock: Callable[[], list[dict[str, Any]]] = list
+    """Gives the plugin lock of this run; in workers it gives nothing."""
 
     @property
     def id(self) -> str:
@@ -88,6 +92,7 @@ class ExperimentView:
         state["initial_ctx"] = dict(self.initial_ctx)  # a read-only view of a mapping does not travel
         if not isinstance(self.identity, str):
             state["identity"] = ""
+        state["definition"], state["lock"] = dict, list
         return None, state
 
     @property
