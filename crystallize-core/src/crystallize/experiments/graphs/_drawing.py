@@ -60,10 +60,7 @@ class _Spot:
     sources: list[_Spot] = field(default_factory=list)
     row: float = 0.0
     x: float = 0.0
-
-    @property
-    def width(self) -> float:
-        return 0.0 if self.name is None else max(len(self.name) * _CHARACTER + 28, 70)
+    width: float = 0.0
 
     @property
     def y(self) -> float:
@@ -99,7 +96,8 @@ def _placed(graph: ExperimentGraph) -> tuple[list[_Spot], list[tuple[list[_Spot]
     edges = graph.edges()
     boxes: dict[str, _Spot] = {}
     for name in graph.order:
-        boxes[name] = _Spot(name, max((boxes[above].rank + 1 for above in edges[name]), default=0))
+        rank = max((boxes[above].rank + 1 for above in edges[name]), default=0)
+        boxes[name] = _Spot(name, rank, width=max(len(name) * _CHARACTER + 28, 70))
     columns: list[list[_Spot]] = [[] for _ in range(max(spot.rank for spot in boxes.values()) + 1)]
     arrows: list[tuple[list[_Spot], str]] = []
     labels: dict[int, int] = {}
@@ -121,7 +119,11 @@ def _placed(graph: ExperimentGraph) -> tuple[list[_Spot], list[tuple[list[_Spot]
         column.sort(key=lambda spot: _middle(source.row for source in spot.sources))
         for row, spot in enumerate(column):
             spot.row, spot.x = float(row), left
-        left += max(spot.width for spot in column) + max(labels.get(rank, 0) * _SMALL + 30, _GAP)
+        wide = max(spot.width for spot in column)
+        for spot in column:
+            # An arrow that passes goes straight on until it is past the boxes.
+            spot.width = spot.width or wide
+        left += wide + max(labels.get(rank, 0) * _SMALL + 30, _GAP)
     return [spot for column in columns for spot in column], arrows
 
 
@@ -147,6 +149,8 @@ def _arrow(path: list[_Spot], label: str) -> str:
     for spot in path[1:]:
         bend = (x + spot.x) / 2
         drawn.append(f"C{bend:.1f} {y:.1f} {bend:.1f} {spot.y:.1f} {spot.x:.1f} {spot.y:.1f}")
+        if spot.name is None:
+            drawn.append(f"H{spot.x + spot.width:.1f}")
         x, y = spot.x + spot.width, spot.y
     line = f'<path d="{" ".join(drawn)}" fill="none" stroke="#57606a" marker-end="url(#tip)"/>'
     if not label:
