@@ -222,8 +222,7 @@ def test_an_optimiser_that_thinks_does_not_hold_up_the_loop(make_experiment, dia
 
     async def main():
         async def beat():
-            while not asked.is_set():
-                await asyncio.sleep(0.001)
+            await asyncio.to_thread(asked.wait, 30)
             beats.append(1)
             beating.set()
 
@@ -289,8 +288,7 @@ def test_a_cancelled_optimisation_ends_once_the_optimiser_is_back(make_experimen
 
     async def main():
         task = asyncio.ensure_future(experiment.aoptimize(Slow([1.0]), 1))
-        while not started.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(started.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
