@@ -1,0 +1,38 @@
+"""What surrounds a run and may change its numbers: machine, interpreter, packages, git, command line.
+
+| module | its job |
+| --- | --- |
+| `machine` | interpreter, machine, variables of the environment, BLAS and OpenMP |
+| `packages` | installed distributions |
+| `git` | commit, branch, changes |
+| `command` | how the program was started |
+| `background` | asking for what takes its time without holding up a run |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crystallize_plugins.environment.command import command_facts
+    from crystallize_plugins.environment.git import git_state
+    from crystallize_plugins.environment.machine import environment_facts, library_threads
+    from crystallize_plugins.environment.packages import installed_packages
+
+__all__ = ["command_facts", "environment_facts", "git_state", "installed_packages", "library_threads"]
+
+_PLACES = {
+    "command_facts": "command",
+    "environment_facts": "machine",
+    "git_state": "git",
+    "installed_packages": "packages",
+    "library_threads": "machine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
