@@ -21,6 +21,14 @@ class ExitCode(enum.IntEnum):
     """The command line or the experiment is not in order; nothing ran."""
     INTERNAL = 3
     """The run broke down: a plugin stopped it, the store could not be written, or Crystallize has a bug."""
+    UNSUPPORTED = 4
+    """A hypothesis is not supported; only where ``--check`` asks for that."""
+    NOTHING = 5
+    """There is nothing to do, or no such experiment or run."""
+    INTEGRITY = 6
+    """What is stored is damaged, or is not what it says it is."""
+    LOCKED = 75
+    """Another process is running this experiment; nothing ran."""
     INTERRUPTED = 130
     """Ctrl-C; the cells that had finished are kept."""
 

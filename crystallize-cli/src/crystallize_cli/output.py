@@ -1,0 +1,139 @@
+"""What a command writes: data to stdout, as text or as JSON, and everything else to stderr."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from dataclasses import dataclass
+from logging import DEBUG, ERROR, INFO
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+__all__ = ["Output", "with_output"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a command was asked to write.
+
+    Attributes
+    ----------
+    json : bool
+        Data as JSON, for programs.
+    quiet : bool
+        No messages but errors.
+    verbose : bool
+        More messages: what the framework logs, too.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def data(self, record: Any, text: Callable[[], str]) -> None:
+        """Write the answer to stdout.
+
+        Parameters
+        ----------
+        record : object
+            What ``--json`` writes: plain data, or anything that has a ``to_dict()``.
+        text : callable
+            Gives what people read; not called for JSON. Empty text writes nothing.
+        """
+        if self.json:
+            from crystallize.results.export import dump_json
+
+            click.echo(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
+        else:
+            shown = text()
+            if shown:
+                click.echo(shown)
+
+    def table(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
+        """Write rows to stdout: a list of objects as JSON, else columns of text, empty ones left out.
+
+        Parameters
+        ----------
+        rows : iterable of mapping
+            JSON has all of their entries, text those of `columns`.
+        columns : sequence of str
+            In order; each heads its column.
+        right : sequence of str
+            Columns of numbers.
+        """
+        listed = list(rows)
+
+        def text() -> str:
+            from crystallize_plugins.reports import aligned
+
+            body = [[_cell(row.get(column)) for column in columns] for row in listed]
+            return "\n".join(aligned([list(columns), *body], [columns.index(name) for name in right])) if body else ""
+
+        self.data([dict(row) for row in listed], text)
+
+    def say(self, message: str) -> None:
+        """Write a message to stderr."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def detail(self, message: str) -> None:
+        """Write a message to stderr where more was asked for."""
+        if self.verbose:
+            click.echo(message, err=True)
+
+    def warn(self, message: str) -> None:
+        """Write a message to stderr that ``--quiet`` does not hold back."""
+        click.echo(f"{self.style('warning:', fg='yellow')} {message}", err=True)
+
+    @staticmethod
+    def style(text: str, **style: Any) -> str:
+        """Colour text for stderr, unless nobody would see it or ``NO_COLOR`` is set."""
+        return click.style(text, **style) if _coloured() else text
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _coloured() -> bool:
+    # https://no-color.org: any value that is not empty counts.
+    return not os.environ.get("NO_COLOR") and sys.stderr.isatty()
+
+
+def with_output(command: F) -> F:
+    """Give a command ``--json``, ``--quiet`` and ``--verbose``, and an `Output` as its argument `output`.
+
+    Examples
+    --------
+    >>> @click.command()
+    ... @with_output
+    ... def hello(output):
+    ...     output.data({"hello": "world"}, lambda: "hello, world")
+    >>> hello.main(["--json"], standalone_mode=False)
+    {
+      "hello": "world"
+    }
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Write data as JSON.")
+    @click.option("-q", "--quiet", is_flag=True, help="Write no messages but errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Write more messages.")
+    @functools.wraps(command)
+    def with_options(*args: Any, as_json: bool, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        if quiet and verbose:
+            raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
+        from crystallize_cli.messages import messages_at
+
+        with messages_at(ERROR if quiet else DEBUG if verbose else INFO):
+            return command(*args, output=Output(json=as_json, quiet=quiet, verbose=verbose), **kwargs)
+
+    return with_options  # type: ignore[return-value]
