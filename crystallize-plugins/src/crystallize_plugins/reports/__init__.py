@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from crystallize_plugins.reports._comparison import ComparisonRow, compare
-from crystallize_plugins.reports._summary import comparison_table, summary_text
-from crystallize_plugins.reports._verdicts import Verdict, adjust_p_values, verdicts
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crystallize_plugins.reports._comparison import ComparisonRow, compare
+    from crystallize_plugins.reports._summary import comparison_table, summary_text
+    from crystallize_plugins.reports._table import aligned
+    from crystallize_plugins.reports._verdicts import Verdict, adjust_p_values, verdicts
 
 __all__ = [
     "ComparisonRow",
     "Verdict",
     "adjust_p_values",
+    "aligned",
     "compare",
     "comparison_table",
     "summary_text",
     "verdicts",
 ]
+
+# Whoever wants a table of text does not wait for the statistics.
+_PLACES = {
+    "ComparisonRow": "_comparison",
+    "Verdict": "_verdicts",
+    "adjust_p_values": "_verdicts",
+    "aligned": "_table",
+    "compare": "_comparison",
+    "comparison_table": "_summary",
+    "summary_text": "_summary",
+    "verdicts": "_verdicts",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
