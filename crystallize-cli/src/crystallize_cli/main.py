@@ -20,6 +20,15 @@ __all__ = ["BUILT_IN", "CommandGroup", "cli", "run"]
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "run": ("crystallize_cli.commands.run:run", "Run the experiment that a Python file defines."),
+    "completion": (
+        "crystallize_cli.commands.completion:completion",
+        "Write the script that makes a shell complete `crystallize`.",
+    ),
+    "doctor": ("crystallize_cli.commands.doctor:doctor", "Say whether what is installed fits together."),
+    "plugins": (
+        "crystallize_cli.commands.plugins:plugins",
+        "Show what is installed: plugins, verifiers, optimisers, commands.",
+    ),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 
