@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crystallize.engine.job import Job
     from crystallize.results.outcome import Cell, Event
 
-__all__ = ["CellRunner", "SerialLoop"]
+__all__ = ["CellRunner", "SerialLoop", "runner_for"]
 
 
 class CellRunner:
@@ -98,7 +98,7 @@ class CellRunner:
         """
         return self._sink is not None and self._sink(event) is True
 
-    def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main") -> CellOutcome:
+    def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main", step: str = "worker") -> CellOutcome:
         """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
 
         Parameters
@@ -108,8 +108,10 @@ class CellRunner:
             Why.
         worker : str
             Who was to run it.
+        step : str
+            What it was at, where that is known.
         """
-        return CellOutcome(cell, {}, error=execution_error(exc, step="worker", cell=cell), worker=worker)
+        return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell), worker=worker)
 
     def close_worker(self) -> None:
         """Close what the calling thread opened; for executors, at the end of each of their threads."""
@@ -163,7 +165,7 @@ class CellRunner:
     def _started(self) -> Worker:
         with self._lock:
             if self._worker is None:
-                worker = Worker(self._job)
+                worker = self._new_worker()
                 try:
                     worker.start()
                 except BaseException:
@@ -172,6 +174,9 @@ class CellRunner:
                     raise
                 self._worker = worker
             return self._worker
+
+    def _new_worker(self) -> Worker:
+        return Worker(self._job)
 
     def _new_host(self) -> LoopHost:
         host = self._mine.host = LoopHost()
@@ -184,6 +189,24 @@ class CellRunner:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["job"])  # type: ignore[misc]
+
+
+def runner_for(job: Job, emit: Callable[[Event], object] | None, progress: Callable[..., None]) -> CellRunner:
+    """Give what runs the cells of a job.
+
+    Parameters
+    ----------
+    job : Job
+    emit : callable of Event or None
+        Gets what steps send.
+    progress : callable
+        Gets the engine's own events.
+    """
+    if job.policies is None:
+        return CellRunner(job, emit)
+    from crystallize.engine.attempts import PatientRunner
+
+    return PatientRunner(job, emit, progress)
 
 
 class SerialLoop:

@@ -23,7 +23,15 @@ __all__ = ["HookDispatch"]
 
 _LOGGER = logging.getLogger("crystallize")
 _PROGRESS = frozenset(
-    {"run_started", "cell_finished", "run_finished", "optimization_started", "trials_asked", "trials_told"}
+    {
+        "run_started",
+        "cell_retried",
+        "cell_finished",
+        "run_finished",
+        "optimization_started",
+        "trials_asked",
+        "trials_told",
+    }
 )
 
 

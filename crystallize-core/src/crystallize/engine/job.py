@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crystallize.design import Treatment
+    from crystallize.engine.policy import Policies
     from crystallize.engine.program import Program
     from crystallize.hooks import ActivePlugins, ExperimentView
 
@@ -29,6 +30,8 @@ class Job:
     data : object
     keeps_payload : bool
         Whether an outcome keeps the final data.
+    policies : Policies or None
+        When to try a cell again, and how long it may take; None where nothing was declared.
     """
 
     view: ExperimentView
@@ -37,6 +40,7 @@ class Job:
     gives_data: bool = False
     data: Any = None
     keeps_payload: bool = False
+    policies: Policies | None = None
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
 
-__all__ = ["LoopHost", "interruptible", "loop_is_running", "send_none"]
+__all__ = ["Interrupts", "LoopHost", "loop_is_running", "send_none"]
 
 T = TypeVar("T")
 _PATIENCE = 1.0
@@ -157,22 +158,57 @@ async def _wind_up() -> None:
     await loop.shutdown_default_executor()
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C interrupt code that blocks inside a running event loop.
+class Interrupts:
+    """Ctrl-C at a moment that suits: not in the middle of taking an outcome in.
 
-    `asyncio.run` turns the first Ctrl-C into a cancellation, which waits until the loop gets its turn
-    again; while `run()` blocks it, it never does.
+    Attributes
+    ----------
+    held : bool
+        Whether it has to wait; a second one does not.
+    noted : bool
+        Whether it waits.
     """
-    if not loop_is_running() or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    try:
-        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:  # an interpreter that is not the main one
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
+
+    __slots__ = ("_frame", "_usual", "held", "noted")
+
+    def __init__(self) -> None:
+        self.held = False
+        self.noted = False
+        self._frame: FrameType | None = None
+        self._usual: Callable[[int, FrameType | None], Any] = signal.default_int_handler
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Receive Ctrl-C during the block, in the main thread: no other hears of it.
+
+        Inside a running event loop that blocks meanwhile, it interrupts at once: `asyncio.run` would turn it into a
+        cancellation, which waits until the loop gets its turn again.
+        """
+        usual = signal.default_int_handler if loop_is_running() else signal.getsignal(signal.SIGINT)
+        if not callable(usual) or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        try:
+            previous = signal.signal(signal.SIGINT, self._heard)
+        except ValueError:  # an interpreter that is not the main one
+            yield
+            return
+        self._usual = usual
+        try:
+            yield
+        finally:
+            self.held = False
+            signal.signal(signal.SIGINT, previous)
+            if self.noted:
+                self.let_through()
+
+    def let_through(self) -> None:
+        """Do what Ctrl-C would have done."""
+        self.noted = False
+        self._usual(signal.SIGINT, self._frame)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if self.held and not self.noted:
+            self.noted, self._frame = True, frame
+        else:
+            self._usual(number, frame)

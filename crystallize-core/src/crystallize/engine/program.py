@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
 
-__all__ = ["Program", "compile_condition", "effective_params", "injected_names", "steps_are_async"]
+__all__ = ["Program", "compile_condition", "effective_params", "injected_names", "step_is_async", "steps_are_async"]
 
 
 class Program:
@@ -167,10 +167,14 @@ def injected_names(step: PipelineStep) -> tuple[str, ...]:
 
 def steps_are_async(pipeline: Pipeline) -> bool:
     """Whether some step is ``async def``, so that its cells need an event loop."""
-    return any(
-        step.spec.is_async if isinstance(step, FunctionStep) else inspect.iscoroutinefunction(type(step).__call__)
-        for step in pipeline.steps
-    )
+    return any(map(step_is_async, pipeline.steps))
+
+
+def step_is_async(step: PipelineStep) -> bool:
+    """Whether a step is ``async def``."""
+    if isinstance(step, FunctionStep):
+        return step.spec.is_async
+    return inspect.iscoroutinefunction(type(step).__call__)
 
 
 def _by_position(begun: int, pairs: tuple[Any, ...]) -> list[list[Any]]:

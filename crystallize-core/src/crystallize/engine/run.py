@@ -8,15 +8,17 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.cell import CellRunner, SerialLoop
+from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import free_key
+from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_of
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
-from crystallize.engine.loop import LoopHost, interruptible
+from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import condition_records
-from crystallize.errors import CrystallizeError, PluginHookError
+from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from crystallize.design import Treatment
+    from crystallize.engine.policy import Policies
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, Event
@@ -53,6 +56,15 @@ class Run:
         Whether, and what, data replaces the data source's.
     programs : dict, optional
         Conditions compiled by earlier runs of the same pipeline and initial context.
+    policies : Policies, optional
+        When to try a cell again, and how long it may take.
+    most_failures : int, optional
+        How many cells may fail before the run is stopped.
+
+    Attributes
+    ----------
+    interrupts : Interrupts
+        How Ctrl-C is received while cells run.
     """
 
     def __init__(
@@ -64,6 +76,8 @@ class Run:
         gives_data: bool = False,
         data: Any = None,
         programs: dict[str, Any] | None = None,
+        policies: Policies | None = None,
+        most_failures: int | None = None,
     ) -> None:
         self.view = view
         view.lock = active.lock
@@ -80,7 +94,9 @@ class Run:
         self._todo: set[Cell] = set()
         self._each = False
         self._tickets: list[Any] = []
-        self.runner = CellRunner(
+        self._failures = None if most_failures is None else FailureCount(most_failures)
+        self.interrupts = Interrupts()
+        self.runner = runner_for(
             Job(
                 view,
                 active,
@@ -88,16 +104,18 @@ class Run:
                 gives_data=gives_data,
                 data=data,
                 keeps_payload=view.run.kind in ("apply", "debug"),
+                policies=policies,
                 programs={} if programs is None else programs,
             ),
             self.dispatch.event if self.dispatch.hears_cells else _unheard,
+            self.dispatch.progress,
         )
 
     # -- faces ------------------------------------------------------------------------------------
 
     def execute(self, cells: Sequence[Cell] | None = None) -> Result:
         """Run everything in the calling thread and give the result."""
-        with interruptible():
+        with self.interrupts.handled():
             for _ in self.outcomes_of(cells, each=False):
                 pass
         return self._done()
@@ -125,7 +143,7 @@ class Run:
         if inspect.isawaitable(answer):
             host = LoopHost()
             try:
-                answer = host.run(_awaited(answer))
+                answer = host.run(awaited(answer))
             finally:
                 host.close()
         self._check_answer(answer)
@@ -137,34 +155,35 @@ class Run:
 
     def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
         outcomes = iter(answer)
+        item: Any = ()
         try:
             for item in outcomes:
-                for outcome in (item,) if item.__class__ is CellOutcome else _flat(item):
+                for outcome in (item,) if item.__class__ is CellOutcome else flat(item):
+                    if not each:
+                        self.accept(outcome)
+                        continue
+                    with self.interrupts.handled():
+                        self.accept(outcome)
+                    self._wait_until_stored()
+                    yield outcome
+        except STOPS as exc:
+            self._accept_rest(item)
+            try:
+                for outcome in last_ones(outcomes, exc):
                     self.accept(outcome)
-                    if each:
-                        self._wait_until_stored()
-                        yield outcome
-        except KeyboardInterrupt as exc:
-            self._keep_what_is_done(outcomes, exc)
+            except KeyboardInterrupt:
+                _LOGGER.debug("interrupted again: no more outcomes are waited for")
             raise
         finally:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
 
-    def _keep_what_is_done(self, outcomes: Iterator[Any], exc: KeyboardInterrupt) -> None:
-        """Tell an executor of Ctrl-C, and take in what it has at hand: finished work is stored."""
-        throw = getattr(outcomes, "throw", None)
-        if throw is None:
-            return
-        try:
-            item = throw(exc)
-            while True:
-                for outcome in _flat(item):
-                    self.accept(outcome)
-                item = next(outcomes)
-        except (KeyboardInterrupt, StopIteration):
-            return
+    def _accept_rest(self, item: Any) -> None:
+        """Take in what of an executor's last word was not taken in yet: finished work is stored."""
+        for outcome in flat(item):
+            if outcome.cell in self._todo:
+                self.accept(outcome)
 
     def _drained(self, answer: AsyncIterable[Any], *, each: bool) -> Iterator[CellOutcome]:
         """Consume an asynchronous executor from plain code, on a loop of our own."""
@@ -176,21 +195,35 @@ class Run:
                 return
             while True:
                 try:
-                    item = host.run(_next(iterator))
+                    item = host.run(next_of(iterator))
                 except StopAsyncIteration:
                     return
-                for outcome in _flat(item):
-                    self.accept(outcome)
-                    self._wait_until_stored()
-                    yield outcome
+                try:
+                    for outcome in flat(item):
+                        self.accept(outcome)
+                        self._wait_until_stored()
+                        yield outcome
+                except TooManyFailuresError as exc:
+                    host.run(self._wound_up(iterator, item, exc))
+                    raise
         finally:
-            host.run(_closed(iterator))
+            host.run(closed(iterator))
             host.close()
 
     async def _consumed(self, iterator: AsyncIterator[Any]) -> None:
-        async for item in iterator:
-            for outcome in _flat(item):
-                self.accept(outcome)
+        item: Any = ()
+        try:
+            async for item in iterator:
+                for outcome in flat(item):
+                    self.accept(outcome)
+        except TooManyFailuresError as exc:
+            await self._wound_up(iterator, item, exc)
+            raise
+
+    async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: TooManyFailuresError) -> None:
+        self._accept_rest(item)
+        async for outcome in alast_ones(iterator, exc):
+            self.accept(outcome)
 
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
@@ -216,7 +249,7 @@ class Run:
             try:
                 await self._consumed(iterator)
             finally:
-                await _closed(iterator)
+                await closed(iterator)
         else:
             await self._pumped(iter(answer))
         self._check_complete(cells)
@@ -231,8 +264,13 @@ class Run:
         pump = ThreadPoolExecutor(1, "crystallize-pump")
         try:
             while (item := await loop.run_in_executor(pump, next, outcomes, end)) is not end:
-                for outcome in _flat(item):
-                    self.accept(outcome)
+                try:
+                    for outcome in flat(item):
+                        self.accept(outcome)
+                except TooManyFailuresError as exc:
+                    self._accept_rest(item)
+                    self._accept_rest(await loop.run_in_executor(pump, list, last_ones(outcomes, exc)))
+                    raise
         finally:
             close = getattr(outcomes, "close", None)
             if close is not None:
@@ -315,28 +353,40 @@ class Run:
                 hook="run_experiment_loop",
             )
         cell = outcome.cell
+        interrupts = self.interrupts
+        interrupts.held = True  # else Ctrl-C may come when a cell counts as done, and is not stored
         try:
-            self._todo.remove(cell)
-        except KeyError:
-            what = "twice" if cell in self.outcomes else "which it was not asked to run"
-            raise PluginHookError(
-                f"{self._executor} gave the outcome of {cell.key}{',' * (what != 'twice')} {what}",
-                hook="run_experiment_loop",
-            ) from None
-        self.outcomes[cell] = outcome
-        if self.annotate is not None:
-            self.annotate(outcome)
-        dispatch = self.dispatch
-        dispatch.collect(outcome, self._tickets if self._each else None)
-        error = outcome.error
-        if error is not None:
-            self._log(error.step_name, error.error_type, str(error), error.traceback_text)
-            if error.stops_run:
-                raise error.original_exception or error
-        if dispatch.hears_progress:
-            dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
-        if dispatch.stopped is not None:
-            dispatch.check()
+            try:
+                self._todo.remove(cell)
+            except KeyError:
+                raise self._unasked(cell) from None
+            self.outcomes[cell] = outcome
+            if self.annotate is not None:
+                self.annotate(outcome)
+            dispatch = self.dispatch
+            dispatch.collect(outcome, self._tickets if self._each else None)
+            error = outcome.error
+            if error is not None:
+                self._log(error.step_name, error.error_type, str(error), error.traceback_text)
+                if error.stops_run:
+                    raise error.original_exception or error
+            if dispatch.hears_progress:
+                dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
+            if dispatch.stopped is not None:
+                dispatch.check()
+        finally:
+            interrupts.held = False
+        if interrupts.noted:
+            interrupts.let_through()
+        if error is not None and self._failures is not None:
+            self._failures.add(error)
+
+    def _unasked(self, cell: Cell) -> PluginHookError:
+        what = "twice" if cell in self.outcomes else "which it was not asked to run"
+        return PluginHookError(
+            f"{self._executor} gave the outcome of {cell.key}{',' * (what != 'twice')} {what}",
+            hook="run_experiment_loop",
+        )
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.
@@ -436,25 +486,6 @@ class Run:
 
 def _unheard(event: Event) -> None:
     """Take an event that no plugin wants: a run that reports every batch would keep millions of them."""
-
-
-def _flat(item: Any) -> Iterable[CellOutcome]:
-    # The short form of a loop gives the outcomes of a whole replicate at once.
-    return item if isinstance(item, (list, tuple)) else (item,)
-
-
-async def _awaited(awaitable: Any) -> Any:
-    return await awaitable
-
-
-async def _next(iterator: AsyncIterator[Any]) -> Any:
-    return await iterator.__anext__()
-
-
-async def _closed(iterator: Any) -> None:
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def _attach(exc: BaseException, result: Result) -> None:

@@ -84,6 +84,7 @@ class Worker:
         self._set_up: list[Any] = []
         self._to_stop: list[HookCall] = []
         self._plain: set[type] = set()
+        self._fetch = job.view.datasource.fetch
         self._guard = _guard() if job.view.strict else None
         calls = job.active.calls
         self._before_replicate = calls("before_replicate")
@@ -159,6 +160,11 @@ class Worker:
         self._note_closing(self.resources.close_all())
         report, self._report = self._report, WorkerReport()
         return report
+
+    @property
+    def cannot_work(self) -> bool:
+        """Whether it could not be started, so that every cell fails with the same error."""
+        return self._start_error is not None
 
     def close_thread(self) -> None:
         """Close the resources that the calling thread made."""
@@ -236,7 +242,7 @@ class Worker:
             if self.job.gives_data:
                 data = self.job.data
             else:
-                data = self.view.datasource.fetch(ctx)
+                data = self._fetch(ctx)
                 kind = data.__class__
                 if kind not in plain:
                     while hasattr(kind, "__await__"):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
 from crystallize.design import Objective, Treatment
-from crystallize.engine.loop import interruptible
 from crystallize.engine.plan import BASELINE
 from crystallize.engine.trials import Trials
 from crystallize.errors import ArgumentTypeError, MissingMetricError
@@ -31,7 +30,7 @@ def optimize(
 ) -> Treatment:
     """Ask, run and tell in the calling thread."""
     trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
-    with interruptible(), _kept(experiment, trials, run):
+    with run.interrupts.handled(), _kept(experiment, trials, run):
         _begin(run, optimizer, num_trials)
         for cells in trials.batches(num_trials):
             for _ in run.consume(cells):

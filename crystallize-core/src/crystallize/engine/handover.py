@@ -1,0 +1,76 @@
+"""What an executor hands over: one outcome or several at a time, plainly or asynchronously, and the last ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import TooManyFailuresError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from crystallize.results.outcome import CellOutcome
+
+__all__ = ["STOPS", "alast_ones", "awaited", "closed", "flat", "last_ones", "next_of"]
+
+STOPS = (KeyboardInterrupt, TooManyFailuresError)
+"""What ends a run whose executor is to hand over what it has."""
+
+
+def flat(item: Any) -> Iterable[CellOutcome]:
+    """Give the outcomes of one item: the short form of a loop hands over a whole replicate at once."""
+    return item if isinstance(item, (list, tuple)) else (item,)
+
+
+def last_ones(outcomes: Iterator[Any], exc: BaseException) -> Iterator[CellOutcome]:
+    """Tell an executor that the run is stopped, and give what it has at hand.
+
+    Parameters
+    ----------
+    outcomes : iterator
+        The executor's; a generator has `exc` raised at its ``yield``, and may go on to yield what is finished.
+    exc : BaseException
+        Why.
+    """
+    throw = getattr(outcomes, "throw", None)
+    if throw is None:
+        return
+    try:
+        item = throw(exc)
+        while True:
+            yield from flat(item)
+            item = next(outcomes)
+    except (*STOPS, StopIteration):
+        return
+
+
+async def alast_ones(outcomes: AsyncIterator[Any], exc: BaseException) -> AsyncIterator[CellOutcome]:
+    """Tell an asynchronous executor; see `last_ones`."""
+    throw = getattr(outcomes, "athrow", None)
+    if throw is None:
+        return
+    try:
+        item = await throw(exc)
+        while True:
+            for outcome in flat(item):
+                yield outcome
+            item = await outcomes.__anext__()
+    except (TooManyFailuresError, StopAsyncIteration):
+        return
+
+
+async def awaited(awaitable: Any) -> Any:
+    """Await it."""
+    return await awaitable
+
+
+async def next_of(iterator: AsyncIterator[Any]) -> Any:
+    """Give its next item."""
+    return await iterator.__anext__()
+
+
+async def closed(iterator: Any) -> None:
+    """Close it, where that can be done."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()

@@ -1,0 +1,207 @@
+"""Time-outs in the worker: who is at what until when, and the end of what awaits for too long."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from crystallize.engine.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from crystallize.context import FrozenContext
+    from crystallize.engine.job import Job
+    from crystallize.engine.loop import LoopHost
+    from crystallize.engine.policy import Policies
+    from crystallize.engine.program import Program
+    from crystallize.results.outcome import Cell, CellOutcome, Event
+
+__all__ = ["TimedWorker", "Watched", "within"]
+
+GRACE = 0.5
+"""Seconds that a coroutine has, once it was cancelled, before its process is ended."""
+
+_MESSAGE = "a time-out of crystallize has passed"
+
+
+class Watched(Protocol):
+    """Gets to know until when this process has to be left alone; for executors that end processes."""
+
+    def __call__(self, end: float, position: int, *, whole_cell: bool) -> None:
+        """Hear what is being done.
+
+        Parameters
+        ----------
+        end : float
+            When to end this process, by the monotonic clock; 0 where there is no limit.
+        position : int
+            Where in the cell: -1 before the data source, 0 the data source, then the steps.
+        whole_cell : bool
+            Whether it is the cell's time-out that passes then, not the step's.
+        """
+
+
+class TimedWorker(Worker):
+    """A worker of a run in which something has a time-out.
+
+    Parameters
+    ----------
+    job : Job
+    policies : Policies
+    watched : Watched or None
+        Gets to know of limits in a process that can be ended.
+    """
+
+    def __init__(self, job: Job, policies: Policies, watched: Watched | None) -> None:
+        super().__init__(job)
+        # Not those that later runs share: the calls of ours know of this worker.
+        self._programs = {}
+        self._policies = policies
+        self._watched = watched or _unwatched
+        self._ends: dict[Cell, float] = {}
+        if policies.cell.timeout is not None:
+            self._fetch = self._fetched
+
+    async def run(self, cell: Cell, emit: Callable[[Event], object] | None, host: LoopHost | None) -> CellOutcome:
+        """Run one cell; see `Worker.run`."""
+        limit = self._policies.cell.timeout
+        if limit is None:
+            return await super().run(cell, emit, host)
+        end = self._ends[cell] = monotonic() + limit
+        self._watched(end, -1, whole_cell=True)
+        try:
+            return await super().run(cell, emit, host)
+        finally:
+            del self._ends[cell]
+            self._watched(0, -1, whole_cell=True)
+
+    def _program(self, condition: str) -> Program:
+        program = super()._program(condition)
+        whole_cell = self._policies.cell.timeout is not None
+        calls = []
+        for position, call, wants_ctx, late, step in program.calls:
+            if whole_cell or self._policies.step_limit(position) is not None:
+                timed = self._timed(position, call if wants_ctx else _without_ctx(call))
+                calls.append((position, timed, True, late and self._timed(position, late), step))
+            else:
+                calls.append((position, call, wants_ctx, late, step))
+        program.calls = tuple(calls)
+        return program
+
+    def _fetched(self, ctx: FrozenContext) -> Any:
+        return self._limited(lambda _, ctx: self.view.datasource.fetch(ctx), None, ctx, 0)
+
+    def _timed(self, position: int, call: Callable[[Any, FrozenContext], Any]) -> Callable[[Any, FrozenContext], Any]:
+        def timed(data: Any, ctx: FrozenContext) -> Any:
+            return self._limited(call, data, ctx, position)
+
+        return timed
+
+    def _limited(self, call: Callable[[Any, FrozenContext], Any], data: Any, ctx: FrozenContext, position: int) -> Any:
+        """Make a call, within the limits of its step and of its cell."""
+        now = monotonic()
+        cell_end = self._ends.get(ctx._cell)
+        limit = self._policies.step_limit(position)
+        whole_cell = cell_end is not None and (limit is None or cell_end < now + limit)
+        end = cell_end if cell_end is not None and whole_cell else now + (limit or 0.0)
+
+        def too_slow() -> Exception:
+            return self._policies.too_slow(position, whole_cell=whole_cell)
+
+        self._watched(end, position, whole_cell=whole_cell)
+        given = None
+        try:
+            given = call(data, ctx)
+            if not hasattr(type(given), "__await__"):
+                # Nobody could interrupt it here, or it came a moment before it would have been.
+                if monotonic() > end:
+                    raise too_slow()
+                return given
+        finally:
+            if not hasattr(type(given), "__await__"):
+                self._watched(cell_end or 0, position, whole_cell=True)
+        self._watched(end + GRACE, position, whole_cell=whole_cell)
+        return self._awaited(given, end, too_slow, ctx, position)
+
+    async def _awaited(
+        self, given: Awaitable[Any], end: float, too_slow: Callable[[], Exception], ctx: FrozenContext, position: int
+    ) -> Any:
+        try:
+            return await within(given, end, too_slow)
+        finally:
+            self._watched(self._ends.get(ctx._cell, 0), position, whole_cell=True)
+
+
+async def within(given: Any, end: float, too_slow: Callable[[], Exception]) -> Any:
+    """Await something until a moment; what is still under way then is cancelled.
+
+    Parameters
+    ----------
+    given : awaitable
+        It may give something to be awaited in its turn.
+    end : float
+        By the monotonic clock.
+    too_slow : callable
+        Makes the error that is raised then.
+    """
+    alarm = _Alarm(end)
+    cause: BaseException | None = None
+    try:
+        while hasattr(type(given), "__await__"):
+            given = await given
+    except asyncio.CancelledError as exc:
+        if not alarm.is_the_only_one(exc):
+            raise
+        cause = exc
+    except Exception as exc:
+        if not alarm.has_rung():
+            raise
+        cause = exc
+    else:
+        if not alarm.has_rung():
+            return given
+    finally:
+        alarm.stop()
+    raise too_slow() from cause
+
+
+class _Alarm:
+    """Cancels the current task at a moment; what `asyncio.timeout` does, which Python 3.10 does not have."""
+
+    def __init__(self, end: float) -> None:
+        task: Any = asyncio.current_task()
+        self._task = task
+        # Python 3.10 neither counts who cancels a task nor takes it back.
+        self._counts = hasattr(task, "cancelling")
+        self._asked_before = task.cancelling() if self._counts else 0
+        self._rang = False
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, end - monotonic()), self._ring)
+
+    def _ring(self) -> None:
+        self._rang = True
+        self._task.cancel(_MESSAGE)
+
+    def has_rung(self) -> bool:
+        """Whether the moment has passed; the cancellation is taken back."""
+        if self._rang and self._counts:
+            self._task.uncancel()
+        return self._rang
+
+    def is_the_only_one(self, exc: asyncio.CancelledError) -> bool:
+        """Whether nobody else has asked for this cancellation."""
+        if not self.has_rung():
+            return False
+        return self._task.cancelling() <= self._asked_before if self._counts else exc.args == (_MESSAGE,)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+
+def _without_ctx(call: Callable[[Any], Any]) -> Callable[[Any, FrozenContext], Any]:
+    return lambda data, _: call(data)
+
+
+def _unwatched(end: float, position: int, *, whole_cell: bool) -> None:
+    """Tell nobody: this process is not one to be ended."""
