@@ -57,17 +57,20 @@ class FrozenContext:
     """
 
     __slots__ = (
-        "_artifacts", "_base", "_cell", "_emit", "_events", "_journal", "_logger", "_own", "_position",
+        "_artifacts", "_base", "_cache", "_cell", "_emit", "_events", "_journal", "_logger", "_own", "_position",
         "_resources", "_rng", "_rng_factory", "_steps", "metrics",
     )  # fmt: skip
 
     metrics: Metrics
     """What this cell has recorded."""
+    _cache: Any
+    """What the step cache knows of this cell; set by it, and absent where no step is cacheable."""
 
     def __init__(self, initial: Mapping[str, Any] | None = None, logger: logging.Logger | None = None) -> None:
         self._base: Mapping[str, Any] = isolated_mapping(initial, what="initial context")
         self._own: dict[str, Any] = {}
-        # In pairs: the position, and what was touched there: a read as its key, a write as a tuple of it.
+        # In pairs: the position, and what was touched there: a read as its key, a write as a tuple of it, a hit of the
+        # step cache as True.
         self._journal: list[int | str | tuple[str]] = []
         self._logger = logger
         self._artifacts: ArtifactLog | None = None

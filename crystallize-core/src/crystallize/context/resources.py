@@ -44,6 +44,10 @@ class ResourceFactory(Generic[R]):
             raise _async_refused(self.fn)
         return resource
 
+    def __fingerprint__(self) -> object:
+        """Say what the resource is made by; which copy of it is meant makes no difference."""
+        return self.fn
+
     def __repr__(self) -> str:
         return f"resource_factory({_name(self.fn)})"
 

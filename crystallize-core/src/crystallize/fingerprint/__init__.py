@@ -17,6 +17,7 @@ from crystallize.checks import check_callable
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import Graph, new_hash
 from crystallize.fingerprint._memo import Known, recall, remember
+from crystallize.fingerprint._tree import digest_of_buffer
 from crystallize.fingerprint._values import describe_value
 from crystallize.fingerprint._walk import Walk, written
 
@@ -30,6 +31,7 @@ __all__ = [
     "code_record",
     "combine",
     "content_of",
+    "digest_of_buffer",
     "identify",
     "untracked_in",
     "value_of",
