@@ -13,9 +13,11 @@ from crystallize.errors import PipelineExecutionError, StoreError
 from crystallize.results import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts.cells import CellReader, pack_cell
-from crystallize_plugins.artifacts.checksum import seal, seal_group, unseal, unseal_group
+from crystallize_plugins.artifacts.checksum import seal, seal_group, unseal, unseal_groups
 from crystallize_plugins.artifacts.decoding import decode
+from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.shapes import ShapeTable
+from crystallize_plugins.artifacts.table import CellTable
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 numbers = st.one_of(st.floats(), st.integers(), st.booleans(), st.integers(-(2**70), 2**70))
@@ -64,7 +66,13 @@ def stored(several):
     table = ShapeTable(rows.append)
     records = b"".join(pack_cell(outcome, 7, table) for outcome in several)
     shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
-    return memoryview(records), CellReader({7: "fast"}, shapes), rows
+    return records, CellReader({7: "fast"}, shapes), rows
+
+
+def loaded_again(several):
+    """Outcomes as they are read, and what `stored` gave."""
+    records, reader, rows = stored(several)
+    return StoredOutcomes(CellTable(records, reader), dict), records, rows
 
 
 def spelt(outcome):
@@ -86,10 +94,20 @@ def spelt(outcome):
 
 @given(st.lists(outcomes, max_size=6))
 def test_cells_come_back_as_they_were(several):
-    records, reader, _ = stored(several)
-    loaded = list(reader.outcomes(records))
-    assert repr([spelt(each) for each in loaded]) == repr([spelt(each) for each in several])
-    assert list(reader.cells(records)) == [(each.cell, each.ok) for each in several]
+    for number, each in enumerate(several):
+        each.cell = Cell("fast", number)
+        if each.error is not None:
+            each.error.replicate = number
+    loaded, *_ = loaded_again(several)
+    assert repr([spelt(each) for each in loaded.values()]) == repr([spelt(each) for each in several])
+    assert list(loaded) == [each.cell for each in several]
+    assert loaded.failed == {each.cell for each in several if not each.ok}
+
+
+@given(st.lists(outcomes, min_size=1, max_size=9))
+def test_of_a_cell_that_came_twice_the_later_one_counts(several):
+    loaded, *_ = loaded_again(several)
+    assert [repr(spelt(each)) for each in loaded.values()] == [repr(spelt(several[-1]))]
 
 
 @given(st.lists(outcomes, min_size=1, max_size=3), st.data())
@@ -101,7 +119,7 @@ def test_records_that_were_cut_off_are_refused(several, data):
         ends.append(ends[-1] + len(stored([each])[0]))
     if cut not in ends:
         with pytest.raises(StoreError, match="damaged"):
-            list(reader.outcomes(records[:cut]))
+            CellTable(records[:cut], reader)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +128,8 @@ def test_records_that_were_cut_off_are_refused(several, data):
     ids=repr,
 )
 def test_the_types_of_numbers_come_back(value):
-    records, reader, _ = stored([CellOutcome(Cell("fast", 0), {"a": [value, value], "b": [1.5]})])
-    (loaded,) = reader.outcomes(records)
+    outcomes, *_ = loaded_again([CellOutcome(Cell("fast", 0), {"a": [value, value], "b": [1.5]})])
+    (loaded,) = outcomes.values()
     assert loaded.metrics == {"a": [value, value], "b": [1.5]}
     assert type(loaded.metrics["a"][0]) is type(value)
 
@@ -139,9 +157,9 @@ def test_equal_shapes_that_are_not_the_same_object_are_one():
 
 def test_cells_that_never_look_alike_are_stored_all_the_same():
     several = [CellOutcome(Cell("fast", n), {f"m{n}": [float(n)] * (n % 3)}) for n in range(3000)]
-    records, reader, rows = stored(several)
+    loaded, _, rows = loaded_again(several)
     assert len(rows) < 2000
-    assert [each.metrics for each in reader.outcomes(records)] == [each.metrics for each in several]
+    assert [each.metrics for each in loaded.values()] == [each.metrics for each in several]
 
 
 def test_a_checksum_tells_damage():
@@ -166,10 +184,10 @@ def test_a_checksum_covers_what_stands_beside_the_content():
 
 def test_a_group_is_covered_with_its_number_and_its_counts():
     sealed = seal_group(b"records", 3, 2, 1)
-    assert bytes(unseal_group(sealed, 3, 2, 1)) == b"records"
+    assert unseal_groups([(3, 2, 1, sealed)]) == [b"records"]
     for columns in ((2, 2, 1), (3, 3, 1), (3, 2, 0)):
         with pytest.raises(StoreError, match=f"group {columns[0]} of the cells is damaged"):
-            unseal_group(sealed, *columns)
+            unseal_groups([(*columns, sealed)])
     for no_bytes in (None, "records", 7):
         with pytest.raises(StoreError, match="damaged"):
-            unseal_group(no_bytes, 3, 2, 1)
+            unseal_groups([(3, 2, 1, no_bytes)])

@@ -14,21 +14,36 @@ from crystallize_plugins.artifacts.decoding import decode, packed_numbers
 from crystallize_plugins.artifacts.encoding import encode, little_endian
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from crystallize.results.trace import TraceShape
 
-__all__ = ["CellReader", "failure_from", "failure_parts", "pack_cell"]
+__all__ = [
+    "FAILED",
+    "HEAD",
+    "LOSSY",
+    "PLAIN",
+    "SEED",
+    "TRACED",
+    "CellReader",
+    "failure_from",
+    "failure_parts",
+    "pack_cell",
+]
 
 # Replicate, condition, seed, duration, shape of the metrics, shape of the trace, worker, flags, and three sizes.
-_HEAD = struct.Struct("<IIqdIIIBIII")
-_pack_head = _HEAD.pack
+HEAD = struct.Struct("<IIqdIIIBIII")
+_pack_head = HEAD.pack
 
-_SEED = 1
-_FAILED = 2
-_TRACED = 4
+SEED = 1
+"""Flag of a cell whose seed is in its head."""
+FAILED = 2
+TRACED = 4
 LOSSY = 8
 """Flag of a cell of which something could not be stored exactly."""
+PLAIN = 16
+"""Flag of a cell of which nothing is kept that few cells have, though something follows its metrics."""
+_PLAIN_PARTS = frozenset({"reports", "seed", "written"})
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -50,12 +65,12 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
     durations = b""
     seed: Any = outcome.seed
     if seed.__class__ is int and seed in _INT64:
-        flags = _SEED
+        flags = SEED
     elif seed is not None:
         extra["seed"] = seed
     trace = outcome.provenance
     if trace is not None:
-        flags |= _TRACED
+        flags |= TRACED
         trace_number = table.trace(trace.shape)
         durations = little_endian(trace.durations)
         if trace.written:
@@ -74,13 +89,14 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
         packed, lossy = encode({name: list(recorded) for name, recorded in metrics.items()})
         flags |= LOSSY if lossy else 0
 
-    flags |= _FAILED if outcome.error is not None else 0
+    flags |= FAILED if outcome.error is not None else 0
     rest = b""
     if extra:
+        flags |= PLAIN if _PLAIN_PARTS.issuperset(extra) else 0
         rest, lossy = encode(extra)
         flags |= LOSSY if lossy else 0
     head = _pack_head(
-        outcome.cell[1], condition, seed if flags & _SEED else 0, outcome.duration,
+        outcome.cell[1], condition, seed if flags & SEED else 0, outcome.duration,
         metrics_number, trace_number, table.worker(outcome.worker), flags,
         len(durations), len(packed), len(rest),
     )  # fmt: skip
@@ -110,88 +126,72 @@ class CellReader:
         Number to name.
     rows : mapping of int to (str, object)
         The table of shapes: number to kind and body.
+
+    Attributes
+    ----------
+    conditions, metrics, traces, workers : mapping of int
+        Their names and shapes by number.
     """
 
     def __init__(self, conditions: Mapping[int, str], rows: Mapping[int, tuple[str, Any]]) -> None:
-        self._conditions = conditions
-        self._metrics: dict[int, shapes.MetricsShape] = {}
-        self._traces: dict[int, TraceShape] = {}
-        self._workers: dict[int, str] = {}
+        self.conditions = conditions
+        self.metrics: dict[int, shapes.MetricsShape] = {}
+        self.traces: dict[int, TraceShape] = {}
+        self.workers: dict[int, str] = {}
         for number, (kind, body) in rows.items():
             if kind == shapes.METRICS:
-                self._metrics[number] = shapes.rebuild_metrics_shape(number, body)
+                self.metrics[number] = shapes.rebuild_metrics_shape(number, body)
             elif kind == shapes.TRACE:
-                self._traces[number] = shapes.rebuild_trace_shape(body)
+                self.traces[number] = shapes.rebuild_trace_shape(body)
             elif kind == shapes.WORKER:
-                self._workers[number] = body
+                self.workers[number] = body
 
-    def cells(self, records: memoryview) -> Iterator[tuple[Cell, bool]]:
-        """Give the cells of one group, and whether each succeeded, without reading what they recorded.
-
-        Raises
-        ------
-        StoreError
-            The records are damaged.
-        """
-        place = 0
-        try:
-            while place < len(records):
-                replicate, condition, *_, flags, durations, packed, rest = _HEAD.unpack_from(records, place)
-                yield Cell(self._conditions[condition], replicate), not flags & _FAILED
-                place += _HEAD.size + durations + packed + rest
-        except (LookupError, struct.error) as error:
-            raise StoreError(f"the record of a cell is damaged: {error}") from error
-
-    def outcomes(self, records: memoryview) -> Iterator[CellOutcome]:
-        """Give the cells of one group, without their artifacts.
+    def outcome(self, records: bytes | memoryview, place: int) -> CellOutcome:
+        """Give the cell whose record begins at `place`, without its artifacts.
 
         Raises
         ------
         StoreError
-            The records are damaged.
+            The record is damaged.
         """
-        place = 0
         try:
-            while place < len(records):
-                outcome, place = self._outcome(records, place)
-                yield outcome
+            return self._outcome(memoryview(records), place)
         except (LookupError, TypeError, ValueError, struct.error) as error:
             raise StoreError(f"the record of a cell is damaged: {error}") from error
 
-    def _outcome(self, records: memoryview, place: int) -> tuple[CellOutcome, int]:
+    def _outcome(self, records: memoryview, place: int) -> CellOutcome:
         (
             replicate, condition, seed, duration, metrics_number, trace_number, worker, flags,
             durations_size, packed_size, rest_size,
-        ) = _HEAD.unpack_from(records, place)  # fmt: skip
-        durations = place + _HEAD.size
+        ) = HEAD.unpack_from(records, place)  # fmt: skip
+        durations = place + HEAD.size
         packed = durations + durations_size
         rest = packed + packed_size
         end = rest + rest_size
         if end > len(records):
             raise ValueError("it is cut off")
         extra = decode(records[rest:end]) if rest_size else {}
-        cell = Cell(self._conditions[condition], replicate)
+        cell = Cell(self.conditions[condition], replicate)
         trace = None
-        if flags & _TRACED:
+        if flags & TRACED:
             numbers = packed_numbers("d", records[durations:packed])
-            trace = CellTrace(self._traces[trace_number], numbers, extra.get("written"))
-        outcome = CellOutcome(
+            trace = CellTrace(self.traces[trace_number], numbers, extra.get("written"))
+        return CellOutcome(
             cell,
-            self._metrics[metrics_number].unpack(records[packed:rest])
+            self.metrics[metrics_number].unpack(records[packed:rest])
             if metrics_number
             else decode(records[packed:rest]),
-            seed if flags & _SEED else extra.get("seed"),
-            _error_from(extra["error"], cell) if flags & _FAILED else None,
+            seed if flags & SEED else extra.get("seed"),
+            _error_from(extra["error"], cell) if flags & FAILED else None,
             (),
             trace,
             duration,
-            self._workers[worker],
+            self.workers[worker],
             (),
             [failure_from(parts) for parts in extra.get("failures", ())],
             extra.get("tags", {}),
             reports=extra.get("reports", ()),
         )
-        return outcome, end
 
 
 def failure_parts(failure: PluginFailure) -> tuple[Any, ...]:

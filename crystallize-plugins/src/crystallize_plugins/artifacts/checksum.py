@@ -14,9 +14,10 @@ from crystallize.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["INTACT", "group_start", "seal", "seal_group", "sealed_row", "unseal", "unseal_group", "unsealed_row"]
+__all__ = ["INTACT", "group_start", "seal", "seal_group", "sealed_row", "unseal", "unseal_groups", "unsealed_row"]
 
 _SIZE = 4
+_COUNT, _FAILED, _ALL = 0x10001, 0x1000003, 0xFFFFFFFF
 INTACT = 0x2144DF1C
 """The checksum of anything that is followed by its own checksum."""
 
@@ -79,20 +80,30 @@ def seal_group(data: bytes, number: int, count: int, failed: int) -> bytes:
     return data + crc32(data, group_start(number, count, failed)).to_bytes(_SIZE, "little")
 
 
-def unseal_group(sealed: bytes, number: int, count: int, failed: int) -> memoryview:
-    """Give the records of a group of cells; see `unseal`."""
+def unseal_groups(rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """Give the records of groups of cells; see `unseal`.
+
+    Parameters
+    ----------
+    rows : sequence
+        Of each group its number, how many cells it has, how many of them failed, and what `seal_group` gave.
+    """
+    number = None
     try:
-        intact = len(sealed) >= _SIZE and crc32(sealed, group_start(number, count, failed)) == INTACT
+        for number, count, failed, sealed in rows:
+            # What `group_start` gives: there may be a group for every cell.
+            if crc32(sealed, (number + count * _COUNT + failed * _FAILED) & _ALL) != INTACT or len(sealed) < _SIZE:
+                break
+        else:
+            return [row[3][:-_SIZE] for row in rows]
     except TypeError:
-        intact = False  # a damaged row may hold anything
-    if not intact:
-        raise StoreError(f"group {number} of the cells is damaged: its checksum does not fit")
-    return memoryview(sealed)[:-_SIZE]
+        pass  # a damaged row may hold anything
+    raise StoreError(f"group {number} of the cells is damaged: its checksum does not fit")
 
 
 def group_start(number: int, count: int, failed: int) -> int:
     """Give what the checksum of a group of cells begins with: its columns, at the cost of a few additions."""
-    return (number + count * 0x10001 + failed * 0x1000003) & 0xFFFFFFFF
+    return (number + count * _COUNT + failed * _FAILED) & _ALL
 
 
 def _start(columns: tuple[object, ...]) -> int:

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import StoreError
 from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecord
 from crystallize_plugins.artifacts.cells import CellReader
-from crystallize_plugins.artifacts.checksum import unseal_group
+from crystallize_plugins.artifacts.checksum import unseal_groups
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.facts import Session
 from crystallize_plugins.artifacts.owner import Owner
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
 from crystallize_plugins.artifacts.shapes import CONTEXT
+from crystallize_plugins.artifacts.table import CellTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from crystallize.results import CellOutcome
     from crystallize_plugins.artifacts.database import RunDatabase
 
-__all__ = ["artifacts", "cell_states", "condition_names", "condition_records", "documents", "last_session", "outcomes"]
+__all__ = ["artifacts", "cell_table", "condition_names", "condition_records", "documents", "last_session"]
 
 SESSION = ("id", "host", "pid", "process", "started", "ended", "stopped_by")
 ARTIFACT = ("replicate", "condition", "step", "name", "path", "size", "sha256")
@@ -72,16 +71,14 @@ def _read_contexts(source: RunDatabase) -> dict[int, dict[str, Any]]:
     return read
 
 
-def cell_states(source: RunDatabase) -> dict[Cell, bool]:
-    """Give the cells that ran, and whether each succeeded."""
-    reader = _reader(source)
-    return {cell: succeeded for records in _groups(source) for cell, succeeded in reader.cells(records)}
-
-
-def outcomes(source: RunDatabase) -> dict[Cell, CellOutcome]:
-    """Give the cells that ran, without their artifacts; one that was run again as it was the last time."""
-    reader = _reader(source)
-    return {outcome.cell: outcome for records in _groups(source) for outcome in reader.outcomes(records)}
+def cell_table(source: RunDatabase) -> CellTable:
+    """Give the cells that ran."""
+    groups = source.execute("SELECT id, count, failed, body FROM cells ORDER BY id").fetchall()
+    if source.version == FIRST_VERSION:
+        bodies = [source.unseal(body, what=f"group {number} of the cells") for number, _, _, body in groups]
+    else:
+        bodies = unseal_groups(groups)
+    return CellTable(b"".join(bodies), _reader(source))
 
 
 def artifacts(source: RunDatabase, folder: Path) -> dict[Cell, list[ArtifactRecord]]:
@@ -112,11 +109,3 @@ def _reader(source: RunDatabase) -> CellReader:
         for number, kind, body in source.execute("SELECT id, kind, body FROM shape")
     }
     return CellReader(condition_names(source), shapes)
-
-
-def _groups(source: RunDatabase) -> Iterator[memoryview]:
-    for number, count, failed, body in source.execute("SELECT id, count, failed, body FROM cells ORDER BY id"):
-        if source.version == FIRST_VERSION:
-            yield source.unseal(body, what=f"group {number} of the cells")
-        else:
-            yield unseal_group(body, number, count, failed)

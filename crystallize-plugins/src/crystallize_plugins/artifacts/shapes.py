@@ -59,7 +59,10 @@ class MetricsShape(NamedTuple):
 
     def unpack(self, packed: bytes | memoryview) -> dict[str, list[Any]]:
         """Give the metrics of a cell from their packed values."""
-        values = list(self.values.unpack(packed))
+        return self.named(list(self.values.unpack(packed)))
+
+    def named(self, values: list[Any]) -> dict[str, list[Any]]:
+        """Give the metrics of a cell from their unpacked values."""
         if self.casts is not None:
             values = [cast(value) for cast, value in zip(self.casts, values, strict=True)]
         if self.single:
@@ -79,11 +82,13 @@ class ShapeTable:
     ----------
     announce : callable of ShapeRow
         Called for each new shape, which has to be stored no later than the first cell that has it.
+    count : int, default 0
+        How many numbers are taken, in a run that goes on.
     """
 
-    def __init__(self, announce: Callable[[ShapeRow], object]) -> None:
+    def __init__(self, announce: Callable[[ShapeRow], object], count: int = NO_SHAPE) -> None:
         self._announce = announce
-        self._count = NO_SHAPE
+        self._count = count
         self._metrics: dict[tuple[Any, ...], MetricsShape | None] = {}
         # By identity: to hash a shape takes as long as to pack its cell.
         self._traces: dict[int, tuple[TraceShape, int]] = {}

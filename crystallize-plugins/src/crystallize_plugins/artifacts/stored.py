@@ -13,6 +13,7 @@ from crystallize_plugins.artifacts.documents import result_parts
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.journal import read_journal
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
+from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.owner import is_alive
 
 if TYPE_CHECKING:
@@ -183,11 +184,26 @@ class StoredRun:
         StoreError
             Something that was stored is damaged.
         """
+        return list(self.lazy_outcomes().values())
+
+    def lazy_outcomes(self) -> StoredOutcomes:
+        """Give the stored cells, of which each is read when somebody looks at it.
+
+        Returns
+        -------
+        StoredOutcomes
+            A mapping of cell to outcome, in the order in which they arrived. To ask which cells there are, and which
+            of them failed, costs little for each.
+
+        Raises
+        ------
+        StoreError
+            Something that was stored is damaged.
+        """
         with database.reading(self.path) as source:
-            outcomes = contents.outcomes(source)
-        for cell, outcome in outcomes.items():
-            outcome.artifacts = self.artifacts.get(cell, ())
-        return list(outcomes.values())
+            table = contents.cell_table(source)
+            any_files = source.execute("SELECT 1 FROM artifact LIMIT 1").fetchone() is not None
+        return StoredOutcomes(table, (lambda: self.artifacts) if any_files else dict)
 
     def result(self) -> Result:
         """Give what `Experiment.run` gave, or as much of it as there was when the run was cut short.
@@ -200,17 +216,17 @@ class StoredRun:
         with database.reading(self.path) as source:
             records = contents.condition_records(source)
         parts = result_parts(self._documents)
-        outcomes = self.outcomes()
+        outcomes = self.lazy_outcomes()
         if parts["plugin_errors"]:
-            for outcome in outcomes:
-                outcome.plugin_failures = ()  # they are among those of the run
+            outcomes.forget_plugin_failures()  # they are among those of the run
         # Where it lies now, since it may have been moved.
         place = {"version": self.version, "folder": str(self.path)}
         facts = {**parts.pop("facts")}
         facts["run"] = {**facts.get("run", self._run_facts()), **place}
         return build_result(
             conditions=[records[name] for name in self._documents.get("conditions", records)],
-            outcomes=outcomes,
+            outcomes=(),
+            kept=outcomes,
             replicates=self.replicates,
             facts=facts,
             **parts,
@@ -256,8 +272,9 @@ class StoredRun:
 
     @cached_property
     def _states(self) -> dict[Cell, bool]:
-        with database.reading(self.path) as source:
-            return contents.cell_states(source)
+        found = self.lazy_outcomes()
+        failed = found.failed
+        return {cell: cell not in failed for cell in found}
 
     def _why_missing(self, cell: Cell, step: str | None, name: str) -> str:
         wanted = f"{name!r}" + (f" of step {step!r}" if step else "")

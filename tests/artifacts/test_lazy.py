@@ -1,0 +1,206 @@
+"""Outcomes that are read when somebody looks make the very result that outcomes make."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crystallize.errors import PipelineExecutionError, StoreError
+from crystallize.results import (
+    ArtifactRecord,
+    Cell,
+    CellOutcome,
+    CellTrace,
+    ConditionRecord,
+    PluginFailure,
+    StepShape,
+    TraceShape,
+    build_result,
+    collect_metrics,
+)
+from crystallize.results.trace import intern_shape
+from crystallize_plugins.artifacts.cells import CellReader, pack_cell
+from crystallize_plugins.artifacts.checksum import unseal
+from crystallize_plugins.artifacts.decoding import decode
+from crystallize_plugins.artifacts.lazy import StoredOutcomes
+from crystallize_plugins.artifacts.shapes import ShapeTable
+from crystallize_plugins.artifacts.table import CellTable
+
+TREE = "treatment > replicate > step > action"
+CONDITIONS = ["baseline", "a", "b"]
+RECORDS = [ConditionRecord(name, {"alpha": 0.5}) for name in CONDITIONS]
+
+
+def trace(metrics, written=None):
+    names = tuple((name, len(values)) for name, values in metrics.items())
+    shape = TraceShape(StepShape("", (), (), ()), (StepShape("FitStep", ("alpha",), tuple(written or ()), names),))
+    return CellTrace(intern_shape(shape), array("d", [0.25]), written)
+
+
+def plain(cell, number):
+    metrics = {"loss": [number / 7], "steps": [number]}
+    return CellOutcome(cell, metrics, number, provenance=trace(metrics), duration=number / 3)
+
+
+def _failed(outcome, number):
+    condition, replicate = outcome.cell
+    outcome.metrics = {}
+    outcome.error = PipelineExecutionError(
+        f"{outcome.cell.key} failed", step_name="FitStep", condition=condition, replicate=replicate
+    )
+
+
+def _changed(**changes):
+    def change(outcome, number):
+        for name, make in changes.items():
+            setattr(outcome, name, make(number))
+
+    return change
+
+
+KINDS = {
+    "plain": _changed(),
+    "several values": _changed(metrics=lambda n: {"loss": [n / 7, n / 5], "odd": []}),
+    "other names": _changed(metrics=lambda n: {"other": [True], "loss": [np.float64(n)]}),
+    "no simple values": _changed(metrics=lambda n: {"loss": ["text", {"a": n}]}),
+    "nothing": _changed(metrics=lambda _: {}, provenance=lambda _: None, seed=lambda _: None),
+    "large seed": _changed(seed=lambda n: 2**70 + n),
+    "written": _changed(provenance=lambda n: trace({"loss": [1]}, {"k": n})),
+    "tags": _changed(tags=lambda n: {"loss": {0: {"epoch": n}}}),
+    "plugin": _changed(plugin_failures=lambda n: [PluginFailure("p", None, None, "collect", None, f"ValueError: {n}")]),
+    "worker": _changed(worker=lambda n: f"process-{n % 3}"),
+    "failed": _failed,
+}
+"""Everything that a cell may be, by name."""
+
+
+def kinds(cell, number, kind):
+    outcome = plain(cell, number)
+    KINDS[kind](outcome, number)
+    return outcome
+
+
+def stored(outcomes, artifacts=None):
+    rows = []
+    table = ShapeTable(rows.append)
+    records = b"".join(pack_cell(outcome, CONDITIONS.index(outcome.cell.condition), table) for outcome in outcomes)
+    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
+    reader = CellReader(dict(enumerate(CONDITIONS)), shapes)
+    return StoredOutcomes(CellTable(records, reader), lambda: artifacts or {})
+
+
+def result_of(outcomes, kept=None, replicates=50):
+    return build_result(conditions=RECORDS, outcomes=outcomes, kept=kept, replicates=replicates, facts={"a": 1})
+
+
+def spelt(result):
+    """Everything of a result, as text."""
+    by_condition = {"baseline": result.metrics.baseline, **result.metrics.treatments}
+    values = {
+        (name, metric): (list(map(type, found)), found.replicates, found.tags)
+        for name, condition in by_condition.items()
+        for metric, found in condition.metrics.items()
+    }
+    return repr((result.to_dict(), values, result.plugin_errors, repr(result), result.tree_text(TREE)))
+
+
+cells = st.builds(Cell, st.sampled_from(CONDITIONS), st.integers(0, 30))
+
+
+@given(
+    st.lists(st.tuples(cells, st.sampled_from([*KINDS])), max_size=40, unique_by=lambda pair: pair[0]),
+    st.randoms(use_true_random=False),
+)
+def test_a_result_of_kept_outcomes_is_that_of_the_outcomes(several, chance):
+    outcomes = [kinds(cell, number, kind) for number, (cell, kind) in enumerate(several)]
+    expected = spelt(result_of(outcomes))
+    lazy = stored(outcomes)
+    assert spelt(result_of([], lazy)) == expected
+    # Some of them kept, the others run again.
+    again = {outcome.cell for outcome in outcomes if chance.random() < 0.5}
+    assert spelt(result_of([each for each in outcomes if each.cell in again], lazy.without(again))) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_cells_of_one_kind_in_any_order(kind):
+    outcomes = [kinds(Cell(name, r), 100 * r + len(name), kind) for r in range(300) for name in CONDITIONS]
+    expected = spelt(result_of(outcomes, replicates=300))
+    assert spelt(result_of([], stored(outcomes), replicates=300)) == expected
+    random.Random(5).shuffle(outcomes)
+    assert spelt(result_of([], stored(outcomes), replicates=300)) == expected
+
+
+def test_it_is_a_mapping_of_cells_that_knows_which_failed():
+    outcomes = [kinds(Cell("a", n), n, "failed" if n % 3 else "no simple values") for n in range(9)]
+    outcomes[3].metrics = {"loss": [object()]}
+    lazy = stored(outcomes)
+    assert (len(lazy), list(lazy)) == (9, [outcome.cell for outcome in outcomes])
+    assert all(type(cell) is Cell for cell in lazy)
+    assert Cell("a", 8) in lazy
+    assert Cell("a", 9) not in lazy
+    assert lazy.conditions == ("a",)
+    assert lazy.failed == {outcome.cell for outcome in outcomes if outcome.error}
+    assert lazy.inexact == {Cell("a", 3)}
+    assert lazy[Cell("a", 0)].metrics == outcomes[0].metrics
+    assert lazy[Cell("a", 0)] is lazy[Cell("a", 0)]
+    with pytest.raises(KeyError):
+        lazy[Cell("b", 0)]
+
+
+def test_a_part_of_them_knows_nothing_of_the_others():
+    outcomes = [kinds(Cell(name, r), r, "failed" if r == 3 else "plain") for r in range(5) for name in CONDITIONS]
+    lazy = stored(outcomes)
+    part = lazy.restricted([Cell("b", 1), Cell("a", 3), Cell("none", 0)])
+    assert list(part) == [Cell("b", 1), Cell("a", 3)]
+    assert part.conditions == ("b", "a")
+    assert part.failed == {Cell("a", 3)}
+    assert part.columns("b").replicates == [1]
+    assert lazy.restricted([outcome.cell for outcome in outcomes]) is lazy
+    assert lazy.without([]) is lazy
+
+
+def test_files_belong_to_the_cell_that_wrote_them():
+    record = ArtifactRecord("FitStep", "a.txt", None, "0" * 64, 1, "/data/a.txt")
+    outcomes = [plain(Cell("a", n), n) for n in range(5)]
+    lazy = stored(outcomes, {Cell("a", 3): [record]})
+    outcomes[3].artifacts = [record]
+    assert lazy[Cell("a", 3)].artifacts == [record]
+    assert spelt(result_of([], lazy)) == spelt(result_of(outcomes))
+
+
+def test_a_result_of_kept_outcomes_travels():
+    outcomes = [kinds(Cell("a", n), n, [*KINDS][n % len(KINDS)]) for n in range(22)]
+    kept = result_of([], stored(outcomes))
+    assert spelt(pickle.loads(pickle.dumps(kept))) == spelt(result_of(outcomes))
+
+
+def test_lists_of_a_result_are_its_own():
+    lazy = stored([plain(Cell("baseline", n), n) for n in range(3)])
+    first = collect_metrics([], RECORDS, kept=lazy)
+    first.baseline.metrics["loss"].append(5)
+    assert collect_metrics([], RECORDS, kept=lazy).baseline.metrics["loss"] == [0.0, 1 / 7, 2 / 7]
+
+
+def test_nothing_is_kept_of_nothing():
+    lazy = stored([])
+    assert (len(lazy), lazy.conditions, lazy.failed) == (0, (), frozenset())
+    assert spelt(result_of([], lazy)) == spelt(result_of([]))
+
+
+def test_a_record_that_names_what_is_not_there_is_damaged():
+    rows = []
+    table = ShapeTable(rows.append)
+    records = pack_cell(plain(Cell("a", 0), 1), 1, table)
+    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
+    for missing in shapes:
+        reader = CellReader(dict(enumerate(CONDITIONS)), {n: s for n, s in shapes.items() if n != missing})
+        with pytest.raises(StoreError, match="the record of a cell is damaged"):
+            StoredOutcomes(CellTable(records, reader), dict)[Cell("a", 0)]
+    with pytest.raises(StoreError, match="the record of a cell is damaged"):
+        CellTable(records, CellReader({}, shapes))
