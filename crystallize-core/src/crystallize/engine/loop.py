@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The functions of `signal` look every number up in an enumeration, which takes ten times as long.
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import signal
 import sys
@@ -10,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
     from types import FrameType
 
 __all__ = ["Interrupts", "LoopHost", "loop_is_running", "send_none"]
 
 T = TypeVar("T")
 _PATIENCE = 1.0
+_SIGINT = int(signal.SIGINT)
 
 
 def send_none(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -159,7 +162,7 @@ async def _wind_up() -> None:
 
 
 class Interrupts:
-    """Ctrl-C at a moment that suits: not in the middle of taking an outcome in.
+    """Ctrl-C at a moment that suits: not in the middle of taking an outcome in; a context manager.
 
     Attributes
     ----------
@@ -169,43 +172,42 @@ class Interrupts:
         Whether it waits.
     """
 
-    __slots__ = ("_frame", "_usual", "held", "noted")
+    __slots__ = ("_before", "_frame", "_usual", "held", "noted")
 
     def __init__(self) -> None:
         self.held = False
         self.noted = False
+        self._before: Any = None
         self._frame: FrameType | None = None
         self._usual: Callable[[int, FrameType | None], Any] = signal.default_int_handler
 
-    @contextlib.contextmanager
-    def handled(self) -> Iterator[None]:
-        """Receive Ctrl-C during the block, in the main thread: no other hears of it.
+    def __enter__(self) -> None:
+        """Receive Ctrl-C from here on, in the main thread: no other hears of it.
 
-        Inside a running event loop that blocks meanwhile, it interrupts at once: `asyncio.run` would turn it into a
-        cancellation, which waits until the loop gets its turn again.
+        Inside a running event loop that is blocked meanwhile, it interrupts at once: `asyncio.run` would turn it into
+        a cancellation, which waits until the loop gets its turn again.
         """
-        usual = signal.default_int_handler if loop_is_running() else signal.getsignal(signal.SIGINT)
-        if not callable(usual) or threading.current_thread() is not threading.main_thread():
-            yield
+        self._before = None
+        if threading.current_thread() is not threading.main_thread():
             return
-        try:
-            previous = signal.signal(signal.SIGINT, self._heard)
-        except ValueError:  # an interpreter that is not the main one
-            yield
+        usual = signal.default_int_handler if loop_is_running() else _signal.getsignal(_SIGINT)
+        if not callable(usual):
             return
-        self._usual = usual
-        try:
-            yield
-        finally:
-            self.held = False
-            signal.signal(signal.SIGINT, previous)
+        with contextlib.suppress(ValueError):  # an interpreter that is not the main one
+            self._before = _signal.signal(_SIGINT, self._heard)
+            self._usual = usual
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.held = False
+        if self._before is not None:
+            _signal.signal(_SIGINT, self._before)
             if self.noted:
                 self.let_through()
 
     def let_through(self) -> None:
         """Do what Ctrl-C would have done."""
         self.noted = False
-        self._usual(signal.SIGINT, self._frame)
+        self._usual(_SIGINT, self._frame)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.held and not self.noted:

@@ -115,7 +115,7 @@ class Run:
 
     def execute(self, cells: Sequence[Cell] | None = None) -> Result:
         """Run everything in the calling thread and give the result."""
-        with self.interrupts.handled():
+        with self.interrupts:
             for _ in self.outcomes_of(cells, each=False):
                 pass
         return self._done()
@@ -162,7 +162,7 @@ class Run:
                     if not each:
                         self.accept(outcome)
                         continue
-                    with self.interrupts.handled():
+                    with self.interrupts:
                         self.accept(outcome)
                     self._wait_until_stored()
                     yield outcome

@@ -30,7 +30,7 @@ def optimize(
 ) -> Treatment:
     """Ask, run and tell in the calling thread."""
     trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
-    with run.interrupts.handled(), _kept(experiment, trials, run):
+    with run.interrupts, _kept(experiment, trials, run):
         _begin(run, optimizer, num_trials)
         for cells in trials.batches(num_trials):
             for _ in run.consume(cells):
