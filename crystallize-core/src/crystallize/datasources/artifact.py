@@ -122,6 +122,11 @@ class Artifact(DataSource):
         return MappingProxyType({"name": self.name, "experiment": producer and (producer.name or producer.id)})
 
     @property
+    def is_declared(self) -> bool:
+        """False: what a stored run holds is known once it is read."""
+        return False
+
+    @property
     def is_async(self) -> bool:
         """False: files are read at once."""
         return False

@@ -33,7 +33,9 @@ class DataSource(ABC):
     replicates : int or None, default None
         How many replicates the data offers. An experiment that was given no number of its own runs that many.
     depends_on : tuple of Path, default ()
-        Files and folders whose content belongs to the identity of the data.
+        Files and folders whose content belongs to the identity of the data. A class or an object that sets it, to an
+        empty tuple too, says that its data depends on nothing else but its code, its attributes and what it reads from
+        the context: see `is_declared`.
 
     Examples
     --------
@@ -76,6 +78,18 @@ class DataSource(ABC):
     def is_async(self) -> bool:
         """Whether `fetch` gives a coroutine, which the engine awaits."""
         return inspect.iscoroutinefunction(self.fetch)
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the source says all that its data depends on, beside code, attributes and what it reads from `ctx`.
+
+        It does where it sets `depends_on` or has a ``__fingerprint__`` of its own. A cacheable first step then goes by
+        the identity of the source; otherwise the data itself is hashed for each cell.
+        """
+        own = type(self).__mro__[: type(self).__mro__.index(DataSource)]
+        return "depends_on" in getattr(self, "__dict__", {}) or any(
+            name in vars(kind) for kind in own for name in ("depends_on", "__fingerprint__")
+        )
 
     def __fingerprint__(self) -> object:
         """Say what the data's identity is, beside the class: the attributes, and the content of `depends_on`.

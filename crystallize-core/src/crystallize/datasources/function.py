@@ -39,6 +39,7 @@ class _Declaration:
     open_ended: bool
     is_async: bool
     depends_on: tuple[Path, ...]
+    is_declared: bool
 
     def checked(self, given: Mapping[str, Any]) -> None:
         """Refuse parameters that the function does not have, and a required one that is not given."""
@@ -96,6 +97,11 @@ class FunctionSource(DataSource):
         """Whether the function is ``async def``."""
         return self._declaration.is_async
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether `depends_on` was given, an empty list too: it then says all that the data depends on."""
+        return self._declaration.is_declared
+
     def __fingerprint__(self) -> object:
         """Say what the data's identity is: the function, its parameters and the content of `depends_on`."""
         from crystallize.fingerprint import content_of
@@ -116,14 +122,14 @@ def _remade(factory: Callable[..., DataSource], given: dict[str, Any]) -> DataSo
 
 @overload
 def data_source(
-    function: Callable[Concatenate[Any, P], Any], /, *, depends_on: Iterable[str | os.PathLike[str]] = ...
+    function: Callable[Concatenate[Any, P], Any], /, *, depends_on: Iterable[str | os.PathLike[str]] | None = ...
 ) -> Callable[P, FunctionSource]: ...
 @overload
 def data_source(
-    name: str | None = ..., /, *, register: bool = ..., depends_on: Iterable[str | os.PathLike[str]] = ...
+    name: str | None = ..., /, *, register: bool = ..., depends_on: Iterable[str | os.PathLike[str]] | None = ...
 ) -> Callable[[Callable[Concatenate[Any, P], Any]], Callable[P, FunctionSource]]: ...
 def data_source(
-    target: Any = None, /, *, register: bool = False, depends_on: Iterable[str | os.PathLike[str]] = ()
+    target: Any = None, /, *, register: bool = False, depends_on: Iterable[str | os.PathLike[str]] | None = None
 ) -> Any:
     """Make a factory of data sources from a function of ``(ctx, ...)``.
 
@@ -139,7 +145,9 @@ def data_source(
         Whether `get_datasource` finds it under that name.
     depends_on : iterable of path, optional
         Files and folders that the function reads: their content belongs to the identity of the data. A relative path
-        means what it means to the function: relative to the working directory.
+        means what it means to the function: relative to the working directory. A list, an empty one too, says that the
+        data depends on nothing else but the function, its parameters and what it reads from the context; a cacheable
+        first step then goes by that, and large data need not be hashed.
 
     Returns
     -------
@@ -175,7 +183,7 @@ def data_source(
 
 
 def _factory(
-    function: Callable[..., Any], name: str | None, *, register: bool, paths: tuple[Path, ...]
+    function: Callable[..., Any], name: str | None, *, register: bool, paths: tuple[Path, ...] | None
 ) -> Callable[..., FunctionSource]:
     declaration = _declaration(function, name, paths)
 
@@ -194,7 +202,7 @@ def _factory(
     return factory
 
 
-def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Path, ...]) -> _Declaration:
+def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Path, ...] | None) -> _Declaration:
     if inspect.isclass(function) or not callable(function):
         raise ArgumentTypeError(
             f"@data_source takes a function of (ctx, ...), not {function!r:.80}; a class subclasses DataSource instead"
@@ -218,7 +226,8 @@ def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Pa
         defaults={p.name: p.default for p in named if p.default is not kind.empty},
         open_ended=any(p.kind is kind.VAR_KEYWORD for p in parameters),
         is_async=_is_async(function),
-        depends_on=paths,
+        depends_on=paths or (),
+        is_declared=paths is not None,
     )
 
 
@@ -228,7 +237,9 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _as_paths(depends_on: object) -> tuple[Path, ...]:
+def _as_paths(depends_on: object) -> tuple[Path, ...] | None:
+    if depends_on is None:
+        return None
     if isinstance(depends_on, (str, os.PathLike)):
         return (Path(depends_on),)
     try:

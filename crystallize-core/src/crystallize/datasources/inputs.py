@@ -81,6 +81,11 @@ class ExperimentInput(DataSource):
         """Whether any of the sources is."""
         return any(source.is_async for source in self._sources.values())
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether each of the sources says all that its data depends on."""
+        return all(source.is_declared for source in self._sources.values())
+
     def fetch(self, ctx: FrozenContext) -> Any:
         """Fetch from each source in turn; a coroutine of the dict where one of them gives a coroutine."""
         fetched: dict[str, Any] = {}

@@ -80,6 +80,11 @@ class ArtifactSource(DataSource):
         )
 
     @property
+    def is_declared(self) -> bool:
+        """False: what a stored run holds is known once it is read."""
+        return False
+
+    @property
     def is_async(self) -> bool:
         """False: finding a file is quick."""
         return False
