@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
 
-from crystallize.fingerprint._project import module_file, module_of
+from crystallize.fingerprint._project import is_library_function, module_file, module_of
 from crystallize.fingerprint._syntax import tree, written_function
 from crystallize.fingerprint._values import describe_value
 from crystallize.fingerprint._walk import Walk
@@ -54,6 +54,12 @@ def code_parts(*roots: Any) -> dict[str, CodePart]:
     """
     walk = Walk(describe_value)
     walk.start(roots, "")
+    for root in roots:
+        if isinstance(root, FunctionType) and not is_library_function(root):
+            # Of several lambdas in a file, the name is the first one's.
+            name = f"{root.__module__}.{root.__qualname__}"
+            if walk.objects.get(name, root) is not root:
+                walk.name(f"{name} (line {root.__code__.co_firstlineno})", walk.ref(root), root)
     found = {name: _part(walk.graph.digest(ref).hex(), walk.objects[name]) for name, ref in walk.named.items()}
     return {name: found[name] for name in sorted(found) if not _is_inside(name, found)}
 

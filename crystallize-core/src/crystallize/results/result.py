@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Result", "build_result"]
 
 _DEFAULT_TREE = "treatment > replicate > step"
+# Facts in which a name such as ``get_token`` is that of a function or a package, and no secret stands beside it.
+_NAMES_OF_CODE = frozenset({"code", "git", "packages"})
 
 
 class Result:
@@ -108,7 +110,9 @@ class Result:
         self.plugin_errors = list(plugin_errors)
         self.conditions = tuple(log.record for log in logs.values())
         self._logs = dict(logs)
-        self.facts: dict[str, Any] = mask_secrets(facts)
+        self.facts: dict[str, Any] = {
+            name: value if name in _NAMES_OF_CODE else mask_secrets(value) for name, value in facts.items()
+        }
         self.provenance = _provenance(self._logs, replicates, self.plugin_errors)
         self.provenance.update(self.facts)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import CrystallizeError
 from crystallize.results import HypothesisResult
 from crystallize_plugins.artifacts.cells import failure_from, failure_parts
+from crystallize_plugins.artifacts.recorded import recorded_facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -38,7 +39,7 @@ class StoredError(CrystallizeError):
         return _error_from, ((str(self), self.error_type, self.traceback_text),)
 
 
-def documents_of(result: Result, *, stored_errors: Collection[str]) -> dict[str, Any]:
+def documents_of(result: Result, *, stored_errors: Collection[str], recorded: Collection[str] = ()) -> dict[str, Any]:
     """Take apart what a result has beside its cells.
 
     Parameters
@@ -46,6 +47,8 @@ def documents_of(result: Result, *, stored_errors: Collection[str]) -> dict[str,
     result : Result
     stored_errors : collection of str
         The keys of the errors that are stored with their cells.
+    recorded : collection of str
+        The facts that are documents of their own already.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def documents_of(result: Result, *, stored_errors: Collection[str]) -> dict[str,
     """
     return {
         "conditions": [condition.name for condition in result.conditions],
-        "facts": result.facts,
+        "facts": {name: value for name, value in result.facts.items() if name not in recorded},
         "errors": {key: _error_parts(error) for key, error in result.errors.items() if key not in stored_errors},
         "failures": [failure_parts(failure) for failure in result.plugin_errors],
         "hypotheses": [_hypothesis_parts(tested) for tested in result.metrics.hypotheses],
@@ -62,9 +65,9 @@ def documents_of(result: Result, *, stored_errors: Collection[str]) -> dict[str,
 
 
 def result_parts(documents: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of `build_result` that the documents hold; a run that was cut short has none."""
+    """Give the arguments of `build_result` that the documents hold; a run that was cut short has few."""
     return {
-        "facts": documents.get("facts", {}),
+        "facts": {**recorded_facts(documents), **documents.get("facts", {})},
         "errors": {key: _error_from(parts) for key, parts in documents.get("errors", {}).items()},
         "plugin_errors": [failure_from(parts) for parts in documents.get("failures", ())],
         "hypotheses": [_hypothesis_from(parts) for parts in documents.get("hypotheses", ())],
