@@ -92,6 +92,28 @@ class ExperimentBuilder:
         """Say which default plugins are added."""
         return self._set("default_plugins", default_plugins)
 
+    def retries(
+        self,
+        retries: int,
+        *,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        backoff: float = 0.0,
+    ) -> ExperimentBuilder:
+        """Say how often a cell that failed is tried again, after which failures, and how soon."""
+        return self._set("retries", retries)._set("retry_on", retry_on)._set("backoff", backoff)
+
+    def timeout(self, timeout: float | None) -> ExperimentBuilder:
+        """Say how many seconds each attempt at a cell may take."""
+        return self._set("timeout", timeout)
+
+    def max_failures(self, max_failures: int | None) -> ExperimentBuilder:
+        """Say how many cells may fail before the run is stopped."""
+        return self._set("max_failures", max_failures)
+
+    def fail_fast(self, fail_fast: bool = True) -> ExperimentBuilder:
+        """Have the first failed cell stop the run."""
+        return self._set("fail_fast", fail_fast)
+
     def build(self) -> Experiment:
         """Make the experiment.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import operator
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.checks import check_flag
 from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.engine.run import Run
 from crystallize.errors import ArgumentTypeError
+from crystallize.experiments.compiled import compiled_conditions
 from crystallize.experiments.definition import note_run, place_of_caller
+from crystallize.experiments.failures import checked_limit, most_failures, policies_for
 from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
 from crystallize.experiments.setup import (
     ABSENT,
@@ -30,6 +31,7 @@ from crystallize.experiments.setup import (
 )
 from crystallize.hooks import ActivePlugins
 from crystallize.names import check_name
+from crystallize.pipelines.policy import check_policy
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
@@ -75,6 +77,18 @@ class Experiment:
         not replaced in `plugins`; a list of names keeps just those.
     strict : bool, default False
         Whether neutral plugins are checked, at each call, to have changed nothing.
+    retries : int, default 0
+        How many failures of a cell, in whatever step, are followed by another attempt with the same seed.
+    retry_on : exception class or tuple of them, default Exception
+        After which failures.
+    backoff : float, default 0
+        Seconds before the second attempt; the delay doubles with each further one, up to five minutes.
+    timeout : float, optional
+        Seconds that each attempt at a cell may take.
+    max_failures : int, optional
+        How many cells may fail; one more stops the run.
+    fail_fast : bool, default False
+        Whether the first failed cell stops the run.
 
     Raises
     ------
@@ -113,6 +127,12 @@ class Experiment:
         replicates: int | None = None,
         default_plugins: bool | Iterable[str] = True,
         strict: bool = False,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        backoff: float = 0.0,
+        timeout: float | None = None,
+        max_failures: int | None = None,
+        fail_fast: bool = False,
     ) -> None:
         self.name = name if name is None else check_name(name, what="experiment")
         if description is not None and not isinstance(description, str):
@@ -129,6 +149,9 @@ class Experiment:
         self._replicates = None if replicates is None else checked_replicates(replicates)
         self.strategy = "rerun"
         self.strict = strict
+        self.retries, self.retry_on, self.backoff, self.timeout = check_policy(retries, retry_on, backoff, timeout)
+        self.max_failures = checked_limit(max_failures)
+        self.fail_fast = check_flag(fail_fast, what="fail_fast")
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
         self._place = place_of_caller()
@@ -197,11 +220,13 @@ class Experiment:
         ------
         ArgumentTypeError, ValidationError
             Naming what is missing, wrong or given twice.
+        ConfigurationError
+            If a time-out cannot be kept.
         PluginError
             If the plugins cannot be used together.
         """
         validate(self, Request())
-        self._active_plugins()
+        policies_for(self, self._active_plugins())
 
     def artifact_datasource(
         self,
@@ -263,8 +288,12 @@ class Experiment:
         ------
         ArgumentTypeError, ValidationError
             Before the first cell runs.
+        ConfigurationError
+            Before the first cell runs, if a time-out cannot be kept.
         PluginError
             If a plugin stops the run; what was collected is the exception's ``result``.
+        TooManyFailuresError
+            If more cells fail than may; what was collected is its ``result``.
         """
         request = Request(treatments, hypotheses, replicates, strategy)
         return self._run_of(request).execute()
@@ -441,6 +470,8 @@ class Experiment:
         settled = validate(self, request)
         active = self._active_plugins()
         view = run_view(self, settled)
+        # Whoever debugs or applies wants to see a failure, at once.
+        unattended = request.kind in ("run", "trial")
         return Run(
             view,
             active,
@@ -448,33 +479,12 @@ class Experiment:
             gives_data=settled.data is not ABSENT,
             data=None if settled.data is ABSENT else settled.data,
             # The conditions of an optimisation come once: to remember them would only fill the memory.
-            programs=None if request.kind == "trial" else self._compiled(settled.treatments, view.initial_ctx),
+            programs=None
+            if request.kind == "trial"
+            else compiled_conditions(self, settled.treatments, view.initial_ctx),
+            policies=policies_for(self, active) if unattended else None,
+            most_failures=most_failures(self) if unattended else None,
         )
-
-    def _context(self) -> Mapping[str, Any]:
-        """Give the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
-        known = self._context_before
-        ours = self.initial_ctx
-        if known is None or list(known) != list(ours) or not all(map(operator.is_, known.values(), ours.values())):
-            known = self._context_before = MappingProxyType(dict(ours))
-        return known
-
-    def _compiled(self, treatments: list[Treatment], context: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the conditions that the run before compiled, as far as this run has them too.
-
-        They are forgotten once a part of the experiment is replaced; a treatment that a run no longer has is
-        forgotten with all that it holds.
-        """
-        parts = (self.pipeline, *self.outputs.values(), context)
-        known, programs = self._programs
-        kept = {}
-        if len(known) == len(parts) and all(map(operator.is_, known, parts)):
-            current = {id(treatment) for treatment in treatments}
-            kept = {
-                name: entry for name, entry in list(programs.items()) if entry[0] is None or id(entry[0]) in current
-            }
-        self._programs = (parts, kept)
-        return kept
 
     def _active_plugins(self) -> ActivePlugins:
         """Resolve the plugins, unless they are those of the last time."""

@@ -14,6 +14,7 @@ from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.run import new_run_id
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.experiments.compiled import frozen_context
 from crystallize.experiments.definition import definition_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name
@@ -248,7 +249,7 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         replicates=settled.replicates,
         outputs=dict(experiment.outputs),
         # Conditions that were compiled before are used again: no hook may change what they were compiled with.
-        initial_ctx=experiment._context(),
+        initial_ctx=frozen_context(experiment),
         strict=experiment.strict,
         run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
