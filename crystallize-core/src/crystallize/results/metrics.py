@@ -174,12 +174,13 @@ def group_outcomes(
     for outcome in outcomes:
         grouped.setdefault(outcome.cell.condition, []).append(outcome)
     by_column: dict[str, CellColumns] = {}
-    for name in () if kept is None else kept.conditions:
-        columns = kept.columns(name)
-        if grouped.get(name):
-            grouped[name] += [kept[Cell(name, replicate)] for replicate in columns.replicates]
-        else:
-            by_column[name] = columns
+    if kept is not None:
+        for name in kept.conditions:
+            columns = kept.columns(name)
+            if grouped.get(name):
+                grouped[name] += [kept[Cell(name, replicate)] for replicate in columns.replicates]
+            else:
+                by_column[name] = columns
     for members in grouped.values():
         members.sort(key=_by_replicate)
     return {**grouped, **by_column}

@@ -16,6 +16,7 @@ from crystallize_plugins.artifacts.shapes import CONTEXT
 from crystallize_plugins.artifacts.table import CellTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from crystallize_plugins.artifacts.database import RunDatabase
@@ -74,6 +75,7 @@ def _read_contexts(source: RunDatabase) -> dict[int, dict[str, Any]]:
 def cell_table(source: RunDatabase) -> CellTable:
     """Give the cells that ran."""
     groups = source.execute("SELECT id, count, failed, body FROM cells ORDER BY id").fetchall()
+    bodies: Sequence[bytes | memoryview]
     if source.version == FIRST_VERSION:
         bodies = [source.unseal(body, what=f"group {number} of the cells") for number, _, _, body in groups]
     else:

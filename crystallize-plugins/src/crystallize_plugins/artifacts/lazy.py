@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results import Cell, CellColumns, LazyOutcomes
+from crystallize_plugins.artifacts.table import evenly, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,12 +65,12 @@ class StoredOutcomes(LazyOutcomes):
     @property
     def failed(self) -> frozenset[Cell]:
         """The cells that failed."""
-        return self._cells(self._table.failed())
+        return self._cells(self._table.failed)
 
     @property
     def inexact(self) -> frozenset[Cell]:
         """The cells of which something could not be stored exactly."""
-        return self._cells(self._table.inexact())
+        return self._cells(self._table.inexact)
 
     def columns(self, condition: str) -> CellColumns:
         """Give the cells of a condition by column."""
@@ -81,12 +82,12 @@ class StoredOutcomes(LazyOutcomes):
     def restricted(self, cells: Iterable[Cell]) -> StoredOutcomes:
         """Give those of some cells, in the order of `cells`."""
         index = self._index
-        chosen = {tuple(cell): index[cell] for cell in cells if cell in index}
+        chosen: dict[tuple[str, int], int] = {cell: index[cell] for cell in cells if cell in index}
         return self if len(chosen) == len(index) else StoredOutcomes(self._table, self._artifacts, chosen)
 
     def forget_plugin_failures(self) -> None:
         """Let outcomes have no errors of plugins, where those of the whole run are known."""
-        for position in self._table.rare():
+        for position in self._table.rare:
             self._outcome(position).plugin_failures = ()
 
     def _outcome(self, position: int) -> CellOutcome:
@@ -117,26 +118,26 @@ class StoredOutcomes(LazyOutcomes):
     def _read(self, condition: str) -> CellColumns:
         table = self._table
         positions = self._positions()[condition]
-        replicates = [*map(table.replicates.__getitem__, positions)]
-        if any(map(int.__ge__, replicates, replicates[1:])):
+        replicates = take(table.replicates, positions)
+        in_order = sorted(replicates)
+        if replicates != in_order:
             positions = sorted(positions, key=table.replicates.__getitem__)
-            replicates.sort()
-        failed, rare, seedless = table.failed(), table.rare(), table.seedless()
+            replicates = in_order
+        chosen = evenly(positions)
+        failed, rare, seedless = table.failed, table.rare, table.seedless
         succeeded = [position for position in positions if position not in failed] if failed else positions
-        theirs = [*map(table.replicates.__getitem__, succeeded)] if failed else replicates
-        metrics = table.metrics(succeeded, theirs)
+        metrics = table.metrics(succeeded, take(table.replicates, succeeded) if failed else replicates)
         few = [self._outcome(position) for position in positions if position in rare] if rare else []
         for outcome in few:
             if outcome.tags and outcome.error is None:
                 _tag(metrics, outcome)
-        workers = table.reader.workers
         return CellColumns(
             replicates,
             [self._outcome(each).seed if each in seedless else table.seeds[each] for each in positions]
             if seedless
-            else [*map(table.seeds.__getitem__, positions)],
-            [*map(table.durations.__getitem__, positions)],
-            [workers[table.workers[position]] for position in positions],
+            else take(table.seeds, chosen),
+            take(table.durations, chosen),
+            take(table.workers, chosen),
             _Traces(self, positions),
             metrics,
             len(succeeded),

@@ -1,19 +1,21 @@
 """The records of many cells by column: read in bulk where they look alike, without making an outcome of any.
 
-Cells that share the shape of their metrics have records of one layout, mostly many in a row, so that one call of
-`struct` reads all of them.
+Cells that share the shape of their metrics have records of one layout, mostly many in a row, so that a column of all of
+them is gathered by a few slices.
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import StoreError
 from crystallize.results import MetricValues
 from crystallize_plugins.artifacts.cells import FAILED, HEAD, LOSSY, PLAIN, SEED
+from crystallize_plugins.artifacts.decoding import packed_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +23,17 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.cells import CellReader
     from crystallize_plugins.artifacts.shapes import MetricsShape
 
-__all__ = ["CellTable"]
+__all__ = ["CellTable", "evenly", "take"]
 
 _KEY = (*range(24, 28), *range(36, HEAD.size))
 """The bytes of a head that records of one layout share: the shape of the metrics, flags and sizes."""
 _SIZES = struct.Struct("<III")
+_REPLICATE, _CONDITION, _SEED, _DURATION, _WORKER = (0, "I"), (4, "I"), (8, "q"), (16, "d"), (32, "I")
+"""Where numbers stand in a head, and their types."""
+
 _FIRST_LOOK = 8
 _ALONE = 64
 """How many records are read one by one where neighbours do not look alike, before trying again."""
-
-
-class _Layout(NamedTuple):
-    """What is known of all records of one layout."""
-
-    flags: int
-    shape: MetricsShape | None
-    """None where metrics have to be read one by one."""
-    rest: int
-    form: struct.Struct
 
 
 class _Part(NamedTuple):
@@ -48,9 +43,25 @@ class _Part(NamedTuple):
     """Position of the first one in the table."""
     end: int
     """Position behind the last one."""
-    layout: _Layout
-    values: Sequence[tuple[Any, ...]]
-    """A column for each value of their metrics."""
+    records: bytes
+    size: int
+    """Bytes of each."""
+    flags: int
+    rest: int
+    """Bytes of what few cells have."""
+    shape: MetricsShape | None
+    """None where metrics have to be read one by one."""
+    metrics: int
+    """Where their values begin in a record."""
+
+    def column(self, offset: int, code: str) -> list[Any]:
+        """Give what stands at one place of every record."""
+        width = struct.calcsize(f"<{code}")
+        gathered = bytearray((self.end - self.start) * width)
+        # A byte of all records at once.
+        for place in range(width):
+            gathered[place::width] = self.records[offset + place :: self.size]
+        return [*map(bool, gathered)] if code == "?" else packed_numbers(code, memoryview(gathered)).tolist()
 
 
 class CellTable:
@@ -68,8 +79,7 @@ class CellTable:
     reader : CellReader
     places : list of int
         Where each record begins.
-    conditions, replicates, seeds, durations, traces, workers : list
-        Conditions, shapes of traces and workers by number; a seed that is None may be in the record's rest.
+    replicates : list of int
 
     Raises
     ------
@@ -81,21 +91,30 @@ class CellTable:
         self.records = records
         self.reader = reader
         self.places: list[int] = []
-        self.conditions: list[int] = []
-        self.replicates: list[int] = []
-        self.seeds: list[int | None] = []
-        self.durations: list[float] = []
-        self.traces: list[int] = []
-        self.workers: list[int] = []
         self._parts: list[_Part] = []
+        self._known_values: dict[int, list[list[Any]]] = {}
         try:
             for key, places in _by_layout(records).items():
-                self._add(_layout(key, reader), places)
-            self._names = [*map(reader.conditions.__getitem__, self.conditions)]
-            _check_known(self.workers, reader.workers)
+                self._add(key, places)
+            self._names = [*map(reader.conditions.__getitem__, self._column(*_CONDITION))]
+            self.workers = [*map(reader.workers.__getitem__, self._column(*_WORKER))]
         except (LookupError, struct.error) as error:
             raise StoreError(f"the record of a cell is damaged: {error}") from error
+        self.replicates = self._column(*_REPLICATE)
         self._starts = [part.start for part in self._parts]
+
+    @cached_property
+    def seeds(self) -> list[int | None]:
+        """The seed of each cell; one that is None may be in the record's rest."""
+        seeds: list[int | None] = []
+        for part in self._parts:
+            seeds += part.column(*_SEED) if part.flags & SEED else repeat(None, part.end - part.start)
+        return seeds
+
+    @cached_property
+    def durations(self) -> list[float]:
+        """The seconds that each cell took."""
+        return self._column(*_DURATION)
 
     def index(self) -> dict[tuple[str, int], int]:
         """Give the position of each cell, in the order of arrival; of a cell that came twice, that of the later."""
@@ -105,21 +124,25 @@ class CellTable:
         order = sorted(range(len(self.places)), key=self.places.__getitem__)
         return {(names[position], replicates[position]): position for position in order}
 
+    @cached_property
     def failed(self) -> set[int]:
-        """Give the positions of the cells that failed."""
-        return self._those(lambda layout: bool(layout.flags & FAILED))
+        """The positions of the cells that failed."""
+        return self._those(lambda part: bool(part.flags & FAILED))
 
+    @cached_property
     def inexact(self) -> set[int]:
-        """Give the positions of the cells of which something could not be stored exactly."""
-        return self._those(lambda layout: bool(layout.flags & LOSSY))
+        """The positions of the cells of which something could not be stored exactly."""
+        return self._those(lambda part: bool(part.flags & LOSSY))
 
+    @cached_property
     def rare(self) -> set[int]:
-        """Give the positions of the cells of which more may be known than columns hold."""
-        return self._those(lambda layout: bool(layout.flags & FAILED or (layout.rest and not layout.flags & PLAIN)))
+        """The positions of the cells of which more may be known than columns hold."""
+        return self._those(lambda part: bool(part.flags & FAILED or (part.rest and not part.flags & PLAIN)))
 
+    @cached_property
     def seedless(self) -> set[int]:
-        """Give the positions of the cells whose seed, if they have one, is in the record's rest."""
-        return self._those(lambda layout: bool(layout.rest and not layout.flags & SEED))
+        """The positions of the cells whose seed, if they have one, is in the record's rest."""
+        return self._those(lambda part: bool(part.rest and not part.flags & SEED))
 
     def metrics(self, positions: Sequence[int], replicates: Sequence[int]) -> dict[str, MetricValues]:
         """Bring the metrics of some cells together.
@@ -134,8 +157,9 @@ class CellTable:
         if not positions:
             return {}
         part = self._part(min(positions))
-        if part is self._part(max(positions)) and part.layout.shape is not None:
-            return _joined(part, part.layout.shape, [position - part.start for position in positions], replicates)
+        if part.shape is not None and part is self._part(max(positions)):
+            rows = [position - part.start for position in positions] if part.start else positions
+            return _joined(self._values(part), part.shape, evenly(rows), replicates)
         joined: dict[str, MetricValues] = {}
         for position, replicate in zip(positions, replicates, strict=True):
             for name, values in self._metrics_at(position).items():
@@ -146,28 +170,42 @@ class CellTable:
                 target.replicates.extend([replicate] * len(values))
         return joined
 
-    def _add(self, layout: _Layout, places: list[int]) -> None:
-        unpack = layout.form.unpack_from
-        records = self.records
-        if places[-1] - places[0] == (len(places) - 1) * layout.form.size:
-            rows = layout.form.iter_unpack(memoryview(records)[places[0] : places[-1] + layout.form.size])
-            columns = [*zip(*rows, strict=True)]
+    def _add(self, key: bytes, places: list[int]) -> None:
+        number, flags = int.from_bytes(key[:4], "little"), key[4]
+        durations, packed, rest = _SIZES.unpack_from(key, 5)
+        # Without a number they are in an encoding of their own.
+        shape = self.reader.metrics[number] if number else None
+        if shape is not None and shape.values.size != packed:
+            raise LookupError(f"{packed} bytes are not the metrics of shape {number}")
+        size = HEAD.size + durations + packed + rest
+        first, count = places[0], len(places)
+        if places[-1] - first == (count - 1) * size:
+            records = self.records[first : first + count * size]
         else:
-            columns = [*zip(*[unpack(records, place) for place in places], strict=True)]
-        replicates, conditions, seeds, durations, traces, workers, *values = columns
-        self._parts.append(_Part(len(self.places), len(self.places) + len(places), layout, values))
+            records = b"".join([self.records[place : place + size] for place in places])
+        start = len(self.places)
+        self._parts.append(_Part(start, start + count, records, size, flags, rest, shape, HEAD.size + durations))
         self.places += places
-        self.replicates += replicates
-        self.conditions += conditions
-        self.seeds += seeds if layout.flags & SEED else repeat(None, len(places))
-        self.durations += durations
-        self.traces += traces
-        self.workers += workers
 
-    def _those(self, wanted: Callable[[_Layout], bool]) -> set[int]:
+    def _column(self, offset: int, code: str) -> list[Any]:
+        return [*chain.from_iterable(part.column(offset, code) for part in self._parts)]
+
+    def _values(self, part: _Part) -> list[list[Any]]:
+        """Give a column for each value of the metrics."""
+        known = self._known_values.get(part.start)
+        if known is None:
+            known = []
+            offset = part.metrics
+            for code in "" if part.shape is None else part.shape.values.format[1:]:
+                known.append(part.column(offset, code))
+                offset += struct.calcsize(f"<{code}")
+            self._known_values[part.start] = known
+        return known
+
+    def _those(self, wanted: Callable[[_Part], bool]) -> set[int]:
         found: set[int] = set()
         for part in self._parts:
-            if wanted(part.layout):
+            if wanted(part):
                 found.update(range(part.start, part.end))
         return found
 
@@ -176,27 +214,23 @@ class CellTable:
 
     def _metrics_at(self, position: int) -> Mapping[str, Sequence[Any]]:
         part = self._part(position)
-        if part.layout.shape is None:
+        if part.shape is None:
             return self.reader.outcome(self.records, self.places[position]).metrics
-        return part.layout.shape.named([column[position - part.start] for column in part.values])
+        return part.shape.named([column[position - part.start] for column in self._values(part)])
 
 
-def _check_known(numbers: Sequence[int], known: Mapping[int, Any]) -> None:
-    unknown = set(numbers).difference(known)
-    if unknown:
-        raise LookupError(f"there is no worker {min(unknown)}")
+def evenly(positions: Sequence[int]) -> slice | Sequence[int]:
+    """Give a slice in place of positions that are evenly spaced, as those of a condition mostly are."""
+    if len(positions) > 1:
+        first, step, last = positions[0], positions[1] - positions[0], positions[-1]
+        if step > 0 and last - first == (len(positions) - 1) * step and positions == [*range(first, last + 1, step)]:
+            return slice(first, last + 1, step)
+    return positions
 
 
-def _layout(key: bytes, reader: CellReader) -> _Layout:
-    number, flags = int.from_bytes(key[:4], "little"), key[4]
-    durations, packed, rest = _SIZES.unpack_from(key, 5)
-    # Without a number they are in an encoding of their own.
-    shape = reader.metrics[number] if number else None
-    values = f"{packed}x" if shape is None else shape.values.format[1:]
-    form = struct.Struct(f"<IIqd4xII13x{durations}x{values}{rest}x")
-    if form.size != HEAD.size + durations + packed + rest:
-        raise LookupError(f"{packed} bytes are not the metrics of shape {number}")
-    return _Layout(flags, shape, rest, form)
+def take(column: list[Any], chosen: slice | Sequence[int]) -> list[Any]:
+    """Give some entries of a column."""
+    return column[chosen] if isinstance(chosen, slice) else [*map(column.__getitem__, chosen)]
 
 
 def _by_layout(records: bytes) -> dict[bytes, list[int]]:
@@ -237,9 +271,9 @@ def _alike(records: bytes, place: int, size: int, key: bytes) -> int:
 
 
 def _joined(
-    part: _Part, shape: MetricsShape, rows: Sequence[int], replicates: Sequence[int]
+    values: Sequence[list[Any]], shape: MetricsShape, rows: slice | Sequence[int], replicates: Sequence[int]
 ) -> dict[str, MetricValues]:
-    columns: list[list[Any]] = [[*map(column.__getitem__, rows)] for column in part.values]
+    columns = [take(column, rows) for column in values]
     if shape.casts is not None:
         columns = [[*map(cast, column)] for cast, column in zip(shape.casts, columns, strict=True)]
     joined = {}
@@ -248,7 +282,7 @@ def _joined(
         if count == 1:
             joined[name] = MetricValues(columns[place], replicates)
         else:
-            values = chain.from_iterable(zip(*columns[place : place + count], strict=True))
-            joined[name] = MetricValues(values, [each for each in replicates for _ in range(count)])
+            each = chain.from_iterable(zip(*columns[place : place + count], strict=True))
+            joined[name] = MetricValues(each, [replicate for replicate in replicates for _ in range(count)])
         place += count
     return joined
