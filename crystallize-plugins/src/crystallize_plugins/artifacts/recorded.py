@@ -199,7 +199,7 @@ def _code_folder(definition: Mapping[str, Any]) -> str:
     try:
         return str(Path.cwd())
     except FileNotFoundError:  # removed under the program
-        return os.path.abspath(os.sep)
+        return os.sep
 
 
 def _code_facts(view: ExperimentView) -> dict[str, Any]:
