@@ -29,6 +29,19 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.plugins:plugins",
         "Show what is installed: plugins, verifiers, optimisers, commands.",
     ),
+    "compare": (
+        "crystallize_cli.commands.compare:compare",
+        "Show several runs as a table, one column for each thing in which they differ.",
+    ),
+    "export": (
+        "crystallize_cli.commands.export:export",
+        "Write every recorded value of a run as one row: condition, replicate, metric, value.",
+    ),
+    "runs": ("crystallize_cli.commands.runs:runs", "List the stored runs."),
+    "show": (
+        "crystallize_cli.commands.show:show",
+        "Show what a stored run gave: its table, its errors, how it came about.",
+    ),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 
