@@ -44,6 +44,7 @@ __all__ = [
     "PrunedError",
     "RandomnessError",
     "ReplayError",
+    "RunLockedError",
     "RunStateError",
     "SerializationError",
     "StepTimeoutError",
@@ -191,6 +192,38 @@ class StoreError(CrystallizeError, OSError):
     """
 
     path: str | None = None
+
+
+class RunLockedError(StoreError):
+    """A stored run cannot go on here: another process is writing to it.
+
+    Nothing has to be unlocked. Once that process has ended, in whatever way, the run can go on.
+
+    Attributes
+    ----------
+    host : str
+        The machine on which the process runs.
+    pid : int
+        Its number there.
+    started : float
+        When it began to write to the run, in seconds since the epoch.
+    path : str
+        The run's folder.
+    """
+
+    def __init__(self, message: str, *, host: str, pid: int, started: float, path: str) -> None:
+        super().__init__(message)
+        self.host = host
+        self.pid = pid
+        self.started = started
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_locked, (str(self), self.host, self.pid, self.started, str(self.path))
+
+
+def _rebuild_locked(message: str, host: str, pid: int, started: float, path: str) -> RunLockedError:
+    return RunLockedError(message, host=host, pid=pid, started=started, path=path)
 
 
 class SerializationError(CrystallizeError, TypeError):

@@ -133,6 +133,10 @@ class SeedPlugin(BasePlugin):
         ctx.add("seed_used", seed)
         ctx.set_rng_factory(functools.partial(_generator, seed))
 
+    def __fingerprint__(self) -> object:
+        """Say what of the settings makes cells what they are, beside the base seed, given or drawn."""
+        return self.auto_seed, self.seed_fn
+
     @staticmethod
     def _call_seed_fn(seed_fn: Callable[[int], Any], seed: int) -> None:
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crystallize.engine.cell import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.hooks.manager import HookCall
-    from crystallize.results import Result
+    from crystallize.results import LazyOutcomes, Result
     from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
 
 __all__ = ["HookDispatch"]
@@ -75,7 +75,7 @@ class HookDispatch:
                     raise
                 self._keep(exc, call, "before_run", None)
 
-    def completed_cells(self, cells: Sequence[Cell]) -> Iterable[CellOutcome]:
+    def completed_cells(self, cells: Sequence[Cell]) -> Iterable[CellOutcome] | LazyOutcomes:
         """Ask who knows outcomes that need no new run; the first answer wins."""
         for call in self.active.calls("completed_cells"):
             try:

@@ -6,12 +6,15 @@ import inspect
 import logging
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crystallize.datasources.stored import ArtifactStore
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import free_key
 from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_of
+from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.loop import Interrupts, LoopHost
@@ -19,7 +22,7 @@ from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_na
 from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import condition_records
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
-from crystallize.results import build_result, collect_metrics
+from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -83,10 +86,12 @@ class Run:
         view.lock = active.lock
         self.active = active
         self.outcomes: dict[Cell, CellOutcome] = {}
+        self.kept: LazyOutcomes | None = None
         self.result: Result | None = None
         self.conditions = condition_names(view.treatments, baseline=baseline)
         self.annotate: Callable[[CellOutcome], None] | None = None
         """Adds to an outcome what only the coordinator knows of the cell, before it is stored."""
+        view.identities = partial(cell_identities, view, active)
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
@@ -136,6 +141,7 @@ class Run:
 
     def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
+        cells = self._still_to_run(cells)
         if not cells:
             return
         self._todo, self._each = set(cells), each
@@ -237,6 +243,7 @@ class Run:
 
     async def aconsume(self, cells: list[Cell]) -> None:
         """Run cells in the running event loop; see `consume`."""
+        cells = self._still_to_run(cells)
         if not cells:
             return
         self._todo, self._each = set(cells), False
@@ -299,18 +306,31 @@ class Run:
         view = self.view
         view.run.started = time.time()
         self._started = time.perf_counter()
+        if view.run.strategy == "resume":
+            adopt_seed(view)
         self.dispatch.before_run()
         planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
-        if view.run.strategy == "resume":
+        if view.run.strategy == "resume" and planned:
             planned = self.without_completed(planned)
         self.dispatch.progress("run_started", cells=len(planned))
         self.dispatch.check()
         return planned
 
+    def _still_to_run(self, cells: list[Cell]) -> list[Cell]:
+        """Leave out what is stored; the conditions of an optimisation come batch by batch."""
+        run = self.view.run
+        return self.without_completed(cells) if run.kind == "trial" and run.strategy == "resume" else cells
+
     def without_completed(self, planned: list[Cell]) -> list[Cell]:
-        """Take in the outcomes that a store has already, and give the cells that are left to be run."""
+        """Take in the outcomes that somebody has stored, and give the cells that are left."""
+        answer = self.dispatch.completed_cells(planned)
+        if isinstance(answer, LazyOutcomes) and self.view.run.kind != "trial":
+            # Of thousands of cells none is looked at.
+            known = answer.restricted(planned)
+            self.kept = known
+            return [cell for cell in planned if cell not in known]
         wanted = set(planned)
-        for outcome in self.dispatch.completed_cells(planned):
+        for outcome in answer.values() if isinstance(answer, LazyOutcomes) else answer:
             if outcome.cell in wanted:
                 self.outcomes[outcome.cell] = outcome
         return [cell for cell in planned if cell not in self.outcomes]
@@ -436,7 +456,7 @@ class Run:
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
         outcomes = self.outcomes.values()
         conditions = condition_records(self.view, self.conditions, report.setup)
-        metrics = collect_metrics(outcomes, conditions)
+        metrics = collect_metrics(outcomes, conditions, kept=self.kept)
         hypotheses, judged = judge(
             self.view.hypotheses,
             metrics.baseline.metrics,
@@ -456,6 +476,7 @@ class Run:
             plugin_errors=self.dispatch.failures,
             hypotheses=hypotheses,
             metrics=metrics,
+            kept=self.kept,
         )
         late = self.dispatch.after_run(self.result)
         first = stopped_by or self.dispatch.stopped or late
@@ -482,6 +503,24 @@ class Run:
             "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
         }
         return facts
+
+
+def adopt_seed(view: ExperimentView) -> None:
+    """Let a resumed run have the base seed of the run before, unless it will be given one of its own."""
+    if view.run.seed is not None or view.run.kind not in ("run", "trial"):
+        return
+    for plugin in view.plugins:
+        ask = getattr(plugin, "recorded_seed", None)
+        if callable(ask):
+            seed = ask(view)
+        elif isinstance(plugin, ArtifactStore):
+            stored = plugin.newest_run(view.name or view.id)
+            seed = None if stored is None else stored.metadata.get("seed")
+        else:
+            continue
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            view.run.seed = seed
+            return
 
 
 def _unheard(event: Event) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from crystallize.engine.identity import CellIdentities
+
 __all__ = ["ExperimentView", "RunInfo"]
 
 PluginT = TypeVar("PluginT")
@@ -74,6 +76,8 @@ class ExperimentView:
     run: RunInfo = field(default_factory=lambda: RunInfo(id=""))
     identity: Callable[[], str] | str = ""
     """The experiment's identity, or what computes it: looking at code takes its time, and few runs ask."""
+    identities: Callable[[], CellIdentities] | CellIdentities | None = None
+    """The identities of this run's cells, or what computes them; None in a worker. See `cell_identities`."""
     definition: Callable[[], Mapping[str, Any]] = dict
     """Gives where the experiment was made, so that it can be found again; in workers it gives nothing."""
     lock: Callable[[], list[dict[str, Any]]] = list
@@ -86,12 +90,28 @@ class ExperimentView:
             self.identity = self.identity()
         return self.identity
 
+    def cell_identities(self) -> CellIdentities | None:
+        """Give what makes the cells of this run what they are, for those who store them.
+
+        To be asked for the first time in ``before_run``, after the plugin that seeds: cells may change what their code
+        refers to.
+
+        Returns
+        -------
+        CellIdentities or None
+            With ``condition(name)`` and ``parts(name)``. None in a worker, and where the view belongs to no run.
+        """
+        if self.identities is not None and callable(self.identities):
+            self.identities = self.identities()
+        return self.identities
+
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         _ = self.id if self.name is None else None
         state = {name: getattr(self, name) for name in self.__slots__}
         state["initial_ctx"] = dict(self.initial_ctx)  # a read-only view of a mapping does not travel
         if not isinstance(self.identity, str):
             state["identity"] = ""
+        state["identities"] = None
         state["definition"], state["lock"] = dict, list
         return None, state
 

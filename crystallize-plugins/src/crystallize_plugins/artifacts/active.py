@@ -11,9 +11,11 @@ from crystallize.engine.record import condition_records
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import layout, readable, retention
 from crystallize_plugins.artifacts.documents import documents_of
-from crystallize_plugins.artifacts.facts import facts_of
+from crystallize_plugins.artifacts.facts import Session, facts_of
 from crystallize_plugins.artifacts.files import store_error
-from crystallize_plugins.artifacts.owner import current_owner
+from crystallize_plugins.artifacts.owner import current_owner, place_of
+from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
+from crystallize_plugins.artifacts.resume import claim
 from crystallize_plugins.artifacts.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
+    from crystallize_plugins.artifacts.basis import Basis
+    from crystallize_plugins.artifacts.earlier import EarlierRun
+    from crystallize_plugins.artifacts.facts import RunFacts
 
-__all__ = ["ActiveRun"]
+__all__ = ["ActiveRun", "take_folder"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -34,48 +39,103 @@ class ActiveRun:
     ----------
     experiment : ExperimentView
         Its ``run`` is told the folder and the version.
-    root : Path
-        The folder of all experiments.
-    versioned : bool
-        Whether it is kept beside those before it.
+    path : Path
+        The run's folder.
+    facts : RunFacts
+    session : Session
+        This process' work on it.
+    basis : Basis, optional
+        What it has already, or takes over from another run.
 
     Attributes
     ----------
     writer : RunWriter
-
-    Raises
-    ------
-    StoreError
-        Nothing can be written there.
-    ValidationError
-        The experiment's name cannot name a folder.
+    recorder : Recorder
+        Finds out what surrounds the run.
     """
 
-    def __init__(self, experiment: ExperimentView, root: Path, *, versioned: bool) -> None:
-        self._folder = layout.experiment_folder(root, experiment.name or experiment.id)
-        try:
-            # The single run that is kept is replaced by one that is complete, so that one is made beside it.
-            version = layout.take_version(self._folder, first=0 if versioned else 1)
-        except OSError as error:
-            raise store_error("cannot store the run: no folder can be made in", self._folder, error) from error
-        self._path = version.path
-        self._facts = facts_of(experiment, versioned=versioned)
-        self._owner = current_owner()
-        try:
-            readable.write_beginning(self._path, self._facts, self._owner)
-        except OSError as error:
-            raise store_error("cannot store the run: nothing can be written to", self._path, error) from error
+    def __init__(
+        self, experiment: ExperimentView, path: Path, facts: RunFacts, session: Session, basis: Basis | None = None
+    ) -> None:
+        self._path = path
+        self._folder = path.parent
+        self._facts = facts
+        self._session = session
+        self._basis = basis
+        identities = experiment.cell_identities()
+        self.recorder = Recorder(experiment, path.parent.parent, identities)
         self.writer = RunWriter(
-            self._path,
-            self._facts,
-            self._owner,
+            path,
+            facts,
+            session,
             describe=partial(condition_records, experiment),
             # Only an optimisation may do without the baseline.
             conditions=condition_names(experiment.treatments, baseline=experiment.run.kind != "trial"),
+            recorded=lambda: self.recorder.begin(self.writer),
+            identities=identities,
+            basis=basis,
         )
-        if not versioned:
-            version = layout.Version(0, self._folder / "v0")
+        # A single run that is kept will have the place of the one before it.
+        version = (
+            layout.Version(0, path.parent / "v0") if not facts.versioned else layout.Version(int(path.name[1:]), path)
+        )
         experiment.run.version, experiment.run.folder = version.number, str(version.path)
+
+    @classmethod
+    def begin(
+        cls, experiment: ExperimentView, version: layout.Version, *, versioned: bool, basis: Basis | None = None
+    ) -> ActiveRun:
+        """Begin a run in a folder of its own.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        version : Version
+            Its folder, which is empty.
+        versioned : bool
+            Whether it is kept beside those before it.
+        basis : Basis, optional
+            What it takes over from another run.
+
+        Raises
+        ------
+        StoreError
+            Nothing can be written there.
+        """
+        facts = facts_of(experiment, versioned=versioned)
+        try:
+            session = _session(experiment, version.path)
+            readable.write_beginning(version.path, facts, session)
+        except OSError as error:
+            raise store_error("cannot store the run: nothing can be written to", version.path, error) from error
+        return cls(experiment, version.path, facts, session, basis)
+
+    @classmethod
+    def go_on(cls, experiment: ExperimentView, earlier: EarlierRun) -> ActiveRun | None:
+        """Go on with a stored run in its folder.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        earlier : EarlierRun
+
+        Returns
+        -------
+        ActiveRun or None
+            None where something was added to it since it was looked at.
+
+        Raises
+        ------
+        RunLockedError
+            Another process is working on it.
+        StoreError
+            It cannot be written to.
+        """
+        session = _session(experiment, earlier.path)
+        if not claim(earlier, session, experiment.replicates):
+            return None
+        facts = earlier.facts._replace(replicates=max(earlier.facts.replicates, experiment.replicates))
+        return cls(experiment, earlier.path, facts, session, earlier.basis())
 
     def finish(self, experiment: ExperimentView, result: Result) -> None:
         """Store what is known at the end, and write the files that people read.
@@ -92,13 +152,14 @@ class ActiveRun:
             Something cannot be written.
         """
         stopped_by = result.facts.get("run", {}).get("stopped_by")
-        documents = documents_of(result, stored_errors=self.writer.failed)
+        documents = documents_of(result, stored_errors=self.writer.failed, recorded=RECORDED)
+        self.writer.begin_documents(self.recorder.rest())
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
             # While the writer waits for the disk.
             readable.write_metrics(self._path, result)
             ticket.wait()
-            readable.write_end(self._path, self._facts, self._owner, result)
+            readable.write_end(self._path, self._facts, self._session, result)
             if not self._facts.versioned:
                 self._settle(experiment, result, complete=not stopped_by)
         except StoreError:
@@ -125,3 +186,22 @@ class ActiveRun:
             run = experiment.run
             run.version, run.folder = int(self._path.name[1:]), former
             result.facts["run"].update(version=run.version, folder=run.folder)
+
+
+def take_folder(folder: Path, *, versioned: bool) -> layout.Version:
+    """Take the next version's folder.
+
+    Raises
+    ------
+    StoreError
+        No folder can be made there.
+    """
+    try:
+        # The single run that is kept is replaced by one that is complete, so that one is made beside it.
+        return layout.take_version(folder, first=0 if versioned else 1)
+    except OSError as error:
+        raise store_error("cannot store the run: no folder can be made in", folder, error) from error
+
+
+def _session(experiment: ExperimentView, path: Path) -> Session:
+    return Session(current_owner(), experiment.run.id, place_of(path), experiment.run.started)

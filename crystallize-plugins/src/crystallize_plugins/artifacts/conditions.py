@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.errors import RunStateError
 from crystallize_plugins.artifacts.checksum import seal
 from crystallize_plugins.artifacts.encoding import encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from crystallize.engine.identity import CellIdentities
     from crystallize.results import CellOutcome
     from crystallize.results.provenance import ConditionRecord
     from crystallize.results.trace import TraceShape
     from crystallize_plugins.artifacts.shapes import ShapeTable
 
-__all__ = ["ConditionRow", "ConditionTable"]
+__all__ = ["ConditionRow", "ConditionTable", "StoredCondition"]
 
 _MOST_KEYS = 256
 """Contexts with more keys are written key by key, as steps read them: what nobody read changed no result."""
@@ -27,6 +29,17 @@ class ConditionRow(NamedTuple):
     number: int
     name: str
     record: bytes
+    identity: str | None
+    common: str | None
+    parts: bytes | None
+
+
+class StoredCondition(NamedTuple):
+    """A condition that is in the run's database already."""
+
+    number: int
+    identity: str | None
+    has_cells: bool
 
 
 class ConditionTable:
@@ -38,6 +51,10 @@ class ConditionTable:
         Gives the records of conditions that are met for the first time.
     shapes : ShapeTable
         Gets what was read of large contexts.
+    identities : CellIdentities, optional
+        Tells what makes the cells of a condition what they are.
+    stored : mapping of str to StoredCondition, optional
+        Those of a run that goes on.
 
     Attributes
     ----------
@@ -46,25 +63,67 @@ class ConditionTable:
         The conditions whose context is large; their outcomes are to be noted.
     """
 
-    def __init__(self, describe: Callable[[Sequence[str]], Sequence[ConditionRecord]], shapes: ShapeTable) -> None:
+    def __init__(
+        self,
+        describe: Callable[[Sequence[str]], Sequence[ConditionRecord]],
+        shapes: ShapeTable,
+        identities: CellIdentities | None = None,
+        stored: Mapping[str, StoredCondition] | None = None,
+    ) -> None:
         self.numbers: dict[str, int] = {}
         self._describe = describe
         self._shapes = shapes
+        self._identities = identities
+        self._stored = dict(stored or {})
+        self._count = max((each.number for each in self._stored.values()), default=0)
         self.large: dict[str, _LargeContext] = {}
 
     def introduce(self, names: Sequence[str]) -> list[ConditionRow]:
-        """Give the rows of new conditions."""
+        """Give the rows of new conditions, and of those that were stored and are others now.
+
+        Raises
+        ------
+        RunStateError
+            There are stored cells of a condition that is another now.
+        """
         rows = []
         for name, record in zip(names, self._describe(names), strict=True):
-            number = self.numbers[name] = len(self.numbers) + 1
+            stored = self._stored.get(name)
+            identity, common, parts = self._identity(name)
             context = record.context
             if len(context) > _MOST_KEYS:
                 self.large[name] = _LargeContext(context)
                 context = {}
+            if stored is not None:
+                number = self.numbers[name] = stored.number
+                if stored.identity is not None and stored.identity == identity:
+                    continue
+                if stored.has_cells:
+                    raise RunStateError(
+                        f"condition {name!r} is stored in this run with other code, parameters or data: "
+                        "its cells would be mixed with new ones"
+                    )
+            else:
+                self._count += 1
+                number = self.numbers[name] = self._count
             steps = [(step.name, dict(step.params), step.injected) for step in record.steps]
             body = encode_plain({"context": dict(context), "steps": steps})
-            rows.append(ConditionRow(number, name, seal(body, number, name)))
+            sealed = None if parts is None else seal(parts, number, name, identity, common)
+            rows.append(ConditionRow(number, name, seal(body, number, name), identity, common, sealed))
         return rows
+
+    def common(self) -> tuple[str, bytes] | None:
+        """Give the row of the table ``identity``: what all conditions share."""
+        if self._identities is None:
+            return None
+        digest = self._identities.common
+        return digest, seal(encode_plain(dict(self._identities.common_parts)), digest)
+
+    def _identity(self, name: str) -> tuple[str | None, str | None, bytes | None]:
+        identities = self._identities
+        if identities is None:
+            return None, None, None
+        return identities.condition(name), identities.common, encode_plain(dict(identities.own_parts(name)))
 
     def note(self, outcome: CellOutcome) -> None:
         """Write down what a cell was the first to read of a large context."""

@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = ["artifacts", "cell_table", "condition_names", "condition_records", "documents", "last_session"]
 
-SESSION = ("id", "host", "pid", "process", "started", "ended", "stopped_by")
+SESSION = ("id", "run", "place", "host", "pid", "process", "started", "ended", "stopped_by")
+FIRST_SESSION = tuple(name for name in SESSION if name not in ("run", "place"))
 ARTIFACT = ("replicate", "condition", "step", "name", "path", "size", "sha256")
 
 
 def last_session(source: RunDatabase) -> Session:
     """Give the last process' work on the run."""
-    row = next(source.rows("session", SESSION, "ORDER BY id DESC LIMIT 1"), None)
+    columns = SESSION if source.version > FIRST_VERSION else FIRST_SESSION
+    row = next(source.rows("session", columns, "ORDER BY id DESC LIMIT 1"), None)
     if row is None:
         raise StoreError("nothing says who wrote it")
-    _, host, pid, process, _, ended, stopped_by = row
-    return Session(Owner(host, pid, process), ended, stopped_by)
+    if source.version == FIRST_VERSION:
+        (run,) = source.execute("SELECT id FROM run").fetchone()
+        row = (row[0], run, "", *row[1:])
+    _, run, place, host, pid, process, started, ended, stopped_by = row
+    return Session(Owner(host, pid, process), run, place, started, ended, stopped_by)
 
 
 def documents(source: RunDatabase) -> dict[str, Any]:

@@ -47,9 +47,18 @@ class Session(NamedTuple):
     """One process' work on a run."""
 
     owner: Owner
+    run: str
+    """What tells that call of `run` from all others."""
+    place: str = ""
+    """What tells the folder from a copy of it; see `owner.place_of`."""
+    started: float = 0.0
     ended: float | None = None
     stopped_by: str | None = None
     """Type of what ended the run early: ``"KeyboardInterrupt"``, say."""
+
+    def row(self) -> tuple[Any, ...]:
+        """Give the row of the table ``session``, without its number."""
+        return (self.run, self.place, *self.owner, self.started, self.ended, self.stopped_by)
 
 
 def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
@@ -84,7 +93,7 @@ def facts_from_file(folder: Path) -> tuple[RunFacts, Session] | None:
         entries = json.loads((folder / RUN).read_text(encoding="utf-8"))
         started = dt.datetime.fromisoformat(entries["started"]).timestamp()
         facts = RunFacts(**{name: entries[name] for name in RunFacts._fields if name != "started"}, started=started)
-        return facts, Session(Owner(**entries["owner"]))
+        return facts, Session(Owner(**entries["owner"]), facts.id, str(entries.get("place", "")), started)
     except (OSError, KeyError, TypeError, ValueError):
         return None
 

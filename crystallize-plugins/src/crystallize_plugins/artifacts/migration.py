@@ -26,7 +26,7 @@ _BLOBS = {
 }
 """Tables whose last column seals the row."""
 
-_PLAIN = {"run": RunFacts._fields, "session": contents.SESSION, "artifact": contents.ARTIFACT}
+_PLAIN = {"run": RunFacts._fields, "session": contents.FIRST_SESSION, "artifact": contents.ARTIFACT}
 """Tables with a column `seal`."""
 
 
@@ -58,7 +58,12 @@ def migrate(source: RunDatabase) -> None:
         for table, columns in _PLAIN.items():
             # The rows are still those of the first version.
             rows = source.rows(f"former_{table}", columns)
-            _insert(source, table, (*columns, "seal"), (sealed_row(*row) for row in rows))
+            if table == "session":
+                # All of the first version's work on a run was done by the call that began it.
+                (run,) = source.execute("SELECT id FROM former_run").fetchone()
+                rows = ((number, run, "", *row) for number, *row in rows)
+            kept = contents.SESSION if table == "session" else columns
+            _insert(source, table, (*kept, "seal"), (sealed_row(*row) for row in rows))
         for table in (*_BLOBS, *_PLAIN):
             operations.execute(source, f"DROP TABLE former_{table}")
         operations.commit(source)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["HEARTBEAT", "Owner", "current_owner", "is_alive", "written_here"]
+__all__ = ["HEARTBEAT", "Owner", "current_owner", "is_alive", "place_of", "written_here"]
 
 HEARTBEAT = 5.0
 """Seconds after which the owner of a run shows again that it is alive, for those who cannot see its process."""
@@ -37,7 +37,18 @@ def current_owner() -> Owner:
     return _owner(os.getpid())
 
 
-def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
+def place_of(folder: Path) -> str:
+    """Give what tells a folder from every copy of it, but stays the same where it is renamed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run.
+    """
+    return str(folder.stat().st_ino)
+
+
+def is_alive(owner: Owner, run: str, heartbeat: Path, place: str = "") -> bool:
     """Say whether the owner of a run is still there and at work on it.
 
     Parameters
@@ -48,9 +59,16 @@ def is_alive(owner: Owner, run: str, heartbeat: Path) -> bool:
     heartbeat : Path
         A file that the owner touches every few seconds; looked at where the process itself cannot be seen: on
         another machine, in another container, on systems that do not say when a process started.
+    place : str, optional
+        What `place_of` said of the folder in which the owner writes. A copy of that folder is nobody's.
     """
-    if owner == current_owner():
-        return run in written_here
+    if place and not _is_there(heartbeat.parent, place):
+        return False
+    return run in written_here if owner == current_owner() else _runs(owner, heartbeat)
+
+
+def _runs(owner: Owner, heartbeat: Path) -> bool:
+    """Say whether another process is there."""
     if owner.host != socket.gethostname():
         return _beats(heartbeat)
     here = current_owner().process
@@ -93,6 +111,13 @@ def _has_number(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_there(folder: Path, place: str) -> bool:
+    try:
+        return place_of(folder) == place
+    except OSError:
+        return False
 
 
 def _beats(heartbeat: Path) -> bool:

@@ -13,11 +13,13 @@ from crystallize_plugins.artifacts.schema import EVENTS
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from crystallize.hooks import ExperimentView
-    from crystallize.results import CellOutcome, Result
+    from crystallize.results import Cell, CellOutcome, LazyOutcomes, Result
     from crystallize.results.outcome import Event
     from crystallize_plugins.artifacts.active import ActiveRun
+    from crystallize_plugins.artifacts.resume import Found, Resumption
     from crystallize_plugins.artifacts.stored import StoredRun
     from crystallize_plugins.artifacts.writer import Ticket
 
@@ -74,14 +76,52 @@ class ArtifactPlugin(BasePlugin):
             None if artifact_retention is None else check_count(artifact_retention, what="artifact_retention")
         )
         self._active: dict[str, ActiveRun] = {}
+        self._resumed: dict[str, Resumption] = {}
+        self._found: dict[str, Found] = {}
         self._newest: dict[str, tuple[Any, StoredRun]] = {}
 
-    def before_run(self, experiment: ExperimentView) -> None:
-        """Take the next version's folder."""
-        if experiment.run.kind not in _NOT_STORED:
-            from crystallize_plugins.artifacts.active import ActiveRun
+    def recorded_seed(self, experiment: ExperimentView) -> int | None:
+        """Give the base seed of the run that is to be resumed, which seeding adopts where it has none of its own.
 
-            self._active[experiment.run.id] = ActiveRun(experiment, self.root_dir, versioned=self.versioned)
+        Parameters
+        ----------
+        experiment : ExperimentView
+        """
+        found = self._found[experiment.run.id] = self._find(experiment)
+        return None if found.run is None else found.run.facts.seed
+
+    def before_run(self, experiment: ExperimentView) -> None:
+        """Take the next version's folder, or the run over that is to be resumed."""
+        run = experiment.run
+        if run.kind in _NOT_STORED:
+            return
+        from crystallize_plugins.artifacts.active import ActiveRun, take_folder
+
+        if run.strategy == "resume":
+            from crystallize_plugins.artifacts.takeover import take_over
+
+            found = self._found.pop(run.id, None) or self._find(experiment)
+            folder = self._folder(experiment)
+            active, self._resumed[run.id] = take_over(experiment, folder, found, versioned=self.versioned)
+        else:
+            version = take_folder(self._folder(experiment), versioned=self.versioned)
+            active = ActiveRun.begin(experiment, version, versioned=self.versioned)
+        if active is not None:
+            self._active[run.id] = active
+
+    def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()] | None:
+        """Give the stored outcomes of the cells that still hold."""
+        resumption = self._resumed.get(experiment.run.id)
+        return None if resumption is None else resumption.completed(cells)
+
+    def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> dict[Cell, str] | None:
+        """Say what resuming would do with each cell, and change nothing."""
+        from crystallize_plugins.artifacts.resume import Resumption
+
+        found = self._found.pop(experiment.run.id, None) or self._find(experiment)
+        resumption = Resumption(found.run, experiment.cell_identities())
+        resumption.decide(cells)
+        return resumption.reasons
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
         """Store an outcome; the ticket says when it is safe."""
@@ -96,8 +136,16 @@ class ArtifactPlugin(BasePlugin):
 
             active.writer.note(*journal_row(event))
 
+    def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
+        """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""
+        active = self._active.get(experiment.run.id)
+        facts = {} if active is None else active.recorder.facts()
+        resumption = self._resumed.get(experiment.run.id)
+        return facts if resumption is None else {**facts, "resume": resumption.facts()}
+
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""
+        self._resumed.pop(experiment.run.id, None)
         active = self._active.pop(experiment.run.id, None)
         if active is not None:
             active.finish(experiment, result)
@@ -129,7 +177,15 @@ class ArtifactPlugin(BasePlugin):
 
     def __getstate__(self) -> dict[str, Any]:
         # What is open here stays here: copies in other processes only read.
-        return {**self.__dict__, "_active": {}, "_newest": {}}
+        return {**self.__dict__, "_active": {}, "_resumed": {}, "_found": {}, "_newest": {}}
+
+    def _folder(self, experiment: ExperimentView) -> Path:
+        return layout.experiment_folder(self.root_dir, experiment.name or experiment.id)
+
+    def _find(self, experiment: ExperimentView) -> Found:
+        from crystallize_plugins.artifacts.resume import find_earlier
+
+        return find_earlier(self._folder(experiment), experiment.run.kind)
 
 
 def _state(run: Path) -> tuple[Any, ...]:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.results import Result
-    from crystallize_plugins.artifacts.facts import RunFacts
-    from crystallize_plugins.artifacts.owner import Owner
+    from crystallize_plugins.artifacts.facts import RunFacts, Session
 
 __all__ = ["metrics_json", "write_beginning", "write_end", "write_metrics"]
 
@@ -33,17 +32,17 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
 
 
-def write_beginning(folder: Path, facts: RunFacts, owner: Owner) -> None:
+def write_beginning(folder: Path, facts: RunFacts, session: Session) -> None:
     """Write ``run.json`` as far as it is known before the first cell; who looks can tell that a run was begun."""
-    replace_text(folder, RUN, _lines(_beginning(facts, owner)))
+    replace_text(folder, RUN, _lines(_beginning(facts, session)))
 
 
-def write_end(folder: Path, facts: RunFacts, owner: Owner, result: Result) -> None:
+def write_end(folder: Path, facts: RunFacts, session: Session, result: Result) -> None:
     """Write ``run.json`` of a run that is over."""
     run = result.facts.get("run", {})
     cells: Mapping[str, Any] = result.provenance["cells"]
     entries = {
-        **_beginning(facts, owner),
+        **_beginning(facts, session),
         "duration": run.get("duration"),
         "stopped_by": run.get("stopped_by"),
         "record_complete": result.record_complete,
@@ -121,8 +120,8 @@ def _json(value: Any) -> str:
         return _encode(to_plain(value))
 
 
-def _beginning(facts: RunFacts, owner: Owner) -> dict[str, Any]:
-    return {"format": FORMAT, **facts.entries(), "owner": owner._asdict()}
+def _beginning(facts: RunFacts, session: Session) -> dict[str, Any]:
+    return {"format": FORMAT, **facts.entries(), "owner": session.owner._asdict(), "place": session.place}
 
 
 def _seeds(result: Result) -> Any:

@@ -16,7 +16,17 @@ from crystallize.errors import StoreError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["APPLICATION", "EVENTS", "FIRST_VERSION", "TABLES", "VERSION", "check_version"]
+__all__ = [
+    "APPLICATION",
+    "EVENTS",
+    "FIRST_VERSION",
+    "INSERT_ARTIFACT",
+    "INSERT_RUN",
+    "PUT_SESSION",
+    "TABLES",
+    "VERSION",
+    "check_version",
+]
 
 APPLICATION = 0x43525953
 """What makes a database one of ours, for ``file`` and the like: ``CRYS``."""
@@ -46,9 +56,12 @@ TABLES = (
         versioned INTEGER NOT NULL,
         seal BLOB NOT NULL
     )""",
-    # Who wrote to the run: one row for each process, the newest last. `ended` is empty until it was done.
+    # Who wrote to the run: one row for each process, the newest last. `ended` is empty until it was done. `run` is the
+    # identifier of that call of `run`, `place` tells the folder from a copy of it.
     """CREATE TABLE session (
         id INTEGER PRIMARY KEY,
+        run TEXT NOT NULL,
+        place TEXT NOT NULL,
         host TEXT NOT NULL,
         pid INTEGER NOT NULL,
         process TEXT NOT NULL,
@@ -57,7 +70,26 @@ TABLES = (
         stopped_by TEXT,
         seal BLOB NOT NULL
     )""",
-    "CREATE TABLE condition (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, record BLOB NOT NULL)",
+    # `identity` is that of each of its cells, `common` the part of it that all conditions share (see table `identity`),
+    # `parts` what is its own. A run that was begun by the first version has none.
+    """CREATE TABLE condition (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        record BLOB NOT NULL,
+        identity TEXT,
+        common TEXT,
+        parts BLOB
+    )""",
+    # What the conditions' common part is made of: digests by name.
+    "CREATE TABLE identity (digest TEXT PRIMARY KEY, parts BLOB NOT NULL) WITHOUT ROWID",
+    # Of a run that reads another's files: the digest of what each cell was given.
+    """CREATE TABLE input (
+        replicate INTEGER NOT NULL,
+        condition TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        seal BLOB NOT NULL,
+        PRIMARY KEY (condition, replicate)
+    )""",
     # What many cells share, once: the names that steps touched, the types of metrics, the names of workers.
     "CREATE TABLE shape (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE cells (id INTEGER PRIMARY KEY, count INTEGER NOT NULL, failed INTEGER NOT NULL, body BLOB NOT NULL)",
@@ -77,6 +109,13 @@ TABLES = (
     # What is known at the end: facts, hypotheses, errors beside those of cells, errors of plugins.
     "CREATE TABLE document (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID",
 )
+
+
+INSERT_ARTIFACT = (
+    "INSERT INTO artifact (replicate, condition, step, name, path, size, sha256, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_RUN = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def check_version(connection: sqlite3.Connection) -> None:

@@ -109,7 +109,9 @@ class StoredRun:
             return "interrupted"
         if self._session.ended is not None:
             return "interrupted" if self._session.stopped_by else "complete"
-        return "running" if is_alive(self._session.owner, self.id, self.path / RUN) else "interrupted"
+        session = self._session
+        alive = is_alive(session.owner, session.run, self.path / RUN, session.place)
+        return "running" if alive else "interrupted"
 
     @property
     def owner(self) -> Owner | None:

@@ -18,6 +18,7 @@ from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.files import Content, store_error, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
 from crystallize_plugins.artifacts.owner import HEARTBEAT, written_here
+from crystallize_plugins.artifacts.schema import INSERT_ARTIFACT, INSERT_RUN, PUT_SESSION
 from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from crystallize.engine.identity import CellIdentities
     from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome
     from crystallize.results.provenance import ConditionRecord
-    from crystallize_plugins.artifacts.facts import RunFacts
-    from crystallize_plugins.artifacts.owner import Owner
+    from crystallize_plugins.artifacts.basis import Basis
+    from crystallize_plugins.artifacts.database import RunDatabase
+    from crystallize_plugins.artifacts.facts import RunFacts, Session
 
 __all__ = ["GROUP_SECONDS", "RunWriter", "Ticket"]
 
@@ -41,11 +44,7 @@ _PACKED_AT_ONCE = 32
 _MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written; whoever hands in more waits until they are."""
 
-_INSERT_RUN = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_ARTIFACT = (
-    "INSERT INTO artifact (replicate, condition, step, name, path, size, sha256, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_PUT_DOCUMENT = "INSERT OR REPLACE INTO document VALUES (?, ?)"
 
 
 class Ticket:
@@ -97,10 +96,13 @@ class _Group:
     """Those that are still to be made into records."""
     cells: list[bytes] = field(default_factory=list)
     failed: int = 0
+    again: list[Cell] = field(default_factory=list)
+    """Those of them that were stored before."""
     shapes: list[ShapeRow] = field(default_factory=list)
     conditions: list[ConditionRow] = field(default_factory=list)
     artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
+    documents: list[tuple[str, bytes]] = field(default_factory=list)
     size: int = 0
     ending: _Ending | None = None
 
@@ -124,12 +126,18 @@ class RunWriter:
     folder : Path
         The run's folder, empty but for ``run.json``.
     facts : RunFacts
-    owner : Owner
-        This process.
+    session : Session
+        This process' work on it.
     describe : callable of a sequence of str
         Gives the records of conditions that are met for the first time.
     conditions : sequence of str
         Those that are known beforehand, in order.
+    identities : CellIdentities, optional
+        What the cells' identities are made of.
+    basis : Basis, optional
+        The stored run that goes on, or that this one carries cells over from.
+    recorded : callable, optional
+        Called in the writer's thread before its first commit; gives the documents that are written with it, encoded.
 
     Attributes
     ----------
@@ -143,29 +151,34 @@ class RunWriter:
         self,
         folder: Path,
         facts: RunFacts,
-        owner: Owner,
+        session: Session,
         *,
         describe: Callable[[Sequence[str]], Sequence[ConditionRecord]],
         conditions: Sequence[str],
+        identities: CellIdentities | None = None,
+        basis: Basis | None = None,
+        recorded: Callable[[], Mapping[str, bytes]] = dict,
     ) -> None:
         self.folder = folder
         self.facts = facts
         self.failed: set[str] = set()
         self.stored: list[ArtifactRecord] = []
-        self._owner = owner
+        self._session = session
+        self._basis = basis
+        self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
-        self._groups = 0
+        self._groups = basis.groups if basis else 0
         self._error: StoreError | None = None
         self._finished = False
         self._group = self._new_group()
-        self._shapes = ShapeTable(self._announce)
-        self._conditions = ConditionTable(describe, self._shapes)
+        self._shapes = ShapeTable(self._announce, basis.shapes if basis else 0)
+        self._conditions = ConditionTable(describe, self._shapes, identities, basis.conditions if basis else None)
         self._group.conditions += self._conditions.introduce(conditions)
-        written_here.add(facts.id)
+        written_here.add(session.run)
 
     def collect(self, outcome: CellOutcome) -> Ticket:
         """Take an outcome in.
@@ -191,6 +204,8 @@ class RunWriter:
             condition = outcome.cell.condition
             if condition not in self._conditions.numbers:
                 group.conditions += self._conditions.introduce([condition])
+            if self._basis is not None and outcome.cell in self._basis.cells:
+                group.again.append(outcome.cell)
             if outcome.error is not None:
                 group.failed += 1
                 self.failed.add(outcome.cell.key)
@@ -231,6 +246,35 @@ class RunWriter:
         if not self._arrived.is_set():
             self._wake()
         return group.ticket
+
+    def begin_documents(self, documents: Mapping[str, bytes]) -> Ticket:
+        """Add documents that are known before the end, so that a run that is cut short has them too.
+
+        Parameters
+        ----------
+        documents : mapping of str to bytes
+            Encoded; rows of the table ``document``. A process that goes on with a run leaves those of the ones before
+            it: the number of its session is added to the names.
+
+        Returns
+        -------
+        Ticket
+
+        Raises
+        ------
+        StoreError, RunStateError
+            As `collect`.
+        """
+        with self._lock:
+            group = self._open_group()
+            group.documents += self._sealed(documents)
+        if not self._arrived.is_set():
+            self._wake()
+        return group.ticket
+
+    def _sealed(self, documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+        suffix = "" if self._basis is None or self._basis.session == 1 else f"@{self._basis.session}"
+        return [(name + suffix, seal(body, name + suffix)) for name, body in documents.items()]
 
     def finish(self, documents: Mapping[str, Any], *, stopped_by: str | None = None) -> Ticket:
         """Write what is left and what is known at the end, and close the run.
@@ -302,6 +346,12 @@ class RunWriter:
     # -- in the writer's thread -------------------------------------------------------------------
 
     def _work(self) -> None:
+        try:
+            known = self._sealed(self._recorded())
+            with self._lock:
+                self._group.documents += known
+        except BaseException as error:  # noqa: BLE001 - as below
+            self._abandon(self._next_group(), _explained(error, self.folder))
         while self._error is None:
             if not self._arrived.wait(HEARTBEAT):
                 # Where the folder is gone, the next commit will say so.
@@ -331,27 +381,38 @@ class RunWriter:
 
     def _store(self, group: _Group) -> None:
         first = self._connection is None
-        if self._connection is None:
-            self._connection = database.create(self.folder)
+        connection = self._connection = self._connection or self._opened()
         rows = self._store_artifacts(group.artifacts)
-        connection = self._connection
-        if not (first or rows or group.shapes or group.conditions or group.journal or group.ending):
+        if not (
+            first
+            or rows
+            or group.again
+            or group.shapes
+            or group.conditions
+            or group.journal
+            or group.documents
+            or group.ending
+        ):
             # One statement is one commit, and one wait for the interpreter's lock instead of three.
             self._insert_cells(connection, group)
         else:
             connection.execute("BEGIN IMMEDIATE")
             if first:
-                self._insert_run(connection)
+                self._begin(connection)
             for statement, several in (
-                ("INSERT INTO condition VALUES (?, ?, ?)", group.conditions),
+                ("INSERT OR REPLACE INTO condition VALUES (?, ?, ?, ?, ?, ?)", group.conditions),
                 ("INSERT INTO shape VALUES (?, ?, ?)", group.shapes),
-                (_INSERT_ARTIFACT, [sealed_row(*row) for row in rows]),
+                # What they wrote counts no more.
+                ("DELETE FROM artifact WHERE condition = ? AND replicate = ?", group.again),
+                (INSERT_ARTIFACT, [sealed_row(*row) for row in rows]),
             ):
                 if several:
                     operations.execute_many(connection, statement, several)
             self._insert_cells(connection, group)
             if group.journal:
                 operations.execute_many(connection, "INSERT INTO journal (name, body) VALUES (?, ?)", group.journal)
+            if group.documents:
+                operations.execute_many(connection, _PUT_DOCUMENT, group.documents)
             if group.ending is not None:
                 self._insert_ending(connection, group.ending)
             operations.commit(connection)
@@ -382,18 +443,33 @@ class RunWriter:
             body = seal_group(b"".join(group.cells), *row)
             operations.execute(connection, "INSERT INTO cells VALUES (?, ?, ?, ?)", (*row, body))
 
-    def _insert_run(self, connection: sqlite3.Connection) -> None:
-        operations.execute(connection, _INSERT_RUN, sealed_row(*self.facts.row()))
-        session = sealed_row(1, *self._owner, self.facts.started, None, None)
-        operations.execute(connection, _INSERT_SESSION, session)
+    def _opened(self) -> RunDatabase:
+        if self._basis is not None and self._basis.carried is None:
+            return database.reopen(self.folder)
+        return database.create(self.folder)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Write what is known before the first cell."""
+        basis = self._basis
+        if basis is None or basis.carried is not None:
+            operations.execute(connection, INSERT_RUN, sealed_row(*self.facts.row()))
+            self._put_session(connection, self._session)
+        common = self._conditions.common()
+        if common is not None:
+            operations.execute(connection, "INSERT OR REPLACE INTO identity VALUES (?, ?)", common)
+        if basis is not None and basis.carried is not None:
+            basis.carried.store(connection, self.folder)
 
     def _insert_ending(self, connection: sqlite3.Connection, ending: _Ending) -> None:
-        operations.execute_many(connection, "INSERT INTO document VALUES (?, ?)", ending.documents.items())
-        session = sealed_row(1, *self._owner, self.facts.started, time.time(), ending.stopped_by)
-        operations.execute(connection, _INSERT_SESSION, session)
+        operations.execute_many(connection, _PUT_DOCUMENT, ending.documents.items())
+        self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=ending.stopped_by))
+
+    def _put_session(self, connection: sqlite3.Connection, session: Session) -> None:
+        number = self._basis.session if self._basis else 1
+        operations.execute(connection, PUT_SESSION, sealed_row(number, *session.row()))
 
     def _close(self) -> None:
-        written_here.discard(self.facts.id)
+        written_here.discard(self._session.run)
         if self._connection is not None:
             # What was committed is moved from the log into the database, and the log removed.
             self._connection.close()

@@ -1,0 +1,286 @@
+"""A stored run beside what is wanted now: which of its cells still hold, and why the others do not."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.results import Cell
+from crystallize_plugins.artifacts import contents, database
+from crystallize_plugins.artifacts.basis import Basis, Carried
+from crystallize_plugins.artifacts.cells import HEAD
+from crystallize_plugins.artifacts.conditions import StoredCondition
+from crystallize_plugins.artifacts.decoding import decode
+from crystallize_plugins.artifacts.facts import facts_from_row
+from crystallize_plugins.artifacts.lazy import StoredOutcomes
+from crystallize_plugins.artifacts.schema import FIRST_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from crystallize.engine.identity import CellIdentities
+    from crystallize.results import ArtifactRecord
+    from crystallize_plugins.artifacts.database import RunDatabase
+    from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.table import CellTable
+
+__all__ = ["COMPLETE", "EarlierRun"]
+
+COMPLETE = "complete"
+MISSING = "missing"
+FAILED = "failed"
+INEXACT = "not stored exactly"
+UNKNOWN = "changed: what it was made of was not recorded"
+
+_MOST_NAMED = 4
+_CHUNK = 1 << 20
+
+
+class _Condition(NamedTuple):
+    """A row of the table ``condition``, less the record."""
+
+    number: int
+    identity: str | None
+    common: str | None
+    parts: Mapping[str, str]
+
+
+class EarlierRun:
+    """What a stored run has, read at one moment.
+
+    Parameters
+    ----------
+    path : Path
+        The run's folder.
+    source : RunDatabase, optional
+        Its database, where it is open already.
+
+    Attributes
+    ----------
+    facts : RunFacts
+    session : Session
+        The last one.
+    outcomes : StoredOutcomes
+        All its cells, those that failed included.
+    state : tuple
+        Differs once something has been added.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read, or is damaged.
+    """
+
+    facts: RunFacts
+    session: Session
+
+    def __init__(self, path: Path, source: RunDatabase | None = None) -> None:
+        self.path = path
+        self._parts: dict[str, Mapping[str, str]] = {}
+        self._why: dict[str, str] = {}
+        if source is None:
+            with database.reading(path) as opened:
+                self._read(opened)
+        else:
+            self._read(source)
+
+    def _read(self, source: RunDatabase) -> None:
+        facts = facts_from_row(source)
+        if facts is None:
+            raise LookupError(f"nothing was committed to {self.path}")
+        self.facts, self.session = facts, contents.last_session(source)
+        self._files = contents.artifacts(source, self.path)
+        files = self._files
+        self._table = contents.cell_table(source)
+        self.outcomes = StoredOutcomes(self._table, lambda: files)
+        self.state = tuple(
+            source.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+            for table in ("session", "cells", "shape")
+        )
+        self.inputs: dict[Cell, str] = {}
+        self._conditions: dict[str, _Condition] = {}
+        if source.version == FIRST_VERSION:
+            self._conditions = {
+                name: _Condition(number, None, None, {}) for number, name in contents.condition_names(source).items()
+            }
+            return
+        for digest, body in source.execute("SELECT digest, parts FROM identity"):
+            self._parts[digest] = decode(source.unseal(body, digest, what="what the cells were made of"))
+        for replicate, condition, digest in source.rows("input", ("replicate", "condition", "digest"), ""):
+            self.inputs[Cell(condition, replicate)] = digest
+        for number, name, identity, common, body in source.execute(
+            "SELECT id, name, identity, common, parts FROM condition"
+        ):
+            parts: Mapping[str, str] = {}
+            if identity is not None:
+                what = f"what the cells of condition {name!r} were made of"
+                parts = decode(source.unseal(body, number, name, identity, common, what=what))
+            self._conditions[name] = _Condition(number, identity, common, parts)
+
+    # -- what holds -------------------------------------------------------------------------------
+
+    def decide(
+        self,
+        cells: Sequence[Cell],
+        identities: CellIdentities,
+        given: Callable[[Cell], str] | None = None,
+    ) -> dict[Cell, str]:
+        """Say of each cell ``"complete"``, or why it has to run.
+
+        Parameters
+        ----------
+        cells : sequence of Cell
+        identities : CellIdentities
+            Of what is wanted now.
+        given : callable, optional
+            Of a run that reads another's files: tells the digest of what a cell is given now.
+
+        Returns
+        -------
+        dict of Cell to str
+            In the order of `cells`.
+        """
+        outcomes = self.outcomes
+        failed, inexact = outcomes.failed, outcomes.inexact
+        changed = {name: self.why_changed(name, identities) for name in dict.fromkeys(cell[0] for cell in cells)}
+        if not (failed or inexact or given or self._files or any(changed.values())):
+            return {cell: COMPLETE if cell in outcomes else MISSING for cell in cells}
+        decided = {}
+        for cell in cells:
+            if cell not in outcomes:
+                reason = MISSING
+            elif changed[cell.condition]:
+                reason = changed[cell.condition]
+            elif cell in failed:
+                reason = FAILED
+            elif cell in inexact:
+                reason = INEXACT
+            elif given is not None and self.inputs.get(cell) != given(cell):
+                reason = "changed: the stored files that it reads"
+            else:
+                reason = self._why_files(self._files.get(cell, ()))
+            decided[cell] = reason or COMPLETE
+        return decided
+
+    def why_changed(self, name: str, identities: CellIdentities) -> str:
+        """Say what of a condition's identity differs; nothing where it is the same, or the condition was not there."""
+        known = self._why.get(name)
+        if known is None:
+            stored = self._conditions.get(name)
+            if stored is None or stored.identity == identities.condition(name):
+                known = ""
+            elif stored.identity is None:
+                known = UNKNOWN
+            else:
+                then = {**self._parts.get(stored.common or "", {}), **stored.parts}
+                known = _difference(then, identities.parts(name))
+            self._why[name] = known
+        return known
+
+    def can_go_on(self, cells: Collection[Cell], identities: CellIdentities) -> bool:
+        """Say whether new cells can join those that are stored, because none of these would change.
+
+        Parameters
+        ----------
+        cells : collection of Cell
+            What is wanted; of an optimisation nothing, as its conditions come one by one.
+        identities : CellIdentities
+        """
+        wanted = {cell.condition for cell in cells}
+        for name in self.outcomes.conditions:
+            stored = self._conditions[name]
+            if stored.common != identities.common or (name in wanted and self.why_changed(name, identities)):
+                return False
+        return True
+
+    @staticmethod
+    def _why_files(records: Sequence[ArtifactRecord]) -> str:
+        for record in records:
+            where = f"{record.step}/{record.name}"
+            try:
+                digest = _digest(Path(str(record.path)), record.size)
+            except FileNotFoundError:
+                return f"file gone: {where}"
+            except OSError as error:
+                return f"file cannot be read: {where} ({error.strerror})"
+            if digest != record.sha256:
+                return f"file damaged: {where}"
+        return ""
+
+    # -- what is built on it ----------------------------------------------------------------------
+
+    def basis(self) -> Basis:
+        """Give what the writer that goes on with this run has to know."""
+        session, groups, shapes = self.state[0] + 1, self.state[1], self.state[2]
+        return Basis(session, self._stored_conditions(), self.outcomes, shapes, groups)
+
+    def carried(self, kept: Collection[Cell]) -> Basis:
+        """Give what a run in another folder has to know that takes cells over.
+
+        Parameters
+        ----------
+        kept : collection of Cell
+            Those that still hold.
+        """
+        outcomes = self.outcomes.restricted(kept)
+        names = set(outcomes.conditions)
+        with database.reading(self.path) as source:
+            rows = source.execute("SELECT id, name, record, identity, common, parts FROM condition").fetchall()
+            shapes = source.execute("SELECT id, kind, body FROM shape").fetchall()
+            identities = source.execute("SELECT digest, parts FROM identity").fetchall()
+            inputs = source.execute("SELECT replicate, condition, digest, seal FROM input").fetchall()
+            files = [*source.rows("artifact", contents.ARTIFACT)]
+        conditions = [row for row in rows if row[1] in names]
+        carried = Carried(
+            self.path,
+            b"".join(_record(self._table, position) for position in outcomes._index.values()),
+            len(outcomes),
+            sum(cell in self.outcomes.failed for cell in outcomes),
+            conditions,
+            shapes,
+            [row for row in identities if row[0] in {condition[4] for condition in conditions}],
+            [row for row in inputs if (row[1], row[0]) in outcomes],
+            [row for row in _last(files) if (row[1], row[0]) in outcomes],
+        )
+        stored = {name: each for name, each in self._stored_conditions().items() if name in names}
+        return Basis(1, stored, outcomes, self.state[2], int(bool(carried.cells)), carried)
+
+    def _stored_conditions(self) -> dict[str, StoredCondition]:
+        having = set(self.outcomes.conditions)
+        return {
+            name: StoredCondition(each.number, each.identity, name in having) for name, each in self._conditions.items()
+        }
+
+
+def _record(table: CellTable, position: int) -> bytes:
+    place = table.places[position]
+    *_, durations, packed, rest = HEAD.unpack_from(table.records, place)
+    return table.records[place : place + HEAD.size + durations + packed + rest]
+
+
+def _last(files: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Give the rows of artifacts that count: of two for one file, the later one."""
+    return list({row[:4]: row for row in files}.values())
+
+
+def _difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Name the parts in which two identities differ."""
+    names = [name for name in dict.fromkeys([*now, *then]) if then.get(name) != now.get(name)]
+    if not names:
+        # Digests by name are equal: only the order of some parts differs.
+        return "changed: order"
+    shown = ", ".join(names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"changed: {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _digest(path: Path, size: int) -> str:
+    """Give the hash of a stored file; nothing where its size says already that it is another."""
+    if path.stat().st_size != size:
+        return ""
+    digest = sha256(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,301 @@
+"""Resuming: which stored run goes on, who may write to it, and what becomes of each cell."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import RunLockedError, StoreError
+from crystallize_plugins.artifacts import contents, database, operations
+from crystallize_plugins.artifacts.checksum import sealed_row
+from crystallize_plugins.artifacts.earlier import COMPLETE, EarlierRun
+from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.layout import RUN, versions
+from crystallize_plugins.artifacts.owner import current_owner, is_alive, written_here
+from crystallize_plugins.artifacts.schema import PUT_SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from crystallize.engine.identity import CellIdentities
+    from crystallize.results import Cell, LazyOutcomes
+    from crystallize_plugins.artifacts.facts import Session
+
+__all__ = ["Found", "Resumption", "claim", "find_earlier"]
+
+_LOGGER = logging.getLogger("crystallize")
+
+_FIRST_MOMENT = 2.0
+"""Seconds after which a folder that says nothing of its run was left behind by a process that was killed."""
+
+_warned: set[str] = set()
+
+
+class Found:
+    """The newest run of an experiment that something was committed to.
+
+    Attributes
+    ----------
+    run : EarlierRun or None
+        None where there is none.
+    newest : bool
+        Whether no folder comes after it that a process was killed in before its first commit.
+    highest : int
+        The highest number that was taken, -1 where none was.
+    """
+
+    __slots__ = ("highest", "newest", "run")
+
+    def __init__(self, run: EarlierRun | None, *, newest: bool, highest: int) -> None:
+        self.run = run
+        self.newest = newest
+        self.highest = highest
+
+
+def find_earlier(folder: Path, kind: str) -> Found:
+    """Find the run that is to be resumed.
+
+    Parameters
+    ----------
+    folder : Path
+        The experiment's folder.
+    kind : str
+        Runs and optimisations are resumed each on their own: ``"run"`` or ``"trial"``.
+
+    Raises
+    ------
+    RunLockedError
+        Another process is writing to it.
+    StoreError
+        It cannot be read.
+    """
+    found = versions(folder)
+    highest = found[-1].number if found else -1
+    newest = True
+    for version in reversed(found):
+        begun = _begun(version.path)
+        if begun is None:
+            newest = False  # of whatever kind it was to be
+            continue
+        found_kind, session, committed = begun
+        if found_kind != kind:
+            continue
+        if session.ended is None:
+            _check_free(version.path, session)
+        if committed:
+            return Found(EarlierRun(version.path), newest=newest, highest=highest)
+        newest = False
+    return Found(None, newest=newest, highest=highest)
+
+
+def _begun(path: Path) -> tuple[str, Session, bool] | None:
+    """Give the kind of a run, who works on it, and whether anything was committed; None where nothing says so."""
+    while True:
+        try:
+            with database.reading(path, whole=False) as source:
+                facts = facts_from_row(source)
+                if facts is not None:
+                    return facts.kind, contents.last_session(source), True
+            written = facts_from_file(path)
+            if written is not None:
+                return written[0].kind, written[1], False
+            age = time.time() - path.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        if not 0 <= age < _FIRST_MOMENT:
+            return None
+        # Another process has taken the number this very moment, and is about to say who it is.
+        time.sleep(0.01)
+
+
+def _check_free(path: Path, session: Session) -> None:
+    owner = session.owner
+    if not is_alive(owner, session.run, path / RUN, session.place):
+        return
+    since = dt.datetime.fromtimestamp(session.started).astimezone().isoformat(timespec="seconds")
+    who = "this very process" if owner == current_owner() else f"process {owner.pid} on {owner.host}"
+    raise RunLockedError(
+        f"the run in {path} cannot be resumed: {who} has been working on it since {since}. Wait until that is over, or "
+        'end that process; strategy="rerun" starts a run beside it',
+        host=owner.host,
+        pid=owner.pid,
+        started=session.started,
+        path=str(path),
+    )
+
+
+def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
+    """Take a run over, if it is as it was when it was looked at.
+
+    It is one transaction: of several processes one finds the run without an owner, and becomes it. A process that is
+    killed leaves nothing behind that would have to be unlocked.
+
+    Parameters
+    ----------
+    earlier : EarlierRun
+    session : Session
+        This process' work on it.
+    replicates : int
+        How many the run is asked for now.
+
+    Returns
+    -------
+    bool
+        False where something was added in between, so that it has to be looked at again.
+
+    Raises
+    ------
+    RunLockedError
+        Another process was quicker.
+    StoreError
+        The database cannot be written to.
+    """
+    connection = database.reopen(earlier.path)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        now = EarlierRun(earlier.path, connection)
+        if now.session.ended is None:
+            _check_free(earlier.path, now.session)
+        if now.state != earlier.state:
+            return False
+        written_here.add(session.run)
+        try:
+            operations.execute(connection, PUT_SESSION, sealed_row(now.state[0] + 1, *session.row()))
+            if replicates > now.facts.replicates:
+                row = sealed_row(*now.facts._replace(replicates=replicates).row())
+                operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", (replicates, row[-1]))
+            operations.commit(connection)
+        except BaseException:
+            written_here.discard(session.run)
+            raise
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"cannot go on with the run in {earlier.path}: {error}") from error
+    finally:
+        # What was not committed is undone by that.
+        connection.close()
+    return True
+
+
+class Resumption:
+    """What a resumed run takes over, and why it runs what it runs.
+
+    Parameters
+    ----------
+    earlier : EarlierRun or None
+        The stored run; None where there is none.
+    identities : CellIdentities or None
+        Of what is wanted now.
+
+    Attributes
+    ----------
+    reasons : dict of Cell to str
+        Of each cell that was asked about.
+    in_place : bool
+        Whether the stored run itself goes on.
+    """
+
+    def __init__(self, earlier: EarlierRun | None, identities: CellIdentities | None) -> None:
+        self.earlier = earlier
+        self.identities = identities
+        self.in_place = False
+        self.reasons: dict[Cell, str] = {}
+
+    def decide(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Decide about cells, and give those that have to run."""
+        if self.earlier is None or self.identities is None:
+            decided = dict.fromkeys(cells, "missing")
+        else:
+            decided = self.earlier.decide(cells, self.identities)
+        self.reasons.update(decided)
+        return [cell for cell, reason in decided.items() if reason != COMPLETE]
+
+    def kept(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Give those of some cells that were decided to be complete."""
+        return [cell for cell in cells if self.reasons.get(cell) == COMPLETE]
+
+    def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
+        """Give the stored outcomes of the cells that hold; about those that are new it is decided now."""
+        new = [cell for cell in cells if cell not in self.reasons]
+        if new:
+            self.decide(new)
+        return () if self.earlier is None else self.earlier.outcomes.restricted(self.kept(cells))
+
+    @property
+    def untracked(self) -> tuple[str, ...]:
+        """What could not be compared, as ``"where: type"``."""
+        return () if self.identities is None or self.earlier is None else tuple(self.identities.untracked)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what is kept of all this with the run's provenance."""
+        groups = self._grouped()
+        return {
+            "from": None
+            if self.earlier is None
+            else {"version": _version(self.earlier.path), "run": self.earlier.session.run},
+            "in_place": self.in_place,
+            "kept": sum(reason == COMPLETE for reason in self.reasons.values()),
+            "ran": {reason: _by_condition(cells) for reason, cells in groups.items()},
+            "untracked": list(self.untracked),
+        }
+
+    def log(self) -> None:
+        """Say in one line what is taken over and what runs, and why."""
+        groups = self._grouped()
+        todo = sum(map(len, groups.values()))
+        total = len(self.reasons)
+        if self.earlier is None:
+            _LOGGER.info("resume: no run is stored, so all %d cells run", total)
+            return
+        what = "; ".join(f"{len(cells)} {reason} ({_shown(cells)})" for reason, cells in groups.items())
+        where = "which goes on" if self.in_place else "whose next version begins"
+        if not todo:
+            _LOGGER.info("resume: all %d cells are kept from %s; nothing to do", total, self.earlier.path)
+        else:
+            _LOGGER.info(
+                "resume: %d of %d cells are kept from %s, %s; %d to run: %s",
+                total - todo, total, self.earlier.path, where, todo, what,
+            )  # fmt: skip
+        if total > todo:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Name, once in a process, what could have changed unnoticed."""
+        new = [text for text in self.untracked if text not in _warned]
+        if new:
+            _warned.update(new)
+            _LOGGER.warning(
+                "resume: cells are kept although some of what they refer to has no content that could be compared, so "
+                "that a change of it goes unnoticed: %s. Give such an object a method __fingerprint__, or the step a "
+                "version=",
+                ", ".join(new),
+            )
+
+    def _grouped(self) -> dict[str, list[Cell]]:
+        groups: dict[str, list[Cell]] = {}
+        for cell, reason in self.reasons.items():
+            if reason != COMPLETE:
+                groups.setdefault(reason, []).append(cell)
+        return groups
+
+
+def _by_condition(cells: Sequence[Cell]) -> Mapping[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for condition, replicate in cells:
+        found.setdefault(condition, []).append(replicate)
+    return found
+
+
+def _shown(cells: Sequence[Cell], most: int = 3) -> str:
+    shown = ", ".join(cell.key for cell in cells[:most])
+    return shown + (", …" if len(cells) > most else "")
+
+
+def _version(path: Path) -> int:
+    from crystallize_plugins.artifacts.layout import is_version
+
+    return int(path.name[1:]) if is_version(path) else -1

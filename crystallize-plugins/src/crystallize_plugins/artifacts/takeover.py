@@ -1,0 +1,87 @@
+"""Taking a stored run over: it goes on in its place, its next version begins, or there is nothing to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crystallize.engine.plan import condition_names, plan_cells
+from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.active import ActiveRun, take_folder
+from crystallize_plugins.artifacts.resume import Resumption, find_earlier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystallize.hooks import ExperimentView
+    from crystallize_plugins.artifacts.resume import Found
+
+__all__ = ["take_over"]
+
+
+def take_over(
+    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool
+) -> tuple[ActiveRun | None, Resumption]:
+    """Begin a resumed run.
+
+    Parameters
+    ----------
+    experiment : ExperimentView
+        Its ``run`` is told the folder and the version.
+    folder : Path
+        The experiment's.
+    found : Found
+        The run that is to be resumed.
+    versioned : bool
+        Whether every run is kept.
+
+    Returns
+    -------
+    active : ActiveRun or None
+        None where every cell is there already: nothing is written then.
+    resumption : Resumption
+
+    Raises
+    ------
+    RunLockedError
+        Another process is working on the run, or on the version after it.
+    StoreError
+        Something cannot be read or written.
+    """
+    # The conditions of an optimisation come one by one.
+    trial = experiment.run.kind == "trial"
+    cells = [] if trial else plan_cells(condition_names(experiment.treatments), experiment.replicates)
+    identities = experiment.cell_identities()
+    while True:
+        earlier = found.run
+        resumption = Resumption(earlier, identities)
+        todo = resumption.decide(cells)
+        if earlier is not None and not todo and not trial:
+            experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
+            resumption.log()
+            return None, resumption
+        if earlier is not None and found.newest and identities and earlier.can_go_on(cells, identities):
+            resumption.in_place = True
+            active = ActiveRun.go_on(experiment, earlier)
+        else:
+            active = _next(experiment, folder, found, resumption, versioned=versioned)
+        if active is not None:
+            resumption.log()
+            return active, resumption
+        # Another process did something at the same time: that may be what was to be done here.
+        found = find_earlier(folder, experiment.run.kind)
+
+
+def _next(
+    experiment: ExperimentView, folder: Path, found: Found, resumption: Resumption, *, versioned: bool
+) -> ActiveRun | None:
+    """Begin the next version with the cells that still hold; None where another process has begun one."""
+    version = take_folder(folder, versioned=versioned)
+    if version.number != max(found.highest, -1 if versioned else 0) + 1:
+        operations.remove_folder(version.path)
+        return None
+    basis = None
+    if found.run is not None:
+        kept = resumption.kept(resumption.reasons)
+        if kept:
+            basis = found.run.carried(kept)
+    return ActiveRun.begin(experiment, version, versioned=versioned, basis=basis)
