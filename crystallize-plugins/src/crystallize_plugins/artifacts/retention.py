@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from crystallize_plugins.artifacts.owner import current_owner, is_alive
 from crystallize_plugins.artifacts.stored import StoredRun
 
 __all__ = ["keep_files_of_newest", "keep_only"]
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
 def keep_files_of_newest(folder: Path, count: int) -> None:
@@ -61,7 +64,7 @@ def keep_only(folder: Path, newest: Path) -> Path:
     """
     place = folder / "v0"
     while newest != place:
-        if place.exists() and StoredRun(place).status == "running":
+        if _is_running(place):
             raise StoreError(
                 f"{newest} is complete and cannot replace {place}, which another process is writing: "
                 "do not run one experiment with versioned=True and versioned=False at once"
@@ -72,21 +75,30 @@ def keep_only(folder: Path, newest: Path) -> Path:
             operations.rename(place, newest / former)
         try:
             operations.rename(newest, place)
-        except OSError:
-            if not place.exists():
+        except OSError as error:
+            # Another process was quicker, and it is that one's run which is to be replaced now, unless a third did.
+            if error.errno not in _TAKEN and not place.exists():
                 raise
-            continue  # another process was quicker: now it is that one's run which is replaced
+            continue
         newest = place
-    for entry in list(place.iterdir()):
-        if is_temporary(entry.name):
-            # Whatever cannot be removed now goes with the whole run when that is replaced, which may be this moment.
-            operations.remove_tree(entry, ignore_errors=True)
+    # Whatever cannot be removed now goes with the whole run when that is replaced, which may be this moment.
+    with suppress(FileNotFoundError):
+        for entry in list(place.iterdir()):
+            if is_temporary(entry.name):
+                operations.remove_tree(entry, ignore_errors=True)
     for version in versions(folder):
         if version.path != place:
             # Gone already, if another process that replaces the run was quicker.
             with suppress(FileNotFoundError, StoreError):
                 _remove_failed_attempt(version.path)
     return place
+
+
+def _is_running(place: Path) -> bool:
+    try:
+        return StoredRun(place).status == "running"
+    except StoreError:
+        return False  # there is none, or no longer: another process is just replacing it
 
 
 def _remove_failed_attempt(path: Path) -> None:
