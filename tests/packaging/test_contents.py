@@ -89,7 +89,8 @@ def test_the_three_have_one_version_and_pin_each_other_exactly(built):
     (version,) = versions
     core, plugins = f"crystallize-core=={version}", f"crystallize-plugins=={version}"
     assert core in needs["crystallize-plugins"].get_all("Requires-Dist")
-    assert {core, plugins} <= set(needs["crystallize-cli"].get_all("Requires-Dist"))
+    with_yaml = f"crystallize-core[yaml]=={version}"
+    assert {with_yaml, plugins} <= set(needs["crystallize-cli"].get_all("Requires-Dist"))
 
 
 def test_the_core_needs_two_distributions(built):
