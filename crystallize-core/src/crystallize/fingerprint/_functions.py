@@ -189,9 +189,13 @@ def describe_module(walk: Walk, node: int, module: ModuleType) -> None:
         walk.fill(node, b"module", [walk.ref({k: v for k, v in vars(module).items() if not _is_dunder(k)})])
 
 
-def _imported(walk: Walk, names: list[str]) -> list[Ref]:
+def _imported(walk: Walk, names: list[str], importer: str = "") -> list[Ref]:
     """Describe modules that code imports while it runs, by source: whether they are loaded by now must not matter."""
     found: list[Ref] = []
+    top = importer.partition(".")[0]
+    if getattr(sys.modules.get(top), "__crystallize_folder__", False):
+        # The modules of an experiment's folder import each other by their bare names.
+        names = [f"{top}.{name}" if f"{top}.{name}" in sys.modules else name for name in names]
     for name in names:
         if is_library_module(name):
             return [walk.ref(name)]
@@ -218,7 +222,7 @@ def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
         level = getattr(item, "level", 0)
         listed = tuple(alias.name for alias in item.names)
         if isinstance(item, ast.ImportFrom):
-            parts += _imported(walk, absolute_names(item.module or "", level, listed, package))
+            parts += _imported(walk, absolute_names(item.module or "", level, listed, package), name)
         else:
-            parts += [part for one in listed for part in _imported(walk, [one])]
+            parts += [part for one in listed for part in _imported(walk, [one], name)]
     walk.fill(node, b"source", parts)

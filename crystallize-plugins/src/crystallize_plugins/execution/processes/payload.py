@@ -184,6 +184,8 @@ class _Survey:
     def _look(self, name: str, module: ModuleType) -> bool:
         spec = getattr(module, "__spec__", None)
         origin = getattr(module, "__file__", None) or getattr(spec, "origin", None)
+        if getattr(module, "__crystallize_folder__", False):
+            return False  # of an experiment's folder: loaded under a name that only this process knows
         if origin in ("built-in", "frozen") or (isinstance(origin, str) and origin.startswith(self._installed)):
             return True
         parent, _, _ = name.rpartition(".")
