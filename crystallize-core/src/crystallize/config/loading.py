@@ -119,6 +119,7 @@ class _Loader:
         self._known = known
         self._kind = kind
         self.made: dict[Path, LoadedExperiment] = {}
+        self._refused: set[Path] = set()
 
     def load(self, path: Path, overrides: tuple[str, ...], readers: tuple[Path, ...]) -> LoadedExperiment | None:
         """Load one folder; None where something is wrong with it."""
@@ -128,6 +129,9 @@ class _Loader:
         folder = file.absolute().parent.resolve()
         if not overrides and folder in (both := {**self._known, **self.made}):
             return both[folder]
+        if folder in self._refused:
+            return None  # two that read from it: what is wrong with it is noted already
+        self._refused.add(folder)
         before = len(self._problems)
         root = read_document(file, str(file), self._problems)
         if root is None:
@@ -145,6 +149,7 @@ class _Loader:
         if loaded is None or len(self._problems) > before:
             code.discard()
             return None
+        self._refused.discard(folder)
         self.made[folder] = loaded
         return loaded
 

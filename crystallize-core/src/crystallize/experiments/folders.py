@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.experiment import Experiment
 
-__all__ = ["from_yaml", "to_yaml"]
+__all__ = ["config_room", "from_yaml", "to_yaml"]
 
 ExperimentT = TypeVar("ExperimentT", bound="Experiment")
 
@@ -45,7 +45,7 @@ def from_yaml(cls: type[ExperimentT], path: str | os.PathLike[str], *, overrides
     >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
     Experiment('wines')
     """
-    loaded: ExperimentT = _config().load_folder(path, overrides=overrides, kind=cls).experiment
+    loaded: ExperimentT = config_room().load_folder(path, overrides=overrides, kind=cls).experiment
     return loaded
 
 
@@ -76,10 +76,11 @@ def to_yaml(self: Experiment, path: str | os.PathLike[str]) -> Path:
     >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
     PosixPath('experiments/wines_again/config.yaml')
     """
-    written: Path = _config().write_config(self, path)
+    written: Path = config_room().write_config(self, path)
     return written
 
 
-def _config() -> Any:
+def config_room() -> Any:
+    """Give the room `config`."""
     # That room builds experiments. An import statement would make a circle of rooms.
     return importlib.import_module("crystallize.config")

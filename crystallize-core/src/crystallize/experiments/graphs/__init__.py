@@ -6,6 +6,7 @@
 | `_planning` | what each of them will run: treatments by name, replicates; what is refused |
 | `_schedule` | which can run next, and which no more |
 | `_running`, `_branches` | running them, in the calling thread, in threads and in an event loop |
+| `_folders` | loading a graph from folders with a config.yaml |
 | `_drawing` | the graph as Mermaid text and as SVG |
 """
 

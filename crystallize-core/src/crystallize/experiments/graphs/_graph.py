@@ -100,6 +100,35 @@ class ExperimentGraph:
             raise ValidationError("a graph needs at least one experiment: give ExperimentGraph.from_experiments([...])")
         return cls(*listed, name=name)
 
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> ExperimentGraph:
+        """Load the graph of a folder experiment: all that it reads from by ``experiment#output``, and itself.
+
+        Parameters
+        ----------
+        path : path
+            The folder of the last experiment, or its config.yaml; or a folder that holds the folders of all.
+        overrides : iterable of str, optional
+            For the last experiment, as for `Experiment.from_yaml`; not with a folder that holds several.
+
+        Raises
+        ------
+        ConfigurationError
+            With everything that is wrong, each with file, line and column, as ``problems``.
+        ValidationError, GraphError
+            The experiments do not make a graph.
+        MissingExtraError
+            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+
+        Examples
+        --------
+        >>> ExperimentGraph.from_yaml("experiments/report")  # doctest: +SKIP
+        ExperimentGraph(preparation, training, report)
+        """
+        from crystallize.experiments.graphs._folders import experiments_of
+
+        return cls.from_experiments(experiments_of(path, overrides))
+
     # -- what there is ----------------------------------------------------------------------------
 
     def add_experiment(self, experiment: Experiment) -> None:

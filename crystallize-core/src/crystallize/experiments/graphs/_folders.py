@@ -1,0 +1,35 @@
+"""`ExperimentGraph.from_yaml`: from folders that refer to each other to the experiments of a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crystallize.experiments.folders import config_room
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from crystallize.experiments.experiment import Experiment
+
+__all__ = ["experiments_of"]
+
+_CONFIG = "config.yaml"
+
+
+def experiments_of(path: str | os.PathLike[str], overrides: Iterable[str]) -> list[Experiment]:
+    """Load an experiment's folder and all that it reads from, or every experiment in a folder of folders.
+
+    Raises
+    ------
+    ConfigurationError
+        With everything that is wrong, each with its place, as ``problems``.
+    """
+    room = config_room()
+    given = Path(path)
+    known: dict[Path, object] = {}
+    folders = [] if (given / _CONFIG).exists() else sorted(file.parent for file in given.glob(f"*/{_CONFIG}"))
+    for folder in folders or [given]:
+        room.load_folder(folder, overrides=overrides if not folders else (), known=known)
+    return [loaded.experiment for loaded in known.values()]  # type: ignore[attr-defined]
