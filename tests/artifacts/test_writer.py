@@ -12,9 +12,9 @@ import pytest
 from crystallize.engine.record import condition_records
 from crystallize.errors import RunStateError, StoreError
 from crystallize_plugins.artifacts import database
-from crystallize_plugins.artifacts.contents import outcomes
-from crystallize_plugins.artifacts.facts import facts_of
-from crystallize_plugins.artifacts.owner import current_owner, written_here
+from crystallize_plugins.artifacts.contents import cell_table
+from crystallize_plugins.artifacts.facts import Session, facts_of
+from crystallize_plugins.artifacts.owner import current_owner, place_of, written_here
 from crystallize_plugins.artifacts.writer import RunWriter
 
 
@@ -27,11 +27,12 @@ def start(view, tmp_path):
         run = tmp_path / "data" / "exp" / f"v{len(writers)}"
         run.mkdir(parents=True)
         experiment = view(**fields)
+        facts = facts_of(experiment, versioned=True)
         writers.append(
             RunWriter(
                 run,
-                facts_of(experiment, versioned=True),
-                current_owner(),
+                facts,
+                Session(current_owner(), facts.id, place_of(run)),
                 describe=lambda names: condition_records(experiment, names),
                 conditions=["baseline", *(treatment.name for treatment in experiment.treatments)],
             )
@@ -46,7 +47,7 @@ def start(view, tmp_path):
 
 def stored(writer):
     with database.reading(writer.folder) as source:
-        return list(outcomes(source))
+        return list(cell_table(source).index())
 
 
 def groups(writer):

@@ -9,7 +9,6 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources.stored import ArtifactStore
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import free_key
@@ -21,6 +20,7 @@ from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import condition_records
+from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from crystallize.design import Treatment
     from crystallize.engine.policy import Policies
+    from crystallize.engine.resuming import Plan
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, Event
@@ -299,6 +300,10 @@ class Run:
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)
 
+    def plan(self) -> Plan:
+        """Say what the run would do with each cell; it is not begun by that."""
+        return plan_of(self.view, self.active, plan_cells(self.conditions, self.view.replicates))
+
     # -- before -----------------------------------------------------------------------------------
 
     def begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
@@ -503,24 +508,6 @@ class Run:
             "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
         }
         return facts
-
-
-def adopt_seed(view: ExperimentView) -> None:
-    """Let a resumed run have the base seed of the run before, unless it will be given one of its own."""
-    if view.run.seed is not None or view.run.kind not in ("run", "trial"):
-        return
-    for plugin in view.plugins:
-        ask = getattr(plugin, "recorded_seed", None)
-        if callable(ask):
-            seed = ask(view)
-        elif isinstance(plugin, ArtifactStore):
-            stored = plugin.newest_run(view.name or view.id)
-            seed = None if stored is None else stored.metadata.get("seed")
-        else:
-            continue
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            view.run.seed = seed
-            return
 
 
 def _unheard(event: Event) -> None:

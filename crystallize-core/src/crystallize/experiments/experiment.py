@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from crystallize.design import Hypothesis, Objective, Treatment
+    from crystallize.engine.resuming import Plan
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimization import OptimizationResult
     from crystallize.experiments.optimizers import BaseOptimizer
@@ -328,6 +329,27 @@ class Experiment:
         """
         request = Request(treatments, hypotheses, replicates, strategy)
         return self._run_of(request).stream()
+
+    def plan(
+        self,
+        *,
+        treatments: Iterable[Treatment] | None = None,
+        replicates: int | None = None,
+        strategy: str = "resume",
+    ) -> Plan:
+        """Say what a run would do with each cell, and why, without running or writing anything.
+
+        Parameters
+        ----------
+        treatments, replicates, strategy : optional
+            As for `run`, and for ``"resume"`` by default.
+
+        Raises
+        ------
+        RunLockedError
+            Another process is working on the run that would be resumed.
+        """
+        return self._run_of(Request(treatments, (), replicates, strategy)).plan()
 
     def debug(self, treatment: Treatment | None = None, replicate: int = 0) -> CellOutcome:
         """Run one cell in the calling thread and let its own exception through.

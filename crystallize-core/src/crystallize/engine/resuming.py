@@ -1,0 +1,150 @@
+"""Before a run is resumed: the seed that it adopts, and what it would do with each cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from crystallize.datasources.stored import ArtifactStore
+from crystallize.hooks.info import default_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from crystallize.hooks import ActivePlugins, ExperimentView
+    from crystallize.results.outcome import Cell
+
+__all__ = ["Plan", "PlannedCell", "adopt_seed", "plan_of"]
+
+COMPLETE = "complete"
+_MOST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """What a run would do with one cell.
+
+    Attributes
+    ----------
+    cell : Cell
+    action : {"run", "keep"}
+    reason : str
+        ``"complete"``; ``"missing"``, ``"failed"``, ``"changed: ..."`` with the parts that changed, ``"not stored
+        exactly"``, ``"file gone: ..."``, ``"file damaged: ..."``; ``"rerun"`` where nothing is to be kept.
+    """
+
+    cell: Cell
+    action: Literal["run", "keep"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do, cell by cell.
+
+    Attributes
+    ----------
+    cells : tuple of PlannedCell
+        In the order in which they are planned.
+
+    Examples
+    --------
+    >>> from crystallize.results import Cell
+    >>> plan = Plan((PlannedCell(Cell("baseline", 0), "keep", "complete"),
+    ...              PlannedCell(Cell("baseline", 1), "run", "missing")))
+    >>> print(plan.summary())
+    2 cells: 1 to keep, 1 to run
+      1 missing: baseline_rep_1
+    >>> [planned.cell.key for planned in plan.to_run]
+    ['baseline_rep_1']
+    """
+
+    cells: tuple[PlannedCell, ...]
+
+    @property
+    def to_run(self) -> tuple[PlannedCell, ...]:
+        """The cells that would run."""
+        return tuple(planned for planned in self.cells if planned.action == "run")
+
+    @property
+    def to_keep(self) -> tuple[PlannedCell, ...]:
+        """The cells of which the stored outcome would be kept."""
+        return tuple(planned for planned in self.cells if planned.action == "keep")
+
+    def summary(self) -> str:
+        """Give the plan in a few lines: how many cells are kept and run, and the latter's reasons."""
+        reasons: dict[str, list[str]] = {}
+        for planned in self.to_run:
+            reasons.setdefault(planned.reason, []).append(planned.cell.key)
+        running = sum(map(len, reasons.values()))
+        lines = [f"{len(self.cells)} cells: {len(self.cells) - running} to keep, {running} to run"]
+        for reason, keys in reasons.items():
+            more = f", … ({len(keys) - _MOST_SHOWN} more)" if len(keys) > _MOST_SHOWN else ""
+            lines.append(f"  {len(keys)} {reason}: {', '.join(keys[:_MOST_SHOWN])}{more}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def adopt_seed(view: ExperimentView) -> None:
+    """Let a resumed run have the base seed of the run before, unless it will be given one of its own.
+
+    Parameters
+    ----------
+    view : ExperimentView
+        Its ``run.seed`` is set where a store knows one.
+    """
+    if view.run.seed is not None or view.run.kind not in ("run", "trial"):
+        return
+    for plugin in view.plugins:
+        ask = getattr(plugin, "recorded_seed", None)
+        if callable(ask):
+            seed = ask(view)
+        elif isinstance(plugin, ArtifactStore):
+            stored = plugin.newest_run(view.name or view.id)
+            seed = None if stored is None else stored.metadata.get("seed")
+        else:
+            continue
+        if isinstance(seed, int) and not isinstance(seed, bool):
+            view.run.seed = seed
+            return
+
+
+def plan_of(view: ExperimentView, active: ActivePlugins, cells: Sequence[Cell]) -> Plan:
+    """Say what a run would do with each cell, without running or writing anything.
+
+    Parameters
+    ----------
+    view : ExperimentView
+    active : ActivePlugins
+    cells : sequence of Cell
+        Every cell of the run.
+
+    Returns
+    -------
+    Plan
+    """
+    if view.run.strategy != "resume":
+        return Plan(tuple(PlannedCell(cell, "run", "rerun") for cell in cells))
+    adopt_seed(view)
+    for call in active.calls("before_run"):
+        plugin = call.info.plugin
+        # One that would draw a seed has nothing to say here: no stored cell can have it.
+        drawn = view.run.seed is None and getattr(plugin, "seed", None) is None
+        if default_kind(plugin) == "seed" and not drawn:
+            call.fn(view)
+    reasons = _asked(view, active, cells)
+    planned = []
+    for cell in cells:
+        reason = reasons.get(cell, "missing")
+        planned.append(PlannedCell(cell, "keep" if reason == COMPLETE else "run", reason))
+    return Plan(tuple(planned))
+
+
+def _asked(view: ExperimentView, active: ActivePlugins, cells: Sequence[Cell]) -> Mapping[Cell, str]:
+    for call in active.calls("plan_cells"):
+        answer = call.fn(view, cells)
+        if answer is not None and answer is not NotImplemented:
+            return answer  # type: ignore[no-any-return]
+    return {}
