@@ -25,10 +25,13 @@ def repository():
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
+def _own_folder(tmp_path, tmp_path_factory, monkeypatch):
     """Run each test in an empty folder, so that what an experiment writes is gone afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CRYSTALLIZE_CACHE_DIR", raising=False)
+    monkeypatch.delenv("CRYSTALLIZE_CACHE_SIZE", raising=False)
+    # Not that of whoever runs the tests; programs under test inherit it.
+    monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY_FILE", str(tmp_path_factory.getbasetemp() / "cache.key"))
 
 
 @pytest.fixture

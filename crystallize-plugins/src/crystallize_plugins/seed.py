@@ -52,6 +52,9 @@ class SeedPlugin(BasePlugin):
     seeds_global_state : bool
         True: threads and overlapping coroutines share that state, so their draws from it can't be repeated. `ctx.rng`
         is not concerned.
+    seen_by_cache : bool
+        Whether the step cache sees by itself whatever this plugin does to a step: not where a `seed_fn` may seed any
+        generator. Then the seed is in the key of every cacheable step.
 
     Raises
     ------
@@ -79,6 +82,11 @@ class SeedPlugin(BasePlugin):
         self.seed = None if seed is None else check_integer(seed, what="seed")
         self.auto_seed = check_flag(auto_seed, what="auto_seed")
         self.seed_fn = None if seed_fn is None else check_callable(seed_fn, what="seed_fn")
+
+    @property
+    def seen_by_cache(self) -> bool:
+        """Whether this plugin shows only in the context, in ``ctx.rng`` and in the global states that are watched."""
+        return self.seed_fn is None
 
     def seed_for(self, replicate: int, base: int | None = None) -> int:
         """Give the seed of a replicate.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crystallize.design import Treatment
+    from crystallize.engine.caching import CacheBrief
     from crystallize.engine.policy import Policies
     from crystallize.engine.program import Program
     from crystallize.hooks import ActivePlugins, ExperimentView
@@ -32,6 +33,8 @@ class Job:
         Whether an outcome keeps the final data.
     policies : Policies or None
         When to try a cell again, and how long it may take; None where nothing was declared.
+    cache : CacheBrief or None
+        How the coordinating process sees the step cache; None there, and where no step is cacheable.
     """
 
     view: ExperimentView
@@ -41,10 +44,15 @@ class Job:
     data: Any = None
     keeps_payload: bool = False
     policies: Policies | None = None
+    cache: CacheBrief | None = None
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
+        if self.cache is None and any(step.cacheable for step in self.view.pipeline.steps):
+            from crystallize.engine.caching import brief_for
+
+            state["cache"] = brief_for(self)
         # Bound calls are closures: another process binds its own.
         return None, {**state, "programs": {}}

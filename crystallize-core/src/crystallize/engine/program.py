@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ContextMutationError
-from crystallize.pipelines.injection import bind
+from crystallize.pipelines.injection import Binding, bind
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.artifact import Artifact
     from crystallize.design import Treatment
     from crystallize.pipelines import Pipeline, PipelineStep
+    from crystallize.pipelines.cache.session import CacheSession
 
     StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
 
@@ -89,6 +90,7 @@ class Program:
                     tuple(dict.fromkeys([*bound, *(mark for mark in marks if isinstance(mark, str))])),
                     tuple(mark[0] for mark in marks if isinstance(mark, tuple)),
                     tuple(_counted(names)),
+                    any(mark is True for mark in marks),
                 )
             )
         return TraceShape(parts[0], tuple(parts[1:]))
@@ -101,10 +103,12 @@ def compile_condition(
     pipeline: Pipeline,
     outputs: Mapping[str, Artifact],
     shapes: dict[Any, dict[Any, TraceShape]] | None = None,
+    cache: CacheSession | None = None,
 ) -> Program:
     """Bind the steps of a pipeline to one condition.
 
     Conditions of one pipeline that read alike share what `shapes` holds: an optimisation has thousands of them.
+    With a `cache`, the calls of cacheable steps look there first.
     """
     context = dict(base)
     apply: Callable[[Any], Any] | None = None
@@ -126,15 +130,24 @@ def compile_condition(
     for position, step in enumerate(pipeline.steps, 1):
         if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
             bound = bind(step.spec, step._params, context, outputs)
-            calls.append((position, bound.call, bound.wants_ctx, bound.late, step))
-            reads.append(bound.reads)
-            late_names.update(bound.late_names)
         else:
-            calls.append((position, step, True, None, step))
-            reads.append(())
+            bound = Binding(step, wants_ctx=True, late=None, late_names=(), reads=())
+        reads.append(bound.reads)
+        if cache is not None and step.cacheable:
+            cached = _cached(cache, step, pipeline.labels[position - 1], position, bound, outputs)
+            calls.append((position, cached, True, None, step))
+        else:
+            calls.append((position, bound.call, bound.wants_ctx, bound.late, step))
+            late_names.update(bound.late_names)
     read = tuple(reads)
     shared = None if shapes is None else shapes.setdefault(read, {})
     return Program(context, apply, tuple(calls), pipeline.labels, read, frozenset(late_names), shared)
+
+
+def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:
+    from crystallize.pipelines.cache.call import CachedCall
+
+    return CachedCall(cache, *arguments)
 
 
 def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:

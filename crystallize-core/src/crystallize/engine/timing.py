@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,12 +17,10 @@ if TYPE_CHECKING:
     from crystallize.engine.program import Program
     from crystallize.results.outcome import Cell, CellOutcome, Event
 
-__all__ = ["TimedWorker", "Watched", "within"]
+__all__ = ["TimedWorker", "Watched"]
 
 GRACE = 0.5
 """Seconds that a coroutine has, once it was cancelled, before its process is ended."""
-
-_MESSAGE = "a time-out of crystallize has passed"
 
 
 class Watched(Protocol):
@@ -61,6 +58,7 @@ class TimedWorker(Worker):
         self._policies = policies
         self._watched = watched or _unwatched
         self._ends: dict[Cell, float] = {}
+        self._untimed = self._fetch
         if policies.cell.timeout is not None:
             self._fetch = self._fetched
 
@@ -91,7 +89,7 @@ class TimedWorker(Worker):
         return program
 
     def _fetched(self, ctx: FrozenContext) -> Any:
-        return self._limited(lambda _, ctx: self.view.datasource.fetch(ctx), None, ctx, 0)
+        return self._limited(lambda _, ctx: self._untimed(ctx), None, ctx, 0)
 
     def _timed(self, position: int, call: Callable[[Any, FrozenContext], Any]) -> Callable[[Any, FrozenContext], Any]:
         def timed(data: Any, ctx: FrozenContext) -> Any:
@@ -128,75 +126,12 @@ class TimedWorker(Worker):
     async def _awaited(
         self, given: Awaitable[Any], end: float, too_slow: Callable[[], Exception], ctx: FrozenContext, position: int
     ) -> Any:
+        from crystallize.engine.alarm import within
+
         try:
             return await within(given, end, too_slow)
         finally:
             self._watched(self._ends.get(ctx._cell, 0), position, whole_cell=True)
-
-
-async def within(given: Any, end: float, too_slow: Callable[[], Exception]) -> Any:
-    """Await something until a moment; what is still under way then is cancelled.
-
-    Parameters
-    ----------
-    given : awaitable
-        It may give something to be awaited in its turn.
-    end : float
-        By the monotonic clock.
-    too_slow : callable
-        Makes the error that is raised then.
-    """
-    alarm = _Alarm(end)
-    cause: BaseException | None = None
-    try:
-        while hasattr(type(given), "__await__"):
-            given = await given
-    except asyncio.CancelledError as exc:
-        if not alarm.is_the_only_one(exc):
-            raise
-        cause = exc
-    except Exception as exc:
-        if not alarm.has_rung():
-            raise
-        cause = exc
-    else:
-        if not alarm.has_rung():
-            return given
-    finally:
-        alarm.stop()
-    raise too_slow() from cause
-
-
-class _Alarm:
-    """Cancels the current task at a moment; what `asyncio.timeout` does, which Python 3.10 does not have."""
-
-    def __init__(self, end: float) -> None:
-        task: Any = asyncio.current_task()
-        self._task = task
-        # Python 3.10 neither counts who cancels a task nor takes it back.
-        self._counts = hasattr(task, "cancelling")
-        self._asked_before = task.cancelling() if self._counts else 0
-        self._rang = False
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, end - monotonic()), self._ring)
-
-    def _ring(self) -> None:
-        self._rang = True
-        self._task.cancel(_MESSAGE)
-
-    def has_rung(self) -> bool:
-        """Whether the moment has passed; the cancellation is taken back."""
-        if self._rang and self._counts:
-            self._task.uncancel()
-        return self._rang
-
-    def is_the_only_one(self, exc: asyncio.CancelledError) -> bool:
-        """Whether nobody else has asked for this cancellation."""
-        if not self.has_rung():
-            return False
-        return self._task.cancelling() <= self._asked_before if self._counts else exc.args == (_MESSAGE,)
-
-    def stop(self) -> None:
-        self._timer.cancel()
 
 
 def _without_ctx(call: Callable[[Any], Any]) -> Callable[[Any, FrozenContext], Any]:

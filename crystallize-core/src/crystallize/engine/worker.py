@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
     from crystallize.hooks.manager import HookCall
+    from crystallize.pipelines.cache.session import CacheSession
 
 __all__ = ["Worker", "WorkerReport"]
 
@@ -91,6 +92,9 @@ class Worker:
         self._before_step = calls("before_step")
         self._after_step = calls("after_step")
         self._after_replicate = calls("after_replicate")
+        self._cache: CacheSession | None = None
+        if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
+            self._use_cache()
         self._report = WorkerReport()
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
@@ -179,6 +183,17 @@ class Worker:
         text = f"{what} failed: {type(exc).__name__}: {text_of(exc)}"
         self._report.errors.append((key, text, record.traceback_text))
 
+    def _use_cache(self) -> None:
+        from crystallize.engine import caching
+
+        self._cache = caching.session_for(self.job)
+        # Not those that later runs share: cached calls know of this worker.
+        self._programs = self.job.programs = {}
+        self._fetch = caching.fetch_for(self.job, self._cache, self._fetch)
+        self._before_replicate = caching.announced(self._before_replicate)
+        self._before_step = caching.announced(self._before_step)
+        self._after_step = caching.announced(self._after_step)
+
     def _program(self, condition: str) -> Program:
         treatment = self.job.treatments.get(condition)
         program = compile_condition(
@@ -187,6 +202,7 @@ class Worker:
             pipeline=self.view.pipeline,
             outputs=self.view.outputs,
             shapes=self._shapes,
+            cache=self._cache,
         )
         self._programs[condition] = (treatment, program)
         return program

@@ -1,0 +1,337 @@
+"""A step's call that looks for the output before it runs the step.
+
+What an entry is for has three parts. What is known beforehand: the step (code, what that refers to, parameters,
+version), the parameters that the context supplies, and the input, which goes by its own identity where the step right
+before gave it from the cache, or the source said what it depends on, and by content otherwise. What the step then
+reads from its context, keys that are not there included. And the values of that. A step is a function of all this, or
+it is not kept: what moves the global random state, or changes what it refers to, is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.context.frozen import FrozenContext
+from crystallize.errors import PrunedError
+from crystallize.fingerprint import combine, content_of, identify
+from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
+from crystallize.pipelines.cache.store import Address
+from crystallize.pipelines.cache.watching import Lineage, Watching
+from crystallize.pipelines.identity import step_parts
+from crystallize.pipelines.injection import find_output
+from crystallize.pipelines.step import FunctionStep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.pipelines.cache.session import CacheSession
+    from crystallize.pipelines.injection import Binding
+    from crystallize.pipelines.step import PipelineStep
+
+__all__ = ["CachedCall"]
+
+_LOGGER = logging.getLogger("crystallize")
+_DEPTH = 4
+_NOTHING: Any = object()
+
+
+class Output(NamedTuple):
+    """What an entry keeps of a step's run."""
+
+    result: Any
+    """What the step returned: data, or data and metrics."""
+    reads: tuple[str, ...]
+    metrics: tuple[tuple[str, Any, Any], ...]
+    """Name, value and tags of each."""
+    artifacts: tuple[tuple[str, bytes], ...]
+    writes: tuple[tuple[str, Any], ...]
+    events: tuple[tuple[str, dict[str, Any]], ...]
+
+
+class _Known(NamedTuple):
+    """What is known before a step runs."""
+
+    step: str
+    digest: str
+
+
+class CachedCall:
+    """The call of a cacheable step in one condition; it takes data and context.
+
+    Parameters
+    ----------
+    session : CacheSession
+    step : PipelineStep
+    label : str
+        Its name in the pipeline.
+    position : int
+        Counted from 1.
+    binding : Binding
+        The call that it stands for.
+    outputs : mapping
+        Declared artifacts, for parameters annotated `Artifact`.
+    """
+
+    def __init__(
+        self,
+        session: CacheSession,
+        step: PipelineStep,
+        label: str,
+        position: int,
+        binding: Binding,
+        outputs: Mapping[str, Artifact],
+    ) -> None:
+        self._session = session
+        self._step = step
+        self._label = label
+        self._position = position
+        self._binding = binding
+        self._artifacts: dict[str, Artifact] = {}
+        self._injected: list[str] = []
+        self._plain = isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
+        if isinstance(step, FunctionStep) and self._plain:
+            for parameter in step.spec.parameters:
+                if parameter.name in step._params:
+                    continue
+                declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
+                if declared is not None:
+                    self._artifacts[parameter.name] = declared
+                elif parameter.name != "step_name":
+                    self._injected.append(parameter.name)
+
+    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
+        """Give the output from the cache, or run the step and keep what it gives."""
+        session = self._session
+        lineage, ctx._cache = getattr(ctx, "_cache", None), None
+        if session.store is None or ctx.__class__ is not FrozenContext:
+            return self._run(data, ctx)
+        try:
+            known = self._known(data, ctx, lineage)
+        except Exception:
+            _LOGGER.debug("%s is not cached: what it depends on cannot be hashed", self._label, exc_info=True)
+            known = None
+        if known is None:
+            return self._run(data, ctx)
+        found = self._find(known, ctx)
+        # A plugin may draw from the step's generator after the step, which on a hit would stand where it began.
+        if found is not None and (session.chained or "rng" not in found[0].names):
+            address, output = found
+            self._repeat(output, ctx)
+            ctx._cache = Lineage(self._position, address.text)
+            return output.result
+        attempt = _Attempt(self, known, ctx)
+        with attempt:
+            result = self._run(data, ctx)
+        if hasattr(type(result), "__await__"):
+            return self._awaited(result, attempt)
+        attempt.keep(result)
+        return result
+
+    async def _awaited(self, result: Any, attempt: _Attempt) -> Any:
+        with attempt:
+            while hasattr(type(result), "__await__"):
+                result = await result
+        attempt.keep(result)
+        return result
+
+    def _run(self, data: Any, ctx: FrozenContext) -> Any:
+        binding = self._binding
+        if binding.late is not None and any(name in ctx._own for name in binding.late_names):
+            return binding.late(data, ctx)
+        return binding.call(data, ctx) if binding.wants_ctx else binding.call(data)
+
+    # -- what an entry is for ---------------------------------------------------------------------
+
+    def _known(self, data: Any, ctx: FrozenContext, lineage: Lineage | None) -> _Known | None:
+        """Say what is known beforehand; None where that is not enough to tell two calls apart."""
+        if lineage is not None and lineage.position == self._position - 1 and self._session.chained:
+            given = f"from {lineage.identity}"
+        else:
+            found = identify(_with_contents(data, _DEPTH))
+            if found.untracked:
+                _LOGGER.debug("%s is not cached: its input is known by type alone: %s", self._label, found.untracked)
+                return None
+            given = found.digest
+        step = self._identity(ctx)
+        parts = [self._label, step, given]
+        if self._session.plugins:
+            parts += [self._session.plugins, *self._read_so_far(ctx)]
+        return _Known(step, combine(*parts))
+
+    def _identity(self, ctx: FrozenContext) -> str:
+        """Digest the step with what the context gives for its parameters, as both are now."""
+        step, session = self._step, self._session
+        found = list(step_parts(step))
+        if not self._plain:
+            # Its attributes, beside the parameters that it names.
+            found.append(identify(step))
+        digests = [part.digest for part in found]
+        for name, artifact in self._artifacts.items():
+            digests += [name, identify(artifact).digest]
+        for name in self._injected:
+            value = ctx._own.get(name, ctx._base.get(name, _NOTHING))
+            digest = ABSENT if value is _NOTHING else session.known_array(ctx, name, value)
+            if digest is None:
+                found.append(identify(value))
+                digest = found[-1].digest
+            digests += [name, digest]
+        untracked = dict.fromkeys(text for part in found for text in part.untracked)
+        if untracked:
+            session.tell(
+                self._label,
+                "the cacheable step %s refers to what is known by its type alone, so a change in it is not seen: %s; "
+                "give the step another version=... when it changes",
+                ", ".join(untracked),
+            )
+        return combine(*digests)
+
+    def _read_so_far(self, ctx: FrozenContext) -> list[str]:
+        """Digest whatever was read in this cell: what plugins did before the step may go by any of it."""
+        names = dict.fromkeys(mark for mark in ctx._journal[1::2] if isinstance(mark, str))
+        return [f"{name}={digest_of_read(ctx, f'key {name}', 0, self._session.known_array)}" for name in names]
+
+    def _find(self, known: _Known, ctx: FrozenContext) -> tuple[Address, Output] | None:
+        store = self._session.store
+        if store is None:
+            return None
+        seen: dict[str, str] = {}
+
+        def digest(name: str) -> str:
+            if name not in seen:
+                seen[name] = digest_of_read(ctx, name, self._position, self._session.known_array)
+            return seen[name]
+
+        try:
+            found = store.find(known.digest, digest, self._label)
+            return None if found is None else (found[0], Output(*found[1]))
+        except Exception:
+            _LOGGER.debug("%s is computed: its entries cannot be looked through", self._label, exc_info=True)
+            return None
+
+    # -- hits -------------------------------------------------------------------------------------
+
+    def _repeat(self, output: Output, ctx: FrozenContext) -> None:
+        """Do what the step did beside giving its output."""
+        journal, position = ctx._journal, self._position
+        for name in (*self._late(ctx), *output.reads):
+            journal.extend((position, name))
+        journal.extend((position, True))
+        for name, value, tags in output.metrics:
+            ctx.metrics.add(name, value, tags)
+        for name, data in output.artifacts:
+            ctx.artifacts.add(name, data)
+        for key, value in output.writes:
+            ctx.add(key, value)
+        for name, fields in output.events:
+            if ctx._send(name, fields) and name == "report":
+                raise PrunedError(
+                    f"stopped by the optimiser after {fields['name']} = {fields['value']!r} at step {fields['step']}"
+                )
+
+    def _late(self, ctx: FrozenContext) -> list[str]:
+        """Name the parameters that are looked up at the call."""
+        return [name for name in self._injected if name in ctx._own and name not in self._binding.reads]
+
+
+class _Attempt(Watching):
+    """One run of a step whose output may be kept."""
+
+    def __init__(self, call: CachedCall, known: _Known, ctx: FrozenContext) -> None:
+        super().__init__(call._session, call._position, ctx)
+        self._call = call
+        self._known = known
+        self._late = len(call._late(ctx))
+        self._journal = len(ctx._journal)
+        self._order = len(ctx.metrics._order)
+
+    def keep(self, result: Any) -> None:
+        """Store what came out, unless the step says that it would not be the same again."""
+        call, ctx, session = self._call, self.ctx, self.session
+        try:
+            if not self._may_be_kept():
+                return
+            recorder = self.recorder
+            names = tuple(sorted(recorder.reads))
+            address = Address(self._known.digest, names, combine(*(recorder.reads[name] for name in names)))
+            output = self._output(result)
+            if session.store is not None:
+                session.store.put(address, tuple(output))
+                ctx._cache = Lineage(call._position, address.text)
+        except OSError as problem:
+            text = f"{problem.strerror or problem} ({problem.filename or 'the cache folder'})"
+            session.tell(call._label, "the output of %s cannot be kept in the step cache: %s", text)
+        except Exception:
+            _LOGGER.debug("the output of %s is not kept: it cannot be stored", call._label, exc_info=True)
+
+    def _may_be_kept(self) -> bool:
+        call, session = self._call, self.session
+        if self.recorder.refused:
+            _LOGGER.debug("the output of %s is not kept: %s", call._label, self.recorder.refused)
+            return False
+        if self.moved:
+            by = "it" if threading.current_thread() is threading.main_thread() else "it, or another thread meanwhile,"
+            session.tell(
+                call._label,
+                "the cacheable step %s is not cached: %s moved the global random state, which a stored output would "
+                "leave where it was; draw from ctx.rng instead",
+                by,
+            )
+            return False
+        changed = self.recorder.settled(self.ctx)
+        if changed is None and call._identity(self.ctx) != self._known.step:
+            changed = "what it refers to (a global, a closure value, an attribute or a parameter)"
+        if changed is not None:
+            session.tell(
+                call._label,
+                "the cacheable step %s is not cached: it changes %s, which a stored output would not",
+                changed,
+            )
+            return False
+        if self.recorder.untracked:
+            session.tell(
+                call._label,
+                "the cacheable step %s reads what is known by its type alone, so a change in it is not seen: %s",
+                ", ".join(dict.fromkeys(self.recorder.untracked)),
+            )
+        return True
+
+    def _output(self, result: Any) -> Output:
+        ctx, position = self.ctx, self._call._position
+        marks = ctx._journal[self._journal + 1 :: 2]
+        reads = [mark for mark in marks if isinstance(mark, str)]
+        written = () if ctx._artifacts is None else ctx._artifacts._files.values()
+        return Output(
+            result,
+            tuple(dict.fromkeys(reads[self._late :])),
+            self._metrics(),
+            tuple((file.name, file.data) for file in written if file.position == position),
+            tuple((mark[0], ctx._own[mark[0]]) for mark in marks if isinstance(mark, tuple)),
+            tuple(self.recorder.events),
+        )
+
+    def _metrics(self) -> tuple[tuple[str, Any, Any], ...]:
+        metrics = self.ctx.metrics
+        counts: dict[Any, int] = {}
+        for name in metrics._order[1 : self._order : 2]:
+            counts[name] = counts.get(name, 0) + 1
+        found = []
+        for name in metrics._order[self._order + 1 :: 2]:
+            index = counts[name] = counts.get(name, 0) + 1
+            tags = metrics._tags.get(str(name), {}).get(index - 1)
+            found.append((str(name), metrics._values[str(name)][index - 1], tags))
+        return tuple(found)
+
+
+def _with_contents(data: Any, depth: int) -> Any:
+    """Let a path in the input stand for what the file or folder contains, as well as for itself."""
+    if isinstance(data, Path):
+        return data, content_of(data)
+    if depth and type(data) in (list, tuple) and len(data) < 1000:  # noqa: PLR2004 - a long list is data
+        return type(data)(_with_contents(item, depth - 1) for item in data)
+    if depth and type(data) is dict and len(data) < 1000:  # noqa: PLR2004 - the same
+        return {key: _with_contents(item, depth - 1) for key, item in data.items()}
+    return data

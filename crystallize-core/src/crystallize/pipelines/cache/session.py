@@ -1,0 +1,96 @@
+"""The step cache during a run, in one process: opened at its first use, and telling of each problem once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from crystallize.errors import ConfigurationError
+from crystallize.fingerprint import value_of
+from crystallize.pipelines.cache.keyfile import load_key
+from crystallize.pipelines.cache.settings import current_settings
+from crystallize.pipelines.cache.sources import SourceIdentities
+from crystallize.pipelines.cache.store import EntryStore
+
+if TYPE_CHECKING:
+    from crystallize.context import FrozenContext
+    from crystallize.pipelines.cache.settings import CacheSettings
+
+__all__ = ["CacheSession"]
+
+_LOGGER = logging.getLogger("crystallize")
+_MOST_ARRAYS = 256
+
+
+class CacheSession:
+    """What the cached calls of one worker share.
+
+    Parameters
+    ----------
+    settings : CacheSettings, optional
+        Those of the process that started the run; by default the environment's.
+    plugins : str
+        The digest of the plugins that may influence a step in a way that its context does not show; empty where there
+        is none.
+    chained : bool
+        Whether nobody between two steps may change the data.
+
+    Attributes
+    ----------
+    sources : SourceIdentities
+    """
+
+    def __init__(self, settings: CacheSettings | None, *, plugins: str = "", chained: bool = True) -> None:
+        self.plugins = plugins
+        self.chained = chained
+        self.sources = SourceIdentities()
+        self._settings = settings
+        self._store: EntryStore | None = None
+        self._opened = False
+        self._lock = threading.Lock()
+        self._told: set[tuple[str, ...]] = set()
+        self._arrays: dict[int, tuple[weakref.ref[Any], str]] = {}
+
+    @property
+    def store(self) -> EntryStore | None:
+        """The entries; None where they cannot be used, which is said once."""
+        if not self._opened:
+            with self._lock:
+                if not self._opened:
+                    self._store = self._open()
+                    self._opened = True
+        return self._store
+
+    def _open(self) -> EntryStore | None:
+        try:
+            settings = self._settings or current_settings()
+            return EntryStore(settings, load_key(settings))
+        except ConfigurationError as problem:
+            _LOGGER.warning("no step is cached in this run: %s", problem)
+            return None
+
+    def tell(self, step: str, text: str, *details: str) -> None:
+        """Warn, once in a run for each step and problem."""
+        told = (step, text, *details)
+        with self._lock:
+            if told in self._told:
+                return
+            self._told.add(told)
+        _LOGGER.warning(text, step, *details)
+
+    def known_array(self, ctx: FrozenContext, key: str, value: Any) -> str | None:
+        """Give the digest of an array that the cells of a condition share, and that none of them can write to."""
+        if not hasattr(value, "__array_interface__") or key in ctx._own:
+            return None
+        known = self._arrays.get(id(value))
+        if known is not None and known[0]() is value:
+            return known[1]
+        digest = value_of(value)
+        if len(self._arrays) > _MOST_ARRAYS:
+            self._arrays.clear()
+        with suppress(TypeError):  # a scalar of an array's type, which is quickly hashed again
+            self._arrays[id(value)] = (weakref.ref(value), digest)
+        return digest

@@ -1,0 +1,159 @@
+"""The folder of entries: found by what is known before a step runs, then by what it read while it ran.
+
+For each step with its parameters and its input there is a folder. In it lie the sets of names that executions of the
+step have read (``*.reads``), and for each set and the values then read an entry (``*.entry``).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from crystallize.fingerprint import combine
+from crystallize.pipelines.cache import files, housekeeping
+from crystallize.pipelines.cache.entry import DamagedEntryError, read_entry, sealed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crystallize.pipelines.cache.settings import CacheSettings
+
+__all__ = ["Address", "EntryStore"]
+
+_LOGGER = logging.getLogger("crystallize")
+_SHORT = 16
+_LONG = 40
+
+
+class Address(NamedTuple):
+    """What an entry is the answer to.
+
+    Attributes
+    ----------
+    known : str
+        The digest of what was known before the step ran.
+    names : tuple of str
+        What it read while it ran, sorted.
+    values : str
+        The digest of the values of these.
+    """
+
+    known: str
+    names: tuple[str, ...]
+    values: str
+
+    @property
+    def text(self) -> str:
+        """The whole address in one line."""
+        return "/".join((self.known, combine(*self.names), self.values))
+
+
+class EntryStore:
+    """The entries in one folder.
+
+    Parameters
+    ----------
+    settings : CacheSettings
+    key : bytes
+        The user's, see `load_key`.
+    """
+
+    def __init__(self, settings: CacheSettings, key: bytes) -> None:
+        self._settings = settings
+        self._key = key
+        self._root = housekeeping.entries_folder(settings)
+        self._room = housekeeping.Room(settings)
+
+    def find(self, known: str, value_of: Callable[[str], str], step: str) -> tuple[Address, Any] | None:
+        """Give the entry that fits, or None.
+
+        Parameters
+        ----------
+        known : str
+            The digest of what is known before the step runs.
+        value_of : callable of str
+            Gives the digest of what the step would read now, by name.
+        step : str
+            For warnings.
+        """
+        folder = self._folder(known)
+        for names in ((), *self._read_sets(folder, step)):
+            address = Address(known, names, combine(*map(value_of, names)))
+            path = folder / _entry_name(address)
+            try:
+                record = read_entry(path, address.text, self._key)
+            except FileNotFoundError:
+                continue
+            except (DamagedEntryError, OSError) as problem:
+                _LOGGER.warning("the cached output of %s is computed again: %s (%s)", step, problem, path)
+                return None
+            files.touch(path)
+            return address, record
+        return None
+
+    def put(self, address: Address, record: Any) -> None:
+        """Keep an entry, in place of what is there.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        Exception
+            Whatever pickling raises.
+        """
+        parts = sealed(record, address.text, self._key)
+        size = sum(map(len, parts))
+        if size > self._settings.limit:
+            return
+        folder = self._folder(address.known)
+        housekeeping.make_root(self._settings)
+        files.make_folder(folder)
+        if address.names:
+            # First: an entry that nobody can find would only take room.
+            self._put_names(folder, address.names)
+        files.put(folder / _entry_name(address), parts)
+        self._room.taken(size)
+
+    def _folder(self, known: str) -> Path:
+        return self._root / known[:2] / known[2:_LONG]
+
+    def _read_sets(self, folder: Path, step: str) -> list[tuple[str, ...]]:
+        found = []
+        try:
+            with os.scandir(folder) as listed:
+                paths = sorted(entry.path for entry in listed if entry.name.endswith(".reads"))
+        except OSError:
+            return []
+        for path in map(Path, paths):
+            try:
+                found.append(_names_in(path))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, TypeError, AttributeError) as problem:
+                _LOGGER.warning("the cached outputs of %s cannot all be found: %s (%s)", step, problem, path)
+                files.remove(path)
+        return found
+
+    @staticmethod
+    def _put_names(folder: Path, names: tuple[str, ...]) -> None:
+        path = folder / _names_name(names)
+        if not path.exists():
+            files.put(path, [json.dumps(names).encode()])
+
+
+def _names_in(path: Path) -> tuple[str, ...]:
+    names = tuple(json.loads(path.read_bytes()))
+    if path.name != _names_name(names):
+        raise ValueError("its content does not fit its name")
+    return names
+
+
+def _names_name(names: tuple[str, ...]) -> str:
+    return f"{combine(*names)[:_SHORT]}.reads"
+
+
+def _entry_name(address: Address) -> str:
+    return f"{combine(*address.names)[:_SHORT]}-{address.values[:_LONG]}.entry"
