@@ -1,0 +1,40 @@
+"""What is done with stored runs: compare them, do them again, check them, remove old ones.
+
+| module | its job |
+| --- | --- |
+| `comparing` | what differs between two runs |
+| `differences` | one difference, and all of them as text and as data |
+| `subjects` | a path, a stored run or a result, as something that can be compared |
+| `parameters`, `code`, `surroundings` | what the runs were asked for, their code, and what they ran on, side by side |
+| `outcomes` | metrics, files, errors and hypotheses side by side |
+| `reproducing` | a run, done again from its record |
+| `finding` | the experiment of a run, found again |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crystallize_plugins.runs.comparing import diff
+    from crystallize_plugins.runs.differences import Difference, RunDiff
+    from crystallize_plugins.runs.reproducing import Drift, Reproduction, reproduce
+
+__all__ = ["Difference", "Drift", "Reproduction", "RunDiff", "diff", "reproduce"]
+
+_PLACES = {
+    "Difference": "differences",
+    "Drift": "reproducing",
+    "Reproduction": "reproducing",
+    "RunDiff": "differences",
+    "diff": "comparing",
+    "reproduce": "reproducing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -1,0 +1,168 @@
+"""The results of two runs side by side: metrics bit by bit, files by hash, errors by type, hypotheses."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.runs.differences import Difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from crystallize.results import Result
+    from crystallize.results.metrics import MetricValues
+
+__all__ = ["results", "same_value"]
+
+_BASELINE = "baseline"
+
+
+def results(first: Result, second: Result) -> Iterator[Difference]:
+    """Compare what two runs gave, as far as both have it: conditions that only one has are parameters."""
+    both = [record.name for record in first.conditions if record.name in first._logs and record.name in second._logs]
+    for condition in both:
+        yield from _cells(condition, first, second)
+        ours, theirs = _metrics(first, condition), _metrics(second, condition)
+        for name in (*ours, *(name for name in theirs if name not in ours)):
+            yield from _metric(f"{condition} / {name}", ours.get(name), theirs.get(name))
+    yield from _files(set(both), first, second)
+    yield from _errors(first, second)
+    yield from _hypotheses(first, second)
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two recorded values are the same bit by bit: NaN is NaN, and 0.0 is not -0.0."""
+    return encode(first).data == encode(second).data
+
+
+def _cells(condition: str, first: Result, second: Result) -> Iterator[Difference]:
+    ours, theirs = first._logs[condition], second._logs[condition]
+    ran, others = set(ours.replicates), set(theirs.replicates)
+    if ran - others:
+        yield Difference("results", f"{condition} / replicates", "removed", _listed(ran - others))
+    if others - ran:
+        yield Difference("results", f"{condition} / replicates", "added", None, _listed(others - ran))
+    states = [
+        (replicate, _failure(ours.failed.get(replicate)), _failure(theirs.failed.get(replicate)))
+        for replicate in sorted(ran & others)
+    ]
+    differing = [state for state in states if state[1] != state[2]]
+    if differing:
+        replicate, before, after = differing[0]
+        detail = f"replicate {replicate}" + (f" and {len(differing) - 1} more" if len(differing) > 1 else "")
+        yield Difference("results", f"{condition} / failures", "changed", before or "ok", after or "ok", detail)
+
+
+def _failure(error: Any) -> str | None:
+    return None if error is None else f"{error.error_type} in {error.step_name}"
+
+
+def _metrics(result: Result, condition: str) -> Mapping[str, MetricValues]:
+    found = result.metrics.baseline if condition == _BASELINE else result.metrics.treatments.get(condition)
+    return {} if found is None else found.metrics
+
+
+def _metric(name: str, ours: MetricValues | None, theirs: MetricValues | None) -> Iterator[Difference]:
+    if ours is None or theirs is None:
+        there = ours if theirs is None else theirs
+        kind = "removed" if theirs is None else "added"
+        yield Difference("results", name, kind, detail=f"{len(there or ())} values")  # type: ignore[arg-type]
+        return
+    if list(ours.replicates) == list(theirs.replicates) and same_value(list(ours), list(theirs)):
+        return
+    first, second = _by_replicate(ours), _by_replicate(theirs)
+    shared = sorted(first.keys() & second.keys())
+    differing = [replicate for replicate in shared if not same_value(first[replicate], second[replicate])]
+    if not differing:
+        return  # the replicates that only one has were named
+    replicate = differing[0]
+    means = _mean(ours), _mean(theirs)
+    averages = "" if None in means else f"; mean {means[0]!r} → {means[1]!r}"
+    yield Difference(
+        "results",
+        name,
+        "changed",
+        _single(first[replicate]),
+        _single(second[replicate]),
+        f"replicate {replicate}, the first of {len(differing)} of {len(shared)} that differ{averages}",
+    )
+
+
+def _by_replicate(values: MetricValues) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for replicate, value in zip(values.replicates, values, strict=True):
+        found.setdefault(replicate, []).append(value)
+    return found
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return statistics.fmean(numbers) if numbers and len(numbers) == len(values) else None
+
+
+def _single(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _files(conditions: set[str], first: Result, second: Result) -> Iterator[Difference]:
+    ours, theirs = _hashes(first), _hashes(second)
+    for key in (*ours, *(key for key in theirs if key not in ours)):
+        condition, step, name = key
+        if condition not in conditions:
+            continue
+        shown = f"{condition} / {step} / {name}"
+        if key not in theirs:
+            yield Difference("results", shown, "removed", detail=f"{len(ours[key])} files")
+        elif key not in ours:
+            yield Difference("results", shown, "added", detail=f"{len(theirs[key])} files")
+        else:
+            shared = sorted(ours[key].keys() & theirs[key].keys())
+            differing = [replicate for replicate in shared if ours[key][replicate] != theirs[key][replicate]]
+            if differing:
+                replicate = differing[0]
+                before, after = (hashes[replicate][:12] for hashes in (ours[key], theirs[key]))
+                detail = f"replicate {replicate}, the first of {len(differing)} of {len(shared)} that differ"
+                yield Difference("results", shown, "changed", before, after, detail)
+
+
+def _hashes(result: Result) -> dict[tuple[str, str, str], dict[int, str]]:
+    found: dict[tuple[str, str, str], dict[int, str]] = {}
+    for condition, replicate, record in result._artifacts_view.records():
+        found.setdefault((condition, record.step, record.name), {})[replicate] = record.sha256
+    return found
+
+
+def _errors(first: Result, second: Result) -> Iterator[Difference]:
+    """Compare errors beside those of cells."""
+    ours, theirs = (
+        {key: f"{type(error).__name__}: {error}" for key, error in result.errors.items() if not _is_cell(error)}
+        for result in (first, second)
+    )
+    for key in (*ours, *(key for key in theirs if key not in ours)):
+        if ours.get(key) != theirs.get(key):
+            kind = "removed" if key not in theirs else "added" if key not in ours else "changed"
+            yield Difference("results", f"error {key}", kind, ours.get(key), theirs.get(key))  # type: ignore[arg-type]
+
+
+def _is_cell(error: BaseException) -> bool:
+    return hasattr(error, "replicate") and hasattr(error, "condition")
+
+
+def _hypotheses(first: Result, second: Result) -> Iterator[Difference]:
+    ours, theirs = ({tested.name: tested for tested in result.metrics.hypotheses} for result in (first, second))
+    for name in (*ours, *(name for name in theirs if name not in ours)):
+        if name not in theirs or name not in ours:
+            yield Difference("results", f"hypothesis {name!r}", "removed" if name in ours else "added")
+            continue
+        findings = [tested.results for tested in (ours[name], theirs[name])]
+        for treatment in (*findings[0], *(each for each in findings[1] if each not in findings[0])):
+            before, after = (finding.get(treatment) for finding in findings)
+            if not same_value(before, after):
+                yield Difference("results", f"hypothesis {name!r} for {treatment}", "changed", before, after)
+
+
+def _listed(replicates: set[int]) -> str:
+    ordered = sorted(replicates)
+    return ", ".join(map(str, ordered[:10])) + (f", … {len(ordered) - 10} more" if len(ordered) > 10 else "")  # noqa: PLR2004

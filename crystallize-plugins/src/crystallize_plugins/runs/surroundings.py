@@ -1,0 +1,126 @@
+"""What two runs ran on, side by side: data, plugins, packages, environment and git."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from crystallize_plugins.runs.differences import Difference
+from crystallize_plugins.runs.pairs import flat, mappings, recorded, unknown, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from crystallize_plugins.runs.subjects import Subject
+
+__all__ = ["data", "environment", "git", "packages", "plugins"]
+
+_DIGEST = 12
+
+
+def data(first: Subject, second: Subject) -> Iterator[Difference]:
+    """Compare where the data comes from: source, its parameters, the files that it declares."""
+    facts = recorded("data", first, second)
+    if facts is None:
+        yield from unknown("data", "data", first, second)
+        return
+    ours, theirs = facts
+    yield from values("data", "source", ours["source"], theirs["source"])
+    yield from mappings("data", "", ours["params"], theirs["params"])
+    shown = {
+        name for name in {*ours["params"], *theirs["params"]} if ours["params"].get(name) != theirs["params"].get(name)
+    }
+    for found in mappings("data", "", ours["identity"], theirs["identity"]):
+        if found.name.endswith(" params") and shown:
+            continue  # which of them differ has been said
+        digests = [value and value[:_DIGEST] for value in (found.first, found.second)]
+        yield Difference("data", found.name, found.kind, *digests)
+
+
+def plugins(first: Subject, second: Subject) -> Iterator[Difference]:
+    """Compare the plugin locks: who was there, in which version and order, with which settings."""
+    ours, theirs = ({entry["name"]: entry for entry in subject.facts.get("plugins", ())} for subject in (first, second))
+    if bool(ours) != bool(theirs):
+        yield Difference("plugins", "plugins", "unknown", detail="not recorded by both runs")
+        return
+    for name in (*ours, *(name for name in theirs if name not in ours)):
+        if name not in theirs:
+            yield Difference("plugins", name, "removed", _origin(ours[name]))
+        elif name not in ours:
+            yield Difference("plugins", name, "added", None, _origin(theirs[name]))
+        else:
+            yield from _plugin(name, ours[name], theirs[name])
+    orders = [[name for name in entries if name in ours and name in theirs] for entries in (ours, theirs)]
+    if orders[0] != orders[1]:
+        yield Difference("plugins", "order", "changed", ", ".join(orders[0]), ", ".join(orders[1]))
+
+
+def _plugin(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
+    yield from values("plugins", name, _origin(ours), _origin(theirs))
+    for key in ("class", "entry_point", "neutral", "editable"):
+        yield from values("plugins", f"{name}: {key}", ours.get(key), theirs.get(key))
+    yield from mappings("plugins", f"{name}: ", ours.get("settings", {}), theirs.get("settings", {}))
+    digests = [entry.get("digests") or {} for entry in (ours, theirs)]
+    if digests[0] != digests[1] and _origin(ours) == _origin(theirs):
+        files = sorted(
+            file for file in {*digests[0], *digests[1]} - {"*"} if digests[0].get(file) != digests[1].get(file)
+        )
+        yield Difference("plugins", f"{name}: files", detail=", ".join(files) or "outside its module")
+
+
+def _origin(entry: Mapping[str, Any]) -> str:
+    return f"{entry['distribution']} {entry['version']}" if entry.get("distribution") else str(entry.get("class"))
+
+
+def packages(first: Subject, second: Subject) -> Iterator[Difference]:
+    """Compare what was installed."""
+    facts = recorded("packages", first, second)
+    if facts is None:
+        yield from unknown("packages", "packages", first, second)
+    else:
+        yield from mappings("packages", "", *facts)
+
+
+def environment(first: Subject, second: Subject) -> Iterator[Difference]:
+    """Compare interpreter, machine, variables, libraries and command line."""
+    for name in ("environment", "command"):
+        facts = recorded(name, first, second)
+        if facts is None:
+            yield from unknown("environment", name, first, second)
+        else:
+            yield from mappings("environment", "", *map(flat, facts))
+    libraries = [_libraries(subject.facts.get("libraries")) for subject in (first, second)]
+    yield from mappings("environment", "", *libraries)
+
+
+def _libraries(listed: Any) -> dict[str, Any]:
+    if not isinstance(listed, list):
+        return {}
+    return flat({f"{each.get('user_api')} {each.get('internal_api')}": each for each in listed})
+
+
+def git(first: Subject, second: Subject) -> Iterator[Difference]:
+    """Compare commits, and what was changed without being committed."""
+    ours, theirs = first.facts.get("git"), second.facts.get("git")
+    if ours is None or theirs is None:
+        yield from unknown("git", "git", first, second)
+        return
+    for name in ("reason", "root", "commit", "branch", "dirty"):
+        yield from values("git", name, ours.get(name), theirs.get(name))
+    if ours.get("diff", "") != theirs.get("diff", ""):
+        texts = [git_facts.get("diff", "") for git_facts in (ours, theirs)]
+        yield Difference("git", "uncommitted changes", detail=_changes(*texts))
+    elif not (ours.get("diff_complete", True) and theirs.get("diff_complete", True)):
+        yield Difference("git", "uncommitted changes", "unknown", detail="too long to be kept whole")
+    names = [set(facts.get("untracked", ())) for facts in (ours, theirs)]
+    for name in sorted(names[0] ^ names[1]):
+        yield Difference("git", f"untracked {name}", "removed" if name in names[0] else "added")
+
+
+def _changes(first: str, second: str) -> str:
+    """Show uncommitted changes: as they are where only one run has some, else how they differ."""
+    if not first or not second:
+        return f"{'only in the second' if second else 'only in the first'} run:\n{second or first}".rstrip()
+    return "\n".join(
+        difflib.unified_diff(first.splitlines(), second.splitlines(), "first run", "second run", lineterm="", n=1)
+    )
