@@ -45,7 +45,12 @@ def check_schema(root: Node, problems: Problems) -> set[Path]:
     """
     data = _without_halves(plain(root))
     wrong: set[Path] = set()
-    for path, keyword, rule in [*_differences(data), *_fractions(root)]:
+    # From the outside in: what is inside something wrong is not looked at.
+    for path, keyword, rule in sorted(
+        [*_differences(data), *_fractions(root)], key=lambda difference: len(difference[0])
+    ):
+        if any(path[: len(other)] == other for other in wrong):
+            continue
         node = _node_at(root, path)
         if keyword == "additionalProperties" and isinstance(node, MapNode):
             known = list(rule["properties"])
@@ -64,9 +69,8 @@ def check_schema(root: Node, problems: Problems) -> set[Path]:
                     problems.add(node.place, f"the key {key!r} is missing{f' in {where}' if where else ''}", example)
                     wrong.add((*path, key))
             continue
-        if path not in wrong:
-            wrong.add(path)
-            _add(problems, path, node, rule)
+        wrong.add(path)
+        _add(problems, path, node, rule)
     return wrong
 
 

@@ -303,6 +303,7 @@ class _Composer:
                 self._place(event),
                 f"the tag {shown:.60} is refused: values are only text, numbers, truth values, lists and mappings",
                 "Remove it, and put a text that looks like a number in quotes",
+                final=True,
             )
 
     def _place(self, event: Any) -> Place:

@@ -78,13 +78,29 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
+        self._settled: set[Place] = set()
         self._cause: BaseException | None = None
 
-    def add(self, place: Place, message: str, advice: str, *, cause: BaseException | None = None) -> None:
-        """Note one mistake; the first `cause` becomes that of the error."""
+    def add(
+        self, place: Place, message: str, advice: str, *, cause: BaseException | None = None, final: bool = False
+    ) -> None:
+        """Note one mistake.
+
+        Parameters
+        ----------
+        place : Place
+        message, advice : str
+            As in `Problem`.
+        cause : BaseException, optional
+            What was raised; the first one becomes the cause of the error.
+        final : bool, default False
+            Whether nothing more is to be said of this place: what is there would be misread.
+        """
         problem = Problem(*place, message.rstrip(" ."), advice)
-        if problem not in self._found:
+        if place not in self._settled and problem not in self._found:
             self._found.append(problem)
+        if final:
+            self._settled.add(place)
         self._cause = self._cause or cause
 
     def check(self, what: str) -> None:
