@@ -42,6 +42,18 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.show:show",
         "Show what a stored run gave: its table, its errors, how it came about.",
     ),
+    "new": (
+        "crystallize_cli.commands.new:new",
+        "Make the folder of a new experiment, which runs as it is: change it from there.",
+    ),
+    "check": (
+        "crystallize_cli.commands.check:check",
+        "Load every experiment below PATHS and say all that is wrong, with file, line and column.",
+    ),
+    "list": (
+        "crystallize_cli.commands.list:list_",
+        "List the folder experiments below FOLDER, by default the current one.",
+    ),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 
