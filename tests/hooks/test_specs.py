@@ -12,6 +12,7 @@ NAMES = [
     "init_hook",
     "before_run",
     "completed_cells",
+    "plan_cells",
     "run_experiment_loop",
     "worker_start",
     "worker_stop",
@@ -65,14 +66,15 @@ def test_worker_hooks_fail_their_cell_and_hooks_before_the_first_cell_propagate(
     places = {name: (spec.place, spec.undeclared) for name, spec in HOOKS.items()}
     for name in ("before_replicate", "before_step", "after_step", "after_replicate", "worker_start"):
         assert places[name] == ("worker", "fail_cell")
-    for name in ("init_hook", "before_run", "completed_cells", "run_experiment_loop"):
+    for name in ("init_hook", "before_run", "completed_cells", "plan_cells", "run_experiment_loop"):
         assert places[name] == ("coordinator", "propagate")
     for name in ("collect", "on_event", "collect_provenance", "after_run"):
         assert places[name] == ("coordinator", "keep")
 
 
 def test_one_answer_is_enough_for_resuming_and_executing_only():
-    assert [name for name, spec in HOOKS.items() if spec.first_result] == ["completed_cells", "run_experiment_loop"]
+    answered = [name for name, spec in HOOKS.items() if spec.first_result]
+    assert answered == ["completed_cells", "plan_cells", "run_experiment_loop"]
 
 
 @pytest.mark.parametrize("name", NAMES)

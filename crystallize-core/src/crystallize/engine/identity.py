@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from crystallize.datasources.given import GivenFiles
 from crystallize.engine.plan import BASELINE
 from crystallize.fingerprint import Identity, combine, identify
 from crystallize.pipelines.identity import source_parts, step_parts
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.hooks.info import PluginInfo
+    from crystallize.results.outcome import Cell
 
 __all__ = ["CellIdentities", "cell_identities"]
 
@@ -56,6 +58,7 @@ class CellIdentities:
         self._met = 0
         self._own: dict[str, tuple[str, dict[str, str]]] = {}
         self.untracked: dict[str, None] = {}
+        self._given = GivenFiles(view.datasource)
         parts = {}
         for name, identity in _common_parts(view, active):
             parts[name] = identity.digest
@@ -93,6 +96,22 @@ class CellIdentities:
             two of them is what changed.
         """
         return {**self.common_parts, **self._of(name)[1]}
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the cells are given what another experiment stored, so that `given` has something to say."""
+        return bool(self._given)
+
+    def given(self, cell: Cell, *, look: bool = False) -> str:
+        """Give the identity of the stored files that a cell reads.
+
+        Parameters
+        ----------
+        cell : Cell
+        look : bool, default False
+            Whether to read them, and not to trust what was recorded when they were written.
+        """
+        return self._given.digest(cell.condition, cell.replicate, look=look)
 
     def _of(self, name: str) -> tuple[str, dict[str, str]]:
         known = self._own.get(name)

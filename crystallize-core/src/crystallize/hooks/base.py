@@ -125,6 +125,9 @@ class BasePlugin:
         def completed_cells(self, *args: Any, **kwargs: Any) -> Any:
             """See `HookSpecs.completed_cells`."""
 
+        def plan_cells(self, *args: Any, **kwargs: Any) -> Any:
+            """See `HookSpecs.plan_cells`."""
+
         def run_experiment_loop(self, *args: Any, **kwargs: Any) -> Any:
             """See `HookSpecs.run_experiment_loop`."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
 from crystallize.errors import StoreError
+from crystallize.results import LazyOutcomes
 from crystallize_plugins.artifacts import layout, readable, retention
 from crystallize_plugins.artifacts.documents import documents_of
 from crystallize_plugins.artifacts.facts import Session, facts_of
@@ -16,11 +18,10 @@ from crystallize_plugins.artifacts.files import store_error
 from crystallize_plugins.artifacts.owner import current_owner, place_of
 from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
 from crystallize_plugins.artifacts.resume import claim
+from crystallize_plugins.artifacts.stored import StoredRun
 from crystallize_plugins.artifacts.writer import RunWriter
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
     from crystallize_plugins.artifacts.basis import Basis
@@ -153,13 +154,20 @@ class ActiveRun:
         """
         stopped_by = result.facts.get("run", {}).get("stopped_by")
         documents = documents_of(result, stored_errors=self.writer.failed, recorded=RECORDED)
+        more = self._more_than(result)
+        if more:
+            documents["conditions"] = list(dict.fromkeys([*documents["conditions"], *more]))
         self.writer.begin_documents(self.recorder.rest())
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
             # While the writer waits for the disk.
-            readable.write_metrics(self._path, result)
+            if not more:
+                readable.write_metrics(self._path, result)
             ticket.wait()
-            readable.write_end(self._path, self._facts, self._session, result)
+            whole = StoredRun(self._path).result() if more else result
+            if more:
+                readable.write_metrics(self._path, whole)
+            readable.write_end(self._path, self._facts, self._session, whole)
             if not self._facts.versioned:
                 self._settle(experiment, result, complete=not stopped_by)
         except StoreError:
@@ -167,6 +175,22 @@ class ActiveRun:
         except OSError as error:
             ticket.wait()  # what it has to say comes first
             raise store_error("cannot store the run: writing failed in", self._path, error) from error
+
+    def _more_than(self, result: Result) -> list[str]:
+        """Give the conditions of which the run has cells that nobody asked for this time; nothing where it has none."""
+        if self._basis is None or self._basis.carried is not None:
+            return []
+        asked = {condition.name for condition in result.conditions}
+        count = result.provenance["replicates_requested"]
+        unasked = (name for name, replicate in self._basis.cells if name not in asked or replicate >= count)
+        return list(dict.fromkeys(unasked))
+
+    def take_in(self, outcomes: LazyOutcomes | tuple[()]) -> None:
+        """Store cells of another version as they are."""
+        for outcome in outcomes.values() if isinstance(outcomes, LazyOutcomes) else outcomes:
+            for artifact in outcome.artifacts:
+                artifact.data = Path(str(artifact.path)).read_bytes()
+            self.writer.collect(outcome)
 
     def retain(self, count: int) -> None:
         """Remove the files of all runs but the newest; where that fails, nothing is lost, and it is logged."""

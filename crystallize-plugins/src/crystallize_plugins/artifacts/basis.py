@@ -11,7 +11,7 @@ from crystallize_plugins.artifacts.schema import INSERT_ARTIFACT
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.results import Cell
@@ -81,7 +81,7 @@ class Basis(NamedTuple):
     session: int
     """The number of the writer's session."""
     conditions: Mapping[str, StoredCondition]
-    cells: Container[Cell]
+    cells: Collection[Cell]
     shapes: int
     """How many numbers of shapes are taken."""
     groups: int

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from crystallize.results import Result
 
-__all__ = ["StoredError", "documents_of", "result_parts"]
+__all__ = ["ENDING", "StoredError", "documents_of", "result_parts"]
+
+
+ENDING = ("conditions", "facts", "errors", "failures", "hypotheses")
+"""The documents that are written at the end of a run."""
 
 
 class StoredError(CrystallizeError):

@@ -17,7 +17,7 @@ from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from crystallize.engine.identity import CellIdentities
     from crystallize.results import ArtifactRecord
@@ -124,7 +124,6 @@ class EarlierRun:
         self,
         cells: Sequence[Cell],
         identities: CellIdentities,
-        given: Callable[[Cell], str] | None = None,
     ) -> dict[Cell, str]:
         """Say of each cell ``"complete"``, or why it has to run.
 
@@ -133,8 +132,6 @@ class EarlierRun:
         cells : sequence of Cell
         identities : CellIdentities
             Of what is wanted now.
-        given : callable, optional
-            Of a run that reads another's files: tells the digest of what a cell is given now.
 
         Returns
         -------
@@ -144,7 +141,8 @@ class EarlierRun:
         outcomes = self.outcomes
         failed, inexact = outcomes.failed, outcomes.inexact
         changed = {name: self.why_changed(name, identities) for name in dict.fromkeys(cell[0] for cell in cells)}
-        if not (failed or inexact or given or self._files or any(changed.values())):
+        reads_files = identities.reads_files
+        if not (failed or inexact or reads_files or self._files or any(changed.values())):
             return {cell: COMPLETE if cell in outcomes else MISSING for cell in cells}
         decided = {}
         for cell in cells:
@@ -156,7 +154,7 @@ class EarlierRun:
                 reason = FAILED
             elif cell in inexact:
                 reason = INEXACT
-            elif given is not None and self.inputs.get(cell) != given(cell):
+            elif reads_files and self.inputs.get(cell) != identities.given(cell, look=True):
                 reason = "changed: the stored files that it reads"
             else:
                 reason = self._why_files(self._files.get(cell, ()))
@@ -177,6 +175,16 @@ class EarlierRun:
                 known = _difference(then, identities.parts(name))
             self._why[name] = known
         return known
+
+    def why_other(self, identities: CellIdentities) -> str:
+        """Name what all conditions share, and is another now; nothing where it is the same."""
+        for name in self.outcomes.conditions:
+            common = self._conditions[name].common
+            if common is None:
+                return UNKNOWN
+            if common != identities.common:
+                return _difference(self._parts.get(common, {}), identities.common_parts)
+        return ""
 
     def can_go_on(self, cells: Collection[Cell], identities: CellIdentities) -> bool:
         """Say whether new cells can join those that are stored, because none of these would change.

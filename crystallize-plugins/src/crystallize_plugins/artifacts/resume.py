@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import contents, database, operations
 from crystallize_plugins.artifacts.checksum import sealed_row
+from crystallize_plugins.artifacts.documents import ENDING
 from crystallize_plugins.artifacts.earlier import COMPLETE, EarlierRun
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.layout import RUN, versions
@@ -167,6 +168,8 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
             if replicates > now.facts.replicates:
                 row = sealed_row(*now.facts._replace(replicates=replicates).row())
                 operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", (replicates, row[-1]))
+            # What was known at the end is not the end any more.
+            operations.execute_many(connection, "DELETE FROM document WHERE name = ?", [(name,) for name in ENDING])
             operations.commit(connection)
         except BaseException:
             written_here.discard(session.run)

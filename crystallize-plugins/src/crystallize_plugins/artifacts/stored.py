@@ -158,7 +158,19 @@ class StoredRun:
         ArtifactMissingError
             The cell did not run or failed, wrote no such file, or the file is gone.
         """
-        cell = Cell(condition, replicate)
+        path = Path(str(self._artifact(step, name, Cell(condition, replicate)).path))
+        if not path.exists():
+            raise ArtifactMissingError(
+                f"the stored file {path} is gone (with artifact_retention only the newest runs keep their files): "
+                "run the experiment that wrote it again"
+            )
+        return path
+
+    def artifact_digest(self, *, step: str | None, name: str, condition: str, replicate: int) -> str:
+        """Give the SHA-256 hash that a file had when it was stored, as hexadecimal digits; as `artifact_path`."""
+        return self._artifact(step, name, Cell(condition, replicate)).sha256
+
+    def _artifact(self, step: str | None, name: str, cell: Cell) -> ArtifactRecord:
         found = {
             record.step: record
             for record in self.artifacts.get(cell, ())
@@ -170,13 +182,7 @@ class StoredRun:
             )
         if not found:
             raise ArtifactMissingError(self._why_missing(cell, step, name))
-        path = Path(str(next(iter(found.values())).path))
-        if not path.exists():
-            raise ArtifactMissingError(
-                f"the stored file {path} is gone (with artifact_retention only the newest runs keep their files): "
-                "run the experiment that wrote it again"
-            )
-        return path
+        return next(iter(found.values()))
 
     def outcomes(self) -> list[CellOutcome]:
         """Give the stored cells with their artifacts, in the order in which they arrived.

@@ -101,6 +101,7 @@ class _Group:
     shapes: list[ShapeRow] = field(default_factory=list)
     conditions: list[ConditionRow] = field(default_factory=list)
     artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
+    inputs: list[tuple[Any, ...]] = field(default_factory=list)
     journal: list[tuple[str, bytes]] = field(default_factory=list)
     documents: list[tuple[str, bytes]] = field(default_factory=list)
     size: int = 0
@@ -165,6 +166,7 @@ class RunWriter:
         self.stored: list[ArtifactRecord] = []
         self._session = session
         self._basis = basis
+        self._reads_files = identities.given if identities is not None and identities.reads_files else None
         self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()
@@ -206,6 +208,8 @@ class RunWriter:
                 group.conditions += self._conditions.introduce([condition])
             if self._basis is not None and outcome.cell in self._basis.cells:
                 group.again.append(outcome.cell)
+            if self._reads_files is not None:
+                group.inputs.append(sealed_row(outcome.cell.replicate, condition, self._reads_files(outcome.cell)))
             if outcome.error is not None:
                 group.failed += 1
                 self.failed.add(outcome.cell.key)
@@ -387,6 +391,7 @@ class RunWriter:
             first
             or rows
             or group.again
+            or group.inputs
             or group.shapes
             or group.conditions
             or group.journal
@@ -404,6 +409,7 @@ class RunWriter:
                 ("INSERT INTO shape VALUES (?, ?, ?)", group.shapes),
                 # What they wrote counts no more.
                 ("DELETE FROM artifact WHERE condition = ? AND replicate = ?", group.again),
+                ("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", group.inputs),
                 (INSERT_ARTIFACT, [sealed_row(*row) for row in rows]),
             ):
                 if several:
