@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.engine.worker import Worker
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event, PluginFailure
 
-__all__ = ["Abandoned", "PatientRunner"]
+__all__ = ["Abandoned", "History", "PatientRunner"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -47,11 +46,10 @@ class PatientRunner(CellRunner):
     def __init__(
         self, job: Job, emit: Callable[[Event], object] | None = None, progress: Callable[..., None] | None = None
     ) -> None:
-        super().__init__(job, emit)
+        super().__init__(job, emit, progress)
         if job.policies is None:
             raise ValueError("the job has no policies")
         self.policies: Policies = job.policies
-        self._progress = progress
         self._watched: Watched | None = None
         self._over = threading.Event()
 
@@ -62,18 +60,20 @@ class PatientRunner(CellRunner):
             outcome, delay = self.attempt(cell, emit, history.attempts)
             if delay is None:
                 return history.completed(outcome)
-            self.tell(cell, history.add(outcome), delay)
+            self.retried(cell, history.add(outcome), delay)
             self._wait(delay)
 
     async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
         """Run one cell in the running event loop; see `__call__`."""
+        import asyncio
+
         history = History()
         while True:
             outcome = await super().aio(cell, emit)
             delay = self._delay_after(outcome, history.attempts)
             if delay is None:
                 return history.completed(outcome)
-            self.tell(cell, history.add(outcome), delay)
+            self.retried(cell, history.add(outcome), delay)
             await asyncio.sleep(delay)
 
     def attempt(
@@ -98,23 +98,14 @@ class PatientRunner(CellRunner):
         outcome = super().__call__(cell, emit)
         return outcome, self._delay_after(outcome, earlier)
 
-    def tell(self, cell: Cell, attempt: Attempt, delay: float) -> None:
-        """Tell of an attempt that failed and is followed by another; in the coordinating process."""
+    def retried(self, cell: Cell, attempt: Attempt, delay: float = 0.0) -> None:
+        """Tell of an attempt that failed and is followed by another; see `CellRunner.retried`."""
         _LOGGER.warning(
             "attempt %d at condition %r, replicate %d failed in %s: %s: %s; trying again%s",
             attempt.number, cell.condition, cell.replicate, attempt.step, attempt.error_type, attempt.error,
             f" in {delay:g} s" if delay else "",
         )  # fmt: skip
-        if self._progress is not None:
-            self._progress(
-                "cell_retried",
-                cell=cell,
-                attempt=attempt.number,
-                step=attempt.step,
-                error_type=attempt.error_type,
-                error=attempt.error,
-                delay=delay,
-            )
+        super().retried(cell, attempt, delay)
 
     def watch(self, watched: Watched) -> None:
         """Say who ends this process when a time-out has passed; before the first cell."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from crystallize.design import Treatment
     from crystallize.engine.job import Job
-    from crystallize.results.outcome import Cell, Event
+    from crystallize.results.outcome import Attempt, Cell, Event
 
 __all__ = ["CellRunner", "SerialLoop", "runner_for"]
 
@@ -36,9 +36,12 @@ class CellRunner:
                 yield run_cell(cell)
     """
 
-    def __init__(self, job: Job, emit: Callable[[Event], object] | None = None) -> None:
+    def __init__(
+        self, job: Job, emit: Callable[[Event], object] | None = None, progress: Callable[..., None] | None = None
+    ) -> None:
         self._job = job
         self._sink = emit
+        self._progress = progress
         self._worker: Worker | None = None
         self._lock = threading.Lock()
         self._mine = threading.local()
@@ -113,6 +116,28 @@ class CellRunner:
         """
         return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell), worker=worker)
 
+    def retried(self, cell: Cell, attempt: Attempt, delay: float = 0.0) -> None:
+        """Tell plugins that an attempt failed and is followed by another; for executors, in the coordinating process.
+
+        Parameters
+        ----------
+        cell : Cell
+        attempt : Attempt
+            The one that failed.
+        delay : float
+            Seconds until the next one.
+        """
+        if self._progress is not None:
+            self._progress(
+                "cell_retried",
+                cell=cell,
+                attempt=attempt.number,
+                step=attempt.step,
+                error_type=attempt.error_type,
+                error=attempt.error,
+                delay=delay,
+            )
+
     def close_worker(self) -> None:
         """Close what the calling thread opened; for executors, at the end of each of their threads."""
         host: LoopHost | None = getattr(self._mine, "host", None)
@@ -125,6 +150,9 @@ class CellRunner:
             with self._lock:
                 self._hosts.remove(host)
             host.close()
+
+    def give_up(self) -> None:
+        """Have no thread wait for its cell's next attempt any more; for executors, when a run is stopped."""
 
     def stop(self) -> WorkerReport:
         """End this process' part of the run: ``teardown``, ``worker_stop``, closing of resources.
@@ -203,7 +231,7 @@ def runner_for(job: Job, emit: Callable[[Event], object] | None, progress: Calla
         Gets the engine's own events.
     """
     if job.policies is None:
-        return CellRunner(job, emit)
+        return CellRunner(job, emit, progress)
     from crystallize.engine.attempts import PatientRunner
 
     return PatientRunner(job, emit, progress)

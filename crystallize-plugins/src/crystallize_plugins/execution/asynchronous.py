@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
+from crystallize.errors import TooManyFailuresError
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
@@ -88,6 +89,10 @@ async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: in
                 yield crew.arrived.popleft()
             if crew.error is not None:
                 raise crew.error
+    except TooManyFailuresError:
+        while crew.arrived:
+            yield crew.arrived.popleft()
+        raise
     finally:
         unfinished = [task for task in tasks if not task.done()]
         for task in unfinished:

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
+from crystallize.errors import TooManyFailuresError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -23,11 +25,14 @@ class EitherWay(ABC):
     Attributes
     ----------
     stopped : bool
-        Whether nobody wants any more outcomes.
+        Whether no more cells are to be run.
+    hands_over : bool
+        Whether what is finished by then is still wanted.
     """
 
     def __init__(self) -> None:
         self.stopped = False
+        self.hands_over = False
 
     @abstractmethod
     def outcomes(self) -> Iterator[CellOutcome]:
@@ -52,14 +57,23 @@ class EitherWay(ABC):
                     yield relay.arrived.popleft()
                 if relay.done and not relay.arrived:
                     break
+        except TooManyFailuresError:
+            self.hands_over = True
+            await self._wind_up(relay)
+            while relay.arrived:
+                yield relay.arrived.popleft()
+            raise
         finally:
-            self.stopped = True
-            while not relay.done:
-                self.wake()
-                await asyncio.shield(relay.news.wait())
-                relay.news.clear()
+            await self._wind_up(relay)
         if relay.error is not None:
             raise relay.error
+
+    async def _wind_up(self, relay: _Relay) -> None:
+        self.stopped = True
+        while not relay.done:
+            self.wake()
+            await asyncio.shield(relay.news.wait())
+            relay.news.clear()
 
 
 class _Relay:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.results.outcome import Cell, CellOutcome, Event
 
 __all__ = ["Executor", "warn_where_seeding_is_unsound"]
 
@@ -40,10 +40,18 @@ class Executor(BasePlugin):
         self.progress = check_flag(progress, what="progress")
         self._bars: dict[str, ProgressBar] = {}
 
+    wanted_events = ("cell_retried",)
+
     @property
     def silent_hooks(self) -> Collection[str]:  # type: ignore[override]
         """A run without a bar has nothing to do for each outcome."""
-        return () if self.progress else ("collect",)
+        return () if self.progress else ("collect", "on_event")
+
+    def on_event(self, experiment: ExperimentView, event: Event) -> None:
+        """Count an attempt that is followed by another."""
+        bar = self._bars.get(experiment.run.id)
+        if bar is not None and event.name == "cell_retried":
+            bar.count_retry()
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> None:
         """Count an outcome."""

@@ -79,6 +79,11 @@ class ParallelExecution(Executor):
         """Whether cells run elsewhere, so that those of several experiments share no global random state."""
         return self.executor_type == "process"
 
+    @property
+    def ends_overdue_cells(self) -> bool:
+        """Whether a plain function that takes too long can be ended: a process can, a thread cannot."""
+        return self.executor_type == "process"
+
     def before_run(self, experiment: ExperimentView) -> None:
         """Have what starts worker processes made before other plugins start threads."""
         if self.executor_type == "process" and experiment.run.kind not in ("apply", "debug"):

@@ -22,6 +22,7 @@ class ProgressBar:
     def __init__(self, name: str) -> None:
         self._name = name
         self._failed = 0
+        self._retried = 0
         self._bar: Any = None
         self._place = where_to_show()
 
@@ -42,8 +43,19 @@ class ProgressBar:
             return
         if failed:
             self._failed += 1
-            self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
+            self._show_counts()
         self._bar.update()
+
+    def count_retry(self) -> None:
+        """Count a cell that is tried again."""
+        if self._bar is not None:
+            self._retried += 1
+            self._show_counts()
+            self._bar.refresh()
+
+    def _show_counts(self) -> None:
+        counts = {"failed": self._failed, "tried again": self._retried}
+        self._bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items() if n), refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it is, and go to the next line."""

@@ -9,6 +9,8 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.attempts import Abandoned
+from crystallize.engine.handover import STOPS
 from crystallize_plugins.execution.either_way import EitherWay
 from crystallize_plugins.execution.interrupts import interrupts_wait
 
@@ -64,13 +66,21 @@ class ThreadLoop(EitherWay):
                     yield outcome
             if not left:
                 patience = None
-        except KeyboardInterrupt:
+            elif self.hands_over:
+                self._closed = True
+                self._runner.give_up()
+                patience = 0
+                yield from self._last_ones(done, time.monotonic() + _GRACE)
+        except STOPS:
             self._closed = True
+            self._runner.give_up()
             patience = 0
             yield from self._last_ones(done, time.monotonic() + _GRACE)
             raise
         finally:
             self._closed = True
+            if left:
+                self._runner.give_up()
             self._wait_for_the_end(done, patience)
 
     def _start(self, done: threading.Semaphore) -> None:
@@ -105,6 +115,8 @@ class ThreadLoop(EitherWay):
                 if cell is None:
                     break
                 self._results.put(self._outcome(cell, name))
+        except Abandoned:
+            pass  # the run was stopped before the cell's next attempt
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for outcomes
             self._results.put(exc)
         finally:

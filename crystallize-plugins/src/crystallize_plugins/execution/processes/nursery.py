@@ -73,6 +73,8 @@ class ZygoteStarter(Starter):
         self._asked: deque[_Child] = deque()
         self._codes: dict[int, int] = {}
         self._taught = False
+        # Whoever watches over time-outs may want to know a worker's number while the coordinator listens.
+        self._hearing = threading.Lock()
 
     _teaches = True
 
@@ -179,6 +181,10 @@ class ZygoteStarter(Starter):
 
     def heard(self) -> None:
         """Read what the zygote says."""
+        with self._hearing:
+            self._hear()
+
+    def _hear(self) -> None:
         while self.problem is None and wait([self._control], 0):
             try:
                 message = self._control.recv(LARGEST_MESSAGE)

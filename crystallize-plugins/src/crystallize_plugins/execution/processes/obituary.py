@@ -42,12 +42,12 @@ def how_it_ended(code: int | None) -> tuple[str, str | None]:
     return f"died of {name}{f' ({hint})' if hint else ''}", name
 
 
-def crash_error(cell: Cell, code: int | None, *, worker: str) -> WorkerCrashError:
-    """Give the error of a cell that cost two workers their life."""
+def crash_error(cell: Cell, code: int | None, *, worker: str, again: bool) -> WorkerCrashError:
+    """Give the error of a cell that cost a worker its life, the first time or after others."""
     how, name = how_it_ended(code)
     return WorkerCrashError(
-        f"the worker process {how} while it ran condition {cell.condition!r}, replicate {cell.replicate}; "
-        f"so did the one that tried it again, alone ({worker})",
+        f"the worker process {how} while it ran condition {cell.condition!r}, replicate {cell.replicate}"
+        f"{f'; so did the one that tried it again, alone ({worker})' if again else ''}",
         exit_code=code if code is not None and code >= 0 else None,
         signal=name,
     )

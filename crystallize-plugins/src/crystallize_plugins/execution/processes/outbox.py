@@ -29,7 +29,8 @@ class Outbox:
     """One worker's end of the line.
 
     Messages are pickled lists of tuples whose first item says what they are: ``("ready",)``,
-    ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``, ``("text", stream, text)``,
+    ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``,
+    ``("retry", index, attempt, delay, plugin_failures)``, ``("text", stream, text)``,
     ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("report", pickle, modules)``.
     """
 

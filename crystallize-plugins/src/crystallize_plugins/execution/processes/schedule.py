@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ class Schedule:
         self._waiting = deque(range(len(kinds)))
         self._typical: dict[str, float] = {}
         self._suspects: deque[int] = deque()
+        self._later: list[tuple[float, int]] = []
         self.unfinished = set(self._waiting)
 
     @property
@@ -66,6 +69,20 @@ class Schedule:
             taken.append(index)
             room -= self._typical.get(self._kinds[index], BATCH)
         return taken
+
+    def later(self, index: int, delay: float) -> None:
+        """Have a cell tried again after some seconds."""
+        heapq.heappush(self._later, (time.monotonic() + delay, index))
+
+    def due(self) -> int | None:
+        """Take a cell whose time to be tried again has come."""
+        if self._later and self._later[0][0] <= time.monotonic():
+            return heapq.heappop(self._later)[1]
+        return None
+
+    def patience(self, most: float) -> float:
+        """Give the seconds until a cell is to be tried again, or `most` if those are more."""
+        return max(0.0, min(most, self._later[0][0] - time.monotonic())) if self._later else most
 
     def suspect(self) -> int:
         """Take a cell that is to be tried alone."""

@@ -10,16 +10,21 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.handover import STOPS
 from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.either_way import EitherWay
 from crystallize_plugins.execution.interrupts import interrupts_wait
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work, settings_for
+from crystallize_plugins.execution.processes.failures import Failures
+from crystallize_plugins.execution.processes.family import end_all
 from crystallize_plugins.execution.processes.obituary import crash_error, how_it_ended
 from crystallize_plugins.execution.processes.payload import pack
 from crystallize_plugins.execution.processes.replay import Replay
 from crystallize_plugins.execution.processes.schedule import Schedule
 from crystallize_plugins.execution.processes.segment import Segment
+from crystallize_plugins.execution.processes.slots import Slots
+from crystallize_plugins.execution.processes.watch import Watch
 from crystallize_plugins.execution.processes.wire import decode
 
 if TYPE_CHECKING:
@@ -27,7 +32,9 @@ if TYPE_CHECKING:
 
     from crystallize.engine.cell import CellRunner
     from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize_plugins.execution.processes.family import Relative
+    from crystallize_plugins.execution.processes.slots import Overdue
     from crystallize_plugins.execution.processes.starters import Hand, Starter
 
 __all__ = ["ProcessLoop"]
@@ -38,13 +45,15 @@ _LOOK_EVERY = 0.2
 _TO_FINISH = 0.25
 """Seconds that workers have for what they are at when a run is interrupted."""
 _MOST_SUCCESSORS = 3
-_WORD_SIZE = 8
 
 
 class _Member:
     """What the coordinator knows of one worker."""
 
-    __slots__ = ("assigned", "fresh", "gone", "hand", "link", "read_up_to", "ready", "refill_at", "reported")
+    __slots__ = (
+        "assigned", "fresh", "gone", "hand", "link", "overdue", "read_up_to", "ready", "refill_at", "relatives",
+        "reported",
+    )  # fmt: skip
 
     def __init__(self, hand: Hand) -> None:
         self.hand = hand
@@ -56,6 +65,8 @@ class _Member:
         self.reported = False
         self.refill_at = 0
         self.read_up_to = 0
+        self.overdue: Overdue | None = None
+        self.relatives: Sequence[Relative] = ()
 
     @property
     def name(self) -> str:
@@ -107,6 +118,8 @@ class ProcessLoop(EitherWay):
         self._successors = 0
         self._ready: list[CellOutcome] = []
         self._replay = Replay(runner)
+        self._failures = Failures(runner, self._schedule)
+        self._watch: Watch | None = None
         self._ear, self._mouth = Pipe(duplex=False)
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -117,21 +130,26 @@ class ProcessLoop(EitherWay):
         self._payload = self._slots_memory = None
         try:
             self._payload = self._packed()
-            self._slots_memory = Segment.create(_WORD_SIZE * (2 * self._count + 1))
-            self._slots = memoryview(self._slots_memory.shared()).cast("q")
+            self._slots_memory = Segment.create(Slots.size_for(self._count))
+            self._slots = Slots(self._slots_memory)
             for number in range(self._count):
                 self._hire(number)
+            if self._failures.limits_time:
+                self._watch = Watch(self._slots, lambda: list(self._members.values()))
             try:
                 while self._schedule.unfinished and not self.stopped:
-                    self._listen(_LOOK_EVERY)
+                    self._listen(self._schedule.patience(_LOOK_EVERY))
                     yield from self._handed_on()
-            except KeyboardInterrupt:
+            except STOPS:
                 self._call_it_a_day()
                 yield from self._handed_on()
                 raise
             if not self.stopped:
                 self._dismiss()
                 sound = True
+            elif self.hands_over:
+                self._call_it_a_day()
+                yield from self._handed_on()
         finally:
             self._end(sound)
 
@@ -150,7 +168,7 @@ class ProcessLoop(EitherWay):
                 outcome = batch.pop()
                 try:
                     yield outcome
-                except KeyboardInterrupt:
+                except STOPS:
                     ready[:0] = batch[::-1]
                     raise
 
@@ -188,6 +206,8 @@ class ProcessLoop(EitherWay):
             self._take_outcomes(member, *rest)
         elif kind == "outcome":
             self._take_outcome(member, *rest)
+        elif kind == "retry":
+            self._take_retry(member, *rest)
         elif kind == "event":
             self._take_event(member, *rest)
         elif self._replay.take(kind, *rest):
@@ -202,10 +222,9 @@ class ProcessLoop(EitherWay):
 
     def _take_event(self, member: _Member, encoded: bytes) -> None:
         cell = self._replay.event(encoded)
-        at = self._slots[member.hand.number]
-        if cell is not None and at and self._cells[at - 1] == cell:
-            # It learns of it with its next event.
-            self._slots[self._count + member.hand.number] = at
+        index = self._slots.cell(member.hand.number)
+        if cell is not None and index >= 0 and self._cells[index] == cell:
+            self._slots.ask_to_stop(member.hand.number)
 
     def _take_outcomes(self, member: _Member, batch: int, encoded: bytes) -> None:
         try:
@@ -228,12 +247,19 @@ class ProcessLoop(EitherWay):
             outcome = self._runner.failed(self._cells[index], reason, worker=member.name)
         self._finished(member, index, outcome)
 
+    def _take_retry(
+        self, member: _Member, index: int, attempt: Attempt, delay: float, failures: Sequence[PluginFailure]
+    ) -> None:
+        member.assigned.discard(index)
+        if index in self._schedule.unfinished:
+            self._failures.again(index, self._cells[index], attempt, delay, failures)
+
     def _finished(self, member: _Member | None, index: int, outcome: CellOutcome) -> None:
         if member is not None:
             member.assigned.discard(index)
         if self._schedule.finished(index, outcome.duration):
             self._barren = 0
-            self._ready.append(outcome)
+            self._ready.append(self._failures.completed(index, outcome))
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -278,6 +304,8 @@ class ProcessLoop(EitherWay):
             return
         if member.fresh and self._schedule.has_suspects:
             indexes = [self._schedule.suspect()]
+        elif (due := self._schedule.due()) is not None:
+            indexes = [due]
         else:
             indexes = self._schedule.batch(self._count)
         if not indexes:
@@ -285,7 +313,7 @@ class ProcessLoop(EitherWay):
         member.fresh = False
         member.assigned.update(indexes)
         member.refill_at = len(indexes) // 2
-        self._send(member, "run", indexes, member.read_up_to)
+        self._send(member, "run", indexes, member.read_up_to, self._failures.earlier(indexes))
 
     def _bury(self, member: _Member) -> None:
         """Find out which cell killed a worker, save the others', and hire a new one where there is work."""
@@ -297,15 +325,25 @@ class ProcessLoop(EitherWay):
             member.hand.kill()
             code = member.hand.exit_code(1.0)
         member.link.close()
+        end_all(member.relatives)
         if self._closing:
             how, _ = how_it_ended(code)
             text = f"worker {member.name} {how} before it could close what it had opened"
             self._runner.absorb(WorkerReport(errors=[(f"worker:{member.name}", text, "")]))
             return
-        index, self._slots[number] = self._slots[number] - 1, 0
+        index = self._slots.cell(number)
         culprit = index if index in member.assigned and index in self._schedule.unfinished else None
-        self._schedule.give_back(member.assigned - {culprit})
-        self._mourn(member, culprit, code)
+        # The words are those of its last moment: it may have gone on before it was ended.
+        was_at_it = member.overdue is not None and self._slots.overdue(number, member.overdue.end) == member.overdue
+        self._slots.clear(number)
+        if member.overdue is None:
+            self._schedule.give_back(member.assigned - {culprit})
+            self._mourn(member, culprit, code)
+        elif culprit is None or not was_at_it:
+            self._schedule.give_back(member.assigned)
+        else:
+            self._schedule.give_back(member.assigned - {culprit})
+            self._took_too_long(member, culprit, member.overdue)
         if self._schedule.unfinished:
             self._hire(number)
 
@@ -324,16 +362,26 @@ class ProcessLoop(EitherWay):
             _LOGGER.warning("worker %s (pid %s) %s %s", member.name, member.hand.pid, how, when)
             return
         cell = self._cells[culprit]
+        error = crash_error(cell, code, worker=member.name, again=culprit in self._tried)
+        outcome = self._runner.failed(cell, error, worker=member.name)
         if culprit not in self._tried:
             self._tried.add(culprit)
-            self._schedule.suspect_again(culprit)
             _LOGGER.warning(
                 "worker %s (pid %s) %s while it ran condition %r, replicate %s; it is tried again on a new worker",
                 member.name, member.hand.pid, how, cell.condition, cell.replicate,
             )  # fmt: skip
-            return
-        error = crash_error(cell, code, worker=member.name)
-        self._finished(None, culprit, self._runner.failed(cell, error, worker=member.name))
+            self._failures.suspect_again(culprit, outcome)
+        elif not self._failures.try_again(culprit, outcome):
+            self._finished(None, culprit, outcome)
+
+    def _took_too_long(self, member: _Member, index: int, overdue: Overdue) -> None:
+        outcome = self._failures.overdue(self._cells[index], overdue, member.name)
+        _LOGGER.info(
+            "worker %s (pid %s) was ended while it ran condition %r, replicate %s: %s",
+            member.name, member.hand.pid, *self._cells[index], outcome.error and outcome.error.original_exception,
+        )  # fmt: skip
+        if not self._failures.try_again(index, outcome):
+            self._finished(None, index, outcome)
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -366,7 +414,7 @@ class ProcessLoop(EitherWay):
     def _call_it_a_day(self) -> None:
         """Start nothing more; give workers a moment to end what they are at, and keep what is finished."""
         self._closing = True
-        self._slots[-1] = 1
+        self._slots.interrupt()
         for member in list(self._members.values()):
             self._send(member, "finish")
         limit = time.monotonic() + _TO_FINISH
@@ -382,8 +430,10 @@ class ProcessLoop(EitherWay):
             self._starter.close()
         if self._payload is not None:
             self._payload.close()
+        if self._watch is not None:
+            self._watch.stop()
         if self._slots_memory is not None:
-            self._slots.release()
+            self._slots.close()
             self._slots_memory.close()
         self._ear.close()
         self._mouth.close()

@@ -48,7 +48,7 @@ def encode(outcomes: Sequence[tuple[int, CellOutcome]]) -> bytes:
 
 
 def _has_extras(outcome: CellOutcome) -> bool:
-    return bool(outcome.events or outcome.plugin_failures or outcome.tags)
+    return bool(outcome.events or outcome.plugin_failures or outcome.tags or outcome.attempts)
 
 
 def decode(encoded: bytes, cells: Sequence[Cell], worker: str) -> list[tuple[int, CellOutcome]]:

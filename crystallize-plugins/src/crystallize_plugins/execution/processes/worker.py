@@ -10,20 +10,20 @@ import pickle
 import signal
 import sys
 import traceback
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.outcome import Cell
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.outbox import Outbox
+from crystallize_plugins.execution.processes.patient import bench_for
 from crystallize_plugins.execution.processes.payload import Payload
 from crystallize_plugins.execution.processes.relay import Relay
+from crystallize_plugins.execution.processes.slots import WorkerSlots
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from crystallize.engine.cell import CellRunner
-    from crystallize.results.outcome import CellOutcome, Event
+    from crystallize_plugins.execution.processes.bench import Bench
     from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
 
 __all__ = ["die_with_parent", "work"]
@@ -39,8 +39,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
     payload : Segment
         Settings and experiment.
     slots : Segment
-        Where each worker writes which cell it is at, one more than its index, and 0 for none; then, for each worker,
-        which cell the coordinator asks to stop; last, whether the run was interrupted.
+        See `crystallize_plugins.execution.processes.slots`.
     number : int
         Which worker this is.
     """
@@ -58,7 +57,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
         outbox.start(runner)
         outbox.tell("ready", os.getpid())
         outbox.flush()
-        bench = _Bench(runner, cells, mapped, f"process-{number}", memoryview(slots.shared()).cast("q"), number, had)
+        bench = bench_for(runner, cells, mapped, WorkerSlots(slots, number), had)
         _obey(link, outbox, relay, bench)
 
 
@@ -87,71 +86,18 @@ def _take_over(environ: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-class _Bench:
-    """What a worker needs at hand for a cell."""
-
-    def __init__(
-        self,
-        runner: CellRunner,
-        cells: list[tuple[str, int]],
-        mapped: PrivateMap | None,
-        name: str,
-        slots: memoryview,
-        number: int,
-        had: frozenset[str],
-    ) -> None:
-        self.runner = runner
-        self.cells = cells
-        self.mapped = mapped
-        self.name = name
-        self.slots = slots
-        self.number = number
-        self._had = had
-        self._stop = len(slots) // 2 + number
-
-    def emit(self, relay: Relay, event: Event) -> bool:
-        """Send on an event; say whether the coordinator has asked the cell to stop by now."""
-        relay.emit(event)
-        at = self.slots[self.number]
-        return bool(at and self.slots[self._stop] == at)
-
-    def imported(self) -> list[str]:
-        """Name the installed modules that this worker had to import."""
-        installed = tuple({sys.prefix, sys.base_prefix})
-        return [
-            name
-            for name, module in list(sys.modules.items())
-            if name not in self._had and str(getattr(module, "__file__", None)).startswith(installed)
-        ]
-
-    def run(self, index: int, relay: Relay) -> CellOutcome:
-        cell = Cell._make(self.cells[index])
-        self.slots[self.number] = index + 1
-        relay.cell = cell
-        try:
-            outcome = self.runner(cell, partial(self.emit, relay))
-        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
-            outcome = self.runner.failed(cell, exc)
-        outcome.worker = self.name
-        relay.end_of_cell()
-        relay.cell = None
-        if self.mapped is not None:
-            self.mapped.restore()
-        return outcome
-
-
-def _obey(link: Connection, outbox: Outbox, relay: Relay, bench: _Bench) -> None:
+def _obey(link: Connection, outbox: Outbox, relay: Relay, bench: Bench) -> None:
     while True:
         order, *rest = pickle.loads(link.recv_bytes())
         if order == "run":
-            indexes, confirmed = rest
+            indexes, confirmed, earlier = rest
             outbox.confirmed(confirmed)
             for index in indexes:
-                if bench.slots[-1]:  # the run was interrupted
+                if bench.slots.interrupted:
                     break
-                outbox.add(index, bench.run(index, relay))
+                bench.run(index, relay, outbox, earlier)
             outbox.flush()
-            bench.slots[bench.number] = 0
+            bench.slots.words[bench.slots.number] = 0
         elif order == "again":
             outbox.send_again(rest[0])
         else:

@@ -1,0 +1,91 @@
+"""`Bench`: what a worker process needs at hand to run its cells."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from crystallize.results.outcome import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.results.outcome import Attempt, CellOutcome, Event
+    from crystallize_plugins.execution.processes.outbox import Outbox
+    from crystallize_plugins.execution.processes.relay import Relay
+    from crystallize_plugins.execution.processes.segment import PrivateMap
+    from crystallize_plugins.execution.processes.slots import WorkerSlots
+
+__all__ = ["Bench"]
+
+
+class Bench:
+    """Runs cells one by one and hands in their outcomes.
+
+    Parameters
+    ----------
+    runner : CellRunner
+    cells : list of tuple
+        Condition and replicate of every cell of the run.
+    mapped : PrivateMap or None
+        The memory under the experiment's large arrays.
+    slots : WorkerSlots
+    had : frozenset of str
+        The modules that were loaded before this worker began.
+    """
+
+    def __init__(
+        self,
+        runner: CellRunner,
+        cells: list[tuple[str, int]],
+        mapped: PrivateMap | None,
+        slots: WorkerSlots,
+        had: frozenset[str],
+    ) -> None:
+        self.runner = runner
+        self.cells = cells
+        self.slots = slots
+        self._mapped = mapped
+        self._name = f"process-{slots.number}"
+        self._had = had
+
+    def run(self, index: int, relay: Relay, outbox: Outbox, earlier: Mapping[int, Sequence[Attempt]]) -> None:
+        """Run a cell and hand in its outcome."""
+        del earlier  # a cell that cost a worker its life is run as any other
+        cell = Cell._make(self.cells[index])
+        self.begin(index, cell, relay)
+        try:
+            outcome = self.runner(cell, partial(self.emit, relay))
+        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
+            outcome = self.runner.failed(cell, exc)
+        self.end(outcome, relay)
+        outbox.add(index, outcome)
+
+    def begin(self, index: int, cell: Cell, relay: Relay) -> None:
+        """Say which cell this worker is at."""
+        self.slots.words[self.slots.number] = index + 1
+        relay.cell = cell
+
+    def end(self, outcome: CellOutcome, relay: Relay) -> None:
+        """Leave the bench as the next cell is to find it."""
+        outcome.worker = self._name
+        relay.end_of_cell()
+        relay.cell = None
+        if self._mapped is not None:
+            self._mapped.restore()
+
+    def emit(self, relay: Relay, event: Event) -> bool:
+        """Send on an event; say whether the coordinator has asked the cell to stop by now."""
+        relay.emit(event)
+        return self.slots.asked_to_stop
+
+    def imported(self) -> list[str]:
+        """Name the installed modules that this worker had to import."""
+        installed = tuple({sys.prefix, sys.base_prefix})
+        return [
+            name
+            for name, module in list(sys.modules.items())
+            if name not in self._had and str(getattr(module, "__file__", None)).startswith(installed)
+        ]

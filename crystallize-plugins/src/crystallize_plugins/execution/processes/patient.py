@@ -1,0 +1,74 @@
+"""`PatientBench`: a worker's bench where cells may be tried again or have time-outs."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from crystallize.engine.attempts import PatientRunner
+from crystallize.engine.policy import attempt_of
+from crystallize.results.outcome import Cell
+from crystallize_plugins.execution.processes.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from crystallize.engine.cell import CellRunner
+    from crystallize.results.outcome import Attempt
+    from crystallize_plugins.execution.processes.outbox import Outbox
+    from crystallize_plugins.execution.processes.relay import Relay
+    from crystallize_plugins.execution.processes.segment import PrivateMap
+    from crystallize_plugins.execution.processes.slots import WorkerSlots
+
+__all__ = ["PatientBench", "bench_for"]
+
+
+def bench_for(
+    runner: CellRunner,
+    cells: list[tuple[str, int]],
+    mapped: PrivateMap | None,
+    slots: WorkerSlots,
+    had: frozenset[str],
+) -> Bench:
+    """Give what a worker needs at hand for its cells."""
+    if isinstance(runner, PatientRunner):
+        return PatientBench(runner, cells, mapped, slots, had)
+    return Bench(runner, cells, mapped, slots, had)
+
+
+class PatientBench(Bench):
+    """Runs one attempt; the coordinator sees to the next one, so that no worker waits for it."""
+
+    runner: PatientRunner
+
+    def __init__(
+        self,
+        runner: PatientRunner,
+        cells: list[tuple[str, int]],
+        mapped: PrivateMap | None,
+        slots: WorkerSlots,
+        had: frozenset[str],
+    ) -> None:
+        super().__init__(runner, cells, mapped, slots, had)
+        self._limits_time = runner.policies.limits_time
+        if self._limits_time:
+            runner.watch(slots.limit)
+
+    def run(self, index: int, relay: Relay, outbox: Outbox, earlier: Mapping[int, Sequence[Attempt]]) -> None:
+        """Run one attempt at a cell and hand in what it gave."""
+        if self._limits_time:
+            outbox.flush()  # nothing may be left behind in a process that is ended
+        cell = Cell._make(self.cells[index])
+        attempts = earlier.get(index, ())
+        delay = None
+        self.begin(index, cell, relay)
+        try:
+            outcome, delay = self.runner.attempt(cell, partial(self.emit, relay), attempts)
+        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
+            outcome = self.runner.failed(cell, exc)
+        self.end(outcome, relay)
+        if delay is None:
+            outbox.add(index, outcome)
+        else:
+            outbox.tell("retry", index, attempt_of(outcome, attempts), delay, outcome.plugin_failures)
+            outbox.flush()
