@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize import BasePlugin
 from crystallize.checks import check_count, check_flag
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crystallize.results import Cell, CellOutcome, LazyOutcomes, Result
     from crystallize.results.outcome import Event
     from crystallize_plugins.artifacts.active import ActiveRun
+    from crystallize_plugins.artifacts.continuation import Continuation
     from crystallize_plugins.artifacts.resume import Found, Resumption
     from crystallize_plugins.artifacts.stored import StoredRun
     from crystallize_plugins.artifacts.writer import Ticket
@@ -112,7 +113,15 @@ class ArtifactPlugin(BasePlugin):
     def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()] | None:
         """Give the stored outcomes of the cells that still hold."""
         resumption = self._resumed.get(experiment.run.id)
-        return None if resumption is None else resumption.completed(cells)
+        if resumption is None:
+            return None
+        kept = resumption.completed(cells)
+        if experiment.run.kind == "trial" and not (resumption.in_place and len(kept) == len(cells)):
+            # Before anything runs: of several processes one may go on.
+            active = self._writing(experiment)
+            if not resumption.in_place:
+                active.take_in(kept)
+        return kept
 
     def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> dict[Cell, str] | None:
         """Say what resuming would do with each cell, and change nothing."""
@@ -130,11 +139,16 @@ class ArtifactPlugin(BasePlugin):
 
     def on_event(self, experiment: ExperimentView, event: Event) -> None:
         """Write down what an optimiser asks and is told."""
-        active = self._active.get(experiment.run.id)
-        if active is not None and event.name in EVENTS:
-            from crystallize_plugins.artifacts.journal import journal_row
+        if event.name not in EVENTS:
+            return
+        from crystallize_plugins.artifacts.journal import journal_row
 
-            active.writer.note(*journal_row(event))
+        continuation = cast("Continuation | None", self._resumed.get(experiment.run.id))
+        rows = [journal_row(event)] if continuation is None else continuation.rows(event)
+        if rows:
+            active = self._writing(experiment)
+            for row in rows:
+                active.writer.note(*row)
 
     def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
         """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""
@@ -145,7 +159,9 @@ class ArtifactPlugin(BasePlugin):
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""
-        self._resumed.pop(experiment.run.id, None)
+        resumption = self._resumed.pop(experiment.run.id, None)
+        if resumption is not None and experiment.run.kind == "trial":
+            resumption.log()
         active = self._active.pop(experiment.run.id, None)
         if active is not None:
             active.finish(experiment, result)
@@ -178,6 +194,15 @@ class ArtifactPlugin(BasePlugin):
     def __getstate__(self) -> dict[str, Any]:
         # What is open here stays here: copies in other processes only read.
         return {**self.__dict__, "_active": {}, "_resumed": {}, "_found": {}, "_newest": {}}
+
+    def _writing(self, experiment: ExperimentView) -> ActiveRun:
+        """Give the run that is being stored; an optimisation that goes on is taken over once something is new."""
+        run = experiment.run
+        active = self._active.get(run.id)
+        if active is None:
+            continuation = cast("Continuation", self._resumed[run.id])
+            active = self._active[run.id] = continuation.take_over(experiment)
+        return active
 
     def _folder(self, experiment: ExperimentView) -> Path:
         return layout.experiment_folder(self.root_dir, experiment.name or experiment.id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from crystallize.engine.plan import condition_names, plan_cells
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.active import ActiveRun, take_folder
+from crystallize_plugins.artifacts.continuation import Continuation
 from crystallize_plugins.artifacts.resume import Resumption, find_earlier
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def take_over(
     Returns
     -------
     active : ActiveRun or None
-        None where every cell is there already: nothing is written then.
+        None where every cell is there already, or an optimisation goes on that has nothing new yet: nothing is written
+        then.
     resumption : Resumption
 
     Raises
@@ -47,15 +49,15 @@ def take_over(
     StoreError
         Something cannot be read or written.
     """
-    # The conditions of an optimisation come one by one.
-    trial = experiment.run.kind == "trial"
-    cells = [] if trial else plan_cells(condition_names(experiment.treatments), experiment.replicates)
+    if experiment.run.kind == "trial":
+        return _continue(experiment, folder, found, versioned=versioned)
+    cells = plan_cells(condition_names(experiment.treatments), experiment.replicates)
     identities = experiment.cell_identities()
     while True:
         earlier = found.run
         resumption = Resumption(earlier, identities)
         todo = resumption.decide(cells)
-        if earlier is not None and not todo and not trial:
+        if earlier is not None and not todo:
             experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
             resumption.log()
             return None, resumption
@@ -69,6 +71,24 @@ def take_over(
             return active, resumption
         # Another process did something at the same time: that may be what was to be done here.
         found = find_earlier(folder, experiment.run.kind)
+
+
+def _continue(
+    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool
+) -> tuple[ActiveRun | None, Continuation]:
+    """Begin a resumed optimisation: where the stored one goes on, nothing is written yet."""
+    while True:
+        continuation = Continuation(experiment, found.run)
+        active = None
+        if found.run is not None and continuation.in_place:
+            experiment.run.version, experiment.run.folder = int(found.run.path.name[1:]), str(found.run.path)
+        else:
+            active = _next(experiment, folder, found, continuation, versioned=versioned)
+            if active is None:
+                found = find_earlier(folder, experiment.run.kind)
+                continue
+        continuation.log_beginning()
+        return active, continuation
 
 
 def _next(

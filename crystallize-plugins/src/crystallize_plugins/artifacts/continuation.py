@@ -1,0 +1,127 @@
+"""Resuming an optimisation: its conditions come batch by batch, and nothing is written before something is new."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import TYPE_CHECKING
+
+from crystallize.errors import RunLockedError
+from crystallize.results.trials import was_pruned
+from crystallize_plugins.artifacts.active import ActiveRun
+from crystallize_plugins.artifacts.earlier import COMPLETE, FAILED, EarlierRun
+from crystallize_plugins.artifacts.journal import journal_row
+from crystallize_plugins.artifacts.replay import Replay, why_another
+from crystallize_plugins.artifacts.resume import Resumption
+from crystallize_plugins.artifacts.stored import StoredRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crystallize.hooks import ExperimentView
+    from crystallize.results import Cell
+    from crystallize.results.outcome import Event
+
+__all__ = ["Continuation"]
+
+_LOGGER = logging.getLogger("crystallize")
+_OTHER_TRIALS = "reported to an optimiser that was told something else"
+
+
+class Continuation(Resumption):
+    """What a resumed optimisation takes over.
+
+    Where the stored one goes on, its folder is taken over at the first thing that is new: the next question, or a cell
+    that has to run. Otherwise the next version begins at once, with a journal of its own, and takes in stored cells as
+    they are asked for.
+
+    Parameters
+    ----------
+    experiment : ExperimentView
+    earlier : EarlierRun or None
+        The stored optimisation.
+    """
+
+    def __init__(self, experiment: ExperimentView, earlier: EarlierRun | None) -> None:
+        identities = experiment.cell_identities()
+        super().__init__(earlier, identities)
+        self._replay: Replay | None = None
+        self.why = ""
+        if earlier is None or identities is None:
+            return
+        replay = Replay(StoredRun(earlier.path).journal())
+        wanted = experiment.run.optimization
+        self.why = earlier.why_other(identities)
+        if self.why:
+            return
+        if wanted is not None and replay.begun is not None:
+            if wanted["optimizer_seed"] is not None and replay.begun.get("optimizer_seed") is not None:
+                wanted["optimizer_seed"] = replay.begun["optimizer_seed"]
+            self.why = why_another(replay.begun, wanted)
+        if not self.why:
+            self.in_place = True
+            self._replay = replay
+
+    def take_over(self, experiment: ExperimentView) -> ActiveRun:
+        """Begin to write to the stored run.
+
+        Raises
+        ------
+        RunLockedError
+            Another process is working on it, or has done so in the meantime.
+        StoreError
+            It cannot be written to.
+        """
+        assert self.earlier is not None  # noqa: S101 - only then it goes on
+        active = ActiveRun.go_on(experiment, self.earlier)
+        if active is None:
+            session = EarlierRun(self.earlier.path).session
+            since = dt.datetime.fromtimestamp(session.started).astimezone().isoformat(timespec="seconds")
+            raise RunLockedError(
+                f"the optimisation in {self.earlier.path} cannot be resumed from where it was: process "
+                f"{session.owner.pid} on {session.owner.host} has worked on it since {since}. Run this again: it goes "
+                "on from where that is by then",
+                host=session.owner.host,
+                pid=session.owner.pid,
+                started=session.started,
+                path=str(self.earlier.path),
+            )
+        return active
+
+    def rows(self, event: Event) -> list[tuple[str, bytes]]:
+        """Give what an event adds to the journal.
+
+        Raises
+        ------
+        ReplayError
+            Something else is recorded there.
+        """
+        return [journal_row(event)] if self._replay is None else self._replay.news(event)
+
+    def decide(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Decide about cells, and give those that have to run."""
+        super().decide(cells)
+        if self.earlier is not None:
+            for cell in cells:
+                self.reasons[cell] = self._reason(cell, self.reasons[cell])
+        return [cell for cell in cells if self.reasons[cell] != COMPLETE]
+
+    def _reason(self, cell: Cell, reason: str) -> str:
+        if reason not in (COMPLETE, FAILED) or self.earlier is None:
+            return reason
+        if self._replay is None:
+            # Whether it would have been ended early depends on the trials before it.
+            return _OTHER_TRIALS if reason == COMPLETE and self.earlier.outcomes[cell].reports else reason
+        if reason == FAILED and (cell.condition in self._replay.settled or was_pruned(self.earlier.outcomes[cell])):
+            return COMPLETE
+        return reason
+
+    def log_beginning(self) -> None:
+        """Say in one line whether the stored optimisation goes on."""
+        if self.earlier is None:
+            _LOGGER.info("resume: no optimisation is stored, so all trials run")
+        elif self.in_place:
+            trials = 0 if self._replay is None else self._replay.trials
+            _LOGGER.info("resume: the optimisation in %s goes on after %d trials", self.earlier.path, trials)
+        else:
+            _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.earlier.path, self.why)
