@@ -142,7 +142,6 @@ class Run:
 
     def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
-        cells = self._still_to_run(cells)
         if not cells:
             return
         self._todo, self._each = set(cells), each
@@ -244,7 +243,6 @@ class Run:
 
     async def aconsume(self, cells: list[Cell]) -> None:
         """Run cells in the running event loop; see `consume`."""
-        cells = self._still_to_run(cells)
         if not cells:
             return
         self._todo, self._each = set(cells), False
@@ -320,11 +318,6 @@ class Run:
         self.dispatch.progress("run_started", cells=len(planned))
         self.dispatch.check()
         return planned
-
-    def _still_to_run(self, cells: list[Cell]) -> list[Cell]:
-        """Leave out what is stored; the conditions of an optimisation come batch by batch."""
-        run = self.view.run
-        return self.without_completed(cells) if run.kind == "trial" and run.strategy == "resume" else cells
 
     def without_completed(self, planned: list[Cell]) -> list[Cell]:
         """Take in the outcomes that somebody has stored, and give the cells that are left."""
@@ -495,6 +488,8 @@ class Run:
         run = self.view.run
         facts = dict(self.dispatch.provenance())
         facts["plugins"] = self.active.lock()
+        if self.runner.policies is not None:
+            facts["policies"] = self.runner.policies.described()
         facts["run"] = {
             "id": run.id,
             "experiment": self.view.name,
