@@ -49,7 +49,7 @@ class PatientRunner(CellRunner):
         super().__init__(job, emit, progress)
         if job.policies is None:
             raise ValueError("the job has no policies")
-        self.policies: Policies = job.policies
+        self._policies: Policies = job.policies
         self._watched: Watched | None = None
         self._over = threading.Event()
 
@@ -121,7 +121,7 @@ class PatientRunner(CellRunner):
         return super().stop()
 
     def _new_worker(self) -> Worker:
-        policies = self.policies
+        policies = self._policies
         if not policies.limits_time:
             return super()._new_worker()
         if policies.plain and self._watched is None:
@@ -136,7 +136,7 @@ class PatientRunner(CellRunner):
             return None
         if self._worker is not None and self._worker.cannot_work:
             return None
-        return self.policies.delay_after(error.original_exception, error.step_name, earlier)
+        return self._policies.delay_after(error.original_exception, error.step_name, earlier)
 
     def _wait(self, delay: float) -> None:
         if threading.current_thread() is threading.main_thread():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from crystallize.design import Treatment
     from crystallize.engine.job import Job
+    from crystallize.engine.policy import Policies
     from crystallize.results.outcome import Attempt, Cell, Event
 
 __all__ = ["CellRunner", "SerialLoop", "runner_for"]
@@ -42,6 +43,8 @@ class CellRunner:
         self._job = job
         self._sink = emit
         self._progress = progress
+        self.policies: Policies | None = job.policies
+        """What was declared for cells that fail or take too long."""
         self._worker: Worker | None = None
         self._lock = threading.Lock()
         self._mine = threading.local()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.engine.failure import text_of
 from crystallize.engine.program import step_is_async
@@ -109,6 +109,15 @@ class Policies(NamedTuple):
             f"{place} took longer than its time-out of {limit:g} s{what_next}", step=place, limit=limit
         )
 
+    def described(self) -> dict[str, Any]:
+        """Give what was declared as plain data."""
+        steps = {
+            label: _described(policy)
+            for label, policy in zip(self.labels, self.steps, strict=True)
+            if policy != NO_POLICY
+        }
+        return {**_described(self.cell), "steps": steps}
+
     def check_executors(self, executors: Iterable[object]) -> None:
         """Refuse time-outs that nobody could keep.
 
@@ -168,6 +177,15 @@ def attempt_of(outcome: CellOutcome, earlier: Sequence[Attempt]) -> Attempt:
         raise ValueError("the attempt did not fail")
     text = str(error) if error.original_exception is None else text_of(error.original_exception)
     return Attempt(len(earlier) + 1, error.step_name, error.error_type, text, outcome.duration)
+
+
+def _described(policy: FailurePolicy) -> dict[str, Any]:
+    return {
+        "retries": policy.retries,
+        "retry_on": [kind.__qualname__ for kind in policy.retry_on],
+        "backoff": policy.backoff,
+        "timeout": policy.timeout,
+    }
 
 
 class FailureCount:

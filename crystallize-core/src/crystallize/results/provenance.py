@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crystallize.results.metrics import MetricValues
-    from crystallize.results.outcome import ArtifactRecord, CellOutcome
+    from crystallize.results.outcome import ArtifactRecord, Attempt, CellOutcome
     from crystallize.results.trace import CellTrace, StepShape
 
 __all__ = ["ABSENT", "ArtifactsView", "ByCell", "ConditionLog", "ConditionRecord", "StepRecord", "describe"]
@@ -67,7 +67,9 @@ class ConditionRecord:
 class ConditionLog:
     """The columns that are kept of one condition, one entry a cell, in replicate order."""
 
-    __slots__ = ("artifacts", "durations", "failed", "record", "replicates", "seeds", "traces", "values", "workers")
+    __slots__ = (
+        "artifacts", "attempts", "durations", "failed", "record", "replicates", "seeds", "traces", "values", "workers",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class ConditionLog:
         self.workers: list[str] = []
         self.traces: Sequence[CellTrace | None]
         self.failed: dict[int, BaseException] = {}
+        self.attempts: dict[int, Sequence[Attempt]] = {}
         self.artifacts: list[tuple[int, ArtifactRecord]] = []
         if isinstance(outcomes, CellColumns):
             self.replicates += outcomes.replicates
@@ -105,13 +108,15 @@ class ConditionLog:
                 traces.append(outcome.provenance)
                 for artifact in outcome.artifacts:
                     self.artifacts.append((replicate, artifact))
-                if outcome.error is not None:
+                if outcome.error is not None or outcome.attempts:
                     self._note(outcome)
 
     def _note(self, outcome: CellOutcome) -> None:
         """Keep what few cells have."""
         if outcome.error is not None:
             self.failed[outcome.cell.replicate] = outcome.error
+        if outcome.attempts:
+            self.attempts[outcome.cell.replicate] = outcome.attempts
 
     def position(self, replicate: object) -> int:
         """Give the index of a replicate's entry; `KeyError` where it did not run."""

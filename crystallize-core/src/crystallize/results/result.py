@@ -69,6 +69,9 @@ class Result:
         ``artifacts``
             For each file its ``condition``, ``replicate``, ``step``, ``name``, ``path``, ``sha256`` and ``size``
             (bytes).
+        ``attempts``
+            For each condition and replicate that did not succeed at once a list of the attempts that failed and were
+            followed by another: ``number`` (from 1), ``step``, ``error_type``, ``error`` and ``duration`` (seconds).
         ``plugin_failures``
             The plugins' errors, as mappings.
         ``plugins``, ``run`` and others
@@ -329,6 +332,11 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         "ctx_changes": ByCell(logs, ConditionLog.steps_of),
         "before_steps": ByCell(logs, ConditionLog.before_of),
         "artifacts": ArtifactsView(logs),
+        "attempts": {
+            name: {replicate: [attempt._asdict() for attempt in made] for replicate, made in log.attempts.items()}
+            for name, log in logs.items()
+            if log.attempts
+        },
         "plugin_failures": [_failure_entry(failure) for failure in failures],
     }
 

@@ -144,8 +144,19 @@ def _label(rows: Sequence[_Row], level: str, deeper: Sequence[str]) -> str:
         cells = {(each.log.record.name, each.replicate) for each in rows}
         note = f"  FAILED: {_failure(row)}" if len(cells) == 1 else f"  FAILED: {len(failed)} of {len(cells)} cells"
     if level == "replicate":
-        return f"replicate {row.replicate} ({_seeds(rows)}){note}"
-    return f"{row.log.record.name}{'' if 'replicate' in deeper and len(failed) == 1 else note}"
+        return f"replicate {row.replicate} ({_seeds(rows)}){'' if 'treatment' in deeper else _tried(row)}{note}"
+    if "replicate" in deeper:
+        return f"{row.log.record.name}{'' if len(failed) == 1 else note}"
+    return f"{row.log.record.name}{_tried(row) if len({each.replicate for each in rows}) == 1 else ''}{note}"
+
+
+def _tried(row: _Row) -> str:
+    """Say which attempts came before."""
+    attempts = row.log.attempts.get(row.replicate, ())
+    if not attempts:
+        return ""
+    before = ", ".join(f"{attempt.error_type} in {attempt.step}" for attempt in attempts)
+    return f"  attempt {len(attempts) + 1}, after {_one_line(before, 200)}"
 
 
 def _step_label(rows: Sequence[_Row]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Report", "TrialResult", "trial_result", "was_pruned"]
 
 _PRUNED = "PrunedError"
+_TIME_OUTS = frozenset({"CellTimeoutError", "StepTimeoutError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _state(outcomes: Sequence[CellOutcome]) -> str:
         return "pruned"
     if len(kinds) < len(outcomes):
         return "complete"
-    return "timed out" if all(kind == "CellTimeoutError" for kind in kinds) else "failed"
+    return "timed out" if _TIME_OUTS.issuperset(kinds) else "failed"
 
 
 def _grouped(values: MetricValues) -> list[list[Any]]:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PipelineExecutionError, StoreError
-from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
+from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
 from crystallize.results.trace import CellTrace
 from crystallize_plugins.artifacts import shapes
 from crystallize_plugins.artifacts.decoding import decode, packed_numbers
@@ -59,7 +59,7 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
     table : ShapeTable
         Gets to know what this cell shares with others.
     """
-    few = outcome.error is not None or outcome.tags or outcome.plugin_failures or outcome.reports
+    few = outcome.error is not None or outcome.tags or outcome.plugin_failures or outcome.reports or outcome.attempts
     extra = _extra(outcome) if few else {}
     flags = trace_number = metrics_number = 0
     durations = b""
@@ -114,6 +114,8 @@ def _extra(outcome: CellOutcome) -> dict[str, Any]:
         extra["failures"] = [failure_parts(failure) for failure in outcome.plugin_failures]
     if outcome.reports:
         extra["reports"] = list(outcome.reports)
+    if outcome.attempts:
+        extra["attempts"] = [tuple(attempt) for attempt in outcome.attempts]
     return extra
 
 
@@ -191,6 +193,7 @@ class CellReader:
             [failure_from(parts) for parts in extra.get("failures", ())],
             extra.get("tags", {}),
             reports=extra.get("reports", ()),
+            attempts=tuple(Attempt(*parts) for parts in extra.get("attempts", ())),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from crystallize.engine.attempts import History, PatientRunner
+from crystallize.engine.attempts import History
 from crystallize.engine.policy import attempt_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Failures:
     def __init__(self, runner: CellRunner, schedule: Schedule) -> None:
         self._runner = runner
         self._schedule = schedule
-        self._policies = runner.policies if isinstance(runner, PatientRunner) else None
+        self._policies = runner.policies
         self.limits_time = self._policies is not None and self._policies.limits_time
         self._histories: dict[int, History] = {}
 

@@ -50,7 +50,7 @@ class PatientBench(Bench):
         had: frozenset[str],
     ) -> None:
         super().__init__(runner, cells, mapped, slots, had)
-        self._limits_time = runner.policies.limits_time
+        self._limits_time = runner.policies is not None and runner.policies.limits_time
         if self._limits_time:
             runner.watch(slots.limit)
 
