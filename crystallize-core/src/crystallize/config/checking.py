@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ __all__ = ["Path", "check_schema", "shown_path"]
 
 Path = tuple[str | int, ...]
 """Keys and positions from the top of the document."""
+_MOST = 1000
 
 
 @functools.cache
@@ -45,10 +47,9 @@ def check_schema(root: Node, problems: Problems) -> set[Path]:
     """
     data = _without_halves(plain(root))
     wrong: set[Path] = set()
+    differences = [*itertools.islice(_differences(data), _MOST), *_fractions(root)]
     # From the outside in: what is inside something wrong is not looked at.
-    for path, keyword, rule in sorted(
-        [*_differences(data), *_fractions(root)], key=lambda difference: len(difference[0])
-    ):
+    for path, keyword, rule in sorted(differences, key=lambda difference: len(difference[0])):
         if any(path[: len(other)] == other for other in wrong):
             continue
         node = _node_at(root, path)

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.config.composing import read_document
 from crystallize.config.nodes import MapNode, Node, ScalarNode, found
-from crystallize.config.problems import Place, Problems
+from crystallize.config.problems import CONFIG_FILE, Place, Problems
 from crystallize.config.references import references_of
 from crystallize.config.schema import published
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["CONFIG_FILE", "Cli", "Description", "described", "find_config", "read_description"]
-
-CONFIG_FILE = "config.yaml"
+__all__ = ["Cli", "Description", "described", "find_config", "read_description"]
 
 
 class Cli(NamedTuple):
@@ -89,12 +87,12 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     >>> read_description("experiments/wines").cli.priority  # doctest: +SKIP
     999
     """
-    problems = Problems()
+    problems = Problems(str(path))
     file = find_config(Path(path), problems)
     root = None if file is None else read_document(file, str(file), problems)
     if root is not None:
         _check_read(root, problems)
-    problems.check(str(path))
+    problems.check()
     assert isinstance(root, MapNode)  # noqa: S101 - else there was a problem
     assert file is not None  # noqa: S101 - the same
     return described(root, file)

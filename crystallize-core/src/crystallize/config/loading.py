@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.config.checking import check_schema
 from crystallize.config.composing import read_document
-from crystallize.config.describing import CONFIG_FILE, Description, described, find_config
+from crystallize.config.describing import Description, described, find_config
 from crystallize.config.nodes import MapNode
 from crystallize.config.overrides import apply_overrides
-from crystallize.config.problems import Place, Problems
+from crystallize.config.problems import CONFIG_FILE, Place, Problems
 from crystallize.config.references import references_of
 from crystallize.errors import ArgumentTypeError, CrystallizeError
 from crystallize.names import check_name, did_you_mean
@@ -99,10 +99,10 @@ def load_folder(
     """
     if isinstance(overrides, str):
         raise ArgumentTypeError(f"overrides must be a list of texts, not a text: write overrides=[{overrides!r}]")
-    problems = Problems()
+    problems = Problems(str(path))
     loader = _Loader(problems, {} if known is None else known, kind)
     loaded = loader.load(Path(path), tuple(overrides), ())
-    problems.check(str(path))
+    problems.check()
     assert loaded is not None  # noqa: S101 - else there was a problem
     if known is not None:
         known.update(loader.made)
@@ -131,7 +131,17 @@ class _Loader:
             return both[folder]
         if folder in self._refused:
             return None  # two that read from it: what is wrong with it is noted already
-        self._refused.add(folder)
+        loaded = self._read(file, folder, overrides, (*readers, folder))
+        if loaded is None:
+            self._refused.add(folder)
+        else:
+            self.made[folder] = loaded
+        return loaded
+
+    def _read(
+        self, file: Path, folder: Path, overrides: tuple[str, ...], readers: tuple[Path, ...]
+    ) -> LoadedExperiment | None:
+        """Read a file and make what it says; None where something is wrong with it."""
         before = len(self._problems)
         root = read_document(file, str(file), self._problems)
         if root is None:
@@ -145,12 +155,10 @@ class _Loader:
 
         code = FolderCode(folder, str(file.parent), self._problems)
         document = Document(root, wrong, self._problems, code, str(file.parent))
-        loaded = self._made(document, file, folder, (*readers, folder))
+        loaded = self._made(document, file, folder, readers)
         if loaded is None or len(self._problems) > before:
             code.discard()
             return None
-        self._refused.discard(folder)
-        self.made[folder] = loaded
         return loaded
 
     def _made(self, document: Document, file: Path, folder: Path, readers: tuple[Path, ...]) -> LoadedExperiment | None:

@@ -10,7 +10,11 @@ from crystallize.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Place", "Problem", "Problems"]
+__all__ = ["CONFIG_FILE", "MOST_PROBLEMS", "Place", "Problem", "Problems"]
+
+CONFIG_FILE = "config.yaml"
+MOST_PROBLEMS = 100
+"""With so many of them, nobody wants to wait for the rest."""
 
 
 class Place(NamedTuple):
@@ -68,6 +72,11 @@ class Problem:
 class Problems:
     """Collects mistakes, so that all of them are said at once.
 
+    Parameters
+    ----------
+    what : str, default "config.yaml"
+        What is read, for the message.
+
     Examples
     --------
     >>> problems = Problems()
@@ -76,8 +85,9 @@ class Problems:
     1
     """
 
-    def __init__(self) -> None:
-        self._found: list[Problem] = []
+    def __init__(self, what: str = CONFIG_FILE) -> None:
+        self._what = what
+        self._found: dict[Problem, None] = {}
         self._settled: set[Place] = set()
         self._cause: BaseException | None = None
 
@@ -95,21 +105,23 @@ class Problems:
             What was raised; the first one becomes the cause of the error.
         final : bool, default False
             Whether nothing more is to be said of this place: what is there would be misread.
+
+        Raises
+        ------
+        ConfigurationError
+            There are `MOST_PROBLEMS` by now.
         """
         problem = Problem(*place, message.rstrip(" ."), advice)
-        if place not in self._settled and problem not in self._found:
-            self._found.append(problem)
+        if place not in self._settled:
+            self._found[problem] = None
         if final:
             self._settled.add(place)
         self._cause = self._cause or cause
+        if len(self._found) >= MOST_PROBLEMS:
+            self.check()
 
-    def check(self, what: str) -> None:
+    def check(self) -> None:
         """Raise everything that was found, in the order of the places.
-
-        Parameters
-        ----------
-        what : str
-            What was read, for the message.
 
         Raises
         ------
@@ -123,7 +135,9 @@ class Problems:
         if len(ordered) == 1:
             text = str(ordered[0])
         else:
-            text = f"{what} has {len(ordered)} problems:\n" + "\n".join(f"  {problem}" for problem in ordered)
+            more = ", and maybe more" if len(ordered) >= MOST_PROBLEMS else ""
+            listed = "\n".join(f"  {problem}" for problem in ordered)
+            text = f"{self._what} has {len(ordered)} problems{more}:\n{listed}"
         raise ConfigurationError(text, problems=ordered) from self._cause
 
     def __len__(self) -> int:

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.config.describing import CONFIG_FILE
 from crystallize.config.emitting import dump, unwritable
+from crystallize.config.problems import CONFIG_FILE
 from crystallize.errors import ConfigurationError
 
 if TYPE_CHECKING:
