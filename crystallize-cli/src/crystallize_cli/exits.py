@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["ExitCode", "Failure"]
+__all__ = ["ExitCode", "Failure", "code_of"]
 
 
 class ExitCode(enum.IntEnum):
@@ -58,3 +58,18 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Write the message to stderr, or to `file`."""
         click.echo(f"crystallize: {self.message}", file=file, err=file is None)
+
+
+def code_of(error: BaseException) -> ExitCode:
+    """Say how a command ends that an error of the framework stopped.
+
+    What is wrong with an experiment that nobody has run yet is told from what went wrong in its run.
+    """
+    from crystallize import errors
+
+    if isinstance(error, errors.RunLockedError):
+        return ExitCode.LOCKED
+    if isinstance(error, errors.TooManyFailuresError):
+        return ExitCode.FAILED
+    found_before = isinstance(error, (ValueError, TypeError, LookupError, ImportError))
+    return ExitCode.USAGE if found_before and getattr(error, "result", None) is None else ExitCode.INTERNAL

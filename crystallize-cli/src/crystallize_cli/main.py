@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILT_IN", "CommandGroup", "cli", "run"]
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
-    "run": ("crystallize_cli.commands.run:run", "Run the experiment that a Python file defines."),
+    "run": ("crystallize_cli.commands.run:run", "Run an experiment and show its results."),
     "completion": (
         "crystallize_cli.commands.completion:completion",
         "Write the script that makes a shell complete `crystallize`.",
@@ -53,6 +53,18 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "list": (
         "crystallize_cli.commands.list:list_",
         "List the folder experiments below FOLDER, by default the current one.",
+    ),
+    "debug": (
+        "crystallize_cli.commands.debug:debug",
+        "Run one cell in this process and show what every step did.",
+    ),
+    "plan": (
+        "crystallize_cli.commands.plan:plan",
+        "Say which cells would run, and why, without running or writing anything.",
+    ),
+    "resume": (
+        "crystallize_cli.commands.resume:resume",
+        "Run the cells that are missing, failed or changed, and keep all others.",
     ),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""

@@ -1,80 +1,42 @@
-"""``crystallize run PATH``: run the experiment of a Python file and show its table."""
+"""``crystallize run PATH``: run an experiment, or a graph of them, and show the results."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from crystallize_cli.exits import ExitCode, Failure
-from crystallize_cli.loading import load_experiment
+from crystallize_cli.output import with_output
+from crystallize_cli.running import carry_out
+from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
-    from crystallize import Experiment, Result
-    from crystallize.errors import CrystallizeError
+    from pathlib import Path
+
+    from crystallize_cli.output import Output
 
 __all__ = ["run"]
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--replicates", type=click.IntRange(min=1), metavar="N", help="How many replicates, for this run only.")
-@click.option("--seed", type=int, metavar="N", help="The seed, any integer, for this run only.")
-def run(path: Path, replicates: int | None, seed: int | None) -> int:
-    """Run the experiment that a Python file defines.
+@target_options
+@click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
+@with_output
+def run(
+    path: Path,
+    overrides: tuple[str, ...],
+    only: bool,
+    replicates: int | None,
+    seed: int | None,
+    check: bool,
+    output: Output,
+) -> int:
+    """Run an experiment and show its results.
 
-    PATH is a file with one Experiment at its top level, or with one that is named `experiment`. The table of results is
-    written to stdout, everything else to stderr.
+    PATH is a folder with a config.yaml, or a Python file with one Experiment at its top level (or with one that is
+    named `experiment`). A folder that reads what others write runs after those. KEY=VALUE replaces what config.yaml
+    says: replicates=30 treatments.fast.lr=0.1.
     """
-    from crystallize.errors import CrystallizeError
-
-    try:
-        experiment = load_experiment(path)
-        if seed is not None:
-            _reseed(experiment, seed)
-        result = experiment.run(replicates=replicates)
-    except KeyboardInterrupt as interrupt:
-        _say_what_is_kept(interrupt)
-        raise
-    except CrystallizeError as error:
-        _say_what_is_kept(error)
-        raise Failure(str(error), _code_of(error)) from error
-    return _show(result)
-
-
-def _reseed(experiment: Experiment, seed: int) -> None:
-    """Build the experiment's SeedPlugin again with this seed and the rest of its settings."""
-    from crystallize import SeedPlugin
-    from crystallize.hooks.settings import arguments_of
-
-    for position, plugin in enumerate(experiment.plugins):
-        if isinstance(plugin, SeedPlugin):
-            # Anew, not by setting an attribute: the run's record shows what a plugin was built with.
-            experiment.plugins[position] = type(plugin)(**{**arguments_of(plugin), "seed": seed})
-            return
-    message = "--seed has nothing to act on: the experiment has no SeedPlugin. Add one, or leave the option out"
-    raise Failure(message)
-
-
-def _show(result: Result) -> int:
-    """Print the table; give the exit code."""
-    from crystallize_plugins.reports import summary_text
-
-    click.echo(summary_text(result))
-    return ExitCode.FAILED if result.errors else ExitCode.DONE
-
-
-def _say_what_is_kept(stopped_by: BaseException) -> None:
-    """Say how much of a run that was stopped is kept; the engine attaches it to what stopped the run."""
-    result = getattr(stopped_by, "result", None)
-    if result is not None:
-        cells = result.provenance["cells"].values()
-        completed, requested = (sum(counts[what] for counts in cells) for what in ("completed", "requested"))
-        click.echo(f"stopped: {completed} of {requested} cells had finished, and are kept", err=True)
-
-
-def _code_of(error: CrystallizeError) -> ExitCode:
-    """Tell what is wrong with the experiment, which nobody has run yet, from what went wrong in its run."""
-    found_before = isinstance(error, (ValueError, TypeError, LookupError, ImportError))
-    return ExitCode.USAGE if found_before and getattr(error, "result", None) is None else ExitCode.INTERNAL
+    return carry_out(
+        load_target(path, overrides, only=only, replicates=replicates, seed=seed), output, strategy=None, check=check
+    )

@@ -1,0 +1,68 @@
+"""``crystallize plan PATH``: which cells would run, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from crystallize_cli.exits import ExitCode, Failure, code_of
+from crystallize_cli.output import with_output
+from crystallize_cli.targets import load_target, target_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystallize_cli.output import Output
+
+__all__ = ["plan"]
+
+
+@click.command()
+@target_options
+@click.option(
+    "--strategy", type=click.Choice(["resume", "rerun"]), default="resume", show_default=True, help="What to plan for."
+)
+@with_output
+def plan(
+    path: Path,
+    overrides: tuple[str, ...],
+    only: bool,
+    replicates: int | None,
+    seed: int | None,
+    strategy: str,
+    output: Output,
+) -> int:
+    """Say which cells would run, and why, without running or writing anything.
+
+    PATH and KEY=VALUE as for `crystallize run`. Of an experiment that reads what others write, the plan is for the
+    files that are stored now. With --verbose every cell is listed. Ends with 5 where nothing would run.
+    """
+    from crystallize.errors import CrystallizeError
+
+    target = load_target(path, overrides, only=only, replicates=replicates, seed=seed)
+    names = [target.experiment.name] if target.graph is None else target.graph.order
+    try:
+        plans = {
+            experiment.name or experiment.id: experiment.plan(replicates=target.replicates, strategy=strategy)
+            for experiment in sorted(target.experiments, key=lambda each: names.index(each.name))
+        }
+    except CrystallizeError as error:
+        raise Failure(str(error), code_of(error)) from error
+    rows = [
+        {
+            "experiment": name,
+            "cell": planned.cell.key,
+            "condition": planned.cell.condition,
+            "replicate": planned.cell.replicate,
+            "action": planned.action,
+            "reason": planned.reason,
+        }
+        for name, each in plans.items()
+        for planned in each.cells
+    ]
+    if output.json or output.verbose:
+        output.table(rows, ["experiment", "cell", "action", "reason"])
+    else:
+        click.echo("\n".join(f"{name}: {each.summary()}" for name, each in plans.items()))
+    return ExitCode.DONE if any(each.to_run for each in plans.values()) else ExitCode.NOTHING

@@ -1,0 +1,44 @@
+"""``crystallize resume PATH``: run what is missing, failed or changed, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from crystallize_cli.output import with_output
+from crystallize_cli.running import carry_out
+from crystallize_cli.targets import load_target, target_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crystallize_cli.output import Output
+
+__all__ = ["resume"]
+
+
+@click.command()
+@target_options
+@click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
+@with_output
+def resume(
+    path: Path,
+    overrides: tuple[str, ...],
+    only: bool,
+    replicates: int | None,
+    seed: int | None,
+    check: bool,
+    output: Output,
+) -> int:
+    """Run the cells that are missing, failed or changed, and keep all others.
+
+    PATH and KEY=VALUE as for `crystallize run`. Ends with 5 where there is nothing to do, and with 75 where another
+    process is running the experiment. `crystallize plan` says beforehand what would run, and why.
+    """
+    return carry_out(
+        load_target(path, overrides, only=only, replicates=replicates, seed=seed),
+        output,
+        strategy="resume",
+        check=check,
+    )

@@ -1,0 +1,132 @@
+"""Running what the command line asks for, and saying how it went."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from crystallize_cli.exits import ExitCode, Failure, code_of
+from crystallize_cli.live import show_progress
+
+if TYPE_CHECKING:
+    from crystallize import Result
+    from crystallize_cli.output import Output
+    from crystallize_cli.targets import Target
+
+__all__ = ["carry_out"]
+
+
+def carry_out(target: Target, output: Output, *, strategy: str | None, check: bool) -> int:
+    """Run an experiment or a graph, show the results and give the exit code.
+
+    Parameters
+    ----------
+    target : Target
+    output : Output
+    strategy : str or None
+        None means the experiment's own.
+    check : bool
+        Whether a hypothesis that is not supported is a failure.
+
+    Raises
+    ------
+    Failure
+        The run could not be begun, or broke down; what was finished is kept.
+    """
+    results, problem = _run(target, output, strategy)
+    if output.json:
+        output.data(
+            {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
+        )
+    else:
+        from crystallize_plugins.reports import summary_text
+
+        click.echo("\n\n".join(summary_text(result) for result in results.values()))
+    for name, reason in getattr(results, "skipped", {}).items():
+        output.say(f"{name} was not run, since it depends on {reason}")
+    _say_what_failed(target, results, output)
+    if problem is not None:
+        raise problem
+    if any(result.errors for result in results.values()) or getattr(results, "skipped", None):
+        return ExitCode.FAILED
+    if check and (unsupported := [text for result in results.values() for text in _unsupported(result)]):
+        output.say("not supported: " + "; ".join(unsupported))
+        return ExitCode.UNSUPPORTED
+    if strategy == "resume" and not any(_ran(result) for result in results.values()):
+        output.say("nothing to do: every cell is stored")
+        return ExitCode.NOTHING
+    return ExitCode.DONE
+
+
+def _run(target: Target, output: Output, strategy: str | None) -> tuple[Mapping[str, Result], Failure | None]:
+    """Give the results by name; of a graph that broke down those that there are, and what to raise."""
+    from crystallize.errors import CrystallizeError, GraphRunError
+
+    board = None if output.quiet or output.json else show_progress(target.experiments)
+    try:
+        if target.graph is None:
+            result = target.experiment.run(replicates=target.replicates, strategy=strategy)
+            return {target.experiment.name or target.experiment.id: result}, None
+        return target.graph.run(replicates=target.replicates, strategy=strategy), None
+    except KeyboardInterrupt as interrupt:
+        _say_what_is_kept(interrupt, target)
+        raise
+    except GraphRunError as error:
+        return error.results, Failure(str(error), code_of(next(iter(error.failures.values()))))
+    except CrystallizeError as error:
+        _say_what_is_kept(error, target)
+        raise Failure(str(error), code_of(error)) from error
+    finally:
+        if board is not None:
+            board.close()
+
+
+def _only(results: Mapping[str, Result]) -> Any:
+    (result,) = results.values()
+    return result.to_dict()
+
+
+def _say_what_failed(target: Target, results: Mapping[str, Result], output: Output) -> None:
+    """Say how many cells failed, and what runs just those again."""
+    counts = [cells for result in results.values() for cells in result.provenance["cells"].values()]
+    failed, requested = (sum(each[what] for each in counts) for what in ("failed", "requested"))
+    if failed:
+        output.say(f"{failed} of {requested} cells failed. To run just those again: {_resume(target)}")
+
+
+def _say_what_is_kept(stopped_by: BaseException, target: Target) -> None:
+    """Say how much of a run that was stopped is kept; the engine attaches it to what stopped the run."""
+    results = getattr(stopped_by, "results", None)
+    result = getattr(stopped_by, "result", None)
+    found = list(results.values()) if isinstance(results, Mapping) else [] if result is None else [result]
+    if found:
+        counts = [cells for each in found for cells in each.provenance["cells"].values()]
+        completed, requested = (sum(each[what] for each in counts) for what in ("completed", "requested"))
+        click.echo(
+            f"stopped: {completed} of {requested} cells had finished, and are kept. To go on: {_resume(target)}",
+            err=True,
+        )
+
+
+def _resume(target: Target) -> str:
+    return f"crystallize resume {shlex.quote(str(target.path))}"
+
+
+def _unsupported(result: Result) -> list[str]:
+    from crystallize_plugins.reports import verdicts
+
+    return [
+        f"{tested.name} for {verdict.treatment} ({verdict})"
+        for tested in result.metrics.hypotheses
+        for verdict in verdicts(tested)
+        if verdict.holds is not True
+    ]
+
+
+def _ran(result: Result) -> bool:
+    """Whether any cell had to be run."""
+    resumed = result.provenance.get("resume")
+    return resumed is None or bool(resumed["ran"])

@@ -1,0 +1,144 @@
+"""From what stands on the command line to what is run: a Python file, a folder experiment, or the graph it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from crystallize_cli.exits import ExitCode, Failure
+from crystallize_cli.folders import CONFIG
+from crystallize_cli.loading import load_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from crystallize import Experiment, ExperimentGraph
+
+__all__ = ["Target", "load_target", "target_options"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be run.
+
+    Attributes
+    ----------
+    path : Path
+        As it was given.
+    experiment : Experiment
+        The one that was asked for.
+    graph : ExperimentGraph or None
+        That experiment and all that it reads from, where it reads from others.
+    replicates : int or None
+        What the command line asks for.
+    """
+
+    path: Path
+    experiment: Experiment
+    graph: ExperimentGraph | None = None
+    replicates: int | None = None
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All that run."""
+        return [self.experiment] if self.graph is None else list(self.graph.experiments.values())
+
+
+def target_options(command: F) -> F:
+    """Give a command what says which experiment is meant, and how it is to run."""
+    for option in (
+        click.option("--seed", type=int, metavar="N", help="The seed, any integer, for this run only."),
+        click.option(
+            "--replicates", type=click.IntRange(min=1), metavar="N", help="How many replicates, for this run only."
+        ),
+        click.option("--only", is_flag=True, help="Leave out the experiments that this one reads from."),
+        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
+        click.argument("path", type=click.Path(path_type=Path)),
+    ):
+        command = option(command)
+    return command
+
+
+def load_target(
+    path: Path, overrides: Sequence[str], *, only: bool = False, replicates: int | None = None, seed: int | None = None
+) -> Target:
+    """Load what is meant.
+
+    Parameters
+    ----------
+    path : Path
+        A Python file that defines an experiment, a folder with a config.yaml, or that file.
+    overrides : sequence of str
+        ``key.path=value``, for folders.
+    only : bool, default False
+        Whether to leave out what it reads from.
+    replicates, seed : int, optional
+
+    Raises
+    ------
+    Failure
+        Nothing can be loaded from there; with everything that is wrong.
+    """
+    if path.suffix == ".py":
+        target = _from_file(path, overrides, replicates)
+    elif path.is_dir() or path.suffix in (".yaml", ".yml"):
+        target = _from_folder(path, overrides, only=only, replicates=replicates)
+    elif path.exists():
+        raise Failure(f"{path} is neither a Python file, nor a folder with a {CONFIG}")
+    else:
+        raise Failure(f"there is no file or folder {path}. `crystallize list` shows what is there", ExitCode.NOTHING)
+    if seed is not None:
+        for experiment in target.experiments:
+            _reseed(experiment, seed)
+    return target
+
+
+def _from_file(path: Path, overrides: Sequence[str], replicates: int | None) -> Target:
+    count = replicates
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if key != "replicates" or not equals or not value.isdecimal():
+            raise Failure(
+                f"{override!r} cannot be applied to a Python file, of which only replicates=N can be overridden: put "
+                "the experiment into a folder with a config.yaml (crystallize new), or change the file"
+            )
+        count = int(value)
+    return Target(path, load_experiment(path), None, count)
+
+
+def _from_folder(path: Path, overrides: Sequence[str], *, only: bool, replicates: int | None) -> Target:
+    from crystallize import ExperimentGraph
+    from crystallize.config import load_folder
+    from crystallize.errors import ConfigurationError, MissingExtraError
+
+    known: dict[Path, Any] = {}
+    try:
+        loaded = load_folder(path, overrides=overrides, known=known)
+    except ConfigurationError as error:
+        missing = path.is_dir() and not (path / CONFIG).exists()
+        raise Failure(str(error), ExitCode.NOTHING if missing else ExitCode.USAGE) from error
+    except MissingExtraError as error:
+        raise Failure(str(error)) from error
+    graph = None
+    if loaded.references and not only:
+        graph = ExperimentGraph.from_experiments([each.experiment for each in known.values()])
+    return Target(path, loaded.experiment, graph, replicates)
+
+
+def _reseed(experiment: Experiment, seed: int) -> None:
+    """Build the experiment's SeedPlugin again with this seed and the rest of its settings."""
+    from crystallize import SeedPlugin
+    from crystallize.hooks.settings import arguments_of
+
+    for position, plugin in enumerate(experiment.plugins):
+        if isinstance(plugin, SeedPlugin):
+            # Anew, not by setting an attribute: the run's record shows what a plugin was built with.
+            experiment.plugins[position] = type(plugin)(**{**arguments_of(plugin), "seed": seed})
+            return
+    message = "--seed has nothing to act on: the experiment has no SeedPlugin. Add one, or leave the option out"
+    raise Failure(message)
