@@ -1,5 +1,7 @@
 """Malformed configurations: each mistake is named with file, line and what to do."""
 
+# ruff: noqa: E501 - with one mistake a line, the table can be read as a table
+
 from __future__ import annotations
 
 from typing import NamedTuple

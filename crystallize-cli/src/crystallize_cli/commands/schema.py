@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+from crystallize_cli.output import with_output
+
+if TYPE_CHECKING:
+    from crystallize_cli.output import Output
 
 __all__ = ["schema"]
 
 
 @click.command()
-def schema() -> None:
+@with_output
+def schema(output: Output) -> None:
     """Write the JSON Schema of config.yaml, with which editors complete and check.
 
-    Save it (crystallize schema > config.schema.json), and let the first line of a config.yaml be
-    `# yaml-language-server: $schema=config.schema.json`, with the path from there.
+    Save it (crystallize schema > config.schema.json) and let a config.yaml begin with
+    `# yaml-language-server: $schema=../config.schema.json`, the path as seen from there.
     """
-    from crystallize.config import schema as published
-    from crystallize.results.export import dump_json
+    import json
 
-    click.echo(dump_json(published()))
+    from crystallize.config import schema as published
+
+    record = published()
+    output.data(record, lambda: json.dumps(record, indent=2, ensure_ascii=False))
