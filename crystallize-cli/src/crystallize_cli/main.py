@@ -66,6 +66,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.resume:resume",
         "Run the cells that are missing, failed or changed, and keep all others.",
     ),
+    "schema": (
+        "crystallize_cli.commands.schema:schema",
+        "Write the JSON Schema of config.yaml, with which editors complete and check.",
+    ),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 

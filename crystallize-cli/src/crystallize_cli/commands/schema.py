@@ -22,9 +22,8 @@ def schema(output: Output) -> None:
     Save it (crystallize schema > config.schema.json) and let a config.yaml begin with
     `# yaml-language-server: $schema=../config.schema.json`, the path as seen from there.
     """
-    import json
-
     from crystallize.config import schema as published
+    from crystallize.results.export import dump_json
 
     record = published()
-    output.data(record, lambda: json.dumps(record, indent=2, ensure_ascii=False))
+    output.data(record, lambda: dump_json(record))
