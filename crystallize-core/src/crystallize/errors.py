@@ -22,6 +22,7 @@ __all__ = [
     "ContextMutationError",
     "CrystallizeError",
     "DuplicateNameError",
+    "ExperimentNotFoundError",
     "GraphError",
     "GraphRunError",
     "HypothesisError",
@@ -45,6 +46,7 @@ __all__ = [
     "RandomnessError",
     "ReplayError",
     "RunLockedError",
+    "ReproductionError",
     "RunStateError",
     "SerializationError",
     "StepTimeoutError",
@@ -178,6 +180,14 @@ class RandomnessError(CrystallizeError, RuntimeError):
 
 class ArtifactMissingError(CrystallizeError, FileNotFoundError):
     """A file of a stored run that was asked for and is not there."""
+
+
+class ExperimentNotFoundError(CrystallizeError, LookupError):
+    """The experiment of a stored run cannot be found again: the message says what to pass."""
+
+
+class ReproductionError(CrystallizeError, RuntimeError):
+    """A stored run cannot be done again from what it recorded."""
 
 
 class StoreError(CrystallizeError, OSError):

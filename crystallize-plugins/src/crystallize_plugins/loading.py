@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from crystallize import Experiment
 
-__all__ = ["experiments_in", "load_experiment", "load_file"]
+__all__ = ["FILE_MODULE", "experiments_in", "load_experiment", "load_file"]
+
+FILE_MODULE = "crystallize_experiment_"
+"""What the name of a module begins with whose file's name means another module."""
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -139,7 +142,7 @@ def _module_name(path: Path) -> str:
         spec = importlib.util.find_spec(stem)
         if spec is None or spec.origin == str(path):
             return stem
-    return "crystallize_experiment_" + "".join(letter if letter.isalnum() else "_" for letter in stem)
+    return FILE_MODULE + "".join(letter if letter.isalnum() else "_" for letter in stem)
 
 
 def _let_it_travel(module: ModuleType) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.isolation import isolate
 from crystallize.errors import CrystallizeError
 from crystallize.results.description import looks_secret
-from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.encoding import encode, encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ RECORDED = (*_QUICK, *_SLOW)
 TREATMENTS = "treatments"
 """The document that holds the values of the treatments, exactly where that can be."""
 
-_SHARED = ("code", "packages", "libraries")
+_SHARED = ("code", "command", "environment", "libraries", "packages")
 _LARGEST = 1 << 20
 _MOST_ITEMS = 100_000
 _MOST_REMEMBERED = 32
@@ -52,11 +52,11 @@ class Recorder:
     view : ExperimentView
     root : Path
         The store's folder: what it writes is no change to the code.
-    identities : CellIdentities, optional
+    identities : CellIdentities
         What is known of the cells' identities already.
     """
 
-    def __init__(self, view: ExperimentView, root: Path, identities: CellIdentities | None = None) -> None:
+    def __init__(self, view: ExperimentView, root: Path, identities: CellIdentities) -> None:
         self._view = view
         self._root = root
         self._identities = identities
@@ -75,8 +75,8 @@ class Recorder:
         writer : RunWriter, optional
         """
         answer = self._ask()
-        known = {**self._known(), TREATMENTS: _exact_treatments(self._view)}
-        documents = {name: _encode(name, value) for name, value in known.items()}
+        documents = {name: _encode(name, value) for name, value in self._known().items()}
+        documents[TREATMENTS] = encode(_exact_treatments(self._view)).data
         if answer.known:
             documents.update(self.rest())
         else:
@@ -86,7 +86,10 @@ class Recorder:
 
     def facts(self) -> dict[str, Any]:
         """Give what belongs to the result's provenance; waits for what is still being found out."""
-        return isolate({**self._known(), **self._found_out()})
+        known, found = self._known(), self._found_out()
+        # The result copies what it masks; of these it would hand out what other runs share.
+        own = {"code": isolate(known["code"]), "git": dict(found["git"]), "packages": dict(found["packages"])}
+        return {**known, **found, **own}
 
     def rest(self) -> dict[str, bytes]:
         """Give the documents that no writer was given yet; waits for what is still being found out."""
@@ -106,17 +109,18 @@ class Recorder:
     def _known(self) -> dict[str, Any]:
         with self._lock:
             if self._quick is None:
+                from crystallize_plugins.environment.code import code_facts, data_facts
                 from crystallize_plugins.environment.command import command_facts
                 from crystallize_plugins.environment.machine import environment_facts
 
-                view = self._view
+                view, identities = self._view, self._identities
                 self._quick = {
                     "plugins": _tried(view.lock),
                     "environment": _tried(environment_facts),
                     "command": _tried(command_facts),
                     "definition": _tried(view.definition),
-                    "code": _tried(lambda: _code_facts(view)),
-                    "data": _tried(lambda: _data_facts(view, self._identities)),
+                    "code": _tried(lambda: code_facts(view, identities)),
+                    "data": _tried(lambda: data_facts(view, identities)),
                 }
             return self._quick
 
@@ -202,18 +206,6 @@ def _code_folder(definition: Mapping[str, Any]) -> str:
         return os.sep
 
 
-def _code_facts(view: ExperimentView) -> dict[str, Any]:
-    from crystallize_plugins.environment.code import code_facts
-
-    return code_facts(view)
-
-
-def _data_facts(view: ExperimentView, identities: CellIdentities | None) -> dict[str, Any]:
-    from crystallize_plugins.environment.code import data_facts
-
-    return data_facts(view, None if identities is None else identities.common_parts)
-
-
 def _exact_treatments(view: ExperimentView) -> list[dict[str, Any]]:
     """Take down what treatments set; those of an optimisation are in its journal."""
     return [] if view.run.kind == "trial" else [_exact_treatment(treatment) for treatment in view.treatments]
@@ -274,10 +266,10 @@ def _tried(find_out: Callable[[], Any]) -> Any:
 def _encode(name: str, value: Any) -> bytes:
     """Encode a document: what many runs of a process share, once."""
     if name not in _SHARED:
-        return encode(value).data
+        return encode_plain(value)
     known = _encoded.get(id(value))
     if known is None or known[0] is not value:
         if len(_encoded) >= _MOST_REMEMBERED:
             _encoded.clear()
-        known = _encoded[id(value)] = (value, encode(value).data)
+        known = _encoded[id(value)] = (value, encode_plain(value))
     return known[1]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from hashlib import sha256
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.datasources.function import FunctionSource
 from crystallize.datasources.inputs import ExperimentInput
-from crystallize.fingerprint import identify
 from crystallize.fingerprint._sources import code_parts
-from crystallize.pipelines.identity import source_parts, step_parts
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
+from crystallize_plugins.loading import FILE_MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from crystallize.engine.identity import CellIdentities
     from crystallize.fingerprint._sources import CodePart
     from crystallize.hooks import ExperimentView
 
@@ -36,12 +38,14 @@ _KEY = 16
 _remembered: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
-def code_facts(view: ExperimentView) -> dict[str, Any]:
+def code_facts(view: ExperimentView, identities: CellIdentities) -> dict[str, Any]:
     """Describe the code of an experiment: data source, steps, functions of treatments, plugins that are not neutral.
 
     Parameters
     ----------
     view : ExperimentView
+    identities : CellIdentities
+        What is known of the code already.
 
     Returns
     -------
@@ -54,12 +58,13 @@ def code_facts(view: ExperimentView) -> dict[str, Any]:
     """
     roots = list(_roots(view))
     # Digests of code take microseconds to give again; texts are looked for once for each of them.
-    key = (*view.pipeline.labels, *(part for root in roots for part in (_name(root), identify(root).digest)))
+    key = (*map(_name, roots), *_digests(view, identities))
     known = _remembered.get(key)
     if known is None:
+        parts = identities.common_parts
         steps = [
-            {"step": label, "code": step_parts(step).code.digest, "name": _name(_code(step))}
-            for step, label in zip(view.pipeline.steps, view.pipeline.labels, strict=True)
+            {"step": label, "code": parts[f"step {position} {label} code"], "name": _name(_code(step))}
+            for position, (step, label) in enumerate(zip(view.pipeline.steps, view.pipeline.labels, strict=True), 1)
         ]
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
@@ -67,15 +72,14 @@ def code_facts(view: ExperimentView) -> dict[str, Any]:
     return known
 
 
-def data_facts(view: ExperimentView, digests: Mapping[str, str] | None = None) -> dict[str, Any]:
+def data_facts(view: ExperimentView, identities: CellIdentities) -> dict[str, Any]:
     """Describe where the data comes from.
 
     Parameters
     ----------
     view : ExperimentView
-    digests : mapping of str to str, optional
-        The parts of the data source's identity, where they are known: to find them out means to read the files that
-        it declares.
+    identities : CellIdentities
+        What is known of the data already: nothing is read again.
 
     Returns
     -------
@@ -84,11 +88,19 @@ def data_facts(view: ExperimentView, digests: Mapping[str, str] | None = None) -
         declares is one.
     """
     source = view.datasource
-    if digests is None:
-        digests = {name: part.digest for name, part in source_parts(source).items()}
-    kept = {name: digest for name, digest in digests.items() if name.startswith("datasource")}
+    kept = {name: digest for name, digest in identities.common_parts.items() if name.startswith("datasource")}
     params = {name: describe(value, key=name) for name, value in dict(source.params).items()}
     return {"source": getattr(source, "name", type(source).__qualname__), "params": params, "identity": kept}
+
+
+def _digests(view: ExperimentView, identities: CellIdentities) -> Iterator[str]:
+    for name, digest in identities.common_parts.items():
+        if name.startswith(("datasource", "plugin ")) or (name.startswith("step ") and name.endswith(" code")):
+            yield name
+            yield digest
+    for treatment in view.treatments if view.run.kind != "trial" else ():
+        if treatment.is_callable:
+            yield identities.condition(treatment.name)
 
 
 def _roots(view: ExperimentView) -> Iterator[Any]:
@@ -117,7 +129,16 @@ def _code(step: Any) -> Any:
 
 def _name(code: Any) -> str:
     named = code if hasattr(code, "__qualname__") else type(code)
-    return f"{getattr(named, '__module__', None)}.{named.__qualname__}"
+    return _told(f"{getattr(named, '__module__', None)}.{named.__qualname__}")
+
+
+def _told(name: str) -> str:
+    """Give a name that is the same whether its file was run or loaded."""
+    module, _, rest = name.partition(".")
+    if module == "__main__":
+        file = getattr(sys.modules.get("__main__"), "__file__", None)
+        return f"{PurePath(file).stem}.{rest}" if isinstance(file, str) else name
+    return name.removeprefix(FILE_MODULE) if module.startswith(FILE_MODULE) else name
 
 
 def _described(parts: Mapping[str, CodePart]) -> dict[str, Any]:
@@ -125,7 +146,8 @@ def _described(parts: Mapping[str, CodePart]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     complete, left = len(parts) <= _MOST_PARTS, LONGEST_SOURCES
-    for name, part in list(parts.items())[:_MOST_PARTS]:
+    for full_name, part in list(parts.items())[:_MOST_PARTS]:
+        name = _told(full_name)
         if part.kind == "value":
             values[name] = {"digest": part.digest, "value": isolate(_short(name, part.value))}
             continue

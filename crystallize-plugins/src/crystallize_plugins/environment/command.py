@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +29,20 @@ def command_facts() -> dict[str, Any]:
         or ``"embedded"``), ``file`` and ``module`` where it is one, ``argv`` and ``command`` (with the interpreter
         and its options), both with secrets masked, and ``cwd``.
     """
+    return _facts(tuple(sys.argv), _cwd())
+
+
+@lru_cache(maxsize=8)
+def _facts(argv: tuple[str, ...], cwd: str | None) -> dict[str, Any]:
+    """Give everything: the same object as long as nothing has changed, so that it is encoded once."""
     how, file, module = _how()
     return {
         "how": how,
         "file": file,
         "module": module,
-        "argv": masked_arguments(sys.argv),
+        "argv": masked_arguments(argv),
         "command": masked_arguments(getattr(sys, "orig_argv", ())),
-        "cwd": _cwd(),
+        "cwd": cwd,
     }
 
 
@@ -92,7 +100,7 @@ def _how() -> tuple[str, str | None, str | None]:
 
 def _cwd() -> str | None:
     try:
-        return str(Path.cwd())
+        return os.getcwd()  # noqa: PTH109 - asked for every run
     except FileNotFoundError:  # it was removed under the program
         return None
 

@@ -56,12 +56,8 @@ def environment_facts(environ: Mapping[str, str] | None = None) -> dict[str, Any
     {'OMP_NUM_THREADS': '1'}
     """
     environ = os.environ if environ is None else environ
-    return {
-        **_constant(),
-        "cores": usable_cores(),
-        "timezone": "/".join(time.tzname),
-        "variables": {name: str(describe(environ[name])) for name in VARIABLES if name in environ},
-    }
+    given = tuple([environ.get(name) for name in VARIABLES])
+    return _facts(given, time.tzname)
 
 
 def library_threads() -> list[dict[str, Any]]:
@@ -79,10 +75,23 @@ def _loaded(threadpoolctl: Any) -> list[dict[str, Any]]:
     return list(threadpoolctl.threadpool_info())
 
 
+@lru_cache(maxsize=8)
+def _facts(variables: tuple[str | None, ...], timezone: tuple[str, str]) -> dict[str, Any]:
+    """Give everything: the same object as long as nothing has changed, so that it is encoded once."""
+    return {
+        **_constant(),
+        "timezone": "/".join(timezone),
+        "variables": {
+            name: str(describe(value)) for name, value in zip(VARIABLES, variables, strict=True) if value is not None
+        },
+    }
+
+
 @lru_cache(maxsize=1)
 def _constant() -> dict[str, Any]:
     system = platform.uname()
     return {
+        "cores": usable_cores(),
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "build": " ".join(platform.python_build()) + f" [{platform.python_compiler()}]",
