@@ -99,7 +99,8 @@ def store():
             plugin.collect(view, each)
         baseline = view.run.kind != "trial"
         facts = {
-            "plugins": [{"name": "artifacts", "settings": {"root_dir": "data"}}],
+            **(plugin.collect_provenance(view) or {}),
+            "plugins": [],
             "run": {
                 "id": view.run.id,
                 "experiment": view.name,

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from contextlib import closing, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts.checksum import unseal, unsealed_row
+from crystallize_plugins.artifacts.facts import facts_from_file
 from crystallize_plugins.artifacts.files import Content, store_error, sync_folder, write_synced
-from crystallize_plugins.artifacts.layout import DATABASE
+from crystallize_plugins.artifacts.layout import DATABASE, RUN
+from crystallize_plugins.artifacts.log import check_log
+from crystallize_plugins.artifacts.owner import is_alive
 from crystallize_plugins.artifacts.schema import FIRST_VERSION, TABLES, VERSION, check_version
 
 if TYPE_CHECKING:
@@ -28,6 +32,24 @@ _NETWORK = frozenset({
 })  # fmt: skip
 _MOUNTS = Path("/proc/self/mounts")
 
+_opening = threading.RLock()
+_connections = [0]
+"""How many connections this process has open: SQLite's locks depend on nobody closing files behind its back."""
+_checked: dict[Path, tuple[int, ...]] = {}
+"""Logs that were found whole, and what they looked like then."""
+_MOST_CHECKED = 1024
+
+
+def _begin_anew() -> None:
+    """Forget, in a forked child, what belongs to its parent."""
+    global _opening  # noqa: PLW0603 - the lock may have been held by a thread that is not here
+    _opening = threading.RLock()
+    _connections[0] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
 
 class RunDatabase(sqlite3.Connection):
     """A connection that checks what it reads.
@@ -39,6 +61,19 @@ class RunDatabase(sqlite3.Connection):
     """
 
     version: int
+
+    def __init__(self, path: str | os.PathLike[str], *arguments: Any, **settings: Any) -> None:
+        with _opening:
+            super().__init__(path, *arguments, **settings)
+            self._registered = True
+            _connections[0] += 1
+
+    def close(self) -> None:
+        """Close it; closing again has no effect."""
+        with _opening:
+            super().close()
+            _connections[0] -= self._registered
+            self._registered = False
 
     def unseal(self, body: object, *columns: object, what: str) -> memoryview:
         """Give the content of a row that has some, having checked it against the other columns.
@@ -122,6 +157,7 @@ def reopen(folder: Path) -> RunDatabase:
     if not path.exists():
         raise StoreError(f"there is no database to go on with: {path}")
     try:
+        _check_log(path)
         connection = _for_writing(path)
         try:
             check_version(connection)
@@ -196,6 +232,7 @@ def _connected(path: Path) -> Iterator[RunDatabase]:
             _make_tables(connection)
             yield connection
         return
+    _check_log(path)
     with tempfile.TemporaryDirectory(prefix="crystallize-") if _is_stuck(path) else nullcontext() as copies:
         if copies is not None:
             for part in (path, _log(path)):
@@ -210,6 +247,24 @@ def _connected(path: Path) -> Iterator[RunDatabase]:
         place = f"{path.as_uri()}?{options}"
         with closing(sqlite3.connect(place, uri=True, timeout=60, factory=RunDatabase)) as connection:
             yield connection
+
+
+def _check_log(path: Path) -> None:
+    """Refuse a log that is damaged, where its process is gone."""
+    try:
+        found = _log(path).stat()
+    except FileNotFoundError:
+        return
+    begun = facts_from_file(path.parent)
+    if begun is None or is_alive(begun[1].owner, begun[1].run, path.with_name(RUN), begun[1].place):
+        return
+    state = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if _checked.get(path) != state:
+        with _opening:
+            check_log(path, index=_connections[0] == 0)
+        if len(_checked) >= _MOST_CHECKED:
+            _checked.clear()
+        _checked[path] = state
 
 
 def _log(path: Path) -> Path:

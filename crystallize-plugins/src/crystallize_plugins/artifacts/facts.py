@@ -93,7 +93,10 @@ def facts_from_file(folder: Path) -> tuple[RunFacts, Session] | None:
         entries = json.loads((folder / RUN).read_text(encoding="utf-8"))
         started = dt.datetime.fromisoformat(entries["started"]).timestamp()
         facts = RunFacts(**{name: entries[name] for name in RunFacts._fields if name != "started"}, started=started)
-        return facts, Session(Owner(**entries["owner"]), facts.id, str(entries.get("place", "")), started)
+        duration = entries.get("duration")
+        ended = None if duration is None else started + duration
+        place = str(entries.get("place", ""))
+        return facts, Session(Owner(**entries["owner"]), facts.id, place, started, ended, entries.get("stopped_by"))
     except (OSError, KeyError, TypeError, ValueError):
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import StoreError
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Content", "replace_text", "store_error", "sync_folder", "write_synced"]
+__all__ = ["Content", "file_digest", "replace_text", "store_error", "sync_folder", "write_synced"]
+
+_BLOCK = 1 << 20
 
 
 class Content(NamedTuple):
@@ -82,6 +85,15 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         operations.replace(temporary, path)
     for folder in made:
         sync_folder(folder)
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file's content, in hexadecimal digits."""
+    digest = sha256(usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

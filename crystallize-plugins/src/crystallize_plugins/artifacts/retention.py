@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+import os
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.layout import RUN, is_temporary, temporary_name, versions
-from crystallize_plugins.artifacts.owner import current_owner, is_alive
+from crystallize_plugins.artifacts.owner import current_owner, is_alive, place_of
 from crystallize_plugins.artifacts.stored import StoredRun
 
-__all__ = ["keep_files_of_newest", "keep_only"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["alone", "keep_files_of_newest", "keep_only"]
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
@@ -81,16 +87,15 @@ def keep_only(folder: Path, newest: Path) -> Path:
                 raise
             continue
         newest = place
-    # Whatever cannot be removed now goes with the whole run when that is replaced, which may be this moment.
-    with suppress(FileNotFoundError):
-        for entry in list(place.iterdir()):
-            if is_temporary(entry.name):
-                operations.remove_tree(entry, ignore_errors=True)
     for version in versions(folder):
         if version.path != place:
             # Gone already, if another process that replaces the run was quicker.
-            with suppress(FileNotFoundError, StoreError):
-                _remove_failed_attempt(version.path)
+            with suppress(FileNotFoundError, StoreError), alone(folder):
+                if _is_failed_attempt(version.path):
+                    # Into the run, since nothing but runs lies beside it; from there it goes whatever happens.
+                    operations.rename(version.path, place / temporary_name())
+    with suppress(FileNotFoundError):
+        _remove_temporary(place)
     return place
 
 
@@ -101,15 +106,44 @@ def _is_running(place: Path) -> bool:
         return False  # there is none, or no longer: another process is just replacing it
 
 
-def _remove_failed_attempt(path: Path) -> None:
-    """Remove what an earlier attempt to replace the run left behind, and nothing that anybody meant to keep."""
+def _is_failed_attempt(path: Path) -> bool:
+    """Whether an earlier attempt to replace the run left this behind, and nobody meant to keep it."""
+    here = place_of(path)
     run = StoredRun(path)
     if run.versioned or run.owner is None:
-        return
+        return False
     # One that is complete may be about to take its place, unless its process was killed before it could.
     busy = run.owner == current_owner() or is_alive(run.owner, run.id, path / RUN)
-    if run.status == "interrupted" or not busy:
-        operations.remove_tree(path)
+    # Its number may have been given to another run meanwhile.
+    return (run.status == "interrupted" or not busy) and place_of(path) == here
+
+
+def _remove_temporary(place: Path) -> None:
+    """Remove what was put aside; what cannot be removed goes with the run that has it, which may be this moment."""
+    for entry in list(place.iterdir()):
+        if is_temporary(entry.name):
+            operations.remove_tree(entry, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others waiting that remove runs of this experiment, where the system has locks for folders.
+
+    So what was found to be nobody's is still what lies there when it is removed.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove_files(run: StoredRun) -> None:

@@ -11,6 +11,7 @@ from crystallize.results import Cell, build_result
 from crystallize_plugins.artifacts import contents, database
 from crystallize_plugins.artifacts.documents import result_parts
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.files import file_digest
 from crystallize_plugins.artifacts.journal import read_journal
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
 from crystallize_plugins.artifacts.lazy import StoredOutcomes
@@ -54,6 +55,7 @@ class StoredRun:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         self._damage: StoreError | None = None
+        self._intact: dict[Path, tuple[int, ...]] = {}
         self._facts, self._session = self._begun()
 
     # -- what it is -------------------------------------------------------------------------------
@@ -157,13 +159,17 @@ class StoredRun:
         ------
         ArtifactMissingError
             The cell did not run or failed, wrote no such file, or the file is gone.
+        StoreError
+            The file's content is not what was written.
         """
-        path = Path(str(self._artifact(step, name, Cell(condition, replicate)).path))
+        record = self._artifact(step, name, Cell(condition, replicate))
+        path = Path(str(record.path))
         if not path.exists():
             raise ArtifactMissingError(
                 f"the stored file {path} is gone (with artifact_retention only the newest runs keep their files): "
                 "run the experiment that wrote it again"
             )
+        self._check_content(path, record)
         return path
 
     def artifact_digest(self, *, step: str | None, name: str, condition: str, replicate: int) -> str:
@@ -260,7 +266,7 @@ class StoredRun:
         if not self.path.is_dir():
             raise StoreError(f"there is no run at {self.path}")
         try:
-            with database.reading(self.path) as source:
+            with database.reading(self.path, whole=False) as source:
                 facts = facts_from_row(source)
                 if facts is not None:
                     return facts, contents.last_session(source)
@@ -269,6 +275,10 @@ class StoredRun:
             self._damage = error
         # Killed, or still at work, before the first commit.
         begun = facts_from_file(self.path)
+        if begun is not None and begun[1].ended is not None and self._damage is None:
+            lost = self.path / DATABASE
+            self._damage = StoreError(f"the run in {self.path} ended, and nothing of it is left in {lost}")
+            self._damage.path = str(lost)
         if begun is None and self._damage is None and not is_version(self.path):
             raise StoreError(f"{self.path} is no run: a run's folder holds {RUN} and {DATABASE}")
         return begun or (None, None)
@@ -283,6 +293,21 @@ class StoredRun:
         found = self.lazy_outcomes()
         failed = found.failed
         return {cell: cell not in failed for cell in found}
+
+    def _check_content(self, path: Path, record: ArtifactRecord) -> None:
+        """Refuse a file that is not what was written; a file that was looked at is looked at again once it changed."""
+        found = path.stat()
+        state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._intact.get(path) == state:
+            return
+        if found.st_size != record.size or file_digest(path) != record.sha256:
+            error = StoreError(
+                f"the stored file {path} is damaged: its content is not what was written. "
+                "Run the experiment that wrote it again, or put back a copy of the file"
+            )
+            error.path = str(path)
+            raise error
+        self._intact[path] = state
 
     def _why_missing(self, cell: Cell, step: str | None, name: str) -> str:
         wanted = f"{name!r}" + (f" of step {step!r}" if step else "")

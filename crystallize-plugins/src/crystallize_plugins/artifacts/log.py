@@ -1,0 +1,152 @@
+"""Whether a write-ahead log that a process left behind still has all that was committed to it.
+
+SQLite reads a log up to the first thing in it that is not whole, and says nothing of what follows: it may be what a
+process was writing when it was killed. So a damaged log would read like a shorter one. What is known beside it tells
+the difference: the index (``-shm``), which is written after each commit, and the commits that follow the damage.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from crystallize.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["check_log"]
+
+_HEAD = struct.Struct(">IIIIII")
+_FRAME = 24
+"""Bytes of a frame before its page: the page's number, the size after a commit, salts and checksum."""
+_HEAD_SIZE = _HEAD.size + 8
+# Version, change counter, flags and page size; number of frames and pages; checksum of the last frame; salts.
+_INDEX = struct.Struct("=IIIBBHIIII8s")
+_MAGIC = 0x377F0682
+_MASK = 0xFFFFFFFF
+
+
+class _Log(NamedTuple):
+    """The head of a log."""
+
+    page_size: int
+    salts: bytes
+    byteorder: str
+    checksum: tuple[int, int]
+
+    @property
+    def frame_size(self) -> int:
+        return _FRAME + self.page_size
+
+
+def check_log(database: Path, *, index: bool = True) -> None:
+    """Check that a log which nobody writes any more has what had been committed to it.
+
+    A single commit that is not whole may be there: it was not yet acknowledged when the machine stopped.
+
+    Parameters
+    ----------
+    database : Path
+        Beside it the log and its index.
+    index : bool, default True
+        Whether the index may be looked at. It must not where this process has the database open: to close any
+        descriptor of the index would give up SQLite's locks.
+
+    Raises
+    ------
+    StoreError
+        The log is damaged, or was cut off.
+    """
+    try:
+        with _opened(database, "-wal") as file:
+            head = file.read(_HEAD_SIZE)
+            log = _log(head)
+            committed = 0 if log is None or not index else _committed(database, log)
+            rest = file.read()
+            file.seek(0)
+            if file.read(_HEAD_SIZE) != head:
+                return  # somebody does write it, and has just begun it anew
+    except FileNotFoundError:
+        return
+    if log is None:
+        if rest:
+            raise StoreError("its log is damaged: the beginning does not fit")
+        return
+    whole = _whole(log, rest)
+    if committed > whole:
+        raise StoreError("its log is damaged: what was committed last is not there, or not whole")
+    frames = len(rest) // log.frame_size
+    if sum(_commits(log, rest, number) for number in range(whole, frames)) > 1:
+        raise StoreError("its log is damaged: commits follow that cannot be read")
+
+
+def _opened(database: Path, ending: str) -> BinaryIO:
+    return database.with_name(database.name + ending).open("rb")
+
+
+def _log(head: bytes) -> _Log | None:
+    """Read the head of a log; None where it is damaged."""
+    if len(head) < _HEAD_SIZE:
+        return None
+    magic, _, page_size, _, _, _ = _HEAD.unpack_from(head)
+    byteorder = "big" if magic & 1 else "little"
+    checksum = _checksum(head[: _HEAD.size], (0, 0), byteorder)
+    if magic & ~1 != _MAGIC or struct.pack(">II", *checksum) != head[_HEAD.size :]:
+        return None
+    return _Log(page_size, head[16:24], byteorder, checksum)
+
+
+def _committed(database: Path, log: _Log) -> int:
+    """Give how many frames the index says are committed; 0 where it does not belong to the log."""
+    try:
+        with _opened(database, "-shm") as file:
+            head = file.read(2 * (_INDEX.size + 8))
+    except FileNotFoundError:
+        return 0
+    # It is there twice, and being written where the two differ.
+    half = len(head) // 2
+    if half != _INDEX.size + 8 or head[:half] != head[half:]:
+        return 0
+    *_, frames, _, _, _, salts = _INDEX.unpack_from(head)
+    checksum = _checksum(head[: _INDEX.size], (0, 0), sys.byteorder)
+    if struct.pack("=II", *checksum) != head[_INDEX.size : half] or salts != log.salts:
+        return 0
+    return int(frames)
+
+
+def _whole(log: _Log, frames: bytes) -> int:
+    """Give how many frames SQLite reads: those up to the last commit before the first that is not whole."""
+    whole = 0
+    checksum = log.checksum
+    for number in range(len(frames) // log.frame_size):
+        place = number * log.frame_size
+        head = frames[place : place + _FRAME]
+        checksum = _checksum(head[:8], checksum, log.byteorder)
+        checksum = _checksum(frames[place + _FRAME : place + log.frame_size], checksum, log.byteorder)
+        if head[8:16] != log.salts or struct.pack(">II", *checksum) != head[16:]:
+            break
+        if _commits(log, frames, number):
+            whole = number + 1
+    return whole
+
+
+def _commits(log: _Log, frames: bytes, number: int) -> bool:
+    """Whether a frame is the last of a commit to this log."""
+    place = number * log.frame_size
+    return frames[place + 4 : place + 8] != b"\0\0\0\0" and frames[place + 8 : place + 16] == log.salts
+
+
+def _checksum(data: bytes, start: tuple[int, int], byteorder: str) -> tuple[int, int]:
+    """Go on with a checksum as SQLite's logs have it."""
+    words = array("I", data)
+    if byteorder != sys.byteorder:
+        words.byteswap()
+    first, second = start
+    numbers = iter(words)
+    for one, other in zip(numbers, numbers, strict=True):
+        first = (first + one + second) & _MASK
+        second = (second + other + first) & _MASK
+    return first, second
