@@ -247,6 +247,7 @@ class _Attempt(Watching):
         self._late = len(call._late(ctx))
         self._journal = len(ctx._journal)
         self._order = len(ctx.metrics._order)
+        self._files = {} if ctx._artifacts is None else dict(ctx._artifacts._files)
 
     def keep(self, result: Any) -> None:
         """Store what came out, unless the step says that it would not be the same again."""
@@ -300,15 +301,15 @@ class _Attempt(Watching):
         return True
 
     def _output(self, result: Any) -> Output:
-        ctx, position = self.ctx, self._call._position
+        ctx = self.ctx
         marks = ctx._journal[self._journal + 1 :: 2]
         reads = [mark for mark in marks if isinstance(mark, str)]
-        written = () if ctx._artifacts is None else ctx._artifacts._files.values()
+        files = {} if ctx._artifacts is None else ctx._artifacts._files
         return Output(
             result,
             tuple(dict.fromkeys(reads[self._late :])),
             self._metrics(),
-            tuple((file.name, file.data) for file in written if file.position == position),
+            tuple((file.name, file.data) for key, file in files.items() if self._files.get(key) is not file),
             tuple((mark[0], ctx._own[mark[0]]) for mark in marks if isinstance(mark, tuple)),
             tuple(self.recorder.events),
         )

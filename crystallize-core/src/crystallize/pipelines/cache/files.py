@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Chunk = bytes | bytearray | memoryview
 
-__all__ = ["TEMPORARY", "make_folder", "put", "remove", "remove_folder", "rename", "sync", "touch", "write"]
+__all__ = ["TEMPORARY", "append", "make_folder", "put", "remove", "remove_folder", "rename", "sync", "touch", "write"]
 
 TEMPORARY = ".tmp-"
 """What the names of unfinished files begin with."""
@@ -59,6 +59,13 @@ def touch(path: Path) -> None:
     """Note that a file was used now."""
     with suppress(OSError):
         os.utime(path)
+
+
+def append(path: Path, data: bytes) -> int:
+    """Add to a file that many processes add to; give its size."""
+    with path.open("ab", buffering=0) as file:
+        file.write(data)
+        return os.fstat(file.fileno()).st_size
 
 
 def put(path: Path, chunks: Iterable[Chunk]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +13,11 @@ from crystallize.pipelines.cache.settings import CacheSettings, current_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CacheInfo", "Room", "clear", "entries_folder", "info", "make_root"]
+__all__ = ["CacheInfo", "clear", "entries_folder", "info", "make_room", "make_root", "taken"]
 
-# Whoever looks after the folder again writes this many parts of the limit meanwhile, and waits no longer than so long.
+# The folder is looked through whenever so many parts of the limit were written, counted with this precision.
 _PARTS = 16
-_SECONDS = 600.0
+_COUNTED = 256
 # Down to here, so that the next entries find room.
 _LOW = 0.9
 # Older than this, an unfinished file has nobody who finishes it.
@@ -129,35 +128,19 @@ def make_root(settings: CacheSettings) -> None:
         files.put(ignored, [b"*\n"])
 
 
-class Room:
-    """Keeps the folder within its limit, about: each process looks after what it writes.
+def taken(settings: CacheSettings, size: int) -> None:
+    """Note that an entry was written, and make room once a sixteenth of the limit was.
 
-    Looking at a large folder takes its time. So it is done at the first entry, unless somebody did it within ten
-    minutes, and then whenever a sixteenth of the limit was written.
+    Looking through a large folder takes its time. So what all processes have written since is counted by the size of a
+    file, to which each adds a byte for every so much; less than that adds one now and then.
     """
-
-    def __init__(self, settings: CacheSettings) -> None:
-        self._limit = settings.limit
-        self._root = entries_folder(settings)
-        self._written = -1
-        self._lock = threading.Lock()
-
-    def taken(self, size: int) -> None:
-        """Note that an entry was written, and make room where that is due."""
-        with self._lock:
-            first = self._written < 0
-            self._written = max(self._written, 0) + size
-            if not (first and self._unattended()) and self._written < self._limit // _PARTS:
-                return
-            self._written = 0
-        make_room(self._root, self._limit)
-        files.put(self._root.parent / "attended", [b""])
-
-    def _unattended(self) -> bool:
-        try:
-            return time.time() - (self._root.parent / "attended").stat().st_mtime > _SECONDS
-        except OSError:
-            return True
+    root = entries_folder(settings)
+    unit = max(1, settings.limit // (_PARTS * _COUNTED))
+    count = size // unit + (int.from_bytes(os.urandom(4), "little") % unit < size % unit)
+    written = root.parent / "written"
+    if count and files.append(written, bytes(min(count, _COUNTED))) >= _COUNTED:
+        make_room(root, settings.limit)
+        files.put(written, [b""])
 
 
 def make_room(root: Path, limit: int) -> None:

@@ -65,7 +65,6 @@ class EntryStore:
         self._settings = settings
         self._key = key
         self._root = housekeeping.entries_folder(settings)
-        self._room = housekeeping.Room(settings)
 
     def find(self, known: str, value_of: Callable[[str], str], step: str) -> tuple[Address, Any] | None:
         """Give the entry that fits, or None.
@@ -115,7 +114,7 @@ class EntryStore:
             # First: an entry that nobody can find would only take room.
             self._put_names(folder, address.names)
         files.put(folder / _entry_name(address), parts)
-        self._room.taken(size)
+        housekeeping.taken(self._settings, size)
 
     def _folder(self, known: str) -> Path:
         return self._root / known[:2] / known[2:_LONG]

@@ -1,0 +1,70 @@
+"""The cache under every executor, and in every way to start worker processes."""
+
+from __future__ import annotations
+
+import pytest
+
+from crystallize import AsyncExecution, ParallelExecution, SerialExecution, Treatment, pipeline_step
+from crystallize.pipelines import cache
+from crystallize_plugins.execution.processes import staff
+from crystallize_plugins.execution.processes.nursery import ZygoteStarter
+from crystallize_plugins.execution.processes.spawned import SpawnStarter
+
+EXECUTORS = {
+    "serial": SerialExecution,
+    "threads": lambda: ParallelExecution(3, "thread"),
+    "processes": lambda: ParallelExecution(2, "process"),
+    "async": AsyncExecution,
+}
+
+
+@pytest.fixture
+def steps(note):
+    @pipeline_step(cacheable=True)
+    def draw(data, ctx, *, scale=1):
+        note("draw")
+        return [scale * float(ctx.rng.random()) for _ in data]
+
+    @pipeline_step(cacheable=True)
+    def add(data, ctx):
+        note("add")
+        return data, {"out": sum(data)}
+
+    return lambda: (draw(), add())
+
+
+def test_every_executor_finds_what_another_one_kept(make, steps, ran, values):
+    found = {}
+    for name, executor in EXECUTORS.items():
+        result = make(*steps(), plugins=[executor()]).run(replicates=4, treatments=[Treatment("t", {"scale": 3})])
+        found[name] = values(result), values(result, treatment="t")
+    assert len(set(map(str, found.values()))) == 1
+    assert sorted(ran()) == ["add"] * 8 + ["draw"] * 8
+
+
+@pytest.mark.parametrize("first", ["threads", "processes", "async"])
+def test_any_executor_may_fill_the_cache(make, steps, ran, values, first):
+    runs = [make(*steps(), plugins=[EXECUTORS[name]()]).run(replicates=5) for name in (first, "serial")]
+    assert values(runs[0]) == values(runs[1])
+    assert len(ran()) == 10
+
+
+@pytest.fixture(params=["fork", "forkserver", "spawn"])
+def way(request, monkeypatch):
+    """Worker processes, started in every way in turn."""
+    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    if request.param in ways:
+        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+    return request.param
+
+
+def test_worker_processes_get_the_settings_of_the_run(make, steps, ran, values, way, monkeypatch, tmp_path):
+    for folder in ("one", "two"):
+        # Also where the pool stays warm between runs.
+        monkeypatch.setenv("CRYSTALLIZE_CACHE_DIR", str(tmp_path / folder))
+        monkeypatch.setenv("CRYSTALLIZE_CACHE_KEY_FILE", str(tmp_path / f"{folder}.key"))
+        for _ in range(2):
+            make(*steps(), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
+        assert cache.info().entries == 6
+        assert len(ran()) == 6
+    assert not (tmp_path / ".cache").exists()

@@ -1,0 +1,185 @@
+"""What is not kept, and what is said about it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from crystallize import BasePlugin, PipelineStep, data_source, pipeline_step
+
+TALLY = []
+
+
+@pytest.mark.parametrize(
+    "output",
+    [lambda: (n for n in range(3)), threading.Lock, lambda: lambda: 1, lambda: Path("opened.txt").open("w")],
+    ids=["generator", "lock", "lambda", "file"],
+)
+def test_what_cannot_be_stored_is_simply_not_cached(make, note, ran, log, output):
+    kept = []
+
+    class Close(BasePlugin):
+        neutral = True
+
+        def after_step(self, experiment, step, data, ctx):
+            kept.append(data)
+
+    @pipeline_step(cacheable=True)
+    def give(data, ctx):
+        note()
+        return output()
+
+    for _ in range(2):
+        make(give(), plugins=[Close()]).run()
+    assert len(ran()) == 2
+    assert log.text(logging.INFO) == ""
+    for each in kept:
+        if hasattr(each, "write"):
+            each.close()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda: (n for n in range(3)), lambda: [threading.Lock(), 1]], ids=["generator", "lock"]
+)
+def test_an_input_that_cannot_be_hashed_leaves_the_step_uncached(make, note, ran, log, values, given):
+    @pipeline_step(cacheable=True)
+    def count(data, ctx):
+        note()
+        return None, {"out": len(list(data))}
+
+    for _ in range(2):
+        result = make(count(), source=data_source(lambda ctx: given())()).run()
+        assert values(result) in ([3], [2])
+    assert len(ran()) == 2
+    assert log.text(logging.INFO) == ""
+
+
+def test_a_failing_step_is_never_cached(make, note, ran):
+    @pipeline_step(cacheable=True)
+    def fail(data, ctx):
+        note()
+        ctx.record("before", 1)
+        raise ValueError("no")
+
+    for _ in range(2):
+        assert "baseline_rep_0" in make(fail()).run().errors
+    assert len(ran()) == 2
+
+
+def test_a_later_attempt_takes_from_the_cache_what_the_first_one_kept(make, note, ran, values):
+    @pipeline_step(cacheable=True)
+    def slow(data, ctx):
+        note("slow")
+        ctx.record("slow", float(ctx.rng.random()))
+        return data
+
+    @pipeline_step(retries=2)
+    def flaky(data, ctx):
+        marker = Path("failed")
+        if not marker.exists():
+            marker.touch()
+            raise ConnectionError("once")
+        return data, {"out": float(ctx.rng.random())}
+
+    first = make(slow(), flaky()).run()
+    second = make(slow(), flaky()).run()
+    assert values(first) == values(second)
+    assert values(first, "slow") == values(second, "slow")
+    assert ran() == ["slow"]
+
+
+def test_a_step_that_changes_what_it_refers_to_is_not_cached_and_named(make, note, ran, log, values):
+    @pipeline_step(cacheable=True)
+    def tally(data, ctx):
+        TALLY.append(1)
+        note()
+        return data, {"out": len(TALLY)}
+
+    TALLY.clear()
+    assert values(make(tally()).run(replicates=3)) == [1, 2, 3]
+    assert len(ran()) == 3
+    warned = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
+    assert len(warned) == 1
+    assert "TallyStep is not cached: it changes what it refers to" in warned[0]
+
+
+class Counting(PipelineStep):
+    cacheable = True
+
+    def __init__(self):
+        self.seen = 0
+
+    def __call__(self, data, ctx):
+        self.seen += 1
+        return data, {"out": self.seen}
+
+
+def test_a_class_step_that_keeps_state_is_not_cached(make, values, log):
+    for _ in range(2):
+        assert values(make(Counting()).run(replicates=3)) == [1, 2, 3]
+    assert "changes what it refers to" in log.text(logging.WARNING)
+
+
+class Model:
+    def __init__(self):
+        self.fitted = 0
+
+    def fit(self, data):
+        self.fitted += sum(data)
+
+
+@pytest.mark.parametrize("way", ["read", "injected"])
+def test_a_step_that_changes_an_object_of_the_context_is_not_cached(make, note, ran, log, values, way):
+    @pipeline_step(cacheable=True)
+    def fit(data, ctx, *, injected=None):
+        note()
+        (ctx["read"] if injected is None else injected).fit(data)
+        return data
+
+    @pipeline_step()
+    def look(data, ctx):
+        return data, {"out": ctx[way].fitted}
+
+    for _ in range(2):
+        assert values(make(fit(), look(), initial_ctx={way: Model()}).run()) == [6]
+    assert len(ran()) == 2
+    assert "not cached: it changes" in log.text(logging.WARNING)
+
+
+def test_what_cannot_be_tracked_is_named_once_and_version_is_the_way_out(make, note, ran, log):
+    guard = threading.Lock()
+
+    @pipeline_step(cacheable=True)
+    def guarded(data, ctx):
+        with guard:
+            note()
+        return data
+
+    @pipeline_step(cacheable=True)
+    def reading(data, ctx):
+        with ctx["lock"]:
+            return data
+
+    make(guarded(), reading(), initial_ctx={"lock": guard}).run(replicates=3)
+    warned = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
+    assert len(warned) == 2
+    assert "guard" in warned[0]
+    assert "lock" in warned[0]
+    assert "version=" in warned[0]
+    assert "context key 'lock'" in warned[1]
+    assert ran() == ["ran"], "and it is cached all the same"
+
+
+def test_a_step_that_replaces_the_generators_source_is_not_cached(make, note, ran):
+    @pipeline_step(cacheable=True)
+    def replace(data, ctx):
+        note()
+        ctx.set_rng_factory(ctx["factory"])
+        return data
+
+    for _ in range(2):
+        make(replace(), initial_ctx={"factory": lambda position: None}).run()
+    assert len(ran()) == 2
