@@ -62,7 +62,7 @@ def test_the_module_is_the_command(crystallize):
 def test_the_help_lists_the_commands(crystallize, flag):
     done = crystallize(flag)
     assert done.returncode == 0
-    assert "Run the experiment that a Python file defines." in done.stdout
+    assert "Run an experiment and show its results." in done.stdout
 
 
 def test_a_command_has_help_of_its_own(crystallize):
@@ -85,7 +85,7 @@ def test_no_arguments_show_the_help_and_are_a_usage_error(crystallize):
     assert "Commands:" in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["walk"], ["run"], ["run", "file.py", "--sead", "3"], ["run", "a", "b"]])
+@pytest.mark.parametrize("arguments", [["walk"], ["run"], ["run", "file.py", "--sead", "3"], ["show", "a", "b"]])
 def test_a_wrong_command_line_is_a_usage_error(crystallize, arguments):
     done = crystallize(*arguments)
     assert (done.returncode, done.stdout) == (2, "")

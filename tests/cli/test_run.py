@@ -84,16 +84,16 @@ def test_a_failed_cell_ends_with_1_and_keeps_the_others(crystallize, write, tmp_
 
 def test_a_file_that_is_not_there_is_named(crystallize):
     done = crystallize("run", "absent.py")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (5, "")
     assert "absent.py" in done.stderr
 
 
 def test_a_folder_and_other_files_are_refused(crystallize, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "notes.txt").write_text("no code")
-    for name, words in (("folder", "is a folder"), ("notes.txt", "not a Python file")):
+    for name, words, code in (("folder", "no config.yaml", 5), ("notes.txt", "neither a Python file", 2)):
         done = crystallize("run", name)
-        assert done.returncode == 2
+        assert (done.returncode, done.stdout) == (code, "")
         assert words in done.stderr
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["ExitCode", "Failure", "code_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ExitCode", "Failure", "code_of", "stored_errors"]
 
 
 class ExitCode(enum.IntEnum):
@@ -58,6 +62,28 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Write the message to stderr, or to `file`."""
         click.echo(f"crystallize: {self.message}", file=file, err=file is None)
+
+
+@contextmanager
+def stored_errors() -> Iterator[None]:
+    """Turn errors of what is done with stored runs into failures: damage has an exit code of its own.
+
+    Raises
+    ------
+    Failure
+    """
+    from crystallize import errors
+
+    try:
+        yield
+    except errors.RunLockedError as error:
+        raise Failure(str(error), ExitCode.LOCKED) from error
+    except errors.RunStateError as error:
+        raise Failure(str(error), ExitCode.LOCKED) from error
+    except errors.StoreError as error:
+        raise Failure(str(error), ExitCode.INTEGRITY) from error
+    except errors.CrystallizeError as error:
+        raise Failure(str(error), code_of(error)) from error
 
 
 def code_of(error: BaseException) -> ExitCode:

@@ -42,6 +42,11 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.show:show",
         "Show what a stored run gave: its table, its errors, how it came about.",
     ),
+    "diff": ("crystallize_cli.commands.diff:diff", "Say what differs between two runs: settings, code, results, …"),
+    "reproduce": (
+        "crystallize_cli.commands.reproduce:reproduce",
+        "Do a stored run again from its record, and compare it bit by bit.",
+    ),
     "new": (
         "crystallize_cli.commands.new:new",
         "Make the folder of a new experiment, which runs as it is: change it from there.",

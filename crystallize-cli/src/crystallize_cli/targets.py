@@ -84,14 +84,14 @@ def load_target(
     Failure
         Nothing can be loaded from there; with everything that is wrong.
     """
+    if not path.exists():
+        raise Failure(f"there is no file or folder {path}. `crystallize list` shows what is there", ExitCode.NOTHING)
     if path.suffix == ".py":
         target = _from_file(path, overrides, replicates)
     elif path.is_dir() or path.suffix in (".yaml", ".yml"):
         target = _from_folder(path, overrides, only=only, replicates=replicates)
-    elif path.exists():
-        raise Failure(f"{path} is neither a Python file, nor a folder with a {CONFIG}")
     else:
-        raise Failure(f"there is no file or folder {path}. `crystallize list` shows what is there", ExitCode.NOTHING)
+        raise Failure(f"{path} is neither a Python file, nor a folder with a {CONFIG}")
     if seed is not None:
         for experiment in target.experiments:
             _reseed(experiment, seed)
