@@ -112,6 +112,10 @@ class ConditionTable:
             rows.append(ConditionRow(number, name, seal(body, number, name), identity, common, sealed))
         return rows
 
+    def has(self, name: str) -> bool:
+        """Whether a condition has, or had already, a row."""
+        return name in self.numbers or name in self._stored
+
     def common(self) -> tuple[str, bytes] | None:
         """Give the row of the table ``identity``: what all conditions share."""
         if self._identities is None:

@@ -304,7 +304,7 @@ class RunWriter:
         with self._lock:
             group = self._open_group()
             # Those of which no cell came are conditions of the run all the same.
-            new = [name for name in documents.get("conditions", ()) if name not in self._conditions.numbers]
+            new = [name for name in documents.get("conditions", ()) if not self._conditions.has(name)]
             group.conditions += self._conditions.introduce(new)
             group.ending = ending
             self._finished = True
