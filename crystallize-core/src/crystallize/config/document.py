@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crystallize.config.code import FolderCode
     from crystallize.config.problems import Place, Problems
 
-__all__ = ["Document", "Located", "Named"]
+__all__ = ["Document", "Located", "Named", "parted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Located:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, CrystallizeError):
-            self.problems.add(self.place, *_split(str(error), "" if self.what else self.advice), cause=error)
+            self.problems.add(self.place, *parted(str(error), "" if self.what else self.advice), cause=error)
             return True
         if isinstance(error, Exception) and self.what:
             message = f"{self.what} raised {type(error).__name__}: {error}"
@@ -173,7 +173,7 @@ class Document:
         return False
 
 
-def _split(text: str, advice: str) -> tuple[str, str]:
+def parted(text: str, advice: str) -> tuple[str, str]:
     """Part an error's text into what is wrong and what to do, at the end of its first sentence or clause."""
     if advice:
         return text, advice

@@ -11,7 +11,7 @@ from crystallize.config.composing import read_document
 from crystallize.config.describing import Description, described, find_config
 from crystallize.config.nodes import MapNode
 from crystallize.config.overrides import apply_overrides
-from crystallize.config.problems import CONFIG_FILE, Place, Problems
+from crystallize.config.problems import CONFIG_FILE, Problems
 from crystallize.config.references import references_of
 from crystallize.errors import ArgumentTypeError, CrystallizeError
 from crystallize.names import check_name, did_you_mean
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedExperiment", "load_folder"]
 
-_POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
+# How errors call what each key sets.
+_POLICIES = {
+    "retries": "retries",
+    "backoff": "backoff",
+    "timeout": "time-out",
+    "max_failures": "max_failures",
+    "fail_fast": "fail_fast",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +246,8 @@ def _parts(
     outputs = outputs_of(document)
     made = sources_of(document)
     aliases = [alias.text for alias, _ in document.section("datasource")]
-    sources = {alias: source for alias in aliases if (source := made.get(alias) or inputs.get(alias)) is not None}
+    both = {**inputs, **made}
+    sources = {alias: both[alias] for alias in aliases if alias in both}
     steps = steps_of(document, outputs)
     treatments = treatments_of(document)
     hypotheses = hypotheses_of(document)
@@ -262,6 +270,7 @@ def _experiment(
     document: Document, description: Description, parts: dict[str, Any], kind: type[Experiment] | None
 ) -> Experiment | None:
     """Make the experiment; what only its constructor finds is noted where config.yaml begins."""
+    from crystallize.config.document import parted
     from crystallize.datasources import ExperimentInput
     from crystallize.experiments.experiment import Experiment
     from crystallize.pipelines import Pipeline
@@ -281,9 +290,10 @@ def _experiment(
         made.strategy = document.value("strategy") or "rerun"
         made.validate()
     except CrystallizeError as error:
-        place = next(
-            (document.place(key) for key in _POLICIES if str(error).startswith(key)), Place(document.root.place.file)
-        )
-        document.problems.add(place, str(error), "", cause=error)
+        message, advice = parted(str(error), "")
+        place = next((document.place(key) for key, words in _POLICIES.items() if words in message), document.root.place)
+        if "time-out" in message and "process" in advice:
+            advice = "Write execution: {parallel: {executor_type: process}}, or leave the time-out out"
+        document.problems.add(place, message, advice, cause=error)
         return None
     return made
