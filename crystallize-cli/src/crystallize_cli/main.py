@@ -42,10 +42,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.show:show",
         "Show what a stored run gave: its table, its errors, how it came about.",
     ),
-    "diff": ("crystallize_cli.commands.diff:diff", "Say what differs between two runs: settings, code, results, …"),
+    "diff": ("crystallize_cli.commands.diff:diff", "Say what differs between two stored runs."),
     "reproduce": (
         "crystallize_cli.commands.reproduce:reproduce",
-        "Do a stored run again from its record, and compare it bit by bit.",
+        "Do a stored run again from its record, and compare it bit for bit.",
     ),
     "new": (
         "crystallize_cli.commands.new:new",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.setup import Request
     from crystallize_plugins.artifacts import StoredRun
 
-__all__ = ["Found", "find_experiment"]
+__all__ = ["Found", "find_experiment", "find_in"]
 
 
 class Found(NamedTuple):
@@ -68,6 +68,30 @@ def find_experiment(run: StoredRun, definition: Mapping[str, Any]) -> Found:
     return found
 
 
+def find_in(path: Path, run: StoredRun) -> Found:
+    """Find the experiment of a run in a file or folder that is said to define it.
+
+    Parameters
+    ----------
+    path : Path
+        A Python file, or a folder with a config.yaml.
+    run : StoredRun
+        Of several experiments in a file, the one of the run's name is meant.
+
+    Raises
+    ------
+    ExperimentNotFoundError
+        There is none.
+    """
+    place = path.absolute()
+    if place.is_dir() or place.suffix in (".yaml", ".yml"):
+        return find_experiment(run, {"config": str(place)})
+    if not place.is_file() or place.suffix != ".py":
+        raise ExperimentNotFoundError(f"there is no Python file and no folder {path}. {_ADVICE}")
+    definition = {"file": str(place), "module": place.stem, "variables": ("experiment",), "is_given": True}
+    return find_experiment(run, definition)
+
+
 _ADVICE = (
     "Give the experiment itself, reproduce(run, experiment=...), "
     "or on the command line the file or folder that defines it: crystallize reproduce RUN PATH"
@@ -96,7 +120,7 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
     with catching_runs(catch):
         module = _load(Path(file), str(definition.get("module") or ""))
     for stopped in reached:
-        if _is_meant(stopped.experiment, run, definition):
+        if _is_meant(stopped.experiment, run, definition) or definition.get("is_given"):
             given = stopped.request.treatments
             return Found(stopped.experiment, list(stopped.experiment.treatments if given is None else given))
     return None if module is None else _chosen(vars(module), run, definition)
@@ -136,6 +160,8 @@ def _chosen(namespace: Mapping[str, Any], run: StoredRun, definition: Mapping[st
         if name in found and (found[name].name or run.experiment) == run.experiment:
             return _as_it_is(found[name])
     named = {id(each): each for each in found.values() if _is_meant(each, run, definition)}
+    if not named and definition.get("is_given"):
+        named = {id(each): each for each in found.values()}  # the only one that is there, whatever it is called now
     return _as_it_is(next(iter(named.values()))) if len(named) == 1 else None
 
 
@@ -158,6 +184,8 @@ def _of(run: StoredRun) -> str:
 
 
 def _why(definition: Mapping[str, Any]) -> str:
+    if definition.get("is_given"):
+        return f"{definition['file']} defines no experiment of that name"
     file, module, function = (definition.get(name) for name in ("file", "module", "function"))
     if not definition or module is None:
         return "the run did not record where it was made"

@@ -12,7 +12,7 @@ from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.comparing import compare_surroundings
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part
-from crystallize_plugins.runs.finding import Found, find_experiment
+from crystallize_plugins.runs.finding import Found, find_experiment, find_in
 from crystallize_plugins.runs.outcomes import same_value
 from crystallize_plugins.runs.rerunning import conditions_again, run_again
 from crystallize_plugins.runs.subjects import stored_run, subject_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Drift", "Reproduction", "reproduce"]
 
 _MOST_CELLS = 20
+_LONGEST = 60
 _PRUNED = "PrunedError"
 # A reproduction is started in its own way, stores where it likes, and does without the plugins that only look.
 _EXPECTED = {
@@ -67,7 +68,7 @@ class Drift:
         }
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.recorded!r} → {self.now!r}"
+        return f"{self.what}: {_shown(self.recorded)} → {_shown(self.now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,9 @@ class Reproduction:
         return self.text()
 
 
-def reproduce(run: str | os.PathLike[str] | StoredRun, experiment: Experiment | None = None) -> Reproduction:
+def reproduce(
+    run: str | os.PathLike[str] | StoredRun, experiment: Experiment | str | os.PathLike[str] | None = None
+) -> Reproduction:
     """Do a stored run again from what it recorded, and compare every metric bit for bit and every file by its hash.
 
     Seed, replicates, conditions and their values are the recorded ones; data source, steps and plugins are those of
@@ -160,8 +163,9 @@ def reproduce(run: str | os.PathLike[str] | StoredRun, experiment: Experiment | 
     ----------
     run : path or StoredRun
         One that was cut short is done again as far as it had come; of an optimisation, its trials.
-    experiment : Experiment, optional
-        By default the one that the run recorded: it is looked for in this process, then loaded from the folder, the
+    experiment : Experiment or path, optional
+        The experiment, or the Python file or folder with a config.yaml that defines it. By default the one that the
+        run recorded: it is looked for in this process, then loaded from the folder, the
         module or the file that defined it. A script is executed up to where it runs an experiment, and no further.
 
     Returns
@@ -185,11 +189,7 @@ def reproduce(run: str | os.PathLike[str] | StoredRun, experiment: Experiment | 
     >>> print(found)  # doctest: +SKIP
     quickstart@v0: 40 of 40 cells are the same, bit for bit
     """
-    from crystallize import Experiment
-
     stored = stored_run(run)
-    if experiment is not None and not isinstance(experiment, Experiment):
-        raise ArgumentTypeError(f"experiment must be an Experiment, not {type(experiment).__name__}")
     if stored.status == "running":
         raise RunStateError(f"{stored.path} is still being written: reproduce it when it is complete")
     before = subject_of(stored)
@@ -202,11 +202,7 @@ def reproduce(run: str | os.PathLike[str] | StoredRun, experiment: Experiment | 
     cells = [cell for cell in recorded if cell.key not in skipped]
     if not cells:
         raise ReproductionError(f"{stored.path} holds no cell that could be run again (it is {stored.status})")
-    found = (
-        Found(experiment, list(experiment.treatments))
-        if experiment is not None
-        else find_experiment(stored, recorded_facts(stored._documents).get("definition", {}))
-    )
+    found = _given(experiment, stored)
     ran = {cell.condition for cell in cells}
     conditions = [record.name for record in before.result.conditions if record.name in ran]
     treatments, notes = conditions_again(stored, conditions, found)
@@ -223,6 +219,21 @@ def reproduce(run: str | os.PathLike[str] | StoredRun, experiment: Experiment | 
     return Reproduction(
         before.name, len(cells), tuple(drift), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
     )
+
+
+def _given(experiment: Any, run: StoredRun) -> Found:
+    from crystallize import Experiment
+
+    if experiment is None:
+        return find_experiment(run, recorded_facts(run._documents).get("definition", {}))
+    if isinstance(experiment, Experiment):
+        return Found(experiment, list(experiment.treatments))
+    try:
+        return find_in(Path(experiment), run)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"experiment must be an Experiment or the path that defines it, not {type(experiment).__name__}"
+        ) from None
 
 
 def _in_order(cells: list[Cell], conditions: list[str]) -> list[Cell]:
@@ -254,6 +265,11 @@ def _drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
     for name in (*hashes[0], *(name for name in hashes[1] if name not in hashes[0])):
         if hashes[0].get(name) != hashes[1].get(name):
             yield found(f"artifact {name}", *(each.get(name) for each in hashes))
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _state(outcome: CellOutcome) -> str:
