@@ -9,7 +9,7 @@ from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecor
 from crystallize_plugins.artifacts.cells import CellReader
 from crystallize_plugins.artifacts.checksum import unseal_groups
 from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.facts import Session
+from crystallize_plugins.artifacts.facts import RunFacts, Session
 from crystallize_plugins.artifacts.owner import Owner
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
 from crystallize_plugins.artifacts.shapes import CONTEXT
@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 
     from crystallize_plugins.artifacts.database import RunDatabase
 
-__all__ = ["artifacts", "cell_table", "condition_names", "condition_records", "documents", "last_session"]
+__all__ = [
+    "artifacts",
+    "cell_table",
+    "check_every_row",
+    "condition_names",
+    "condition_records",
+    "documents",
+    "last_session",
+]
 
 SESSION = ("id", "run", "place", "host", "pid", "process", "started", "ended", "stopped_by")
 FIRST_SESSION = tuple(name for name in SESSION if name not in ("run", "place"))
+INPUT = ("replicate", "condition", "digest")
 ARTIFACT = ("replicate", "condition", "step", "name", "path", "size", "sha256")
 
 
@@ -101,6 +110,31 @@ def artifacts(source: RunDatabase, folder: Path) -> dict[Cell, list[ArtifactReco
         record = ArtifactRecord(step, name, None, digest, size, str(_inside(folder, location)))
         stored.setdefault(Cell(condition, replicate), {})[step, name] = record
     return {cell: list(records.values()) for cell, records in stored.items()}
+
+
+def check_every_row(source: RunDatabase) -> None:
+    """Read every row but those of the cells and the journal.
+
+    Raises
+    ------
+    StoreError
+        One of them is damaged.
+    """
+    columns = {"run": RunFacts._fields, "session": SESSION, "artifact": ARTIFACT}
+    if source.version == FIRST_VERSION:
+        columns["session"] = FIRST_SESSION
+    else:
+        columns["input"] = INPUT
+        for digest, parts in source.execute("SELECT digest, parts FROM identity"):
+            source.unseal(parts, digest, what="what the cells were made of")
+        rows = source.execute("SELECT id, name, identity, common, parts FROM condition WHERE identity IS NOT NULL")
+        for number, name, identity, common, parts in rows:
+            source.unseal(parts, number, name, identity, common, what=f"the identity of condition {name!r}")
+    for table, names in columns.items():
+        for _ in source.rows(table, names, ""):
+            pass
+    condition_records(source)
+    documents(source)
 
 
 def _inside(folder: Path, location: str) -> Path:

@@ -32,6 +32,7 @@ __all__ = [
     "artifact_location",
     "condition_folder",
     "experiment_folder",
+    "is_artifact_folder",
     "is_temporary",
     "is_version",
     "replicate_folder",
@@ -46,6 +47,7 @@ RESULTS = "results.json"
 
 _TEMPORARY = "%part-"
 _numbers = count()
+_ARTIFACTS = re.compile(r"replicate_[0-9]+")
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 # Conditions lie beside the run's own files and the artifacts; the files of SQLite end in -wal, -shm and -journal.
 _TAKEN_BESIDE_RUN = re.compile(r"run\.json|run\.db(-.*)?|results\.json|replicate_[0-9]+", re.IGNORECASE)
@@ -125,6 +127,11 @@ def condition_folder(condition: str) -> str:
     """
     name = folder_name(condition)
     return _encode_first(name) if _TAKEN_BESIDE_RUN.fullmatch(name) else name
+
+
+def is_artifact_folder(name: str) -> bool:
+    """Say whether a folder of a run has the name of those that artifacts lie in."""
+    return _ARTIFACTS.fullmatch(name) is not None
 
 
 def replicate_folder(replicate: int) -> str:

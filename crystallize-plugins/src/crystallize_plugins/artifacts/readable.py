@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from crystallize.results import Result
     from crystallize_plugins.artifacts.facts import RunFacts, Session
 
-__all__ = ["metrics_json", "write_beginning", "write_end", "write_metrics"]
+__all__ = ["FILES_REMOVED", "metrics_json", "note_files_removed", "write_beginning", "write_end", "write_metrics"]
 
 FORMAT = 1
 """Version of ``run.json``."""
+
+FILES_REMOVED = "files_removed"
+"""The entry that says that the files of a run are gone on purpose."""
 
 # `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -59,6 +62,16 @@ def write_end(folder: Path, facts: RunFacts, session: Session, result: Result) -
         "plugins": result.facts.get("plugins", []),
     }
     replace_text(folder, RUN, _lines(entries))
+
+
+def note_files_removed(folder: Path) -> None:
+    """Say in ``run.json`` that the files of a run are gone on purpose, where there is such a file."""
+    try:
+        entries = json.loads((folder / RUN).read_bytes())
+    except (OSError, ValueError):
+        return
+    if isinstance(entries, dict) and not entries.get(FILES_REMOVED):
+        replace_text(folder, RUN, _lines({**entries, FILES_REMOVED: True}))
 
 
 def write_metrics(folder: Path, result: Result) -> None:

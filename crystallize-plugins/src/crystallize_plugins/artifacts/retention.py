@@ -13,6 +13,7 @@ from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.layout import RUN, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.owner import current_owner, is_alive, place_of
+from crystallize_plugins.artifacts.readable import note_files_removed
 from crystallize_plugins.artifacts.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _remove_files(run: StoredRun) -> None:
     """Remove the files that the run's database names, then the folders that are empty by that."""
+    note_files_removed(run.path)
     folders: set[Path] = set()
     for records in run.artifacts.values():
         for record in records:

@@ -76,6 +76,11 @@ class StoredRun:
         return self._facts.experiment if self._facts else ""
 
     @property
+    def kind(self) -> str:
+        """``"run"``, or ``"trial"`` for an optimisation; empty where it was killed before it could say."""
+        return self._facts.kind if self._facts else ""
+
+    @property
     def description(self) -> str | None:
         """The experiment's description."""
         return self._facts.description if self._facts else None

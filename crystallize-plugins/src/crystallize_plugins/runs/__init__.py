@@ -8,6 +8,8 @@
 | `parameters`, `code`, `surroundings` | what the runs were asked for, their code, and what they ran on, side by side |
 | `outcomes` | metrics, files, errors and hypotheses side by side |
 | `reproducing` | a run, done again from its record |
+| `verifying` | whether everything is as it was written |
+| `removing` | old runs, removed by a policy |
 | `finding` | the experiment of a run, found again |
 """
 
@@ -18,17 +20,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crystallize_plugins.runs.comparing import diff
     from crystallize_plugins.runs.differences import Difference, RunDiff
+    from crystallize_plugins.runs.removing import Collected, RemovedRun, SkippedRun, gc
     from crystallize_plugins.runs.reproducing import Drift, Reproduction, reproduce
+    from crystallize_plugins.runs.verifying import Finding, Verification, verify
 
-__all__ = ["Difference", "Drift", "Reproduction", "RunDiff", "diff", "reproduce"]
+__all__ = [
+    "Collected",
+    "Difference",
+    "Drift",
+    "Finding",
+    "RemovedRun",
+    "Reproduction",
+    "RunDiff",
+    "SkippedRun",
+    "Verification",
+    "diff",
+    "gc",
+    "reproduce",
+    "verify",
+]
 
 _PLACES = {
+    "Collected": "removing",
     "Difference": "differences",
     "Drift": "reproducing",
+    "Finding": "verifying",
+    "RemovedRun": "removing",
     "Reproduction": "reproducing",
     "RunDiff": "differences",
+    "SkippedRun": "removing",
+    "Verification": "verifying",
     "diff": "comparing",
+    "gc": "removing",
     "reproduce": "reproducing",
+    "verify": "verifying",
 }
 
 
