@@ -16,6 +16,8 @@ __all__ = ["STOPS", "alast_ones", "awaited", "closed", "flat", "last_ones", "nex
 STOPS = (KeyboardInterrupt, TooManyFailuresError)
 """What ends a run whose executor is to hand over what it has."""
 
+_FINISHED: tuple[type[Any], ...] = (type(iter([])), type(iter(())))
+
 
 def flat(item: Any) -> Iterable[CellOutcome]:
     """Give the outcomes of one item: the short form of a loop hands over a whole replicate at once."""
@@ -34,6 +36,9 @@ def last_ones(outcomes: Iterator[Any], exc: BaseException) -> Iterator[CellOutco
     """
     throw = getattr(outcomes, "throw", None)
     if throw is None:
+        # What was handed over as a list has run; another iterator might go on running.
+        for item in outcomes if isinstance(outcomes, _FINISHED) else ():
+            yield from flat(item)
         return
     try:
         item = throw(exc)
