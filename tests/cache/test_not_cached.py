@@ -15,7 +15,7 @@ TALLY = []
 
 @pytest.mark.parametrize(
     "output",
-    [lambda: (n for n in range(3)), threading.Lock, lambda: lambda: 1, lambda: Path("opened.txt").open("w")],
+    [lambda: (n for n in range(3)), threading.Lock, lambda: lambda: 1, lambda: Path("opened.txt").open("w")],  # noqa: SIM115
     ids=["generator", "lock", "lambda", "file"],
 )
 def test_what_cannot_be_stored_is_simply_not_cached(make, note, ran, log, output):

@@ -84,7 +84,7 @@ class EntryStore:
             path = folder / _entry_name(address)
             try:
                 record = read_entry(path, address.text, self._key)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             except (DamagedEntryError, OSError) as problem:
                 _LOGGER.warning("the cached output of %s is computed again: %s (%s)", step, problem, path)
