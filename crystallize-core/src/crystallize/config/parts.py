@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from crystallize.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
-from crystallize.config.references import is_reference
+from crystallize.config.references import is_reference, references_of
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
 from crystallize.design import Hypothesis, Treatment
@@ -258,7 +258,8 @@ def hypotheses_of(document: Document) -> list[Hypothesis]:
                 listed = None if metrics is None else plain(metrics)
                 with document.located(name.place if metrics is None else metrics.place):
                     made.append(Hypothesis(verifier, listed, ranker, name.text))
-    if section.items and document.root.get("treatments") is None and document.usable("treatments"):
+    inherits = bool(references_of(document.root))  # treatments come by name from what it reads from
+    if section.items and not inherits and document.root.get("treatments") is None and document.usable("treatments"):
         document.problems.add(
             section.place,
             "hypotheses compare treatments with the baseline, and there is no treatment",
