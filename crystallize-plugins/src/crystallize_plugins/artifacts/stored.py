@@ -16,6 +16,7 @@ from crystallize_plugins.artifacts.journal import read_journal
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
 from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.owner import is_alive
+from crystallize_plugins.artifacts.recorded import recorded_facts
 
 if TYPE_CHECKING:
     import os
@@ -130,7 +131,9 @@ class StoredRun:
         """What the run recorded about itself; empty where it was killed before it could, or that is damaged."""
         if self._facts is None or self._damage is not None:
             return {}
-        return {**self._facts._asdict(), "status": self.status, **self._documents.get("facts", {})}
+        documents = self._documents
+        known = {**recorded_facts(documents), **documents.get("facts", {})}
+        return {**self._facts._asdict(), "status": self.status, **known}
 
     # -- what is in it ----------------------------------------------------------------------------
 
