@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 from crystallize.config.checking import shown_path
 from crystallize.config.composing import compose
 from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found
-from crystallize.config.problems import Place
+from crystallize.config.problems import Place, Problems
 from crystallize.config.schema import properties_at
 from crystallize.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from crystallize.config.problems import Problems
 
 __all__ = ["apply_overrides"]
 
@@ -99,11 +97,15 @@ class _Change:
         if text.lstrip().startswith("#"):  # a colour, and no comment
             self._value = ScalarNode(Place(self._shown, 1, column), text.strip(), quoted=True)
             return True
-        before = len(self._problems)
+        found = Problems(self._shown)
         # The value is read in its place, so that what is wrong in it has the override's columns.
         indent = " " * (column - 1) if given else ""
-        self._value = compose(indent + text, self._shown, self._problems)
-        return len(self._problems) == before
+        self._value = compose(indent + text, self._shown, found)
+        end = Place(self._shown, 1, len(self._text) + 1)
+        for problem in found:
+            # What is missing is missed in the line after the last one.
+            self._problems.add(problem.place if problem.line == 1 else end, problem.message, problem.advice)
+        return not len(found)
 
     def applied(self, node: Node, done: tuple[str | int, ...]) -> Node | None:
         """Give a copy of `node` with the change, or None if it cannot be made."""
