@@ -20,9 +20,6 @@ PASS = ["-c", "pass"]
 COMMAND = ["-m", "crystallize_cli"]
 # What an experiment's own modules import, without anything of the framework's running.
 IMPORTS = ["-c", "import numpy, crystallize as c; c.data_source, c.pipeline_step, c.Experiment"]
-    "-c",
-    "import numpy, crystallize; crystallize.data_source, crystallize.pipeline_step, crystallize.Experiment",
-]
 FIRST_CELL = """
 
 import os, time
