@@ -90,13 +90,13 @@ class Inverse:
 
     # -- code -------------------------------------------------------------------------------------
 
-    def _named(self, section: str, wanted: Any, what: str) -> str:
-        """Give the name by which one of the folder's modules has an object."""
+    def _named(self, section: str, wanted: Any, what: str, also: Any = None) -> str:
+        """Give the name by which one of the folder's modules has an object, or what it was made of."""
         module = self._module_of(section, wanted)
         if module is not None:
-            candidates = [getattr(wanted, "__name__", ""), *vars(module)]
-            for name in candidates:
-                if name and not name.startswith("_") and vars(module).get(name) is wanted:
+            for name in (getattr(wanted, "__name__", ""), *vars(module)):
+                value = vars(module).get(name)
+                if value is not None and not name.startswith("_") and (value is wanted or value is also):
                     return self._in_folder(module, name, what)
         shown = getattr(wanted, "__qualname__", None) or type(wanted).__name__
         home = getattr(wanted, "__module__", None) or type(wanted).__module__
@@ -182,7 +182,8 @@ class Inverse:
                 self.fault(f"{what}: the artifact {value.name!r} is not among the experiment's outputs")
             elif aliases[id(value)] != name:
                 params[name] = aliases[id(value)]
-        return _with_params(self._named("steps", step._factory or step.spec.fn, what), params)
+        factory, function = step._factory, step.spec.fn
+        return _with_params(self._named("steps", factory or function, what, function), params)
 
     def _made(self, section: str, thing: Any, what: str) -> Any:
         """Give the words for an instance of a class: those that make an equal one."""
