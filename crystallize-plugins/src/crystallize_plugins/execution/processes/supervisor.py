@@ -124,8 +124,8 @@ class ProcessLoop(EitherWay):
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def outcomes(self) -> Iterator[CellOutcome]:
-        """Run every cell, giving outcomes as they arrive."""
+    def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
+        """Run every cell, giving what has arrived since the last look; Ctrl-C may bring the last ones twice."""
         sound = False
         self._payload = self._slots_memory = None
         try:
@@ -158,19 +158,11 @@ class ProcessLoop(EitherWay):
         with contextlib.suppress(OSError):
             self._mouth.send_bytes(b"!")
 
-    def _handed_on(self) -> Iterator[CellOutcome]:
-        # Taken out one by one: an interrupt at a yield must not lose the others.
-        ready = self._ready
-        while ready:
-            batch = ready[::-1]
-            ready.clear()
-            while batch:
-                outcome = batch.pop()
-                try:
-                    yield outcome
-                except STOPS:
-                    ready[:0] = batch[::-1]
-                    raise
+    def _handed_on(self) -> Iterator[list[CellOutcome]]:
+        if self._ready:
+            yield self._ready
+            # Not before: an interrupt in between must not lose them.
+            self._ready = []
 
     def _listen(self, timeout: float) -> None:
         members = list(self._members.values())
@@ -326,6 +318,8 @@ class ProcessLoop(EitherWay):
             code = member.hand.exit_code(1.0)
         member.link.close()
         end_all(member.relatives)
+        if self._closing and member.overdue is not None:
+            return  # its last cell was done in the moment in which it was ended
         if self._closing:
             how, _ = how_it_ended(code)
             text = f"worker {member.name} {how} before it could close what it had opened"
