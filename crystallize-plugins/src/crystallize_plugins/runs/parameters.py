@@ -74,7 +74,7 @@ def _shared(conditions: Sequence[str], found: Sequence[Sequence[Difference]]) ->
     said = set()
     for condition, some, keys in zip(conditions, found, keyed, strict=True):
         for each, key in zip(some, keys, strict=True):
-            if len(conditions) > 1 and counted[key] == len(conditions):
+            if counted[key] == len(conditions):
                 if key not in said:
                     said.add(key)
                     yield each
