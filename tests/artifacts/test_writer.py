@@ -181,7 +181,7 @@ def test_a_disk_error_reaches_whoever_waits_and_whoever_comes_next(start, outcom
     with pytest.raises(StoreError, match="replicate_1"):
         writer.finish({})
     assert writer.facts.id not in written_here
-    assert [cell.replicate for cell in stored(writer)] == [0]
+    assert [replicate for _, replicate in stored(writer)] == [0]
 
 
 def test_an_error_of_the_database_names_its_file(start, outcome):

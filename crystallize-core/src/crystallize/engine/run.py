@@ -164,19 +164,21 @@ class Run:
         item: Any = ()
         try:
             for item in outcomes:
-                for outcome in (item,) if item.__class__ is CellOutcome else flat(item):
-                    if not each:
+                several = (item,) if item.__class__ is CellOutcome else flat(item)
+                if not each:
+                    for outcome in several:
                         self.accept(outcome)
-                        continue
-                    with self.interrupts:
+                    continue
+                with self.interrupts:
+                    for outcome in several:
                         self.accept(outcome)
-                    self._wait_until_stored()
-                    yield outcome
+                self._wait_until_stored()
+                yield from several
         except STOPS as exc:
             self._accept_rest(item)
             try:
                 for outcome in last_ones(outcomes, exc):
-                    self.accept(outcome)
+                    self._accept_rest(outcome)
             except KeyboardInterrupt:
                 _LOGGER.debug("interrupted again: no more outcomes are waited for")
             raise
@@ -207,8 +209,8 @@ class Run:
                 try:
                     for outcome in flat(item):
                         self.accept(outcome)
-                        self._wait_until_stored()
-                        yield outcome
+                    self._wait_until_stored()
+                    yield from flat(item)
                 except TooManyFailuresError as exc:
                     host.run(self._wound_up(iterator, item, exc))
                     raise
@@ -229,7 +231,7 @@ class Run:
     async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: TooManyFailuresError) -> None:
         self._accept_rest(item)
         async for outcome in alast_ones(iterator, exc):
-            self.accept(outcome)
+            self._accept_rest(outcome)
 
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
@@ -324,9 +326,8 @@ class Run:
         answer = self.dispatch.completed_cells(planned)
         if isinstance(answer, LazyOutcomes) and self.view.run.kind != "trial":
             # Of thousands of cells none is looked at.
-            known = answer.restricted(planned)
-            self.kept = known
-            return [cell for cell in planned if cell not in known]
+            self.kept = known = answer.restricted(planned)
+            return [] if len(known) == len(planned) else [cell for cell in planned if cell not in known]
         wanted = set(planned)
         for outcome in answer.values() if isinstance(answer, LazyOutcomes) else answer:
             if outcome.cell in wanted:

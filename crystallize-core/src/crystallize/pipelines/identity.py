@@ -133,15 +133,15 @@ def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, Identit
     if isinstance(source, (Artifact, ArtifactSource)):
         yield label, identify(_reading(source))
         return
-    if type(source).__fingerprint__ is FunctionSource.__fingerprint__ and isinstance(source, FunctionSource):
+    if isinstance(source, FunctionSource) and type(source).__fingerprint__ is FunctionSource.__fingerprint__:
         yield label, identify(source.fn)
         yield f"{label} params", identify(source._params)
-    elif type(source).__fingerprint__ is DataSource.__fingerprint__:
+    elif getattr(type(source), "__fingerprint__", None) is DataSource.__fingerprint__:
         yield label, identify(type(source))
         yield f"{label} params", identify(source._state())
     else:
         yield label, identify(source)
-    for path in source.depends_on:
+    for path in getattr(source, "depends_on", ()):
         # By content alone: a file that was moved is the same data.
         yield f"{label} file {str(path)!r}", Identity(content_of(path))
 

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crystallize.engine.identity import cell_identities
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
 from crystallize.errors import StoreError
+from crystallize.hooks import ActivePlugins
 from crystallize.results import LazyOutcomes
 from crystallize_plugins.artifacts import layout, readable, retention
 from crystallize_plugins.artifacts.documents import documents_of
@@ -63,7 +65,10 @@ class ActiveRun:
         self._facts = facts
         self._session = session
         self._basis = basis
-        identities = experiment.cell_identities()
+        # A view that belongs to no run of the engine knows none.
+        identities = experiment.cell_identities() or cell_identities(
+            experiment, ActivePlugins.resolve(experiment.plugins)
+        )
         self.recorder = Recorder(experiment, path.parent.parent, identities)
         self.writer = RunWriter(
             path,

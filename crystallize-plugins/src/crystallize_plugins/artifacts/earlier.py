@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -140,10 +141,14 @@ class EarlierRun:
         """
         outcomes = self.outcomes
         failed, inexact = outcomes.failed, outcomes.inexact
-        changed = {name: self.why_changed(name, identities) for name in dict.fromkeys(cell[0] for cell in cells)}
+        changed = {name: self.why_changed(name, identities) for name in set(map(itemgetter(0), cells))}
         reads_files = identities.reads_files
         if not (failed or inexact or reads_files or self._files or any(changed.values())):
-            return {cell: COMPLETE if cell in outcomes else MISSING for cell in cells}
+            # Of thousands of cells that are all there none is looked at.
+            index = outcomes._index
+            if all(map(index.__contains__, cells)):
+                return dict.fromkeys(cells, COMPLETE)
+            return {cell: COMPLETE if cell in index else MISSING for cell in cells}
         decided = {}
         for cell in cells:
             if cell not in outcomes:
@@ -160,6 +165,25 @@ class EarlierRun:
                 reason = self._why_files(self._files.get(cell, ()))
             decided[cell] = reason or COMPLETE
         return decided
+
+    def holds_all(self, conditions: Sequence[str], replicates: int, identities: CellIdentities) -> bool:
+        """Say whether the run is exactly what is wanted, without looking at any of its cells.
+
+        Parameters
+        ----------
+        conditions : sequence of str
+        replicates : int
+        identities : CellIdentities
+            Of what is wanted now.
+        """
+        outcomes, table = self.outcomes, self._table
+        return (
+            len(outcomes) == len(conditions) * replicates > 0
+            and set(outcomes.conditions) == set(conditions)
+            and max(table.replicates) < replicates
+            and not (self._files or identities.reads_files or outcomes.failed or outcomes.inexact)
+            and not any(self.why_changed(name, identities) for name in conditions)
+        )
 
     def why_changed(self, name: str, identities: CellIdentities) -> str:
         """Say what of a condition's identity differs; nothing where it is the same, or the condition was not there."""
@@ -186,16 +210,15 @@ class EarlierRun:
                 return _difference(self._parts.get(common, {}), identities.common_parts)
         return ""
 
-    def can_go_on(self, cells: Collection[Cell], identities: CellIdentities) -> bool:
+    def can_go_on(self, wanted: Collection[str], identities: CellIdentities) -> bool:
         """Say whether new cells can join those that are stored, because none of these would change.
 
         Parameters
         ----------
-        cells : collection of Cell
-            What is wanted; of an optimisation nothing, as its conditions come one by one.
+        wanted : collection of str
+            The conditions that are wanted.
         identities : CellIdentities
         """
-        wanted = {cell.condition for cell in cells}
         for name in self.outcomes.conditions:
             stored = self._conditions[name]
             if stored.common != identities.common or (name in wanted and self.why_changed(name, identities)):

@@ -80,8 +80,11 @@ class StoredOutcomes(LazyOutcomes):
         return known
 
     def restricted(self, cells: Iterable[Cell]) -> StoredOutcomes:
-        """Give those of some cells, in the order of `cells`."""
+        """Give those of some cells; in the order of `cells`, where these are not all."""
         index = self._index
+        cells = list(cells)
+        if len(cells) == len(index) and all(map(index.__contains__, cells)):
+            return self
         chosen: dict[tuple[str, int], int] = {cell: index[cell] for cell in cells if cell in index}
         return self if len(chosen) == len(index) else StoredOutcomes(self._table, self._artifacts, chosen)
 

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.plan import plan_cells
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import contents, database, operations
 from crystallize_plugins.artifacts.checksum import sealed_row
@@ -18,7 +19,7 @@ from crystallize_plugins.artifacts.owner import current_owner, is_alive, written
 from crystallize_plugins.artifacts.schema import PUT_SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from crystallize.engine.identity import CellIdentities
@@ -207,6 +208,13 @@ class Resumption:
         self.identities = identities
         self.in_place = False
         self.reasons: dict[Cell, str] = {}
+        self._whole = False
+
+    def decide_all(self, conditions: Sequence[str], replicates: int) -> list[Cell]:
+        """Decide about a whole run; see `decide`."""
+        if self.earlier is not None and self.identities is not None:
+            self._whole = self.earlier.holds_all(conditions, replicates, self.identities)
+        return [] if self._whole else self.decide(plan_cells(conditions, replicates))
 
     def decide(self, cells: Sequence[Cell]) -> list[Cell]:
         """Decide about cells, and give those that have to run."""
@@ -215,17 +223,20 @@ class Resumption:
         else:
             decided = self.earlier.decide(cells, self.identities)
         self.reasons.update(decided)
-        return [cell for cell, reason in decided.items() if reason != COMPLETE]
+        return [] if _all_complete(decided) else [cell for cell, reason in decided.items() if reason != COMPLETE]
 
-    def kept(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Give those of some cells that were decided to be complete."""
-        return [cell for cell in cells if self.reasons.get(cell) == COMPLETE]
+    def kept(self, cells: Sequence[Cell]) -> Sequence[Cell]:
+        """Give those of some cells, all decided about, that are complete."""
+        if _all_complete(self.reasons):
+            return cells
+        return [cell for cell in cells if self.reasons[cell] == COMPLETE]
 
     def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
         """Give the stored outcomes of the cells that hold; about those that are new it is decided now."""
-        new = [cell for cell in cells if cell not in self.reasons]
-        if new:
-            self.decide(new)
+        if self._whole and self.earlier is not None:
+            return self.earlier.outcomes.restricted(cells)
+        if not all(map(self.reasons.__contains__, cells)):
+            self.decide([cell for cell in cells if cell not in self.reasons])
         return () if self.earlier is None else self.earlier.outcomes.restricted(self.kept(cells))
 
     @property
@@ -241,7 +252,7 @@ class Resumption:
             if self.earlier is None
             else {"version": _version(self.earlier.path), "run": self.earlier.session.run},
             "in_place": self.in_place,
-            "kept": sum(reason == COMPLETE for reason in self.reasons.values()),
+            "kept": self._total() - sum(map(len, groups.values())),
             "ran": {reason: _by_condition(cells) for reason, cells in groups.items()},
             "untracked": list(self.untracked),
         }
@@ -250,7 +261,7 @@ class Resumption:
         """Say in one line what is taken over and what runs, and why."""
         groups = self._grouped()
         todo = sum(map(len, groups.values()))
-        total = len(self.reasons)
+        total = self._total()
         if self.earlier is None:
             _LOGGER.info("resume: no run is stored, so all %d cells run", total)
             return
@@ -266,6 +277,9 @@ class Resumption:
         if total > todo:
             self._warn()
 
+    def _total(self) -> int:
+        return len(self.earlier.outcomes) if self._whole and self.earlier is not None else len(self.reasons)
+
     def _warn(self) -> None:
         """Name, once in a process, what could have changed unnoticed."""
         new = [text for text in self.untracked if text not in _warned]
@@ -280,10 +294,16 @@ class Resumption:
 
     def _grouped(self) -> dict[str, list[Cell]]:
         groups: dict[str, list[Cell]] = {}
+        if _all_complete(self.reasons):
+            return groups
         for cell, reason in self.reasons.items():
             if reason != COMPLETE:
                 groups.setdefault(reason, []).append(cell)
         return groups
+
+
+def _all_complete(reasons: Mapping[Cell, str]) -> bool:
+    return set(reasons.values()) <= {COMPLETE}
 
 
 def _by_condition(cells: Sequence[Cell]) -> Mapping[str, list[int]]:

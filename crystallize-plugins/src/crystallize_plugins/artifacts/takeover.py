@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.engine.plan import condition_names, plan_cells
+from crystallize.engine.plan import condition_names
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.active import ActiveRun, take_folder
 from crystallize_plugins.artifacts.continuation import Continuation
@@ -51,17 +51,17 @@ def take_over(
     """
     if experiment.run.kind == "trial":
         return _continue(experiment, folder, found, versioned=versioned)
-    cells = plan_cells(condition_names(experiment.treatments), experiment.replicates)
+    conditions = condition_names(experiment.treatments)
     identities = experiment.cell_identities()
     while True:
         earlier = found.run
         resumption = Resumption(earlier, identities)
-        todo = resumption.decide(cells)
+        todo = resumption.decide_all(conditions, experiment.replicates)
         if earlier is not None and not todo:
             experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
             resumption.log()
             return None, resumption
-        if earlier is not None and found.newest and identities and earlier.can_go_on(cells, identities):
+        if earlier is not None and found.newest and identities and earlier.can_go_on(conditions, identities):
             resumption.in_place = True
             active = ActiveRun.go_on(experiment, earlier)
         else:
@@ -101,7 +101,7 @@ def _next(
         return None
     basis = None
     if found.run is not None:
-        kept = resumption.kept(resumption.reasons)
+        kept = resumption.kept(list(resumption.reasons))
         if kept:
             basis = found.run.carried(kept)
     return ActiveRun.begin(experiment, version, versioned=versioned, basis=basis)
