@@ -11,6 +11,7 @@ then stand for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
@@ -36,6 +37,10 @@ __all__ = [
     "untracked_in",
     "value_of",
 ]
+
+
+_SHORT = 1024
+"""Bytes up to which the digest of what was written down is remembered."""
 
 
 class Identity(NamedTuple):
@@ -159,7 +164,7 @@ def identify(value: Any) -> Identity:
     """
     plain = written(value)
     if plain is not None:
-        return Identity(Graph().digest(plain).hex())
+        return _plain_identity(plain) if len(plain) < _SHORT else Identity(Graph().digest(plain).hex())
     known = recall(value)
     if known is None:
         walk = Walk(describe_value)
@@ -186,6 +191,12 @@ def untracked_in(value: Any) -> tuple[str, ...]:
     return identify(value).untracked
 
 
+@lru_cache(maxsize=4096)
+def _plain_identity(written_down: bytes) -> Identity:
+    return Identity(Graph().digest(written_down).hex())
+
+
+@lru_cache(maxsize=4096)
 def combine(*parts: str) -> str:
     """Give one identity for several, in their order.
 
