@@ -190,8 +190,14 @@ class HookSpecs:
         *May change:* nothing. Order is free: outcomes may come in any order, and results do not depend on it.
         *Errors:* propagate; what was collected before is stored, and is on the exception as ``.result``.
 
-        A generator must stop its workers promptly when it is closed or when an exception (`KeyboardInterrupt`) is
-        raised in it. It may be an ``async def`` generator, which awaits ``run_cell.aio(cell)``.
+        A generator must stop its workers promptly when it is closed or when an exception is raised in it:
+        `KeyboardInterrupt`, or `TooManyFailuresError` when the run is stopped because of failures. It may then go on
+        to yield outcomes that are finished already, and raises the exception again. It may be an ``async def``
+        generator, which awaits ``run_cell.aio(cell)``.
+
+        ``run_cell`` sees to retries, and to the time-outs of what awaits. Those of plain functions are refused, unless
+        the plugin says ``ends_overdue_cells = True``: it runs cells in processes of its own, calls
+        ``run_cell.watch(...)`` there, and ends a process whose time has come.
 
         Parameters
         ----------
@@ -277,7 +283,7 @@ class HookSpecs:
         """A cell is about to run: seed, open, prepare.
 
         *When:* before the data source is read. *How often:* once per cell, that is, for every condition of every
-        replicate.
+        replicate; where a cell is tried again, once per attempt, with the same seed.
         *May change:* the context, by adding keys: steps see them. A neutral plugin gets a context that refuses.
         *Errors:* fail the cell.
 
@@ -353,7 +359,8 @@ class HookSpecs:
         """A cell has run, or failed: close what `before_replicate` opened.
 
         *When:* after the last step, or after the error. *How often:* once per cell whose `before_replicate` was
-        reached, failed ones too.
+        reached, failed ones too; where a cell is tried again, once per attempt. Never for a cell whose process died
+        or was ended.
         *May change:* the plugin's own copy in this process.
         *Errors:* fail the cell, if it has not failed already.
 
@@ -384,8 +391,8 @@ class HookSpecs:
         """Something happened: what a step sent with ``ctx.emit``, or the engine's own progress.
 
         *When:* at once where the executor passes ``emit`` on, otherwise when the cell's outcome arrives. The engine's
-        own are ``run_started``, ``cell_finished`` and ``run_finished``; in an optimisation ``optimization_started``,
-        ``trials_asked`` and ``trials_told``, too. *How often:* once per event of the plugin's ``wanted_events``.
+        own are ``run_started``, ``cell_retried``, ``cell_finished`` and ``run_finished``; in an optimisation
+        ``optimization_started``, ``trials_asked`` and ``trials_told``, too. *How often:* once per event of the plugin's ``wanted_events``.
         *May change:* nothing.
         *Errors:* are kept in ``result.plugin_errors``.
 
