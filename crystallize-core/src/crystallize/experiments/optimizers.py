@@ -37,6 +37,15 @@ class BaseOptimizer(ABC):
         Gets the baseline's `TrialResult` before the first `ask`, where `needs_baseline` is true.
     ``should_prune(condition, report)``
         Is asked at every ``ctx.report`` of a step; True ends the trial of that condition early.
+    ``adopt_seed(seed)``
+        Gets, before the first `ask` of an optimisation that is resumed, the seed that the stored one had drawn; for
+        optimisers that draw one where they are given none, and have it in an attribute ``drawn_seed``.
+
+    An optimisation goes on where it was stopped (``strategy="resume"``) because a new optimiser is asked and told the
+    same again. So what is proposed may depend on the settings, the seed and what was told before, and on nothing else:
+    not on the clock, on global random state, or on the order of a set of text. `crystallize.testing.OptimizerConformance`
+    tries that. The methods are called one after the other, by `aoptimize` in a thread beside the event loop;
+    ``should_prune`` comes from whatever thread a report arrives in, one call at a time.
 
     Examples
     --------
