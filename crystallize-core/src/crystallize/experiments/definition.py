@@ -73,19 +73,22 @@ def definition_of(experiment: Experiment) -> dict[str, Any]:
     -------
     dict
         ``file`` and ``module`` that were being loaded or run when it was made, the ``line`` and ``function`` there,
-        the ``variables`` at the top level of that module that hold it now, and ``config``, the folder that it was
-        read from, where that is so.
+        the ``variables`` at the top level of that module that hold it now, ``imported_as``, the name by which the
+        module can be imported where that is another (``python -m package.module`` runs it as ``__main__``), and
+        ``config``, the folder that it was read from, where that is so.
     """
     place = experiment._place
     module = None if place is None else sys.modules.get(place.module)
     # A copy at once: the program may go on meanwhile.
     names = [] if module is None else list(vars(module).items())
+    spec = getattr(module, "__spec__", None)
     return {
         "file": place and place.file,
         "module": place and place.module,
         "line": place and place.line,
         "function": place and place.function,
         "variables": sorted(name for name, value in names if value is experiment),
+        "imported_as": None if spec is None or place is None or spec.name == place.module else spec.name,
         "config": experiment._config,
     }
 

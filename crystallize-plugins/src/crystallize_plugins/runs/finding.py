@@ -118,7 +118,7 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
         raise reached[-1]
 
     with catching_runs(catch):
-        module = _load(Path(file), str(definition.get("module") or ""))
+        module = _load(Path(file), str(definition.get("imported_as") or definition.get("module") or ""))
     for stopped in reached:
         if _is_meant(stopped.experiment, run, definition) or definition.get("is_given"):
             given = stopped.request.treatments

@@ -209,11 +209,14 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix="crystallize-reproduce-", ignore_cleanup_errors=True) as root:
         again = run_again(found.experiment, stored, treatments, _in_order(cells, conditions), Path(root))
         outcomes = {outcome.cell: outcome for outcome in again.outcomes()}
-        changes = tuple(
+        after = subject_of(again)
+        locks = [*before.facts.get("plugins", ()), *after.facts.get("plugins", ())]
+        neutral = {entry["name"] for entry in locks if entry.get("neutral")}
+        changes = [
             difference
-            for difference in compare_surroundings(before, subject_of(again))
-            if not _is_expected(difference, before.facts) and not _is_store(difference, before.facts, stored.path)
-        )
+            for difference in compare_surroundings(before, after)
+            if not _is_expected(difference, neutral) and not _is_store(difference, before.facts, stored.path)
+        ]
     drift = [each for cell in cells for each in _drift(recorded[cell], outcomes.get(cell))]
     ordered = tuple(sorted(changes, key=lambda each: PARTS.index(each.part)))
     return Reproduction(
@@ -285,10 +288,9 @@ def _is_store(difference: Difference, facts: dict[str, Any], run: Path) -> bool:
     return place in run.parents or run.parent.parent in place.parents
 
 
-def _is_expected(difference: Difference, facts: dict[str, Any]) -> bool:
+def _is_expected(difference: Difference, neutral: set[str]) -> bool:
     """Whether something differs only because this is a reproduction."""
     if difference.part == "plugins":
-        neutral = {entry["name"] for entry in facts.get("plugins", ()) if entry.get("neutral")}
         name = difference.name.partition(":")[0]
         return name in {"artifacts", "order"} or (name in neutral and difference.kind in ("removed", "added"))
     return difference.name in _EXPECTED.get(difference.part, ())
