@@ -56,7 +56,7 @@ class AsyncExecution(Executor):
 
     def run_experiment_loop(
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
-    ) -> AsyncIterator[CellOutcome]:
+    ) -> AsyncIterator[CellOutcome | list[CellOutcome]]:
         """Run the cells on the loop that iterates."""
         together = min(self.max_concurrency or len(cells), len(cells))
         if together > 1 and run_cell.needs_loop:
@@ -77,16 +77,20 @@ async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncItera
         yield await run_cell.aio(cell)
 
 
-async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[CellOutcome]:
-    """Keep up to `together` cells under way, and give outcomes as they arrive."""
+async def _overlapping(
+    cells: Sequence[Cell], run_cell: CellRunner, together: int
+) -> AsyncIterator[CellOutcome | list[CellOutcome]]:
+    """Keep up to `together` cells under way, and give what has arrived since the last look."""
     crew = _Crew(iter(cells), run_cell, together)
     tasks = [asyncio.ensure_future(crew.work()) for _ in range(together)]
     try:
         while crew.working or crew.arrived:
             await crew.news.wait()
             crew.news.clear()
-            while crew.arrived:
-                yield crew.arrived.popleft()
+            if crew.arrived:
+                arrived = [*crew.arrived]
+                crew.arrived.clear()
+                yield arrived
             if crew.error is not None:
                 raise crew.error
     except TooManyFailuresError:

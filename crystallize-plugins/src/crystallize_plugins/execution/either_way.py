@@ -35,17 +35,17 @@ class EitherWay(ABC):
         self.hands_over = False
 
     @abstractmethod
-    def outcomes(self) -> Iterator[CellOutcome]:
+    def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
         """Run the cells."""
 
     @abstractmethod
     def wake(self) -> None:
         """Have a blocked `outcomes` look at `stopped`; called from another thread."""
 
-    def __iter__(self) -> Iterator[CellOutcome]:
+    def __iter__(self) -> Iterator[CellOutcome | list[CellOutcome]]:
         return self.outcomes()
 
-    async def __aiter__(self) -> AsyncIterator[CellOutcome]:
+    async def __aiter__(self) -> AsyncIterator[CellOutcome | list[CellOutcome]]:
         relay = _Relay(self, asyncio.get_running_loop())
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(relay.pump,), name="crystallize-loop", daemon=True).start()
@@ -83,7 +83,7 @@ class _Relay:
         self._source = source
         self._loop = loop
         self.news = asyncio.Event()
-        self.arrived: deque[CellOutcome] = deque()
+        self.arrived: deque[CellOutcome | list[CellOutcome]] = deque()
         self.done = False
         self.error: BaseException | None = None
 

@@ -91,7 +91,7 @@ class ParallelExecution(Executor):
 
     def run_experiment_loop(
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
-    ) -> Iterable[CellOutcome]:
+    ) -> Iterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the workers."""
         workers = self._workers()
         self._show_progress(experiment, cells)

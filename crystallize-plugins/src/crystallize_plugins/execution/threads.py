@@ -26,6 +26,8 @@ _LOGGER = logging.getLogger("crystallize")
 _GRACE = 1.5
 """Seconds for which an interrupted run waits for the cells that are under way."""
 _LOOK_EVERY = 0.2
+_UNREAD = 0.05
+"""Seconds for which outcomes may lie unread before the threads wait for their reader."""
 _WAKE = object()
 
 
@@ -50,9 +52,12 @@ class ThreadLoop(EitherWay):
         self._lock = threading.Lock()
         self._closed = False
         self._running = 0
+        self._taken: list[CellOutcome] = []
+        self._looked = 0.0
+        self._room = threading.Event()
 
-    def outcomes(self) -> Iterator[CellOutcome]:
-        """Run every cell, giving outcomes as they arrive."""
+    def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
+        """Run every cell, giving what has arrived since the last look; Ctrl-C may bring the last ones twice."""
         done = threading.Semaphore(0)
         left = len(self._cells)
         patience: float | None = _GRACE
@@ -60,10 +65,10 @@ class ThreadLoop(EitherWay):
             with interrupts_wait():
                 self._start(done)
             while left and not self.stopped:
-                outcome = self._received()
-                if outcome is not None:
-                    left -= 1
-                    yield outcome
+                self._take()
+                if self._taken:
+                    left -= len(self._taken)
+                    yield self._taken
             if not left:
                 patience = None
             elif self.hands_over:
@@ -97,15 +102,32 @@ class ThreadLoop(EitherWay):
         """Have a blocked `outcomes` look up."""
         self._results.put(_WAKE)
 
-    def _received(self) -> CellOutcome | None:
-        # With a limit: where Ctrl-C is delivered to another thread, nothing else wakes this one.
+    def _take(self) -> None:
+        """Wait for outcomes, and take all that there are."""
+        self._taken = []
+        self._looked = time.monotonic()
+        self._room.set()
         try:
+            # With a limit: where Ctrl-C is delivered to another thread, nothing else wakes this one.
             item = self._results.get(timeout=_LOOK_EVERY)
+            while not isinstance(item, BaseException):
+                if item is not _WAKE:
+                    self._taken.append(item)
+                item = self._results.get_nowait()
         except Empty:
-            return None
-        if isinstance(item, BaseException):
+            return
+        if not self._taken:
             raise item
-        return None if item is _WAKE else item
+        self._results.put(item)  # what came before it is handed on first
+
+    def _wait_for_a_reader(self) -> None:
+        """Wait while nobody takes outcomes: as long as they lie here, they are lost if the program is killed."""
+        while not self._closed:
+            self._room.clear()
+            unread = time.monotonic() - self._looked
+            if unread < _UNREAD or self._results.qsize() <= self._count:
+                return
+            self._room.wait(_LOOK_EVERY)
 
     def _work(self, name: str, done: threading.Semaphore) -> None:
         try:
@@ -115,6 +137,8 @@ class ThreadLoop(EitherWay):
                 if cell is None:
                     break
                 self._results.put(self._outcome(cell, name))
+                if self._results.qsize() > self._count:
+                    self._wait_for_a_reader()
         except Abandoned:
             pass  # the run was stopped before the cell's next attempt
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for outcomes
@@ -147,7 +171,8 @@ class ThreadLoop(EitherWay):
             self._running -= done.acquire(timeout=left)
 
     def _last_ones(self, done: threading.Semaphore, limit: float) -> Iterator[CellOutcome]:
-        """Give what ends within the time that an interrupted run has."""
+        """Give what may not have been handed on, and what ends within the time that an interrupted run has."""
+        yield from self._taken
         while self._running and (left := limit - time.monotonic()) > 0:
             self._running -= done.acquire(timeout=min(left, 0.02))
             yield from self._arrived()
