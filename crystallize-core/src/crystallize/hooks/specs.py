@@ -392,7 +392,8 @@ class HookSpecs:
 
         *When:* at once where the executor passes ``emit`` on, otherwise when the cell's outcome arrives. The engine's
         own are ``run_started``, ``cell_retried``, ``cell_finished`` and ``run_finished``; in an optimisation
-        ``optimization_started``, ``trials_asked`` and ``trials_told``, too. *How often:* once per event of the plugin's ``wanted_events``.
+        ``optimization_started``, ``trials_asked`` and ``trials_told``, too. *How often:* once per event of the plugin's
+        ``wanted_events``.
         *May change:* nothing.
         *Errors:* are kept in ``result.plugin_errors``.
 
