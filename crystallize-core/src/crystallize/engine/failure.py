@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -14,10 +15,21 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from crystallize.hooks.manager import HookCall
+    from crystallize.results import Result
 
+_LOGGER = logging.getLogger("crystallize")
 _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasources.")
 
-__all__ = ["ended_itself", "execution_error", "free_frames", "free_key", "hook_error", "plugin_failure", "text_of"]
+__all__ = [
+    "attach_result",
+    "ended_itself",
+    "execution_error",
+    "free_frames",
+    "free_key",
+    "hook_error",
+    "plugin_failure",
+    "text_of",
+]
 
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
@@ -129,6 +141,14 @@ def _users_part(found: TracebackType | None) -> TracebackType | None:
     while inner is not None and inner.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
         inner = inner.tb_next
     return inner or found
+
+
+def attach_result(exc: BaseException, result: Result) -> None:
+    """Put what was collected on what is raised."""
+    try:
+        exc.result = result  # type: ignore[attr-defined]
+    except AttributeError:
+        _LOGGER.debug("%s takes no attributes: the partial result is in the store alone", type(exc).__name__)
 
 
 def free_key(key: str, taken: Container[str]) -> str:

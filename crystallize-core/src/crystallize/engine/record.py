@@ -1,4 +1,4 @@
-"""What is kept of each condition: its context and its steps' parameters, described."""
+"""What is kept of a run, and of each condition: its context and its steps' parameters, described."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
 
-__all__ = ["Described", "condition_records"]
+__all__ = ["Described", "condition_records", "run_record"]
 
 
 class Described(Mapping[str, Any]):
@@ -105,6 +105,32 @@ def condition_records(
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
         records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context)))
     return records
+
+
+def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseException | None) -> dict[str, Any]:
+    """Give the facts about a run that are in its provenance as ``run``.
+
+    Parameters
+    ----------
+    view : ExperimentView
+    duration : float
+        Seconds.
+    stopped_by : BaseException or None
+        What ended it early.
+    """
+    run = view.run
+    return {
+        "id": run.id,
+        "experiment": view.name,
+        "kind": run.kind,
+        "strategy": run.strategy,
+        "version": run.version,
+        "folder": run.folder,
+        "seed": run.seed,
+        "started": run.started,
+        "duration": duration,
+        "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
+    }
 
 
 def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str, Treatment]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
-from crystallize.engine.failure import free_key
+from crystallize.engine.failure import attach_result, free_key
 from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_of
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
@@ -19,7 +19,7 @@ from crystallize.engine.judge import judge
 from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
-from crystallize.engine.record import condition_records
+from crystallize.engine.record import condition_records, run_record
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
@@ -481,37 +481,18 @@ class Run:
         first = stopped_by or self.dispatch.stopped or late
         for problem in (first, late):
             if problem is not None:
-                _attach(problem, self.result)
+                attach_result(problem, self.result)
         if first is not None and first is not raised:
             raise first
 
     def _facts(self, stopped_by: BaseException | None) -> dict[str, Any]:
-        run = self.view.run
         facts = dict(self.dispatch.provenance())
         facts["plugins"] = self.active.lock()
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
-        facts["run"] = {
-            "id": run.id,
-            "experiment": self.view.name,
-            "kind": run.kind,
-            "strategy": run.strategy,
-            "version": run.version,
-            "folder": run.folder,
-            "seed": run.seed,
-            "started": run.started,
-            "duration": time.perf_counter() - self._started,
-            "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
-        }
+        facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
         return facts
 
 
 def _unheard(event: Event) -> None:
     """Take an event that no plugin wants: a run that reports every batch would keep millions of them."""
-
-
-def _attach(exc: BaseException, result: Result) -> None:
-    try:
-        exc.result = result  # type: ignore[attr-defined]
-    except AttributeError:
-        _LOGGER.debug("%s takes no attributes: the partial result is in the store alone", type(exc).__name__)
