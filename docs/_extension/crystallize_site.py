@@ -6,6 +6,8 @@ Three directives, for use inside ``{eval-rst}``:
     Everything in the module's ``__all__``, documented from its docstrings.
 ``hook-table::``
     One row for each hook of ``HookSpecs``: its arguments, and the first line of its docstring.
+``config-keys::``
+    Every key of config.yaml, from its JSON Schema.
 ``command-help:: [name]``
     What ``crystallize [name] --help`` prints.
 """
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 PUBLIC_MODULES = (
-    "crystallize", "crystallize.errors", "crystallize.hooks", "crystallize.results", "crystallize.testing",
+    "crystallize", "crystallize.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
+    "crystallize.testing",
 )  # fmt: skip
 
 
@@ -124,6 +127,35 @@ class HookTable(_Generated):
         return self.parse(lines)
 
 
+class ConfigKeys(_Generated):
+    """List the keys of config.yaml with what they take."""
+
+    def run(self) -> list[nodes.Node]:
+        """Give a table for the top, and one for each section with keys of its own."""
+        top = importlib.import_module("crystallize.config").schema()
+        lines = self._table(top)
+        for title, rule in (
+            ("``cli``", top["properties"]["cli"]),
+            ("Each output", top["properties"]["outputs"]["additionalProperties"]),
+            ("Each hypothesis", top["properties"]["hypotheses"]["items"]),
+        ):
+            lines += ["", f"{title} is {rule['x-expected']}:", "", *self._table(rule)]
+        return self.parse(lines)
+
+    @staticmethod
+    def _table(rule: dict[str, Any]) -> list[str]:
+        lines = [".. list-table::", "   :header-rows: 1", "", "   * - Key", "     - Takes", "     - Meaning"]
+        for name, key in rule["properties"].items():
+            required = " (required)" if name in rule.get("required", ()) else ""
+            meaning = key["description"].replace("`", "``")
+            lines += [
+                f"   * - ``{name}``{required}",
+                f"     - {key['x-expected'].replace('`', '``')}",
+                f"     - {meaning}",
+            ]
+        return lines
+
+
 class CommandHelp(Directive):
     """Show a command's help as a terminal does."""
 
@@ -156,6 +188,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("public-names", PublicNames)
     app.add_directive("hook-table", HookTable)
+    app.add_directive("config-keys", ConfigKeys)
     app.add_directive("command-help", CommandHelp)
     app.connect("missing-reference", forgive)
     app.connect("autodoc-skip-member", skip_aliases)

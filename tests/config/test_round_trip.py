@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -94,7 +95,7 @@ def test_a_written_experiment_is_the_same_when_it_is_read(full, tmp_path):
     assert written == tmp_path / "again" / "config.yaml"
     again = Experiment.from_yaml(written)
     assert facts(again) == facts(full)
-    assert (again.plugins[0].root_dir, full.plugins[0].root_dir) == ("elsewhere", "elsewhere")
+    assert again.plugins[0].root_dir == full.plugins[0].root_dir == Path("elsewhere")
     assert again.to_yaml("third").read_text() == written.read_text()
 
 

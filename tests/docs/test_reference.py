@@ -13,7 +13,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-MODULES = ["crystallize", "crystallize.errors", "crystallize.hooks", "crystallize.results", "crystallize.testing"]
+MODULES = [
+    "crystallize",
+    "crystallize.config",
+    "crystallize.errors",
+    "crystallize.hooks",
+    "crystallize.results",
+    "crystallize.testing",
+]
 
 
 @pytest.fixture(scope="session")
