@@ -27,8 +27,8 @@ __all__ = ["diff"]
 def diff(run_a: str, run_b: str, root: Path, parts: tuple[str, ...], output: Output) -> int:
     """Say what differs between two stored runs.
 
-    Parameters, code, data, plugins, packages, environment, git and results; what is the same is left out. RUN is a run's folder, an experiment's name for its newest run, or name@v3. Nothing of the folders is imported or
-    unpickled.
+    Parameters, code, data, plugins, packages, environment, git and results; what is the same is left out. RUN is a
+    run's folder, an experiment's name for its newest run, or name@v3. Nothing of the folders is imported or unpickled.
     """
     from crystallize_plugins.runs.comparing import diff as compare
     from crystallize_plugins.runs.differences import PARTS, RunDiff
