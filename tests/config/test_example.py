@@ -26,7 +26,7 @@ def maize(repository, tmp_path):
 @pytest.fixture
 def page(repository):
     """The page that builds the example up."""
-    return (repository / "docs" / "how-to" / "folders.md").read_text(encoding="utf-8")
+    return (repository / "docs" / "how-to" / "folder-experiments.md").read_text(encoding="utf-8")
 
 
 def blocks(page, info):
