@@ -13,7 +13,7 @@ from crystallize_plugins.artifacts.basis import Basis, Carried
 from crystallize_plugins.artifacts.cells import HEAD
 from crystallize_plugins.artifacts.conditions import StoredCondition
 from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.facts import facts_from_row
+from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
 
@@ -80,6 +80,7 @@ class EarlierRun:
         self.path = path
         self._parts: dict[str, Mapping[str, str]] = {}
         self._why: dict[str, str] = {}
+        self._rare: tuple[frozenset[Cell], frozenset[Cell]] | None = None
         if source is None:
             with database.reading(path) as opened:
                 self._read(opened)
@@ -119,6 +120,13 @@ class EarlierRun:
                 parts = decode(source.unseal(body, number, name, identity, common, what=what))
             self._conditions[name] = _Condition(number, identity, common, parts)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was run to its end and everything is written, the files for people included."""
+        told = facts_from_file(self.path)
+        ended = self.session.ended is not None and not self.session.stopped_by
+        return ended and told is not None and told[1].ended is not None
+
     # -- what holds -------------------------------------------------------------------------------
 
     def decide(
@@ -140,7 +148,10 @@ class EarlierRun:
             In the order of `cells`.
         """
         outcomes = self.outcomes
-        failed, inexact = outcomes.failed, outcomes.inexact
+        # Gathered once: the cells of an optimisation are asked about batch by batch.
+        if self._rare is None:
+            self._rare = outcomes.failed, outcomes.inexact
+        failed, inexact = self._rare
         changed = {name: self.why_changed(name, identities) for name in set(map(itemgetter(0), cells))}
         reads_files = identities.reads_files
         if not (failed or inexact or reads_files or self._files or any(changed.values())):

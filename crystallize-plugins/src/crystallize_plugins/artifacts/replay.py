@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.plan import BASELINE
@@ -69,6 +70,8 @@ class Replay:
     def __init__(self, entries: Sequence[JournalEntry]) -> None:
         self._asked = {entry.fields["batch"]: entry.fields for entry in entries if entry.name == ASKED}
         self._told = {entry.fields["batch"]: entry.fields for entry in entries if entry.name == TOLD}
+        counts = [len(fields["trials"]) for _, fields in sorted(self._asked.items())]
+        self._first_trials = dict(zip(sorted(self._asked), accumulate([0, *counts]), strict=False))
         started = [entry.fields for entry in entries if entry.name == STARTED]
         self.begun: Mapping[str, Any] | None = started[-1] if started else None
         told = [
@@ -161,7 +164,7 @@ class Replay:
             )
 
     def _trials_before(self, batch: int) -> int:
-        return sum(len(fields["trials"]) for number, fields in self._asked.items() if number < batch)
+        return self._first_trials[batch]
 
     def _name(self) -> str:
         return str(self._now.get("optimizer", "the optimiser")).rpartition(":")[2]
