@@ -108,7 +108,7 @@ class PatientRunner(CellRunner):
         super().retried(cell, attempt, delay)
 
     def watch(self, watched: Watched) -> None:
-        """Say who ends this process when a time-out has passed; before the first cell."""
+        """Say who ends this process when a time-out has passed; see `CellRunner.watch`."""
         self._watched = watched
 
     def give_up(self) -> None:

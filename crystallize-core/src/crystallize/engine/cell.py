@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.job import Job
     from crystallize.engine.policy import Policies
+    from crystallize.engine.timing import Watched
     from crystallize.results.outcome import Attempt, Cell, Event
 
 __all__ = ["CellRunner", "SerialLoop", "runner_for"]
@@ -153,6 +154,15 @@ class CellRunner:
             with self._lock:
                 self._hosts.remove(host)
             host.close()
+
+    def watch(self, watched: Watched) -> None:
+        """Say who ends this process when a time-out has passed; for executors, in each process before its first cell.
+
+        Parameters
+        ----------
+        watched : callable
+            Gets to know until when this process has to be left alone; nothing is said where nothing has a time-out.
+        """
 
     def give_up(self) -> None:
         """Have no thread wait for its cell's next attempt any more; for executors, when a run is stopped."""
