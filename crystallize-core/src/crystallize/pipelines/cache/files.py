@@ -55,7 +55,7 @@ def remove_folder(folder: Path) -> None:
         folder.rmdir()
 
 
-def touch(path: Path) -> None:
+def touch(path: str) -> None:
     """Note that a file was used now."""
     with suppress(OSError):
         os.utime(path)

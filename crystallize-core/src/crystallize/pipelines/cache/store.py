@@ -6,9 +6,12 @@ step have read (``*.reads``), and for each set and the values then read an entry
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import logging
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,13 +20,14 @@ from crystallize.pipelines.cache import files, housekeeping
 from crystallize.pipelines.cache.entry import DamagedEntryError, read_entry, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from crystallize.pipelines.cache.settings import CacheSettings
 
 __all__ = ["Address", "EntryStore"]
 
 _LOGGER = logging.getLogger("crystallize")
+_MINUTE = 60.0
 _SHORT = 16
 _LONG = 40
 
@@ -48,7 +52,7 @@ class Address(NamedTuple):
     @property
     def text(self) -> str:
         """The whole address in one line."""
-        return "/".join((self.known, combine(*self.names), self.values))
+        return f"{self.known}/{_of_names(self.names)}/{self.values}"
 
 
 class EntryStore:
@@ -64,7 +68,7 @@ class EntryStore:
     def __init__(self, settings: CacheSettings, key: bytes) -> None:
         self._settings = settings
         self._key = key
-        self._root = housekeeping.entries_folder(settings)
+        self._root = str(housekeeping.entries_folder(settings))
 
     def find(self, known: str, value_of: Callable[[str], str], step: str) -> tuple[Address, Any] | None:
         """Give the entry that fits, or None.
@@ -79,17 +83,18 @@ class EntryStore:
             For warnings.
         """
         folder = self._folder(known)
-        for names in ((), *self._read_sets(folder, step)):
+        for names in itertools.chain([()], self._read_sets(folder, step)):
             address = Address(known, names, combine(*map(value_of, names)))
-            path = folder / _entry_name(address)
+            path = os.path.join(folder, _entry_name(address))  # noqa: PTH118 - the same as in `read_entry`
             try:
-                record = read_entry(path, address.text, self._key)
+                record, used = read_entry(path, address.text, self._key)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (DamagedEntryError, OSError) as problem:
                 _LOGGER.warning("the cached output of %s is computed again: %s (%s)", step, problem, path)
                 return None
-            files.touch(path)
+            if time.time() - used > _MINUTE:
+                files.touch(path)
             return address, record
         return None
 
@@ -107,7 +112,7 @@ class EntryStore:
         size = sum(map(len, parts))
         if size > self._settings.limit:
             return
-        folder = self._folder(address.known)
+        folder = Path(self._folder(address.known))
         housekeeping.make_root(self._settings)
         files.make_folder(folder)
         if address.names:
@@ -116,25 +121,26 @@ class EntryStore:
         files.put(folder / _entry_name(address), parts)
         housekeeping.taken(self._settings, size)
 
-    def _folder(self, known: str) -> Path:
-        return self._root / known[:2] / known[2:_LONG]
+    def _folder(self, known: str) -> str:
+        return os.path.join(self._root, known[:2], known[2:_LONG])  # noqa: PTH118 - the same as in `read_entry`
 
-    def _read_sets(self, folder: Path, step: str) -> list[tuple[str, ...]]:
-        found = []
+    def _read_sets(self, folder: str, step: str) -> Iterator[tuple[str, ...]]:
+        """Give the sets of names that were read, if the entry for a step that reads nothing is not there."""
         try:
             with os.scandir(folder) as listed:
                 paths = sorted(entry.path for entry in listed if entry.name.endswith(".reads"))
         except OSError:
-            return []
+            return
         for path in map(Path, paths):
             try:
-                found.append(_names_in(path))
+                names = _names_in(path)
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, TypeError, AttributeError) as problem:
                 _LOGGER.warning("the cached outputs of %s cannot all be found: %s (%s)", step, problem, path)
                 files.remove(path)
-        return found
+            else:
+                yield names
 
     @staticmethod
     def _put_names(folder: Path, names: tuple[str, ...]) -> None:
@@ -150,9 +156,14 @@ def _names_in(path: Path) -> tuple[str, ...]:
     return names
 
 
+@functools.lru_cache(maxsize=1024)
+def _of_names(names: tuple[str, ...]) -> str:
+    return combine(*names)
+
+
 def _names_name(names: tuple[str, ...]) -> str:
-    return f"{combine(*names)[:_SHORT]}.reads"
+    return f"{_of_names(names)[:_SHORT]}.reads"
 
 
 def _entry_name(address: Address) -> str:
-    return f"{combine(*address.names)[:_SHORT]}-{address.values[:_LONG]}.entry"
+    return f"{_of_names(address.names)[:_SHORT]}-{address.values[:_LONG]}.entry"
