@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class Board:
 
         # Its thread that looks after slow bars would keep worker processes from being forked.
         kind = type("CellBar", (tqdm,), {"monitor_interval": 0})
-        self._bar: Any = kind(total=0, unit="cell", file=sys.stderr, leave=False, dynamic_ncols=True)
+        self._bar: Any = kind(total=0, unit="cell", file=sys.stderr, leave=False, **_size())
         self._lock = threading.Lock()
         self._counts = {"kept": 0, "cached": 0, "failed": 0}
         self._running: list[str] = []
@@ -122,6 +123,15 @@ class LiveProgress(BasePlugin):
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process shows nothing.
         return {"_board": None}
+
+
+def _size() -> dict[str, Any]:
+    # A terminal may not know how large it is, and would be taken for one without any room.
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = False
+    return {"dynamic_ncols": True} if known else {"ncols": 100, "nrows": 24}
 
 
 def _name(experiment: ExperimentView) -> str:
