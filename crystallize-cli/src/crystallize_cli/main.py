@@ -47,6 +47,11 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.reproduce:reproduce",
         "Do a stored run again from its record, and compare it bit for bit.",
     ),
+    "verify": (
+        "crystallize_cli.commands.verify:verify",
+        "Read everything that is stored and name what is damaged.",
+    ),
+    "gc": ("crystallize_cli.commands.gc:gc", "Remove old runs with all their files, by a rule that is given."),
     "new": (
         "crystallize_cli.commands.new:new",
         "Make the folder of a new experiment, which runs as it is: change it from there.",
