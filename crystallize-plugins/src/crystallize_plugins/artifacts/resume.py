@@ -14,7 +14,7 @@ from crystallize_plugins.artifacts.checksum import sealed_row
 from crystallize_plugins.artifacts.documents import ENDING
 from crystallize_plugins.artifacts.earlier import COMPLETE, EarlierRun
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
-from crystallize_plugins.artifacts.layout import RUN, versions
+from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version, versions
 from crystallize_plugins.artifacts.owner import current_owner, is_alive, written_here
 from crystallize_plugins.artifacts.schema import PUT_SESSION
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from crystallize.engine.identity import CellIdentities
     from crystallize.results import Cell, LazyOutcomes
-    from crystallize_plugins.artifacts.facts import Session
+    from crystallize_plugins.artifacts.facts import RunFacts, Session
 
 __all__ = ["Found", "Resumption", "claim", "find_earlier"]
 
@@ -32,6 +32,9 @@ _LOGGER = logging.getLogger("crystallize")
 
 _FIRST_MOMENT = 2.0
 """Seconds after which a folder that says nothing of its run was left behind by a process that was killed."""
+
+_OTHER = object()
+"""Stands for a run that is not of the kind that is asked for."""
 
 _warned: set[str] = set()
 
@@ -78,32 +81,47 @@ def find_earlier(folder: Path, kind: str) -> Found:
     highest = found[-1].number if found else -1
     newest = True
     for version in reversed(found):
-        begun = _begun(version.path)
-        if begun is None:
-            newest = False  # of whatever kind it was to be
-            continue
-        found_kind, session, committed = begun
-        if found_kind != kind:
-            continue
-        if session.ended is None:
-            _check_free(version.path, session)
-        if committed:
-            return Found(EarlierRun(version.path), newest=newest, highest=highest)
-        newest = False
+        looked = _looked_at(version.path, kind)
+        if isinstance(looked, EarlierRun):
+            return Found(looked, newest=newest, highest=highest)
+        if looked is not _OTHER:
+            newest = False
     return Found(None, newest=newest, highest=highest)
 
 
-def _begun(path: Path) -> tuple[str, Session, bool] | None:
-    """Give the kind of a run, who works on it, and whether anything was committed; None where nothing says so."""
+def _looked_at(path: Path, kind: str) -> EarlierRun | object | None:
+    """Give the run in a folder; None where nothing was committed, `_OTHER` where it is of another kind."""
+    while True:
+        before = _state(path)
+        try:
+            return _look_at(path, kind)
+        except StoreError as error:
+            # Who reads a run that nobody writes does not lock it: another process may have begun to, this moment.
+            if isinstance(error, RunLockedError) or _state(path) == before:
+                raise
+
+
+def _look_at(path: Path, kind: str) -> EarlierRun | object | None:
+    facts: RunFacts | None
+    session: Session | None
     while True:
         try:
             with database.reading(path, whole=False) as source:
                 facts = facts_from_row(source)
-                if facts is not None:
-                    return facts.kind, contents.last_session(source), True
-            written = facts_from_file(path)
-            if written is not None:
-                return written[0].kind, written[1], False
+                session = None if facts is None else contents.last_session(source)
+                if facts is not None and facts.kind == kind and (session is None or _is_free(path, session)):
+                    database.check_structure(source)
+                    return EarlierRun(path, source)
+            committed = facts is not None
+            if facts is None:
+                facts, session = facts_from_file(path) or (None, None)
+            if facts is not None and facts.kind != kind:
+                return _OTHER
+            if session is not None:
+                _check_free(path, session)
+                if not committed:
+                    return None
+                continue  # it ended this very moment
             age = time.time() - path.stat().st_mtime
         except FileNotFoundError:
             return None
@@ -113,10 +131,27 @@ def _begun(path: Path) -> tuple[str, Session, bool] | None:
         time.sleep(0.01)
 
 
+def _state(path: Path) -> tuple[Any, ...]:
+    """Give what changes when a run's database does."""
+    found: list[Any] = []
+    for name in (DATABASE, f"{DATABASE}-wal"):
+        try:
+            status = (path / name).stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def _is_free(path: Path, session: Session) -> bool:
+    return session.ended is not None or not is_alive(session.owner, session.run, path / RUN, session.place)
+
+
 def _check_free(path: Path, session: Session) -> None:
-    owner = session.owner
-    if not is_alive(owner, session.run, path / RUN, session.place):
+    if _is_free(path, session):
         return
+    owner = session.owner
     since = dt.datetime.fromtimestamp(session.started).astimezone().isoformat(timespec="seconds")
     who = "this very process" if owner == current_owner() else f"process {owner.pid} on {owner.host}"
     raise RunLockedError(
@@ -159,8 +194,7 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
         now = EarlierRun(earlier.path, connection)
-        if now.session.ended is None:
-            _check_free(earlier.path, now.session)
+        _check_free(earlier.path, now.session)
         if now.state != earlier.state:
             return False
         written_here.add(session.run)
@@ -319,6 +353,4 @@ def _shown(cells: Sequence[Cell], most: int = 3) -> str:
 
 
 def _version(path: Path) -> int:
-    from crystallize_plugins.artifacts.layout import is_version
-
     return int(path.name[1:]) if is_version(path) else -1
