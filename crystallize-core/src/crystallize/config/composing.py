@@ -22,7 +22,7 @@ __all__ = ["LARGEST_FILE", "MOST_VALUES", "compose", "read_document"]
 
 LARGEST_FILE = 1 << 20
 """Bytes."""
-MOST_VALUES = 20_000
+MOST_VALUES = 10_000
 """Values of a document, those that aliases and merge keys repeat counted each time."""
 DEEPEST = 50
 """Levels of lists and mappings in each other."""

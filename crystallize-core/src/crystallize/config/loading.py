@@ -273,6 +273,7 @@ def _experiment(
     from crystallize.config.document import parted
     from crystallize.datasources import ExperimentInput
     from crystallize.experiments.experiment import Experiment
+    from crystallize.experiments.failures import policies_for
     from crystallize.experiments.setup import Request, validate
     from crystallize.pipelines import Pipeline
 
@@ -291,7 +292,7 @@ def _experiment(
         made.strategy = document.value("strategy") or "rerun"
         # In a graph, those of the experiments that it reads from are its treatments, too.
         validate(made, Request(hypotheses=() if references_of(document.root) else None))
-        made._active_plugins()
+        policies_for(made, made._active_plugins())
     except CrystallizeError as error:
         message, advice = parted(str(error), "")
         place = next((document.place(key) for key, words in _POLICIES.items() if words in message), document.root.place)
