@@ -18,6 +18,7 @@ MODULES = [
     "crystallize.config",
     "crystallize.errors",
     "crystallize.hooks",
+    "crystallize.pipelines.cache",
     "crystallize.results",
     "crystallize.testing",
 ]
