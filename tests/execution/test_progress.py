@@ -72,6 +72,13 @@ def test_a_terminal_shows_cells_done_failed_rate_and_time_left(executor, tmp_pat
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_terminal_shows_how_often_cells_were_tried_again(executor, tmp_path):
+    program = PROGRAM.replace("@pipeline_step()", "@pipeline_step(retries=2)")
+    seen = on_a_terminal(program.format(executor=executor), tmp_path)
+    assert "2 failed, 4 tried again" in re.split(r"[\r\n]+", seen.strip())[-1]
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_nothing_is_shown_where_nobody_looks(executor, run_script):
     found = run_script(textwrap.dedent(PROGRAM.format(executor=executor)))
     assert found.returncode == 0

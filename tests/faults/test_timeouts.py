@@ -16,6 +16,7 @@ import pytest
 
 from crystallize import ArtifactPlugin, AsyncExecution, BasePlugin, ParallelExecution, data_source, pipeline_step
 from crystallize.errors import TooManyFailuresError
+from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -368,6 +369,21 @@ def test_a_time_out_may_stop_the_run_and_what_had_finished_is_stored(build, tmp_
     (tmp_path / "mended").touch()
     resumed = build(step(), plugins=plugins, fail_fast=True).run(replicates=8, strategy="resume")
     assert resumed.metrics.baseline.metrics["done"] == list(range(8))
+
+
+def test_a_worker_that_cannot_be_ended_is_left_behind(build, monkeypatch):
+    # As one that waits for a file server that does not answer.
+    monkeypatch.setattr(ZygoteStarter, "kill", lambda self, hand: None)
+
+    @pipeline_step(timeout=LIMIT)
+    def step(data, ctx):
+        if ctx["replicate"] == 1:
+            hold_the_interpreter(ctx)
+        return data, {"done": ctx["replicate"]}
+
+    result = build(step(), plugins=[ParallelExecution(2, "process")]).run(replicates=5)
+    assert result.metrics.baseline.metrics["done"] == [0, 2, 3, 4]
+    assert [error.error_type for error in result.errors.values()] == ["StepTimeoutError"]
 
 
 @pytest.mark.skipif("CRYSTALLIZE_SOAK" not in os.environ, reason="a measure, and a long one")

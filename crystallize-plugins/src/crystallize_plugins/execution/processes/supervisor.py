@@ -44,6 +44,8 @@ _LOOK_EVERY = 0.2
 """Seconds after which the workers' lives are checked though nothing was heard."""
 _TO_FINISH = 0.25
 """Seconds that workers have for what they are at when a run is interrupted."""
+_TO_DIE = 1.0
+"""Seconds after its deadline for which a worker that was killed is waited for; then it is left behind."""
 _MOST_SUCCESSORS = 3
 
 
@@ -71,6 +73,12 @@ class _Member:
     @property
     def name(self) -> str:
         return f"process-{self.hand.number}"
+
+    def outlives_its_end(self) -> bool:
+        """Whether it was killed and lives: the system waits for a file server that does not answer."""
+        if self.gone or self.overdue is None:
+            return False
+        return time.monotonic_ns() - self.overdue.end > _TO_DIE * 1e9
 
 
 class ProcessLoop(EitherWay):
@@ -172,7 +180,11 @@ class ProcessLoop(EitherWay):
                 self._ear.recv_bytes()
             self._starter.heard()
             for member in members:
-                if member.link in heard or not heard or member.hand.ended():
+                if member.link in heard or member.hand.ended():
+                    self._read(member)
+                elif member.outlives_its_end():
+                    self._bury(member)
+                elif not heard:
                     self._read(member)
             for member in self._members.values():
                 self._feed(member)
