@@ -23,25 +23,39 @@ def result(traced, build, conditions):
     return build([traced(name, replicate) for name in ("baseline", "large") for replicate in (0, 1)], conditions)
 
 
-def test_the_default_tree_groups_by_treatment_replicate_and_step(result, capsys):
-    result.print_tree()
+def test_the_default_tree_groups_by_treatment_replicate_and_step(traced, build, conditions, capsys):
+    outcomes = [
+        traced(name, replicate, duration=0.5 + replicate, worker="process-1" if replicate else "main")
+        for name in ("baseline", "large")
+        for replicate in (0, 1)
+    ]
+    build(outcomes, conditions).print_tree()
     assert capsys.readouterr().out == (
         "run\n"
         "├── baseline\n"
-        "│   ├── replicate 0 (seed 100)\n"
-        "│   │   ├── ScaleStep(factor=1)\n"
-        "│   │   └── FitStep  cached\n"
-        "│   └── replicate 1 (seed 101)\n"
-        "│       ├── ScaleStep(factor=1)\n"
-        "│       └── FitStep  cached\n"
+        "│   ├── replicate 0 (seed 100)  500 ms\n"
+        "│   │   ├── ScaleStep(factor=1)  250 ms\n"
+        "│   │   └── FitStep  cached  500 ms\n"
+        "│   └── replicate 1 (seed 101)  1.5 s in process-1\n"
+        "│       ├── ScaleStep(factor=1)  250 ms\n"
+        "│       └── FitStep  cached  500 ms\n"
         "└── large\n"
-        "    ├── replicate 0 (seed 100)\n"
-        "    │   ├── ScaleStep(factor=9)\n"
-        "    │   └── FitStep  cached\n"
-        "    └── replicate 1 (seed 101)\n"
-        "        ├── ScaleStep(factor=9)\n"
-        "        └── FitStep  cached\n"
+        "    ├── replicate 0 (seed 100)  500 ms\n"
+        "    │   ├── ScaleStep(factor=9)  250 ms\n"
+        "    │   └── FitStep  cached  500 ms\n"
+        "    └── replicate 1 (seed 101)  1.5 s in process-1\n"
+        "        ├── ScaleStep(factor=9)  250 ms\n"
+        "        └── FitStep  cached  500 ms\n"
     )
+
+
+def test_durations_are_those_of_one_cell_and_never_of_several(result):
+    assert result.tree_text("replicate > treatment").splitlines()[1:3] == [
+        "├── replicate 0 (seed 100)",
+        "│   ├── baseline  0 ms",
+    ]
+    for fmt in ("treatment", "step", "treatment > step", "replicate", "replicate > step"):
+        assert " ms" not in result.tree_text(fmt)
 
 
 def test_actions_say_what_a_step_read_wrote_and_recorded(traced, build, conditions):
@@ -125,7 +139,7 @@ def test_nothing_is_printed_when_the_format_is_wrong(result, capsys):
 def test_failures_are_shown_where_they_happened(traced, outcome, build, conditions):
     result = build([traced("baseline", 0), traced("large", 0, error="no\n  memory"), outcome("large", 1)], conditions)
     failed = "FAILED: step 'fit' failed in large, replicate 0: no memory"
-    assert f"├── replicate 0 (seed 100)  {failed}" in result.tree_text()
+    assert f"├── replicate 0 (seed 100)  0 ms  {failed}" in result.tree_text()
     assert "└── large  FAILED: 1 of 2 cells" in result.tree_text("treatment > step")
     assert "├── replicate 0 (seed 100)  FAILED: 1 of 2 cells" in result.tree_text("replicate > treatment")
 

@@ -76,9 +76,12 @@ class Result:
             The plugins' errors, as mappings.
         ``plugins``, ``run`` and others
             Facts about the run: the lock of the plugins, identity, folder and start of the run, and what
-            plugins collected.
+            plugins collected. Of a stored run ``code`` (digests and source of everything of the project that it ran),
+            ``data``, ``definition`` (where the experiment was made), ``environment``, ``libraries`` (BLAS and OpenMP),
+            ``packages``, ``git`` and ``command`` are among them.
 
-        Values that stand under names such as ``api_key`` or ``password`` are masked.
+        Values that stand under names such as ``api_key`` or ``password`` are masked, but for those in ``code`` and
+        in the diff of ``git``, which are as they were written.
 
     Examples
     --------
@@ -172,7 +175,8 @@ class Result:
         fmt : str, default "treatment > replicate > step"
             The levels, from the root: any of ``treatment``, ``replicate``, ``step`` and ``action`` in any order,
             each at most once and ``action`` last. Actions are what a step read, wrote and recorded. The seeds that
-            were used are always shown.
+            were used are always shown; how long a cell and its steps took, in which worker and after which attempts,
+            where a line stands for one cell.
 
         Raises
         ------

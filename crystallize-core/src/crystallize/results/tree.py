@@ -112,7 +112,7 @@ def _children(rows: Sequence[_Row], levels: Sequence[str], all_levels: Sequence[
         groups.setdefault(_key(row, level), []).append(row)
     keys = list(groups) if level == "treatment" else sorted(groups)
     yield from _branches(
-        (_label(groups[key], level, deeper), _children(groups[key], deeper, all_levels)) for key in keys
+        (_label(groups[key], level, deeper, all_levels), _children(groups[key], deeper, all_levels)) for key in keys
     )
 
 
@@ -134,20 +134,22 @@ def _key(row: _Row, level: str) -> Any:
     return row.number, row.record["step"]
 
 
-def _label(rows: Sequence[_Row], level: str, deeper: Sequence[str]) -> str:
+def _label(rows: Sequence[_Row], level: str, deeper: Sequence[str], all_levels: Sequence[str]) -> str:
     row = rows[0]
     if level == "step":
-        return _step_label(rows)
+        return _step_label(rows, timed="replicate" in all_levels)
     failed = {(each.log.record.name, each.replicate) for each in rows if each.replicate in each.log.failed}
     note = ""
     if failed:
         cells = {(each.log.record.name, each.replicate) for each in rows}
         note = f"  FAILED: {_failure(row)}" if len(cells) == 1 else f"  FAILED: {len(failed)} of {len(cells)} cells"
     if level == "replicate":
-        return f"replicate {row.replicate} ({_seeds(rows)}){'' if 'treatment' in deeper else _tried(row)}{note}"
+        about = "" if "treatment" in deeper else ("" if "treatment" not in all_levels else _worked(row)) + _tried(row)
+        return f"replicate {row.replicate} ({_seeds(rows)}){about}{note}"
     if "replicate" in deeper:
         return f"{row.log.record.name}{'' if len(failed) == 1 else note}"
-    return f"{row.log.record.name}{_tried(row) if len({each.replicate for each in rows}) == 1 else ''}{note}"
+    about = _tried(row) if len({each.replicate for each in rows}) == 1 else ""
+    return f"{row.log.record.name}{_worked(row) if 'replicate' in all_levels else ''}{about}{note}"
 
 
 def _tried(row: _Row) -> str:
@@ -159,14 +161,30 @@ def _tried(row: _Row) -> str:
     return f"  attempt {len(attempts) + 1}, after {_one_line(before, 200)}"
 
 
-def _step_label(rows: Sequence[_Row]) -> str:
+def _worked(row: _Row) -> str:
+    """Say how long a cell took, and who ran it where that was not the program itself."""
+    position = row.log.position(row.replicate)
+    worker = row.log.workers[position]
+    return f"  {_time(row.log.durations[position])}{'' if worker == 'main' else f' in {worker}'}"
+
+
+def _time(seconds: float) -> str:
+    """Give a duration with three digits."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
+
+
+def _step_label(rows: Sequence[_Row], *, timed: bool) -> str:
     record = rows[0].record
     settings = {tuple((name, _shown(value)) for name, value in row.record.get("params", {}).items()) for row in rows}
     # Conditions may differ in parameters; then the step as such has none to show.
     params = ", ".join(f"{name}={value}" for name, value in settings.pop()) if len(settings) == 1 else "…"
     hits = sum(bool(row.record.get("cache_hit")) for row in rows)
     cached = "" if not hits else "  cached" if hits == len(rows) else f"  cached in {hits} of {len(rows)}"
-    return f"{record['step']}{f'({params})' if params else ''}{cached}"
+    # Over several cells there is no one duration, and of the step that failed none is known.
+    duration = record.get("duration") if timed and len(rows) == 1 else None
+    return (
+        f"{record['step']}{f'({params})' if params else ''}{cached}{'' if duration is None else f'  {_time(duration)}'}"
+    )
 
 
 def _actions(rows: Sequence[_Row], *, named: bool) -> Iterator[str]:
