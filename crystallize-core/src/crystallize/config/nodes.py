@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from crystallize.config.scalars import doubt_about, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from crystallize.config.problems import Place, Problems
 
-__all__ = ["Entry", "ListNode", "MapNode", "Node", "ScalarNode", "found", "known_keys_advice", "plain", "value_of"]
+__all__ = ["Entry", "ListNode", "MapNode", "Node", "ScalarNode", "found", "is_empty", "plain", "value_of"]
 
 _SHOWN = 60
 
@@ -128,8 +128,3 @@ def found(node: Node) -> str:
     if isinstance(value, (int, float)):
         return f"the number {node.text:.{_SHOWN}}"
     return f"the text {value!r}" if len(value) <= _SHOWN else f"the text {value[:_SHOWN]!r}…"
-
-
-def known_keys_advice(known: Sequence[str], what: str) -> str:
-    """List what there is, for advice."""
-    return f"{what}: {', '.join(known)}" if known else f"{what}: none"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.config.checking import shown_path
 from crystallize.config.composing import compose
-from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found
+from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
 from crystallize.config.problems import Place, Problems
 from crystallize.config.schema import properties_at
 from crystallize.names import did_you_mean
@@ -110,7 +110,7 @@ class _Change:
     def applied(self, node: Node, done: tuple[str | int, ...]) -> Node | None:
         """Give a copy of `node` with the change, or None if it cannot be made."""
         key = self._path[len(done)]
-        if isinstance(node, ScalarNode) and node.value is None and (self._sign != "~"):
+        if is_empty(node) and self._sign != "~":
             node = MapNode(node.place)
         if isinstance(node, ListNode):
             return self._in_list(node, done, key)
@@ -128,7 +128,7 @@ class _Change:
         if entry is None and not (self._sign == "+" or (self._sign == "" and key in (named or ()))):
             self._unknown(done, key, [*node.entries, *(named or ())], addable=self._sign == "" and named is None)
             return None
-        if entry is not None and last and self._sign == "+" and not _is_nothing(entry.value):
+        if entry is not None and last and self._sign == "+" and not is_empty(entry.value):
             path = shown_path(self._path)
             self._wrong(
                 self._columns[-1],
@@ -186,7 +186,7 @@ class _Change:
         name = item.entries[key].key if isinstance(item, MapNode) else ScalarNode(item.place, key, quoted=True)
         if last:
             value: Node | None = self._value
-        elif _is_nothing(inside) and self._sign != "+":
+        elif is_empty(inside) and self._sign != "+":
             self._unknown((*done, key), self._path[len(done) + 1], [], addable=self._sign == "")
             return None
         else:
@@ -250,10 +250,6 @@ def _name_of(item: Node) -> str | None:
 
 def _is_record(item: Node) -> bool:
     return isinstance(item, MapNode) and "name" in item.entries and isinstance(item.entries["name"].value, ScalarNode)
-
-
-def _is_nothing(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and node.value is None
 
 
 def _where(place: Place) -> str:

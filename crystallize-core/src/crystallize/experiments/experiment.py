@@ -13,7 +13,7 @@ from crystallize.errors import ArgumentTypeError
 from crystallize.experiments.compiled import compiled_conditions
 from crystallize.experiments.definition import note_run, place_of_caller
 from crystallize.experiments.failures import checked_limit, most_failures, policies_for
-from crystallize.experiments.folders import from_yaml, to_yaml
+from crystallize.experiments.folders import InFolders
 from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
 from crystallize.experiments.setup import (
     ABSENT,
@@ -52,7 +52,7 @@ PluginT = TypeVar("PluginT")
 _LOGGER = logging.getLogger("crystallize")
 
 
-class Experiment:
+class Experiment(InFolders):
     """An experiment: what is run, compared and verified.
 
     Parameters
@@ -184,9 +184,6 @@ class Experiment:
         from crystallize.experiments.builder import ExperimentBuilder
 
         return ExperimentBuilder(cls, name)
-
-    from_yaml = classmethod(from_yaml)  # type: ignore[var-annotated]
-    to_yaml = to_yaml
 
     @property
     def replicates(self) -> int:

@@ -3,81 +3,82 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
     from pathlib import Path
 
-    from crystallize.experiments.experiment import Experiment
+    from typing_extensions import Self
 
-__all__ = ["config_room", "from_yaml", "to_yaml"]
-
-ExperimentT = TypeVar("ExperimentT", bound="Experiment")
+__all__ = ["InFolders", "config_room"]
 
 
-def from_yaml(cls: type[ExperimentT], path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> ExperimentT:
-    """Load the experiment of a folder with a config.yaml.
+class InFolders:
+    """What `Experiment` has to do with folders."""
 
-    Parameters
-    ----------
-    path : path
-        The folder, or its config.yaml.
-    overrides : iterable of str, optional
-        ``"key.path=value"`` replaces what config.yaml says, or sets a key that it leaves out;
-        ``"+key.path=value"`` adds what is not there, ``"~key.path"`` removes what is. Values are YAML.
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Self:
+        """Load the experiment of a folder with a config.yaml.
 
-    Returns
-    -------
-    Experiment
+        Parameters
+        ----------
+        path : path
+            The folder, or its config.yaml.
+        overrides : iterable of str, optional
+            ``"key.path=value"`` replaces what config.yaml says, or sets a key that it leaves out;
+            ``"+key.path=value"`` adds what is not there, ``"~key.path"`` removes what is. Values are YAML.
 
-    Raises
-    ------
-    ConfigurationError
-        With everything that is wrong, each with file, line and column, as ``problems``.
-    MissingExtraError
-        The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+        Returns
+        -------
+        Experiment
 
-    Examples
-    --------
-    >>> from crystallize import Experiment
-    >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
-    Experiment('wines')
-    """
-    loaded: ExperimentT = config_room().load_folder(path, overrides=overrides, kind=cls).experiment
-    return loaded
+        Raises
+        ------
+        ConfigurationError
+            With everything that is wrong, each with file, line and column, as ``problems``.
+        MissingExtraError
+            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
 
+        Examples
+        --------
+        >>> from crystallize import Experiment
+        >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
+        Experiment('wines')
+        """
+        loaded: Self = config_room().load_folder(path, overrides=overrides, kind=cls).experiment
+        return loaded
 
-def to_yaml(self: Experiment, path: str | os.PathLike[str]) -> Path:
-    """Write the experiment as a folder that `from_yaml` loads; nothing that is there is overwritten.
+    def to_yaml(self, path: str | os.PathLike[str]) -> Path:
+        """Write the experiment as a folder that `from_yaml` loads; nothing that is there is overwritten.
 
-    Parameters
-    ----------
-    path : path
-        The folder, or the file to write in it. The experiment's functions have to lie in ``datasources.py``,
-        ``steps.py``, ``outputs.py`` and ``verifiers.py`` of one folder; if that is another one, its Python files are
-        copied.
+        Parameters
+        ----------
+        path : path
+            The folder, or the file to write in it. The experiment's functions have to lie in ``datasources.py``,
+            ``steps.py``, ``outputs.py`` and ``verifiers.py`` of one folder; from another folder its Python files are
+            copied.
 
-    Returns
-    -------
-    Path
-        The file that was written.
+        Returns
+        -------
+        Path
+            The file that was written.
 
-    Raises
-    ------
-    ConfigurationError
-        There is such a file already, or something cannot be written; the message names all of it.
-    MissingExtraError
-        The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+        Raises
+        ------
+        ConfigurationError
+            There is such a file already, or something cannot be written; the message names all of it.
+        MissingExtraError
+            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
 
-    Examples
-    --------
-    >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
-    PosixPath('experiments/wines_again/config.yaml')
-    """
-    written: Path = config_room().write_config(self, path)
-    return written
+        Examples
+        --------
+        >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
+        PosixPath('experiments/wines_again/config.yaml')
+        """
+        written: Path = config_room().write_config(self, path)
+        return written
 
 
 def config_room() -> Any:
