@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunLockedError
 from crystallize.results.trials import was_pruned
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.earlier import COMPLETE, FAILED, EarlierRun
+from crystallize_plugins.artifacts.earlier import COMPLETE, FAILED, MISSING, EarlierRun
 from crystallize_plugins.artifacts.journal import journal_row
 from crystallize_plugins.artifacts.replay import Replay, why_another
 from crystallize_plugins.artifacts.resume import Resumption
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell
+    from crystallize.results import Cell, LazyOutcomes
     from crystallize.results.outcome import Event
 
 __all__ = ["Continuation"]
 
 _LOGGER = logging.getLogger("crystallize")
 _OTHER_TRIALS = "reported to an optimiser that was told something else"
+_HEARD_LATER = "reported after a cell that failed"
 
 
 class Continuation(Resumption):
@@ -40,12 +41,19 @@ class Continuation(Resumption):
     experiment : ExperimentView
     earlier : EarlierRun or None
         The stored optimisation.
+
+    Attributes
+    ----------
+    why : str
+        Why the next version begins; empty where the stored optimisation goes on, or there is none.
     """
 
     def __init__(self, experiment: ExperimentView, earlier: EarlierRun | None) -> None:
         identities = experiment.cell_identities()
         super().__init__(earlier, identities)
         self._replay: Replay | None = None
+        self._conditions = frozenset(() if earlier is None else earlier.outcomes.conditions)
+        self._new = 0
         self.why = ""
         if earlier is None or identities is None:
             return
@@ -98,13 +106,34 @@ class Continuation(Resumption):
         """
         return [journal_row(event)] if self._replay is None else self._replay.news(event)
 
-    def decide(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Decide about cells, and give those that have to run."""
-        super().decide(cells)
-        if self.earlier is not None:
-            for cell in cells:
-                self.reasons[cell] = self._reason(cell, self.reasons[cell])
-        return [cell for cell in cells if self.reasons[cell] != COMPLETE]
+    def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
+        """Give the stored outcomes of the cells of a batch that hold."""
+        if self.earlier is None or self.identities is None:
+            self._new += len(cells)
+            return ()
+        kept = []
+        for cell, found in self.earlier.decide(cells, self.identities).items():
+            reason = self._reason(cell, found)
+            if reason == MISSING and cell.condition not in self._conditions:
+                self._new += 1
+                continue
+            self.reasons[cell] = reason
+            if reason == COMPLETE:
+                kept.append(cell)
+        kept = self._heard_before_those_that_run_again(cells, kept)
+        return self.earlier.outcomes.restricted(kept) if kept else ()
+
+    def _heard_before_those_that_run_again(self, cells: Sequence[Cell], kept: list[Cell]) -> list[Cell]:
+        """Leave out cells whose reports were heard after those of a failed one, which will be heard again now."""
+        assert self.earlier is not None  # noqa: S101 - only then something is kept
+        outcomes = self.earlier.outcomes
+        failed = [cell for cell in cells if self.reasons.get(cell) == FAILED]
+        first = min((report[0] for cell in failed for report in outcomes[cell].reports), default=None)
+        if first is None:
+            return kept
+        later = {cell for cell in kept if any(report[0] > first for report in outcomes[cell].reports)}
+        self.reasons.update(dict.fromkeys(later, _HEARD_LATER))
+        return [cell for cell in kept if cell not in later]
 
     def _reason(self, cell: Cell, reason: str) -> str:
         if reason not in (COMPLETE, FAILED) or self.earlier is None:
@@ -125,3 +154,19 @@ class Continuation(Resumption):
             _LOGGER.info("resume: the optimisation in %s goes on after %d trials", self.earlier.path, trials)
         else:
             _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.earlier.path, self.why)
+
+    def facts(self) -> dict[str, Any]:
+        """Give what is kept of all this with the run's provenance; cells of new trials are only counted."""
+        return {**super().facts(), "why": self.why, "new": self._new}
+
+    def log(self) -> None:
+        """Say in one line what was kept in the end."""
+        kept = sum(reason == COMPLETE for reason in self.reasons.values())
+        again = len(self.reasons) - kept
+        _LOGGER.info(
+            "resume: of the optimisation's cells %d were kept, %d were still to run or ran again, "
+            "and %d are of new trials",
+            kept, again, self._new,
+        )  # fmt: skip
+        if kept:
+            self._warn()

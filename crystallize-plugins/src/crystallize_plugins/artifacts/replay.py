@@ -71,7 +71,7 @@ class Replay:
         self._asked = {entry.fields["batch"]: entry.fields for entry in entries if entry.name == ASKED}
         self._told = {entry.fields["batch"]: entry.fields for entry in entries if entry.name == TOLD}
         counts = [len(fields["trials"]) for _, fields in sorted(self._asked.items())]
-        self._first_trials = dict(zip(sorted(self._asked), accumulate([0, *counts]), strict=False))
+        self._first_trials: dict[int, int] = dict(zip(sorted(self._asked), accumulate([0, *counts]), strict=False))
         started = [entry.fields for entry in entries if entry.name == STARTED]
         self.begun: Mapping[str, Any] | None = started[-1] if started else None
         told = [
