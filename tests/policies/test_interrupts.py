@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 
 import pytest
 
-from crystallize import BasePlugin, ParallelExecution
+from crystallize import AsyncExecution, BasePlugin, ParallelExecution, SerialExecution, pipeline_step
 from crystallize.engine.loop import Interrupts
 from crystallize_plugins.artifacts import newest_run
 
@@ -109,3 +111,41 @@ def test_what_waits_is_let_through_at_the_end_at_the_latest():
     with pytest.raises(KeyboardInterrupt):
         block()
     assert not interrupts.noted
+
+
+class PressesLater(BasePlugin):
+    """Presses Ctrl-C once a cell waits for its next attempt."""
+
+    neutral = True
+    wanted_events = ("cell_retried",)
+
+    def on_event(self, experiment, event):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [SerialExecution(), ParallelExecution(1), ParallelExecution(1, "process"), AsyncExecution(max_concurrency=1)],
+    ids=["serial", "thread", "process", "async"],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_cell_that_waits_for_its_next_attempt_does_not_keep_a_run_alive(build, executor, asynchronous, log):
+    def fails(data, ctx):
+        if ctx["replicate"] == 1:
+            raise ConnectionError("busy")
+        return data, {"value": ctx["replicate"]}
+
+    if asynchronous:
+
+        async def awaiting(data, ctx):
+            await asyncio.sleep(0)
+            return fails(data, ctx)
+
+        step = pipeline_step(retries=1, backoff=300)(awaiting)
+    else:
+        step = pipeline_step(retries=1, backoff=300)(fails)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        build(step(), plugins=[PressesLater(), executor], stored=True).run(replicates=2)
+    assert list(caught.value.result.metrics.baseline.metrics["value"]) == [0]
+    assert stored_values() == [0]
+    assert "which nothing can stop" not in log.text()
