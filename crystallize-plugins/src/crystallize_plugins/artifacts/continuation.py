@@ -163,6 +163,8 @@ class Continuation(Resumption):
         """Say in one line what was kept in the end."""
         kept = sum(reason == COMPLETE for reason in self.reasons.values())
         again = len(self.reasons) - kept
+        if not (self.reasons or self._new):
+            return  # it ended before its first trial
         _LOGGER.info(
             "resume: of the optimisation's cells %d were kept, %d were still to run or ran again, "
             "and %d are of new trials",

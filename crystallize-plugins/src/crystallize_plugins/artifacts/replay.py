@@ -38,11 +38,12 @@ def why_another(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     recorded, wanted : mapping
         The fields of ``optimization_started``, then and now.
     """
-    reasons = [
-        f"{what} was {_shown(recorded[name])} and is {_shown(wanted[name])}"
-        for name, what in (("objectives", "the objective"), ("replicates", "replicates_per_trial"))
-        if _listed(recorded[name]) != _listed(wanted[name])
-    ]
+    reasons = []
+    then, now = _objectives(recorded), _objectives(wanted)
+    if then != now:
+        reasons.append(f"the objective was to {then} and is to {now}")
+    if recorded["replicates"] != wanted["replicates"]:
+        reasons.append(f"replicates_per_trial was {recorded['replicates']} and is {wanted['replicates']}")
     if recorded["baseline"] != wanted["baseline"]:
         reasons.append(f"the optimiser {'needs' if wanted['baseline'] else 'no longer needs'} the baseline")
     return "; ".join(reasons)
@@ -173,8 +174,10 @@ class Replay:
         """Say what of the optimiser's settings is not as it was."""
         if self.begun is None or not self._now:
             return ""
-        was: dict[str, Any] = {"its class": self.begun["optimizer"], **self.begun["settings"]}
-        now: dict[str, Any] = {"its class": self._now["optimizer"], **self._now["settings"]}
+        if self.begun["optimizer"] != self._now["optimizer"]:
+            return f" What changed: its class was {self.begun['optimizer']} and is {self._now['optimizer']}."
+        was: dict[str, Any] = self.begun["settings"]
+        now: dict[str, Any] = self._now["settings"]
         changed = [
             f"{name} was {_shown(was.get(name))} and is {_shown(now.get(name))}"
             for name in {**was, **now}
@@ -218,5 +221,5 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"  # noqa: PLR2004 - as much as fits into a message
 
 
-def _listed(value: Any) -> Any:
-    return [tuple(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _objectives(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{direction} {metric}" for metric, direction in fields["objectives"])
