@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from crystallize_plugins.execution.cores import usable_cores
+from crystallize_plugins.environment.cores import usable_cores
 from crystallize_plugins.execution.library_threads import VARIABLES, environment_with_limits, threads_for_each
 
 
@@ -56,7 +56,7 @@ def test_the_smallest_of_affinity_and_quotas_counts(machine, membership, files, 
 def test_a_process_that_is_bound_to_one_core_has_one(run_script):
     found = run_script("""
         import os
-        from crystallize_plugins.execution.cores import usable_cores
+        from crystallize_plugins.environment.cores import usable_cores
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         print(usable_cores())
     """)

@@ -2,10 +2,11 @@
 
 | module | its job |
 | --- | --- |
-| `machine` | interpreter, machine, variables of the environment, BLAS and OpenMP |
+| `machine`, `cores` | interpreter, machine, variables of the environment, BLAS and OpenMP |
 | `packages` | installed distributions |
 | `git` | commit, branch, changes |
 | `command` | how the program was started |
+| `code` | the code and the data of an experiment |
 | `background` | asking for what takes its time without holding up a run |
 """
 

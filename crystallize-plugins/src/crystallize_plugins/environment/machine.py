@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.description import describe
-from crystallize_plugins.execution.cores import usable_cores
+from crystallize_plugins.environment.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

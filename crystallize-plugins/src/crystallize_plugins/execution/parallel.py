@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.checks import check_choice, check_count
-from crystallize_plugins.execution.cores import usable_cores
+from crystallize_plugins.environment.cores import usable_cores
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 from crystallize_plugins.execution.library_threads import threads_for_each
 
