@@ -20,9 +20,10 @@ SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 CHAINS = 6 if SOAK else 1
 """Optimisations of each kind; each is killed again and again."""
 KILLS = 3
+PATIENCE = 900 if SOAK else 240
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(PATIENCE),
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
 
@@ -166,3 +167,119 @@ def test_the_sequence_is_that_of_an_optimisation_that_was_never_killed(start, tm
     assert resumed == expected
     (run,) = [found for found in list_runs(tmp_path / "cut") if found.status == "complete"]
     assert sequence(run.path) == sequence(Path(tmp_path, "whole/tuning/v0"))
+
+
+# ---------------------------------------------------------------- at every operation of the store
+
+OPERATIONS = """
+    import errno, itertools, json, logging, os, shutil, signal, sys
+    from pathlib import Path
+
+    import optuna
+    from crystallize import ArtifactPlugin, Experiment, Objective, Pipeline, SeedPlugin, data_source, pipeline_step
+    from crystallize.errors import StoreError
+    from crystallize_plugins.artifacts import StoredRun, list_runs, operations
+    from crystallize_plugins.optimizers import OptunaOptimizer, floating
+
+    logging.disable()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    ROOM = {"open_new", "write", "sync", "replace", "link", "make_folder", "execute", "execute_many", "commit"}
+
+    @data_source
+    def noise(ctx):
+        return float(ctx.rng.normal())
+
+    @pipeline_step()
+    def fit(data, ctx, *, x=0.0):
+        for epoch in range(2):
+            ctx.report("loss", x * x + 1 / (1 + epoch), step=epoch)
+        if ctx["replicate"]:
+            ctx.artifacts.add("model.bin", repr((x, data)).encode())
+        if x > 4:
+            raise ArithmeticError("too large")
+        return data, {"loss": x * x + data}
+
+    def optimise(folder):
+        os.chdir(folder)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
+        optimizer = OptunaOptimizer({"x": floating(-5.0, 5.0)}, Objective("loss"), seed=3, pruner=pruner)
+        experiment = Experiment(noise(), Pipeline([fit()]), [SeedPlugin(seed=1), ArtifactPlugin()], name="tuning")
+        experiment.optimize(optimizer, 7, replicates_per_trial=2, strategy="resume")
+
+    def found_in(folder):
+        run = [run for run in list_runs(Path(folder, "data")) if run.status == "complete"][-1]
+        journal = [
+            (entry.name, str(entry.fields.get("trials")), str(entry.fields.get("values")))
+            for entry in run.journal() if "batch" in entry.fields
+        ]
+        cells = sorted(
+            (*o.cell, str(dict(o.metrics)), o.seed, str(o.reports), str(o.error), [a.sha256 for a in o.artifacts],
+             [Path(a.path).read_bytes().decode() for a in o.artifacts])
+            for o in run.outcomes()
+        )
+        return repr((journal, cells))
+
+    def break_at(number, mode):
+        count = itertools.count()
+        for name in operations.__all__:
+            def call(*arguments, real=getattr(operations, name), name=name, **settings):
+                if mode == "kill" or name in ROOM:
+                    if next(count) == number:
+                        if mode == "kill":
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return real(*arguments, **settings)
+            setattr(operations, name, call)
+        return count
+
+    def forked(folder, number=None, mode="kill"):
+        # Give how the process ended: 0 done, 1 told of a full disk, negative killed.
+        folder = os.path.abspath(folder)
+        child = os.fork()
+        if child == 0:
+            count = break_at(-1 if number is None else number, mode)
+            try:
+                optimise(folder)
+                code = 0
+            except StoreError as error:
+                code = 1 if error.errno == errno.ENOSPC else 2
+            except BaseException as error:
+                print(repr(error), file=sys.stderr)
+                code = 3
+            Path(folder, "count").write_text(str(next(count)))
+            os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    mode, step = sys.argv[1], int(sys.argv[2])
+    home = os.getcwd()
+    Path("whole").mkdir()
+    assert forked("whole") == 0
+    expected = found_in("whole")
+    operations_of_a_run = int(Path("whole/count").read_text())
+    wrong, ended = [], []
+    for number in range(1, operations_of_a_run + 1, step):
+        folder = os.path.join(home, str(number))
+        os.mkdir(folder)
+        # Broken when it runs, broken when it is resumed, and resumed at last.
+        ended.append([forked(folder, number, mode), forked(folder, number // 3, mode)])
+        last = forked(folder)
+        if last != 0 or found_in(folder) != expected:
+            wrong.append((number, last))
+        shutil.rmtree(folder)
+    print(json.dumps({"operations": operations_of_a_run, "wrong": wrong, "ended": ended}))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied as they are")
+@pytest.mark.parametrize("mode", ["kill", "full"])
+def test_the_sequence_survives_a_fault_at_any_operation_of_the_store(run_script, mode):
+    pytest.importorskip("optuna")
+    step = 1 if SOAK else 29
+    done = run_script(OPERATIONS, mode, step, options=["-W", "ignore"], timeout=PATIENCE - 10)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["wrong"] == [], done.stderr
+    codes = [code for pair in told["ended"] for code in pair]
+    assert set(codes) <= ({0, -9} if mode == "kill" else {0, 1}), (codes, done.stderr)
+    # Most of them did hit something.
+    assert sum(code != 0 for code in codes) > len(codes) // 3
