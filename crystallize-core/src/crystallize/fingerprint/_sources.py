@@ -137,7 +137,8 @@ def _inside(scope: Any) -> list[Any]:
 
 
 def _first_line(node: Any) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+    first: int = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+    return first
 
 
 def _lines(file: str, node: Any) -> str:
