@@ -16,7 +16,7 @@ from crystallize.results import LazyOutcomes
 from crystallize_plugins.artifacts import layout, readable, retention
 from crystallize_plugins.artifacts.documents import documents_of
 from crystallize_plugins.artifacts.facts import Session, facts_of
-from crystallize_plugins.artifacts.files import store_error
+from crystallize_plugins.artifacts.files import publish, store_error
 from crystallize_plugins.artifacts.owner import current_owner, place_of
 from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
 from crystallize_plugins.artifacts.resume import claim
@@ -141,6 +141,11 @@ class ActiveRun:
         if not claim(earlier, session, experiment.replicates):
             return None
         facts = earlier.facts._replace(replicates=max(earlier.facts.replicates, experiment.replicates))
+        try:
+            # What it said of the end is true no more.
+            readable.write_beginning(earlier.path, facts, session)
+        except OSError as error:
+            raise store_error("cannot store the run: nothing can be written to", earlier.path, error) from error
         return cls(experiment, earlier.path, facts, session, earlier.basis())
 
     def finish(self, experiment: ExperimentView, result: Result) -> None:
@@ -166,12 +171,10 @@ class ActiveRun:
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
             # While the writer waits for the disk.
-            if not more:
-                readable.write_metrics(self._path, result)
+            prepared = [] if more else readable.prepare_metrics(self._path, result)
             ticket.wait()
             whole = StoredRun(self._path).result() if more else result
-            if more:
-                readable.write_metrics(self._path, whole)
+            publish(prepared or readable.prepare_metrics(self._path, whole))
             readable.write_end(self._path, self._facts, self._session, whole)
             if not self._facts.versioned:
                 self._settle(experiment, result, complete=not stopped_by)

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["Content", "file_digest", "replace_text", "store_error", "sync_folder", "write_synced"]
+__all__ = [
+    "Content",
+    "Prepared",
+    "file_digest",
+    "prepare_text",
+    "publish",
+    "replace_text",
+    "store_error",
+    "sync_folder",
+    "write_synced",
+]
 
 _BLOCK = 1 << 20
 
@@ -25,6 +35,13 @@ class Content(NamedTuple):
 
     path: Path
     data: bytes
+
+
+class Prepared(NamedTuple):
+    """A file that was written, and the name that it is to have."""
+
+    temporary: str
+    path: str
 
 
 def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -> StoreError:
@@ -49,9 +66,20 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
 
 def replace_text(folder: str | os.PathLike[str], name: str, text: str) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
+    publish([prepare_text(folder, name, text)])
+
+
+def prepare_text(folder: str | os.PathLike[str], name: str, text: str) -> Prepared:
+    """Write such a file under another name; `publish` gives it its own."""
     temporary = os.path.join(folder, temporary_name())  # noqa: PTH118 - a run writes a few of these, and they add up
     _write_one(temporary, text.encode(), synced=False)
-    operations.replace(temporary, os.path.join(folder, name))  # noqa: PTH118 - the same
+    return Prepared(temporary, os.path.join(folder, name))  # noqa: PTH118 - the same
+
+
+def publish(several: Iterable[Prepared]) -> None:
+    """Give files their names, each in place of the file that had it."""
+    for temporary, path in several:
+        operations.replace(temporary, path)
 
 
 def write_synced(contents: Sequence[Content], *, inside: Path) -> None:

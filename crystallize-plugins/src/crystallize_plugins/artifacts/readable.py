@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.files import replace_text
+from crystallize_plugins.artifacts.files import prepare_text, replace_text
 from crystallize_plugins.artifacts.layout import RESULTS, RUN, condition_folder
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from crystallize.results import Result
     from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.files import Prepared
 
-__all__ = ["FILES_REMOVED", "metrics_json", "note_files_removed", "write_beginning", "write_end", "write_metrics"]
+__all__ = ["FILES_REMOVED", "metrics_json", "note_files_removed", "prepare_metrics", "write_beginning", "write_end"]
 
 FORMAT = 1
 """Version of ``run.json``."""
@@ -74,8 +75,17 @@ def note_files_removed(folder: Path) -> None:
         replace_text(folder, RUN, _lines({**entries, FILES_REMOVED: True}))
 
 
-def write_metrics(folder: Path, result: Result) -> None:
-    """Write ``results.json`` of each condition that ran, failed ones included."""
+def prepare_metrics(folder: Path, result: Result) -> list[Prepared]:
+    """Write ``results.json`` of each condition that ran, failed ones included, so that names are all that is missing.
+
+    What is in them may not have been committed yet.
+
+    Returns
+    -------
+    list of Prepared
+        For `publish`.
+    """
+    prepared = []
     for condition in result.conditions:
         cells = result.provenance["cells"][condition.name]
         if cells["completed"] + cells["failed"]:
@@ -84,7 +94,8 @@ def write_metrics(folder: Path, result: Result) -> None:
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
             with suppress(FileExistsError):
                 operations.make_folder(place)
-            replace_text(place, RESULTS, metrics_json({} if measured is None else measured.metrics))
+            prepared.append(prepare_text(place, RESULTS, metrics_json({} if measured is None else measured.metrics)))
+    return prepared
 
 
 def metrics_json(metrics: Mapping[str, list[Any]]) -> str:

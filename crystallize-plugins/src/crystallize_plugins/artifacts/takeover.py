@@ -57,7 +57,7 @@ def take_over(
         earlier = found.run
         resumption = Resumption(earlier, identities)
         todo = resumption.decide_all(conditions, experiment.replicates)
-        if earlier is not None and not todo:
+        if earlier is not None and not todo and earlier.is_finished:
             experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
             resumption.log()
             return None, resumption
