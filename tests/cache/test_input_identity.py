@@ -10,20 +10,20 @@ import pytest
 
 from crystallize import BasePlugin, DataSource, ExperimentInput, Treatment, data_source, pipeline_step
 from crystallize.pipelines.cache import call
+from crystallize.pipelines.cache import values as values_module
 
 
 @pytest.fixture
 def hashed(monkeypatch):
     """Collect the types of what is hashed as an input."""
     seen = []
-    original = call._with_contents
+    original = call.CachedCall._content
 
-    def noticed(data, depth):
-        if depth == call._DEPTH:
-            seen.append(type(data).__name__)
-        return original(data, depth)
+    def noticed(self, data):
+        seen.append(type(data).__name__)
+        return original(self, data)
 
-    monkeypatch.setattr(call, "_with_contents", noticed)
+    monkeypatch.setattr(call.CachedCall, "_content", noticed)
     return seen
 
 
@@ -225,31 +225,85 @@ def test_a_plugin_that_may_change_the_data_between_two_steps_has_it_hashed(make,
     assert hashed == ["list", "list"] * 2
 
 
-def test_a_path_counts_with_the_content_of_its_file(make, values):
+@pytest.mark.parametrize("place", ["input", "parameter", "context", "injected"])
+def test_a_path_counts_with_the_content_of_its_file(make, values, place):
     path = Path("table.txt")
 
     @data_source
     def where(ctx):
-        return {"table": path}
+        return {"table": path} if place == "input" else None
 
     @pipeline_step(cacheable=True)
-    def read(data, ctx):
-        return data, {"out": data["table"].read_text()}
+    def read(data, ctx, *, table=None):
+        if place == "context":
+            table = ctx["one"]
+        return data, {"out": (table or data["table"]).read_text()}
 
+    context = {"context": {"one": path}, "injected": {"table": path}}.get(place, {})
     found = []
     for text in ("one", "two", "one"):
         path.write_text(text)
-        found += values(make(read(), source=where()).run())
+        step = read(table=path) if place == "parameter" else read()
+        found += values(make(step, source=where(), initial_ctx=context).run())
     assert found == ["one", "two", "one"]
+
+
+@pytest.mark.parametrize("place", ["input", "parameter", "context", "injected", "nested"])
+def test_the_order_of_a_dict_counts_since_a_step_may_go_by_it(make, values, place):
+    @pipeline_step(cacheable=True)
+    def first(data, ctx, *, table=None):
+        if place == "context":
+            table = ctx["one"]
+        table = table or (data[0]["inner"] if place == "nested" else data)
+        return data, {"out": next(iter(table))}
+
+    found = []
+    for table in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        step = first(table=table) if place == "parameter" else first()
+        context = {"context": {"one": table}, "injected": {"table": table}}.get(place, {})
+        given = {"input": table, "nested": [{"inner": table}]}.get(place, [])
+        source = data_source(lambda ctx, given=given: given)()
+        found += values(make(step, source=source, initial_ctx=context).run())
+    assert found == ["a", "b"]
+
+
+def test_how_an_array_lies_in_memory_counts_since_sums_may_differ(make, note, ran, values):
+    @pipeline_step(cacheable=True)
+    def look(data, ctx):
+        note()
+        return data, {"out": data[0].flags.f_contiguous}
+
+    array = np.ones((3, 4))
+    for given in (array, np.asfortranarray(array), array.copy()):
+        make(look(), source=data_source(lambda ctx, given=given: [given])()).run()
+    assert len(ran()) == 2
+
+
+def test_values_that_hold_themselves_are_looked_at_once(make, note, ran):
+    ring = {"a": 1, "b": []}
+    ring["b"].append(ring)
+
+    @pipeline_step(cacheable=True)
+    def look(data, ctx):
+        note()
+        return len(data)
+
+    for _ in range(2):
+        make(look(), source=data_source(lambda ctx: ring)()).run()
+    assert ran() == ["ran"]
 
 
 @pytest.mark.parametrize("kind", ["context", "parameter"])
 def test_an_array_that_all_cells_share_is_hashed_once_in_a_run_and_anew_in_the_next(make, values, monkeypatch, kind):
-    from crystallize.pipelines.cache import session
-
     seen = []
-    original = session.value_of
-    monkeypatch.setattr(session, "value_of", lambda value: seen.append(1) or original(value))
+    original = values_module.Looks.identity
+
+    def noticed(self, value):
+        if isinstance(value, np.ndarray):
+            seen.append(1)
+        return original(self, value)
+
+    monkeypatch.setattr(values_module.Looks, "identity", noticed)
     array = np.ones(1000)
 
     @pipeline_step(cacheable=True)

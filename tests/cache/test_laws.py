@@ -167,8 +167,9 @@ def test_two_calls_share_an_entry_where_what_they_see_is_the_same_and_nowhere_el
                 initial_ctx={"value": given_["context"]},
             )
             found = experiment.apply()
-            assert value_of(found) == value_of([given_["parameter"], given_["context"], given_["input"]])
-        assert cache.info().entries == (1 if value_of(one) == value_of(other) else 2)
+            assert repr(found) == repr([given_["parameter"], given_["context"], given_["input"]])
+        # Which tells types, zeros and the order of keys apart.
+        assert cache.info().entries == (1 if repr(one) == repr(other) else 2)
 
 
 @settings(max_examples=MANY or 60)

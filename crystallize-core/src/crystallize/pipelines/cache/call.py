@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.context.frozen import FrozenContext
 from crystallize.errors import PrunedError
-from crystallize.fingerprint import combine, content_of, identify
+from crystallize.fingerprint import combine, identify
 from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
 from crystallize.pipelines.cache.store import Address
 from crystallize.pipelines.cache.watching import Lineage, Watching
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crystallize.datasources.artifact import Artifact
+    from crystallize.fingerprint import Identity
     from crystallize.pipelines.cache.session import CacheSession
     from crystallize.pipelines.injection import Binding
     from crystallize.pipelines.step import PipelineStep
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["CachedCall"]
 
 _LOGGER = logging.getLogger("crystallize")
-_DEPTH = 4
 _NOTHING: Any = object()
 
 
@@ -151,7 +150,7 @@ class CachedCall:
         if lineage is not None and lineage.position == self._position - 1 and self._session.chained:
             given = f"from {lineage.identity}"
         else:
-            found = identify(_with_contents(data, _DEPTH))
+            found = self._content(data)
             if found.untracked:
                 _LOGGER.debug("%s is not cached: its input is known by type alone: %s", self._label, found.untracked)
                 return None
@@ -162,23 +161,33 @@ class CachedCall:
             parts += [self._session.plugins, *self._read_so_far(ctx)]
         return _Known(step, combine(*parts))
 
+    def _content(self, data: Any) -> Identity:
+        return self._session.looks.identity(data)
+
     def _identity(self, ctx: FrozenContext) -> str:
         """Digest the step with what the context gives for its parameters, as both are now."""
         step, session = self._step, self._session
         found = list(step_parts(step))
-        if not self._plain:
+        if isinstance(step, FunctionStep) and self._plain:
+            unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
+            found.append(identify(unsaid))
+        else:
             # Its attributes, beside the parameters that it names.
             found.append(identify(step))
+            unsaid = [
+                (name, session.looks.unsaid(value)) for name, value in sorted(getattr(step, "__dict__", {}).items())
+            ]
+            found.append(identify(unsaid))
         digests = [part.digest for part in found]
         for name, artifact in self._artifacts.items():
             digests += [name, identify(artifact).digest]
         for name in self._injected:
             value = ctx._own.get(name, ctx._base.get(name, _NOTHING))
-            digest = ABSENT if value is _NOTHING else session.known_array(ctx, name, value)
-            if digest is None:
-                found.append(identify(value))
-                digest = found[-1].digest
-            digests += [name, digest]
+            if value is _NOTHING:
+                digests += [name, ABSENT]
+            else:
+                found.append(session.value(ctx, name, value))
+                digests += [name, found[-1].digest]
         untracked = dict.fromkeys(text for part in found for text in part.untracked)
         if untracked:
             session.tell(
@@ -192,7 +201,7 @@ class CachedCall:
     def _read_so_far(self, ctx: FrozenContext) -> list[str]:
         """Digest whatever was read in this cell: what plugins did before the step may go by any of it."""
         names = dict.fromkeys(mark for mark in ctx._journal[1::2] if isinstance(mark, str))
-        return [f"{name}={digest_of_read(ctx, f'key {name}', 0, self._session.known_array)}" for name in names]
+        return [f"{name}={digest_of_read(ctx, f'key {name}', 0, self._session.value)}" for name in names]
 
     def _find(self, known: _Known, ctx: FrozenContext) -> tuple[Address, Output] | None:
         store = self._session.store
@@ -202,7 +211,7 @@ class CachedCall:
 
         def digest(name: str) -> str:
             if name not in seen:
-                seen[name] = digest_of_read(ctx, name, self._position, self._session.known_array)
+                seen[name] = digest_of_read(ctx, name, self._position, self._session.value)
             return seen[name]
 
         try:
@@ -325,14 +334,3 @@ class _Attempt(Watching):
             tags = metrics._tags.get(str(name), {}).get(index - 1)
             found.append((str(name), metrics._values[str(name)][index - 1], tags))
         return tuple(found)
-
-
-def _with_contents(data: Any, depth: int) -> Any:
-    """Let a path in the input stand for what the file or folder contains, as well as for itself."""
-    if isinstance(data, Path):
-        return data, content_of(data)
-    if depth and type(data) in (list, tuple) and len(data) < 1000:  # noqa: PLR2004 - a long list is data
-        return type(data)(_with_contents(item, depth - 1) for item in data)
-    if depth and type(data) is dict and len(data) < 1000:  # noqa: PLR2004 - the same
-        return {key: _with_contents(item, depth - 1) for key, item in data.items()}
-    return data

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from crystallize.context.events import Event
+    from crystallize.fingerprint import Identity
 
-    KnownArray = Callable[[FrozenContext, str, Any], str | None]
+    Look = Callable[[FrozenContext, str, Any], Identity]
 
 __all__ = ["ABSENT", "Recorder", "WatchedContext", "digest_of_read"]
 
@@ -30,7 +31,7 @@ _ARTIFACTS = "artifacts"
 _RNG = "rng"
 
 
-def digest_of_read(ctx: FrozenContext, name: str, position: int, arrays: KnownArray) -> str:
+def digest_of_read(ctx: FrozenContext, name: str, position: int, look: Look) -> str:
     """Give the digest of what a step at a position would read now under a name.
 
     Parameters
@@ -39,13 +40,13 @@ def digest_of_read(ctx: FrozenContext, name: str, position: int, arrays: KnownAr
     name : str
         As `Recorder.reads` has it.
     position : int
-    arrays : callable of context, key and value
-        Knows the digests of arrays that cannot change during a run; None for anything else.
+    look : callable of context, key and value
+        Gives the identity of the value of a key.
     """
     if name.startswith(_KEY):
         key = name[len(_KEY) :]
         value = _value(ctx, key)
-        return ABSENT if value is _NOTHING else arrays(ctx, key, value) or identify(value).digest
+        return ABSENT if value is _NOTHING else look(ctx, key, value).digest
     if name == _ALL_KEYS:
         return combine(*sorted({*ctx._base, *ctx._own}))
     if name == _METRICS:
@@ -72,11 +73,11 @@ class Recorder:
         Why the output cannot be kept, if anything that the step did says so.
     """
 
-    __slots__ = ("arrays", "events", "position", "reads", "refused", "untracked", "wrote")
+    __slots__ = ("events", "look", "position", "reads", "refused", "untracked", "wrote")
 
-    def __init__(self, position: int, arrays: KnownArray) -> None:
+    def __init__(self, position: int, look: Look) -> None:
         self.position = position
-        self.arrays = arrays
+        self.look = look
         self.reads: dict[str, str] = {}
         self.untracked: list[str] = []
         self.wrote: set[str] = set()
@@ -93,17 +94,14 @@ class Recorder:
         if value is _NOTHING:
             self.reads[_KEY + key] = ABSENT
             return
-        digest = self.arrays(ctx, key, value)
-        if digest is None:
-            found = identify(value)
-            digest = found.digest
-            self.untracked += (f"context key {key!r}: {text}" for text in found.untracked)
-        self.reads[_KEY + key] = digest
+        found = self.look(ctx, key, value)
+        self.untracked += (f"context key {key!r}: {text}" for text in found.untracked)
+        self.reads[_KEY + key] = found.digest
 
     def other(self, ctx: FrozenContext, name: str) -> None:
         """Note that something beside the keys is looked at."""
         if name not in self.reads:
-            self.reads[name] = digest_of_read(ctx, name, self.position, self.arrays)
+            self.reads[name] = digest_of_read(ctx, name, self.position, self.look)
 
     def keys(self, ctx: FrozenContext) -> None:
         """Note that the step looks at what keys there are."""
@@ -115,7 +113,7 @@ class Recorder:
         for name, digest in self.reads.items():
             if not name.startswith(_KEY) or name[len(_KEY) :] in self.wrote:
                 continue
-            if digest_of_read(ctx, name, self.position, self.arrays) != digest:
+            if digest_of_read(ctx, name, self.position, self.look) != digest:
                 return f"the context's value of {name[len(_KEY) :]!r}"
         return None
 

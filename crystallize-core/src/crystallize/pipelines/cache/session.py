@@ -9,14 +9,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ConfigurationError
-from crystallize.fingerprint import value_of
 from crystallize.pipelines.cache.keyfile import load_key
 from crystallize.pipelines.cache.settings import current_settings
 from crystallize.pipelines.cache.sources import SourceIdentities
 from crystallize.pipelines.cache.store import EntryStore
+from crystallize.pipelines.cache.values import FileContents, Looks
 
 if TYPE_CHECKING:
     from crystallize.context import FrozenContext
+    from crystallize.fingerprint import Identity
     from crystallize.pipelines.cache.settings import CacheSettings
 
 __all__ = ["CacheSession"]
@@ -40,19 +41,22 @@ class CacheSession:
 
     Attributes
     ----------
+    looks : Looks
     sources : SourceIdentities
     """
 
     def __init__(self, settings: CacheSettings | None, *, plugins: str = "", chained: bool = True) -> None:
         self.plugins = plugins
         self.chained = chained
-        self.sources = SourceIdentities()
+        files = FileContents()
+        self.looks = Looks(files)
+        self.sources = SourceIdentities(self.looks, files)
         self._settings = settings
         self._store: EntryStore | None = None
         self._opened = False
         self._lock = threading.Lock()
         self._told: set[tuple[str, ...]] = set()
-        self._arrays: dict[int, tuple[weakref.ref[Any], str]] = {}
+        self._arrays: dict[int, tuple[weakref.ref[Any], Identity]] = {}
 
     @property
     def store(self) -> EntryStore | None:
@@ -81,16 +85,19 @@ class CacheSession:
             self._told.add(told)
         _LOGGER.warning(text, step, *details)
 
-    def known_array(self, ctx: FrozenContext, key: str, value: Any) -> str | None:
-        """Give the digest of an array that the cells of a condition share, and that none of them can write to."""
-        if not hasattr(value, "__array_interface__") or key in ctx._own:
-            return None
+    def value(self, ctx: FrozenContext, key: str, value: Any) -> Identity:
+        """Give the identity of the value of a key, as a step sees it.
+
+        That of an array which the cells of a condition share, and that none of them can write to, is found out once.
+        """
+        if not hasattr(value, "__array_interface__") or key in ctx._own or value.dtype.hasobject:
+            return self.looks.identity(value)
         known = self._arrays.get(id(value))
         if known is not None and known[0]() is value:
             return known[1]
-        digest = value_of(value)
+        found = self.looks.identity(value)
         if len(self._arrays) > _MOST_ARRAYS:
             self._arrays.clear()
         with suppress(TypeError):  # a scalar of an array's type, which is quickly hashed again
-            self._arrays[id(value)] = (weakref.ref(value), digest)
-        return digest
+            self._arrays[id(value)] = (weakref.ref(value), found)
+        return found

@@ -34,7 +34,7 @@ class Watching:
     def __init__(self, session: CacheSession, position: int, ctx: FrozenContext) -> None:
         self.session = session
         self.ctx = ctx
-        self.recorder = Recorder(position, session.known_array)
+        self.recorder = Recorder(position, session.value)
         self.moved = False
         self._begun = 0
 
