@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from crystallize import Experiment
-from crystallize.config import load_folder, schema
+from crystallize.config import load_folder
 
 
 @pytest.fixture
@@ -94,17 +94,6 @@ def test_the_overrides_of_the_page_work(maize, page):
     for override in given:
         assert override.partition("=")[0].replace("the median", "fast").lstrip("+~") in page
     assert load_folder(maize, overrides=given).experiment.replicates == 30
-
-
-def test_every_key_of_the_schema_is_in_the_reference_that_is_generated_from_it(repository):
-    sys.path.insert(0, str(repository / "docs" / "_extension"))
-    try:
-        from crystallize_site import ConfigKeys
-    finally:
-        sys.path.pop(0)
-    table = "\n".join(ConfigKeys._table(schema()))
-    for key in schema()["properties"]:
-        assert f"``{key}``" in table
 
 
 def test_older_readers_of_yaml_read_the_example_alike(maize):

@@ -63,3 +63,14 @@ def test_every_hook_and_every_argument_is_documented(site):
         described = rest.partition('<dl class="py method">')[0]
         for argument in list(inspect.signature(getattr(HookSpecs, name)).parameters)[1:]:
             assert re.search(rf"<strong>{argument}</strong>", described), f"{name}: {argument} is not described"
+
+
+def test_every_key_of_config_yaml_is_documented(site):
+    from crystallize.config import schema
+
+    page = (site / "reference" / "config.html").read_text(encoding="utf-8")
+    sections = schema()["properties"]
+    inner = [sections["cli"], sections["outputs"]["additionalProperties"], sections["hypotheses"]["items"]]
+    for rule in (schema(), *inner):
+        for key in rule["properties"]:
+            assert f'<span class="pre">{key}</span>' in page
