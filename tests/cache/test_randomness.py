@@ -151,6 +151,28 @@ def test_a_thread_that_draws_keeps_what_ran_meanwhile_from_being_kept(make, note
     assert "it, or another thread meanwhile, moved the global random state" in log.text(logging.WARNING)
 
 
+def test_seeding_that_began_before_anybody_watched_raises_no_alarm():
+    watch = GlobalRandomness()
+    seeding, go_on = threading.Event(), threading.Event()
+
+    def seed():
+        with watch.seeding():
+            seeding.set()
+            go_on.wait(10)
+            random.seed(3)
+
+    other = threading.Thread(target=seed)
+    other.start()
+    seeding.wait(10)
+    timer = threading.Timer(0.05, go_on.set)
+    timer.start()
+    begun = watch.begin()
+    moved = watch.end(begun)
+    other.join()
+    timer.join()
+    assert not moved
+
+
 def test_overlapping_coroutines_that_are_seeded_meanwhile_are_cached(make, note, ran, log):
     @pipeline_step(cacheable=True)
     async def fetch(data, ctx):

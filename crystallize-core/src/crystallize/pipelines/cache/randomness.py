@@ -46,10 +46,11 @@ class GlobalRandomness:
     @contextmanager
     def seeding(self) -> Iterator[None]:
         """Announce that the states are set now."""
-        if not self._watching:
-            yield
-            return
+        # Locked in any case: another thread may start to watch meanwhile.
         with self._lock:
+            if not self._watching:
+                yield
+                return
             self._look()
             try:
                 yield
