@@ -6,27 +6,22 @@ import asyncio
 import json
 import os
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from crystallize import (
-    Artifact,
     ArtifactPlugin,
     AsyncExecution,
     BasePlugin,
-    ExperimentInput,
     Hypothesis,
     ParallelExecution,
     SerialExecution,
     Treatment,
-    data_source,
     pipeline_step,
-    resource_factory,
     verifier,
 )
-from crystallize.errors import ArtifactMissingError, RunLockedError, StoreError
+from crystallize.errors import RunLockedError
 from crystallize_plugins.artifacts import list_runs, open_run
 
 
@@ -491,161 +486,3 @@ def test_under_every_executor_a_resumed_run_is_the_uninterrupted_one(build, told
     result = build(seed=seed, plugins=[executor()]).run(replicates=4, treatments=treatments, strategy="resume")
     assert told(result) == told(whole)
     assert told(open_run("data/exp/v0")) == told(whole)
-
-
-# ------------------------------------------------------------------ what another experiment stored
-
-
-def written(data, ctx):
-    ctx.artifacts.add("model.txt", f"{ctx['replicate']} {Path('input.txt').read_text()}".encode())
-    return data
-
-
-def test_cells_run_again_whose_given_files_are_others(build, ran):
-    Path("input.txt").write_text("1")
-    model = Artifact("model.txt", loader=lambda path: path.read_text())
-    upstream = build(written, name="up", outputs=[model], treatments=[])
-    upstream.run(replicates=2)
-
-    def reads(data, ctx):
-        ctx.metrics.add("text", data)
-        return data
-
-    def downstream():
-        return build(reads, name="down", datasource=model, treatments=[])
-
-    downstream().run(replicates=2)
-    ran()
-    downstream().run(replicates=2, strategy="resume")
-    assert not ran()
-    upstream.run(replicates=2)
-    ran()
-    downstream().run(replicates=2, strategy="resume")
-    assert not ran()  # written again, with the same content
-    Path("input.txt").write_text("2")
-    upstream.run(replicates=2)
-    ran()
-    result = downstream().run(replicates=2, strategy="resume")
-    assert len(ran()) == 2
-    assert list(result.provenance["resume"]["ran"]) == ["changed: the stored files that it reads"]
-    assert result.metrics.baseline.metrics["text"] == ["0 2", "1 2"]
-
-
-def test_more_replicates_of_what_is_read_leave_the_others_alone(build, ran):
-    Path("input.txt").write_text("1")
-    model = Artifact("model.txt", loader=lambda path: path.read_text())
-    upstream = build(written, name="up", outputs=[model], treatments=[])
-    upstream.run(replicates=2)
-
-    def reads(data, ctx):
-        ctx.metrics.add("text", data["model"])
-        return data
-
-    def downstream():
-        return build(reads, name="down", datasource=ExperimentInput(model=model), treatments=[])
-
-    downstream().run(replicates=2)
-    upstream.run(replicates=4, strategy="resume")
-    ran()
-    result = downstream().run(replicates=4, strategy="resume")
-    assert ran() == ["baseline_rep_2", "baseline_rep_3"]
-    assert result.metrics.baseline.metrics["text"] == ["0 1", "1 1", "2 1", "3 1"]
-
-
-def test_files_of_an_artifact_datasource_count_as_well(build, ran):
-    Path("input.txt").write_text("1")
-    upstream = build(written, name="up", treatments=[])
-    upstream.run(replicates=1)
-
-    def reads(data, ctx):
-        ctx.metrics.add("text", data.read_text())
-        return data
-
-    def downstream():
-        source = upstream.artifact_datasource("written", "model.txt")
-        return build(reads, name="down", datasource=source, treatments=[])
-
-    downstream().run(replicates=1)
-    stored = Path("data/up/v0/replicate_0/baseline/WrittenStep/model.txt")
-    content = stored.read_text()
-    stored.write_text("by hand")
-    with pytest.raises(StoreError, match="damaged"):
-        raise downstream().run(replicates=1, strategy="resume").errors["baseline_rep_0"].original_exception
-    stored.unlink()
-    with pytest.raises(ArtifactMissingError):
-        raise downstream().run(replicates=1, strategy="resume").errors["baseline_rep_0"].original_exception
-    stored.write_text(content)
-    ran()
-    assert downstream().run(replicates=1, strategy="resume").metrics.baseline.metrics["text"] == [content]
-    assert ran() == ["baseline_rep_0"]
-
-
-# ------------------------------------------------------------------ what cannot be tracked
-
-
-def test_what_cannot_be_compared_is_named_once_and_the_rest_is_resumed(build, ran, log, monkeypatch):
-    from crystallize_plugins.artifacts import resume
-
-    monkeypatch.setattr(resume, "_warned", set())
-    connection = sqlite3.connect(":memory:")
-
-    def asks(data, ctx):
-        ctx.metrics.add("one", connection.execute("SELECT 1").fetchone()[0])
-        return data
-
-    build(asks).run(replicates=2)
-    assert "cannot be compared" not in log.text()
-    ran()
-    for _ in range(2):
-        result = build(asks).run(replicates=2, strategy="resume")
-        assert not ran()
-        assert any("sqlite3.Connection" in text for text in result.provenance["resume"]["untracked"])
-    assert log.text().count("goes unnoticed") == 1
-    connection.close()
-
-
-def test_a_resource_is_known_by_its_factory(build, ran, module):
-    text = """
-        from crystallize import pipeline_step
-
-        def connect(ctx):
-            return {"level": 1}
-
-        @pipeline_step()
-        def asks(data, ctx, *, client):
-            ctx.metrics.add("level", client["level"])
-            return data
-    """
-
-    def make(source):
-        lab = module(source)
-        return build(lab.asks(), initial_ctx={"client": resource_factory(lab.connect)})
-
-    make(text).run(replicates=1)
-    ran()
-    make(text).run(replicates=1, strategy="resume")
-    assert not ran()
-    result = make(text.replace('"level": 1', '"level": 2')).run(replicates=1, strategy="resume")
-    assert len(ran()) == 2
-    assert list(result.provenance["resume"]["ran"]) == ["changed: initial context 'client'"]
-
-
-@data_source
-def large(ctx):
-    return [1]
-
-
-def test_a_large_context_is_compared_as_well(build, ran):
-    context = {f"key_{number}": number for number in range(500)}
-
-    def reads(data, ctx):
-        ctx.metrics.add("one", ctx["key_1"])
-        return data
-
-    build(reads, datasource=large(), initial_ctx=context).run(replicates=1)
-    ran()
-    build(reads, datasource=large(), initial_ctx=context).run(replicates=2, strategy="resume")
-    assert ran() == ["baseline_rep_1", "more_rep_1"]
-    result = build(reads, datasource=large(), initial_ctx={**context, "key_1": 5}).run(replicates=1, strategy="resume")
-    assert list(result.provenance["resume"]["ran"]) == ["changed: initial context"]
-    assert result.metrics.baseline.metrics["one"] == [5]

@@ -206,7 +206,8 @@ class Artifact(DataSource):
 
     def __fingerprint__(self) -> object:
         """Say which file is meant and how it is read and written, not what any run has stored in it."""
-        return dict(self.params), self.loader, self.writer
+        # Not its identity, where it has no name: that is made of its steps, which may hold this very artifact.
+        return self.name, self._producer and (self._producer.name or ""), self.loader, self.writer
 
     def __repr__(self) -> str:
         return f"Artifact({self.name!r})"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.base import DataSource
     from crystallize.datasources.stored import StoredRun
 
-__all__ = ["GivenFiles"]
+__all__ = ["GivenFiles", "file_sources"]
 
 _CHUNK = 1 << 20
 
@@ -37,7 +37,7 @@ class GivenFiles:
     """
 
     def __init__(self, source: DataSource) -> None:
-        self._sources = [(part, _newest(part)) for part in _parts(source)]
+        self._sources = [(part, _newest(part)) for part in file_sources(source)]
         self._looked_at: dict[Path, str] = {}
 
     def __bool__(self) -> bool:
@@ -91,10 +91,11 @@ class GivenFiles:
         return known
 
 
-def _parts(source: DataSource) -> Iterator[Any]:
+def file_sources(source: DataSource) -> Iterator[Any]:
+    """Give the parts of a data source that read what an experiment stored: artifacts, and sources of paths."""
     if isinstance(source, ExperimentInput):
         for part in source.sources.values():
-            yield from _parts(part)
+            yield from file_sources(part)
     elif isinstance(source, (Artifact, ArtifactSource)):
         yield source
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint import combine
+from crystallize.datasources.given import file_sources
+from crystallize.fingerprint import combine, value_of
 from crystallize.pipelines.identity import source_identity, step_identity
 
 if TYPE_CHECKING:
@@ -17,4 +18,7 @@ _LENGTH = 16
 
 def experiment_id(datasource: Any, pipeline: Pipeline) -> str:
     """Give the identity of a data source and a pipeline: sixteen hexadecimal digits."""
-    return combine(source_identity(datasource), *(step_identity(step) for step in pipeline.steps))[:_LENGTH]
+    # Of stored files it is told whose they are: what is in them differs from run to run.
+    given = [dict(part.params) for part in file_sources(datasource)]
+    steps = (step_identity(step) for step in pipeline.steps)
+    return combine(source_identity(datasource), value_of(given), *steps)[:_LENGTH]

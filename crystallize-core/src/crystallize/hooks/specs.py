@@ -108,8 +108,8 @@ class HookSpecs:
     def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Iterable[CellOutcome] | None:
         """Give the outcomes that need no new run.
 
-        *When:* after every plugin's `before_run`, in runs with ``strategy="resume"``. *How often:* once per run, of an
-        optimisation once per batch, and only until one plugin gives an answer: the first in the order wins.
+        *When:* after every plugin's `before_run`, in runs with ``strategy="resume"``. *How often:* once per run (of an
+        optimisation, per batch), until one plugin gives an answer: the first in the order wins.
         *May change:* nothing.
         *Errors:* propagate: a run that was meant to resume must not silently start over.
 
@@ -122,8 +122,8 @@ class HookSpecs:
         Returns
         -------
         iterable of CellOutcome, LazyOutcomes or None
-            Outcomes of some of `cells`; they are not run again. A `crystallize.results.LazyOutcomes` makes each when
-            somebody looks at it. None, or `NotImplemented`, leaves the question to the next plugin.
+            Outcomes of some of `cells`, which do not run then. None, or `NotImplemented`, leaves the question to the
+            next plugin.
 
         Examples
         --------
@@ -144,34 +144,27 @@ class HookSpecs:
     def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Mapping[Cell, str] | None:
         """Say what resuming would do with each cell, and do nothing.
 
-        *When:* in ``Experiment.plan(strategy="resume")``, which runs nothing; no other hook is called then, except
-        `before_run` of the plugin that seeds. *How often:* once per plan, and only until one plugin gives an answer:
-        the first in the order wins.
-        *May change:* nothing, neither on the disk nor in the plugin.
-        *Errors:* propagate.
+        *When:* in ``Experiment.plan``, which runs nothing; no other hook is called, except `before_run` of the plugin
+        that seeds. *How often:* once per plan, until one plugin gives an answer: the first in the order wins.
+        *May change:* nothing. *Errors:* propagate.
 
         Parameters
         ----------
         experiment : ExperimentView
         cells : sequence of Cell
-            Every cell of the run that would be.
 
         Returns
         -------
         mapping of Cell to str, or None
-            ``"complete"`` for the cells that `completed_cells` would give, else why the cell would run: ``"missing"``,
-            ``"failed"``, ``"changed: ..."``. A cell that is left out is missing. None, or `NotImplemented`, leaves the
-            question to the next plugin.
+            ``"complete"`` for what `completed_cells` would give, else why the cell would run; one that is left out is
+            ``"missing"``. None, or `NotImplemented`, leaves the question to the next plugin.
 
         Examples
         --------
         >>> from crystallize import BasePlugin
         >>> class Remembers(BasePlugin):
-        ...     def __init__(self):
-        ...         self.known = {}
-        ...
         ...     def plan_cells(self, cells):
-        ...         return {cell: "complete" for cell in cells if cell in self.known}
+        ...         return {cell: "complete" for cell in cells if cell.replicate < 10}
         """
 
     @hookspec("coordinator", "propagate", first_result=True)

@@ -38,9 +38,9 @@ class RunInfo:
     started : float
         Seconds since the epoch.
     optimization : dict or None
-        What an optimiser was asked for, where the run is of kind ``"trial"`` and somebody listens: the fields of the event
-        ``optimization_started``. A store that continues a recorded optimisation puts the recorded ``optimizer_seed``
-        there, so that the optimiser adopts it.
+        What an optimiser was asked for, where the run is of kind ``"trial"`` and somebody listens: the fields of the
+        event ``optimization_started``. A store that continues a recorded optimisation puts the recorded
+        ``optimizer_seed`` there, so that the optimiser adopts it.
     """
 
     id: str
