@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.files import prepare_text, replace_text
-from crystallize_plugins.artifacts.layout import RESULTS, RUN, condition_folder
+from crystallize_plugins.artifacts.files import file_digest, prepare_text, replace_text
+from crystallize_plugins.artifacts.layout import DATABASE, RESULTS, RUN, condition_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +23,21 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.facts import RunFacts, Session
     from crystallize_plugins.artifacts.files import Prepared
 
-__all__ = ["FILES_REMOVED", "metrics_json", "note_files_removed", "prepare_metrics", "write_beginning", "write_end"]
+__all__ = [
+    "DATABASE_FILE",
+    "FILES_REMOVED",
+    "metrics_json",
+    "note_files_removed",
+    "prepare_metrics",
+    "write_beginning",
+    "write_end",
+]
 
 FORMAT = 1
 """Version of ``run.json``."""
+
+DATABASE_FILE = "database"
+"""The entry with size and hash of the database of a run that is over."""
 
 FILES_REMOVED = "files_removed"
 """The entry that says that the files of a run are gone on purpose."""
@@ -42,7 +53,7 @@ def write_beginning(folder: Path, facts: RunFacts, session: Session) -> None:
 
 
 def write_end(folder: Path, facts: RunFacts, session: Session, result: Result) -> None:
-    """Write ``run.json`` of a run that is over."""
+    """Write ``run.json`` of a run that is over, and its database closed."""
     run = result.facts.get("run", {})
     cells: Mapping[str, Any] = result.provenance["cells"]
     entries = {
@@ -61,6 +72,7 @@ def write_end(folder: Path, facts: RunFacts, session: Session, result: Result) -
             for entry in _inside(folder, result.provenance["artifacts"])
         ],
         "plugins": result.facts.get("plugins", []),
+        DATABASE_FILE: {"size": (folder / DATABASE).stat().st_size, "sha256": file_digest(folder / DATABASE)},
     }
     replace_text(folder, RUN, _lines(entries))
 

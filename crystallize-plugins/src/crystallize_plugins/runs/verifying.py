@@ -22,7 +22,7 @@ from crystallize_plugins.artifacts.layout import (
     is_version,
     versions,
 )
-from crystallize_plugins.artifacts.readable import FILES_REMOVED, metrics_json
+from crystallize_plugins.artifacts.readable import DATABASE_FILE, FILES_REMOVED, metrics_json
 from crystallize_plugins.artifacts.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -243,7 +243,14 @@ class _Verifier:
         elif complete and told.get("duration") is None:
             self._note(path, "unfinished", "the process was killed after its last commit; the database has everything")
             return False
+        elif complete:
+            self._unchanged(run.path / DATABASE, told.get(DATABASE_FILE))
         return True
+
+    def _unchanged(self, path: Path, told: Any) -> None:
+        """Compare a closed database with what was said of it; one of the first version said nothing."""
+        if isinstance(told, dict) and told.get("sha256") != file_digest(path):
+            self._note(path, "damaged", f"its SHA-256 is not {told.get('sha256')}; every row is as it was written")
 
     def _metrics(self, folder: Path, result: Result, *, complete: bool, finished: bool) -> set[Path]:
         known = set()
