@@ -78,8 +78,7 @@ def _metric(name: str, ours: MetricValues | None, theirs: MetricValues | None) -
     if not differing:
         return  # the replicates that only one has were named
     replicate = differing[0]
-    means = _mean(ours), _mean(theirs)
-    averages = "" if None in means else f"; mean {means[0]!r} → {means[1]!r}"
+    averages = _averages(_mean(ours), _mean(theirs))
     yield Difference(
         "results",
         name,
@@ -95,6 +94,14 @@ def _by_replicate(values: MetricValues) -> dict[int, list[Any]]:
     for replicate, value in zip(values.replicates, values, strict=True):
         found.setdefault(replicate, []).append(value)
     return found
+
+
+def _averages(first: float | None, second: float | None) -> str:
+    if first is None or second is None:
+        return ""
+    shown = [f"{mean:.6g}" for mean in (first, second)]
+    before, after = shown if shown[0] != shown[1] else map(repr, (first, second))
+    return f"; mean {before} → {after}"
 
 
 def _mean(values: Sequence[Any]) -> float | None:
