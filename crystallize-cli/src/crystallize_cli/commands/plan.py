@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,6 @@ from crystallize_cli.output import with_output
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize_cli.output import Output
 
 __all__ = ["plan"]
@@ -24,15 +22,7 @@ __all__ = ["plan"]
     "--strategy", type=click.Choice(["resume", "rerun"]), default="resume", show_default=True, help="What to plan for."
 )
 @with_output
-def plan(
-    path: Path,
-    overrides: tuple[str, ...],
-    only: bool,
-    replicates: int | None,
-    seed: int | None,
-    strategy: str,
-    output: Output,
-) -> int:
+def plan(strategy: str, output: Output, **options: Any) -> int:
     """Say which cells would run, and why, without running or writing anything.
 
     PATH and KEY=VALUE as for `crystallize run`. Of an experiment that reads what others write, the plan is for the
@@ -40,7 +30,7 @@ def plan(
     """
     from crystallize.errors import CrystallizeError
 
-    target = load_target(path, overrides, only=only, replicates=replicates, seed=seed)
+    target = load_target(**options)
     names = [target.experiment.name] if target.graph is None else target.graph.order
     try:
         plans = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,6 @@ from crystallize_cli.running import carry_out
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize_cli.output import Output
 
 __all__ = ["resume"]
@@ -22,23 +20,10 @@ __all__ = ["resume"]
 @target_options
 @click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
 @with_output
-def resume(
-    path: Path,
-    overrides: tuple[str, ...],
-    only: bool,
-    replicates: int | None,
-    seed: int | None,
-    check: bool,
-    output: Output,
-) -> int:
+def resume(check: bool, output: Output, **target: Any) -> int:
     """Run the cells that are missing, failed or changed, and keep all others.
 
     PATH and KEY=VALUE as for `crystallize run`. Ends with 5 where there is nothing to do, and with 75 where another
     process is running the experiment. `crystallize plan` says beforehand what would run, and why.
     """
-    return carry_out(
-        load_target(path, overrides, only=only, replicates=replicates, seed=seed),
-        output,
-        strategy="resume",
-        check=check,
-    )
+    return carry_out(load_target(**target), output, strategy="resume", check=check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,6 @@ from crystallize_cli.running import carry_out
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from crystallize_cli.output import Output
 
 __all__ = ["run"]
@@ -22,21 +20,11 @@ __all__ = ["run"]
 @target_options
 @click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
 @with_output
-def run(
-    path: Path,
-    overrides: tuple[str, ...],
-    only: bool,
-    replicates: int | None,
-    seed: int | None,
-    check: bool,
-    output: Output,
-) -> int:
+def run(check: bool, output: Output, **target: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, or a Python file with one Experiment at its top level (or with one that is
     named `experiment`). A folder that reads what others write runs after those. KEY=VALUE replaces what config.yaml
     says: replicates=30 treatments.fast.lr=0.1.
     """
-    return carry_out(
-        load_target(path, overrides, only=only, replicates=replicates, seed=seed), output, strategy=None, check=check
-    )
+    return carry_out(load_target(**target), output, strategy=None, check=check)
