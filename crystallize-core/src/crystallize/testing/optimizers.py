@@ -154,7 +154,7 @@ class OptimizerConformance:
         objectives: Iterable[Objective] = objective if isinstance(objective, (list, tuple)) else (objective,)
         names = [found.metric for found in objectives]
         return Experiment(
-            nothing(),
+            _nothing(),
             Pipeline([_measuring([*names, *self.metrics], fails=fails, disturbs=disturbs)]),
             name="conformance",
             plugins=[] if keeps is None else [keeps],
@@ -163,7 +163,7 @@ class OptimizerConformance:
 
 
 @data_source
-def nothing(ctx: FrozenContext) -> None:
+def _nothing(ctx: FrozenContext) -> None:
     """Give no data."""
 
 
