@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from crystallize_plugins.artifacts.checksum import sealed_row
 from crystallize_plugins.artifacts.documents import ENDING
 from crystallize_plugins.artifacts.earlier import COMPLETE, EarlierRun
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.files import store_error
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version, versions
 from crystallize_plugins.artifacts.owner import current_owner, is_alive, written_here
 from crystallize_plugins.artifacts.schema import PUT_SESSION
@@ -209,10 +211,10 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
         except BaseException:
             written_here.discard(session.run)
             raise
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"cannot go on with the run in {earlier.path}: {error}") from error
+        raise store_error("cannot go on with the run: writing failed at", earlier.path / DATABASE, error) from error
     finally:
         # What was not committed is undone by that.
         connection.close()
