@@ -193,3 +193,20 @@ def test_quiet_and_verbose_together_are_refused(crystallize, stored):
     done = crystallize("runs", "-q", "-v")
     assert done.returncode == 2
     assert "contradict" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["show", "draws@0"], ["compare", "draws@0", "draws@1"], ["export", "draws@0"]])
+def test_damage_ends_with_6_and_names_the_file(crystallize, stored, tmp_path, arguments):
+    database = tmp_path / "data" / "draws" / "v0" / "run.db"
+    content = bytearray(database.read_bytes())
+    middle = content.find(b"TotalStep")
+    content[middle : middle + 4] = b"XXXX"
+    database.write_bytes(content)
+    done = crystallize(*arguments)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "run.db" in done.stderr
+    assert "damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    listed = crystallize("runs")
+    assert listed.returncode == 0, "one damaged run hides no other"
+    assert "draws@v1" in listed.stdout

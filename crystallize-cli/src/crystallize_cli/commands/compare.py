@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.commands.runs import describe_run
-from crystallize_cli.exits import ExitCode
+from crystallize_cli.exits import ExitCode, stored_errors
 from crystallize_cli.output import with_output
 from crystallize_cli.references import find_run, root_option
 
@@ -36,7 +36,9 @@ def compare(runs: tuple[str, ...], root: Path, everything: bool, output: Output)
     Settings that the conditions ran with, numbers of cells, seeds, and the mean of each metric by condition. RUN is a
     run's folder, an experiment's name for its newest run, or name@v3.
     """
-    rows = [_row(find_run(run, root)) for run in runs]
+    found = [find_run(run, root) for run in runs]
+    with stored_errors():
+        rows = [_row(run) for run in found]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     if not everything:
         columns = [column for column in columns if column == "run" or _differs([row.get(column) for row in rows])]

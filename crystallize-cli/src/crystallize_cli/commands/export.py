@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from crystallize_cli.exits import ExitCode, Failure
+from crystallize_cli.exits import ExitCode, Failure, stored_errors
 from crystallize_cli.output import with_output
 from crystallize_cli.references import find_run, root_option, stored_name
 
@@ -39,17 +39,19 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. CSV and JSON go to stdout, or to a file;
     Parquet needs a file, and pip install "crystallize-cli[parquet]".
     """
+    from crystallize.results.export import dump_json, write_atomically
+
     stored = find_run(run, root)
     chosen = form or ("json" if output.json else _from_name(target))
+    with stored_errors():
+        rows = list(long_rows(stored))
     if chosen == "parquet":
-        _write_parquet(list(long_rows(stored)), target)
+        _write_parquet(rows, target)
     else:
-        text = _json(stored) if chosen == "json" else _csv(stored)
+        text = f"{dump_json(rows)}\n" if chosen == "json" else _csv(rows)
         if target is None:
             click.echo(text, nl=False)
         else:
-            from crystallize.results.export import write_atomically
-
             write_atomically(target, text)
     if target is not None:
         output.say(f"written to {target}")
@@ -85,24 +87,18 @@ def _from_name(target: Path | None) -> str:
     return suffix if suffix in _FORMATS else "csv"
 
 
-def _csv(run: StoredRun) -> str:
+def _csv(rows: list[dict[str, Any]]) -> str:
     from crystallize.results.export import to_plain
 
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for row in long_rows(run):
+    for row in rows:
         value = row["value"]
         # NaN and infinities have names in every reader of CSV.
         plain = value if isinstance(value, float) else to_plain(value)
         writer.writerow({**row, "value": plain})
     return text.getvalue()
-
-
-def _json(run: StoredRun) -> str:
-    from crystallize.results.export import dump_json
-
-    return f"{dump_json(list(long_rows(run)))}\n"
 
 
 def _write_parquet(rows: list[dict[str, Any]], target: Path | None) -> None:
@@ -114,6 +110,7 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path | None) -> None:
     except ImportError as error:
         message = f'Parquet needs pyarrow, which cannot be imported ({error}): pip install "crystallize-cli[parquet]"'
         raise Failure(message) from error
+
     from crystallize.results.export import dump_json
 
     def number(value: Any) -> float | None:

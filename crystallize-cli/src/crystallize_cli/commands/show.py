@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from crystallize_cli.commands.runs import describe_run
-from crystallize_cli.exits import ExitCode
+from crystallize_cli.exits import ExitCode, stored_errors
 from crystallize_cli.output import with_output
 from crystallize_cli.references import find_run, root_option
 
@@ -33,7 +33,10 @@ def show(run: str, root: Path, tree: bool, metrics: tuple[str, ...], output: Out
     unpickled.
     """
     stored = find_run(run, root)
-    result = stored.result()
+    with stored_errors():
+        result = stored.result()
+        # Looked at here, so that damage anywhere in it is told as such.
+        record = result.to_dict() if output.json else result
 
     def text() -> str:
         from crystallize_plugins.reports import summary_text
@@ -43,7 +46,8 @@ def show(run: str, root: Path, tree: bool, metrics: tuple[str, ...], output: Out
             parts.append(result.tree_text())
         return "\n\n".join(part for part in parts if part)
 
-    output.data(result, text)
+    with stored_errors():
+        output.data(record, text)
     return ExitCode.DONE
 
 
