@@ -180,3 +180,36 @@ def test_an_identity_comes_with_what_could_not_be_tracked():
     assert identity.digest == value_of(module.step) == code_of(module.step)
     assert identity.untracked == untracked_in(module.step) == ("lab_of_memo.LOCK: _thread.lock",)
     assert identify([1, 2]).untracked == ()
+
+
+def test_a_large_plain_value_is_walked_over_once_for_each_content(walks):
+    def content(last):
+        return {f"key_{number}": [number, {"a": (number, "text")}] for number in range(1000)} | {"last": last}
+
+    first = value_of(content(1))
+    assert value_of(content(1)) == first
+    assert len(walks) == 1
+    assert value_of(content(2)) != first
+    assert len(walks) == 2
+
+
+def test_large_values_that_look_alike_when_written_down_are_told_apart():
+    import numpy as np
+
+    values = [
+        [list(range(100)), np.array([1], "i4")],
+        [list(range(100)), np.array([1], "u4")],
+        [list(range(100)), np.array([1], "i4").tobytes()],
+        [list(range(100)), bytearray(np.array([1], "i4").tobytes())],
+        [tuple(range(100)), 1],
+        [list(range(100)), 1],
+        [list(range(100)), 1.0],
+        [list(range(100)), True],
+    ]
+    assert len(set(map(value_of, values))) == len(values)
+
+
+def test_a_large_value_that_holds_itself_has_an_identity():
+    value = list(range(100))
+    value.append(value)
+    assert value_of(value) == value_of(value)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.checks import check_callable
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import Graph, new_hash
+from crystallize.fingerprint._large import remembered
 from crystallize.fingerprint._memo import Known, recall, remember
 from crystallize.fingerprint._tree import digest_of_buffer
 from crystallize.fingerprint._values import describe_value
@@ -165,6 +166,11 @@ def identify(value: Any) -> Identity:
     plain = written(value)
     if plain is not None:
         return _plain_identity(plain) if len(plain) < _SHORT else Identity(Graph().digest(plain).hex())
+    large = remembered(value, lambda: _looked_at(value).digest)
+    return _looked_at(value) if large is None else Identity(large)
+
+
+def _looked_at(value: Any) -> Identity:
     known = recall(value)
     if known is None:
         walk = Walk(describe_value)
