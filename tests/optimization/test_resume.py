@@ -348,6 +348,7 @@ def test_other_settings_that_ask_for_something_else_are_refused(fitting, tmp_pat
         fitting("data").optimize(RandomSearch(SPACE, Objective("loss"), seed=4), 6, strategy="resume")
     error = caught.value
     assert (error.trial, set(error.recorded), set(error.proposed)) == (0, {"x", "kind"}, {"x", "kind"})
+    assert error.trials == ()
     with pytest.raises(ReplayError, match="its class was"):
         fitting("data").optimize(tpe(), 6, strategy="resume")
     with pytest.raises(ReplayError, match="it proposed 1, and RandomSearch proposes 2 now"):
@@ -387,6 +388,20 @@ def test_an_optimiser_that_draws_its_seed_adopts_the_recorded_one(fitting):
     check_same("data", "whole")
 
 
+def test_an_experiment_without_a_seed_adopts_the_recorded_one(fitting, brake):
+    def experiment(root, seed=None):
+        made = fitting(root)
+        made.plugins[0] = SeedPlugin(seed)
+        return made
+
+    experiment("data").optimize(tpe(), 4, 2)
+    seed = StoredRun("data/tuning/v0").seed
+    experiment("data").optimize(tpe(), TRIALS, 2, strategy="resume")
+    assert brake.calls == TRIALS * 2
+    experiment("whole", seed).optimize(tpe(), TRIALS, 2)
+    check_same("data", "whole")
+
+
 def test_a_sampler_without_a_seed_is_refused(fitting):
     optuna = pytest.importorskip("optuna")
 
@@ -407,6 +422,33 @@ def test_another_objective_starts_the_next_version_with_the_cells_that_are_there
     assert "the objective was" in log.text(logging.INFO)
     fitting("whole").optimize(RandomSearch(SPACE, Objective("cost", "maximize"), seed=3), 6)
     check_same("data", "whole", version=1)
+
+
+def test_files_of_trials_are_taken_over_into_the_next_version(make_experiment):
+    state = Service()
+
+    @pipeline_step()
+    def save(data, ctx, *, x=0.0):
+        state.asked(x)
+        ctx.artifacts.add("model.txt", f"x is {x}".encode())
+        return data, {"loss": x * x, "cost": -x}
+
+    def optimize(metric, trials):
+        experiment = make_experiment(save(), plugins=[ArtifactPlugin()])
+        search = RandomSearch({"x": floating(-1.0, 1.0)}, Objective(metric), seed=1)
+        experiment.optimize(search, trials, strategy="resume")
+        return experiment.last_optimization
+
+    first = optimize("loss", 3)
+    second = optimize("cost", 4)
+    assert len(state.ran) == 4
+    for version, found in enumerate((first, second)):
+        assert [run.version for run in list_runs()][version] == version
+        files = {name: path.read_text() for name, path in found.result.get_artifact("model.txt").items()}
+        assert files == {trial.condition: f"x is {trial.treatment.apply_map['x']}" for trial in found.trials}
+        paths = open_optimization(f"data/tuning/v{version}").result.get_artifact("model.txt")
+        assert all(f"v{version}" in path.parts for path in paths.values())
+        assert {name: path.read_text() for name, path in paths.items()} == files
 
 
 def test_more_replicates_start_the_next_version_and_run_only_the_new_ones(fitting, brake):
@@ -586,8 +628,9 @@ def test_functions_and_values_without_an_exact_encoding_are_known_again(fragile,
     assert fragile.ran == [0.5, 1.5, 2.5, 3.0]
     with pytest.raises(ReplayError, match="trial 0 was 'function', a function"):
         fragile().optimize(diary(batches(0.7, 1.0)), 3, strategy="resume")
-    with pytest.raises(ReplayError, match="trial 1 was 'object'"):
+    with pytest.raises(ReplayError, match="trial 1 was 'object'") as caught:
         fragile().optimize(diary(batches(0.5, 2.0)), 3, strategy="resume")
+    assert [trial.treatment.name for trial in caught.value.trials] == ["function"]
 
 
 def test_names_that_come_again_get_the_numbers_that_they_had(fragile, diary):

@@ -9,7 +9,7 @@ from crystallize.checks import check_count
 from crystallize.design import Objective, Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.engine.trials import Trials
-from crystallize.errors import ArgumentTypeError, MissingMetricError
+from crystallize.errors import ArgumentTypeError, MissingMetricError, OptimizationError
 from crystallize.experiments.optimization import OptimizationResult
 from crystallize.experiments.setup import Request
 from crystallize.hooks.settings import arguments_of, describe_settings
@@ -140,6 +140,8 @@ def _kept(experiment: Experiment, trials: Trials, run: Run) -> Iterator[None]:
         yield
     except BaseException as exc:
         stopped_by = exc
+        if isinstance(exc, OptimizationError) and not exc.trials:
+            exc.trials = tuple(trials.results)  # whoever raised it, such as a store, knows nothing of them
         raise
     finally:
         try:
