@@ -60,6 +60,8 @@ HELPED = {
     "helpers": """
         from deeper.rates import RATE
 
+        __all__ = ["Point", "twice"]
+
         class Point:
             def __init__(self, x):
                 self.x = x
@@ -73,39 +75,45 @@ HELPED = {
 }
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        "import helpers\ntwice = helpers.twice",
-        "import helpers as h\ntwice = h.twice",
-        "from helpers import twice",
-        "from helpers import *",
-        "from .helpers import twice",
-        "from . import helpers\ntwice = helpers.twice",
-        "import deeper.rates\ntwice = lambda value: deeper.rates.RATE * value",
-        "from deeper import rates\ntwice = lambda value: rates.RATE * value",
-        "import deeper.rates as rates\ntwice = lambda value: rates.RATE * value",
-        "def twice(value):\n    import helpers\n    return helpers.twice(value)",
-        "def twice(value):\n    from helpers import twice as found\n    return found(value)",
-        "def twice(value):\n    from . import helpers\n    return helpers.twice(value)",
-        "def twice(value):\n    import deeper.rates\n    return deeper.rates.RATE * value",
-        "def twice(value):\n    import json, helpers\n    return json.loads(json.dumps(helpers.twice(value)))",
-        "class Twice:\n    from helpers import twice as made\ntwice = Twice.made",
-        "try:\n    from helpers import twice\nexcept ImportError:\n    twice = None",
-    ],
-)
-@pytest.mark.parametrize("way", ["serial", "spawn"])
-def test_a_step_imports_helpers_of_its_folder(lines, way, load, monkeypatch):
-    helped = {**HELPED, "helpers": HELPED["helpers"].replace("class", "__all__ = ['Point', 'twice']\n\n        class")}
+FORMS = [
+    "import helpers\ntwice = helpers.twice",
+    "import helpers as h\ntwice = h.twice",
+    "from helpers import twice",
+    "from helpers import *",
+    "from .helpers import twice",
+    "from . import helpers\ntwice = helpers.twice",
+    "import deeper.rates\ntwice = lambda value: deeper.rates.RATE * value",
+    "from deeper import rates\ntwice = lambda value: rates.RATE * value",
+    "import deeper.rates as rates\ntwice = lambda value: rates.RATE * value",
+    "def twice(value):\n    import helpers\n    return helpers.twice(value)",
+    "def twice(value):\n    from helpers import twice as found\n    return found(value)",
+    "def twice(value):\n    from . import helpers\n    return helpers.twice(value)",
+    "def twice(value):\n    import deeper.rates\n    return deeper.rates.RATE * value",
+    "def twice(value):\n    import json, helpers\n    return json.loads(json.dumps(helpers.twice(value)))",
+    "class Twice:\n    from helpers import twice as made\ntwice = Twice.made",
+    "try:\n    from helpers import twice\nexcept ImportError:\n    twice = None",
+]
+
+
+@pytest.mark.parametrize("lines", FORMS)
+def test_a_step_imports_helpers_of_its_folder(lines, load):
     module = f"{lines}\n\n{textwrap.dedent(steps('twice(value)'))}"
-    experiment = load(steps=module, **helped)
-    other = load(name="other", steps=module, **{**helped, "helpers_of_rates": "TWO = 3\n"})
-    if way == "spawn":
-        monkeypatch.setattr(staff, "new_starter", lambda needs: SpawnStarter())
-        experiment.plugins.append(("parallel", {"max_workers": 1, "executor_type": "process"}))
-        assert total(experiment) == [6]
-    else:
-        assert (total(experiment), total(other)) == ([6], [9])
+    one = load(name="one", steps=module, **HELPED)
+    two = load(name="two", steps=module, **{**HELPED, "helpers_of_rates": "TWO = 3\n"})
+    assert (total(one), total(two)) == ([6], [9])
+
+
+def test_helpers_reach_a_process_that_never_saw_the_folder(load, monkeypatch):
+    monkeypatch.setattr(staff, "new_starter", lambda needs: SpawnStarter())
+    imports = "\n".join(f"from form{number} import twice as twice{number}" for number in range(len(FORMS)))
+    doubled = " + ".join(f"twice{number}(value)" for number in range(len(FORMS)))
+    experiment = load(
+        steps=f"{imports}\n\n{textwrap.dedent(steps(doubled))}",
+        **{f"form{number}": f"{lines}\n" for number, lines in enumerate(FORMS)},
+        **HELPED,
+    )
+    experiment.plugins.append(("parallel", {"max_workers": 1, "executor_type": "process"}))
+    assert total(experiment) == [6 * len(FORMS)]
 
 
 def test_a_helper_named_like_an_installed_module_comes_first_and_like_a_standard_one_does_not(load):

@@ -143,6 +143,9 @@ MISTAKES = [
     ("replicates=0", 12, "replicates must be a whole number of at least 1, not the number 0", "30"),
     ("replicates=1_000", 12, "not the text '1_000'", "write 1000"),
     ("treatments.fast.factor=no", 24, "no is false to some readers", "Write false"),
+    ("+a\udcff=1", 3, "'\\udcff' cannot stand in YAML", "Remove it"),
+    ("name=a\udcff", 7, "'\\udcff' cannot stand in YAML", "Remove it"),
+    ("+" + ".".join("a" * 60) + "=1", 1, "60 keys lead deeper than 50 levels", "Write fewer"),
     ("seed=[1", 8, "this is no YAML", "Close the bracket"),
     ("seed=!!int 3", 6, "the tag !!int is refused", "Remove it"),
     ("steps=[skale]", 8, "steps.py has no step 'skale'", "Did you mean 'scale'?"),
@@ -151,7 +154,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("override,column,message,advice", MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+@pytest.mark.parametrize(
+    "override,column,message,advice", MISTAKES, ids=[ascii(mistake[0])[:40] for mistake in MISTAKES]
+)
 def test_a_mistaken_override_is_named_with_its_number_and_column(override, column, message, advice, write, problems_of):
     found = problems_of(write(CONFIG), ["replicates=2", override])
     assert len(found) == 1, [str(problem) for problem in found]

@@ -115,5 +115,18 @@ def test_a_circle_is_said(write, problems_of):
     assert "in a circle: a -> b -> c -> a" in problem.message
 
 
-def test_the_experiment_remembers_its_folder(pair):
-    assert Experiment.from_yaml(pair)._config == str(pair)
+def test_an_experiment_remembers_what_it_was_read_from(pair):
+    loaded = load_folder(pair, overrides=["replicates=7"])
+    read, made = loaded.experiment, loaded.producers["makes"].experiment
+    assert (read._config, read._overrides) == (str(pair), ("replicates=7",))
+    assert (made._config, made._overrides) == (str(pair.parent / "makes"), ())
+    other = (pair / "config.yaml").rename(pair / "other.yaml")
+    assert Experiment.from_yaml(other)._config == str(other)
+
+
+def test_a_run_with_overrides_is_done_again_with_them(write):
+    from crystallize_plugins.runs import reproduce
+
+    folder = write("datasource: {data: numbers}\nsteps: [{scale: {factor: 2}}, total]\n")
+    Experiment.from_yaml(folder, overrides=["steps.scale.factor=5", "replicates=2"]).run()
+    assert reproduce("data/lab/v0").identical

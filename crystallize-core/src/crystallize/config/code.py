@@ -20,7 +20,7 @@ from crystallize.config.problems import Place
 if TYPE_CHECKING:
     from crystallize.config.problems import Problems
 
-__all__ = ["MARK", "MODULES", "PREFIX", "FolderCode", "folder_of"]
+__all__ = ["MARK", "MODULES", "PREFIX", "FolderCode"]
 
 MODULES = ("datasources", "steps", "outputs", "verifiers")
 """The modules of a folder in which config.yaml names functions."""
@@ -194,24 +194,3 @@ class _Unimportable:
             raise AttributeError(name)
         module, reason = self._said
         raise ImportError(f"{module} could not be imported when the experiment was loaded: {reason}", name=module)
-
-
-def folder_of(value: object) -> Path | None:
-    """Give the experiment folder that a function or a class was loaded from, or None.
-
-    Parameters
-    ----------
-    value : object
-        What says its module.
-
-    Examples
-    --------
-    >>> folder_of(folder_of) is None
-    True
-    """
-    module = sys.modules.get(str(getattr(value, "__module__", "")))
-    file = getattr(module, "__file__", None)
-    if module is None or not module.__name__.startswith(PREFIX) or not isinstance(file, str):
-        return None
-    depth = module.__name__.count(".") + (Path(file).name == "__init__.py")
-    return Path(file).parents[depth - 1]

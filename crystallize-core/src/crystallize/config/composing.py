@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from crystallize.config.problems import Problems
 
-__all__ = ["LARGEST_FILE", "MOST_VALUES", "compose", "read_document"]
+__all__ = ["DEEPEST", "LARGEST_FILE", "MOST_VALUES", "compose", "read_document", "unprintable"]
 
 LARGEST_FILE = 1 << 20
 """Bytes."""
@@ -103,10 +103,11 @@ def compose(text: str, shown: str, problems: Problems) -> Node | None:
     {'seed': 7}
     """
     yaml = yaml_library()
-    if odd := _UNPRINTABLE.search(text):
+    odd = unprintable(text)
+    if odd is not None:
         problems.add(
-            _place_at(text, odd.start(), shown),
-            f"the character {odd[0]!r} cannot stand in YAML",
+            _place_at(text, odd, shown),
+            f"the character {text[odd]!r} cannot stand in YAML",
             'Remove it, or write it in double quotes by its number, such as "\\x07"',
         )
         return None
@@ -121,6 +122,12 @@ def compose(text: str, shown: str, problems: Problems) -> Node | None:
         place = Place(shown) if mark is None else Place(shown, mark.line + 1, mark.column + 1)
         problems.add(place, f"this is no YAML: {_reason(error)}", _advice(error, text, place), cause=error)
         return None
+
+
+def unprintable(text: str) -> int | None:
+    """Find the first character that no YAML can hold; give its position."""
+    found = _UNPRINTABLE.search(text)
+    return None if found is None else found.start()
 
 
 def _reason(error: Any) -> str:

@@ -124,13 +124,17 @@ def described(root: MapNode, file: Path) -> Description:
     shown = {key: value for key in Cli._fields if isinstance(cli, MapNode) and (value := _scalar(cli, key)) is not None}
     outputs = root.get("outputs")
     return Description(
-        name=_scalar(root, "name") or file.absolute().parent.name,
+        name=_scalar(root, "name") or _own_name(file.absolute().parent),
         description=_scalar(root, "description"),
         folder=file.parent,
         cli=Cli(**shown),
         outputs=tuple(outputs.entries) if isinstance(outputs, MapNode) else (),
         references=tuple(reference[:3] for reference in references_of(root)),
     )
+
+
+def _own_name(folder: Path) -> str:
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def _scalar(node: MapNode, key: str) -> Any:

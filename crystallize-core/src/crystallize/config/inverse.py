@@ -149,7 +149,7 @@ class Inverse:
         if config is None:
             self.fault(f"{what}: the artifact {artifact.name!r} belongs to no experiment that was read from a folder")
             return artifact.name
-        folder = Path(config)
+        folder = Path(config) if Path(config).is_dir() else Path(config).parent
         if folder.parent != self._target.parent:
             self.fault(f"{what}: the experiment that writes {artifact.name!r} lies in {folder}, not beside the target")
         return f"{folder.name}#{artifact.name}"

@@ -108,7 +108,7 @@ def load_folder(
         raise ArgumentTypeError(f"overrides must be a list of texts, not a text: write overrides=[{overrides!r}]")
     problems = Problems(str(path))
     loader = _Loader(problems, {} if known is None else known, kind)
-    loaded = loader.load(Path(path), tuple(overrides), ())
+    loaded = loader.load(Path(path), loader.overriding(overrides), ())
     problems.check()
     assert loaded is not None  # noqa: S101 - else there was a problem
     if known is not None:
@@ -127,6 +127,12 @@ class _Loader:
         self._kind = kind
         self.made: dict[Path, LoadedExperiment] = {}
         self._refused: set[Path] = set()
+        self._overrides: tuple[str, ...] = ()
+
+    def overriding(self, overrides: Iterable[str]) -> tuple[str, ...]:
+        """Take down what the folder that was asked for is read with."""
+        self._overrides = tuple(map(str, overrides))
+        return self._overrides
 
     def load(self, path: Path, overrides: tuple[str, ...], readers: tuple[Path, ...]) -> LoadedExperiment | None:
         """Load one folder; None where something is wrong with it."""
@@ -180,7 +186,8 @@ class _Loader:
         experiment = _experiment(document, description, parts, self._kind)
         if experiment is None:
             return None
-        experiment._config = str(folder)
+        experiment._config = str(folder if file.name == CONFIG_FILE else folder / file.name)
+        experiment._overrides = self._overrides if len(readers) == 1 else ()
         return LoadedExperiment(experiment, folder, folder / file.name, description, references, producers, outputs)
 
     def _producers(

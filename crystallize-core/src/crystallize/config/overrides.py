@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from crystallize.config.checking import shown_path
-from crystallize.config.composing import compose
+from crystallize.config.composing import DEEPEST, compose, unprintable
 from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
 from crystallize.config.problems import Place, Problems
 from crystallize.config.schema import properties_at
@@ -65,6 +65,9 @@ class _Change:
 
     def read(self) -> bool:
         """Take the text apart; say whether it can be used."""
+        odd = unprintable(self._text)
+        if odd is not None:
+            return self._wrong(odd + 1, f"the character {self._text[odd]!r} cannot stand in YAML", "Remove it")
         match = _TARGET.fullmatch(self._text)
         if match is None or not match["path"].strip():
             return self._wrong(1, f"{self._text!r:.80} names no key", "Write key.path=value")
@@ -80,6 +83,8 @@ class _Change:
             keys.append(next(text for text in part.group("double", "single", "bare") if text is not None))
             self._columns.append(at + position + 1)
             position = part.end()
+        if len(keys) > DEEPEST:
+            return self._wrong(1, f"{len(keys)} keys lead deeper than {DEEPEST} levels", "Write fewer")
         self._path = tuple(keys)
         return self._read_value(match["value"], match.start("value") + 2)
 

@@ -90,6 +90,7 @@ def definition_of(experiment: Experiment) -> dict[str, Any]:
         "variables": sorted(name for name, value in names if value is experiment),
         "imported_as": None if spec is None or place is None or spec.name == place.module else spec.name,
         "config": experiment._config,
+        "overrides": list(experiment._overrides),
     }
 
 

@@ -18,6 +18,9 @@ __all__ = ["InFolders", "config_room"]
 class InFolders:
     """What `Experiment` has to do with folders."""
 
+    # What was put in place of values of config.yaml when it was read.
+    _overrides: tuple[str, ...] = ()
+
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Self:
         """Load the experiment of a folder with a config.yaml.

@@ -199,7 +199,8 @@ def _code_folder(definition: Mapping[str, Any]) -> str:
     """Give where the code lies."""
     place = definition.get("config") or definition.get("file")
     if place:
-        return str(place) if definition.get("config") else str(Path(place).parent)
+        # A folder, or a file in it.
+        return str(place) if definition.get("config") and Path(place).is_dir() else str(Path(place).parent)
     try:
         return str(Path.cwd())
     except FileNotFoundError:  # removed under the program

@@ -102,7 +102,7 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
     if definition.get("config"):
         from crystallize import Experiment
 
-        return _as_it_is(Experiment.from_yaml(definition["config"]))
+        return _as_it_is(Experiment.from_yaml(definition["config"], overrides=definition.get("overrides") or ()))
     loaded = _loaded(definition)
     if loaded is not None:
         chosen = _chosen(vars(loaded), run, definition)
