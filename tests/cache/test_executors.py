@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize import AsyncExecution, ParallelExecution, SerialExecution, Treatment, pipeline_step
+from crystallize import AsyncExecution, Objective, ParallelExecution, SerialExecution, Treatment, pipeline_step
 from crystallize.pipelines import cache
 from crystallize_plugins.execution.processes import staff
 from crystallize_plugins.execution.processes.nursery import ZygoteStarter
 from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.optimizers import GridSearch
 
 EXECUTORS = {
     "serial": SerialExecution,
@@ -47,6 +48,48 @@ def test_any_executor_may_fill_the_cache(make, steps, ran, values, first):
     runs = [make(*steps(), plugins=[EXECUTORS[name]()]).run(replicates=5) for name in (first, "serial")]
     assert values(runs[0]) == values(runs[1])
     assert len(ran()) == 10
+
+
+@pytest.mark.parametrize(
+    "executor,settings",
+    [
+        ("serial", {"retries": 1}),
+        ("serial", {"strict": True}),
+        ("processes", {"retries": 1}),
+        ("processes", {"timeout": 60}),
+        ("async", {"timeout": 60}),
+    ],
+    ids=str,
+)
+def test_policies_and_strict_mode_change_nothing_of_it(make, steps, ran, values, hits, settings, executor, note):
+    if executor == "async":
+
+        @pipeline_step(cacheable=True)
+        async def wait(data, ctx):
+            note("draw")
+            return data
+
+        @pipeline_step(cacheable=True)
+        async def add(data, ctx):
+            note("add")
+            return data, {"out": sum(data) + ctx["replicate"]}
+
+        steps = lambda: (wait(), add())  # noqa: E731
+    for _ in range(2):
+        result = make(*steps(), plugins=[EXECUTORS[executor]()], **settings).run(replicates=2)
+        assert len(values(result)) == 2
+    assert hits(result) == [True, True]
+    assert ran().count("add") == 2
+
+
+def test_an_optimisation_finds_what_an_earlier_one_tried(make, steps, ran):
+    def optimise():
+        return make(*steps()).optimize(GridSearch({"scale": [1, 2, 3]}, objective=Objective("out", "minimize")), 3)
+
+    first = optimise()
+    assert len(ran()) == 6
+    assert optimise().apply_map == first.apply_map
+    assert ran() == []
 
 
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
