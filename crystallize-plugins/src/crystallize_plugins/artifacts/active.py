@@ -173,6 +173,8 @@ class ActiveRun:
             # While the writer waits for the disk.
             prepared = [] if more else readable.prepare_metrics(self._path, result)
             ticket.wait()
+            if self._basis is not None and self._basis.carried is not None:
+                self._move_kept(str(self._basis.carried.source))
             whole = StoredRun(self._path).result() if more else result
             publish(prepared or readable.prepare_metrics(self._path, whole))
             readable.write_end(self._path, self._facts, self._session, whole)
@@ -192,6 +194,13 @@ class ActiveRun:
         count = result.provenance["replicates_requested"]
         unasked = (name for name, replicate in self._basis.cells if name not in asked or replicate >= count)
         return list(dict.fromkeys(unasked))
+
+    def _move_kept(self, former: str) -> None:
+        """Say of the files of the cells that were kept where they lie now."""
+        if self._basis is not None:
+            for cell, records in self._basis.files.items():
+                for record in records if cell in self._basis.cells else ():
+                    record.path = str(self._path) + str(record.path).removeprefix(former)
 
     def take_in(self, outcomes: LazyOutcomes | tuple[()]) -> None:
         """Store cells of another version as they are."""
@@ -214,6 +223,7 @@ class ActiveRun:
             self._path = retention.keep_only(self._folder, self._path)
             for artifact in self.writer.stored:
                 artifact.path = str(self._path) + str(artifact.path).removeprefix(former)
+            self._move_kept(former)
         else:
             run = experiment.run
             run.version, run.folder = int(self._path.name[1:]), former

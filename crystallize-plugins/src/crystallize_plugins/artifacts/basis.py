@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.results import Cell
+    from crystallize.results import ArtifactRecord, Cell
     from crystallize_plugins.artifacts.conditions import StoredCondition
 
 __all__ = ["Basis", "Carried"]
@@ -86,5 +86,7 @@ class Basis(NamedTuple):
     """How many numbers of shapes are taken."""
     groups: int
     """How many groups of cells there are."""
+    files: Mapping[Cell, Sequence[ArtifactRecord]]
+    """What cells wrote, those included that are not taken over."""
     carried: Carried | None = None
     """None where the run goes on in its own folder."""

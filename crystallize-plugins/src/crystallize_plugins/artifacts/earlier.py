@@ -255,7 +255,7 @@ class EarlierRun:
     def basis(self) -> Basis:
         """Give what the writer that goes on with this run has to know."""
         session, groups, shapes = self.state[0] + 1, self.state[1], self.state[2]
-        return Basis(session, self._stored_conditions(), self.outcomes, shapes, groups)
+        return Basis(session, self._stored_conditions(), self.outcomes, shapes, groups, self._files)
 
     def carried(self, kept: Collection[Cell]) -> Basis:
         """Give what a run in another folder has to know that takes cells over.
@@ -286,7 +286,7 @@ class EarlierRun:
             [row for row in _last(files) if (row[1], row[0]) in outcomes],
         )
         stored = {name: each for name, each in self._stored_conditions().items() if name in names}
-        return Basis(1, stored, outcomes, self.state[2], int(bool(carried.cells)), carried)
+        return Basis(1, stored, outcomes, self.state[2], int(bool(carried.cells)), self._files, carried)
 
     def _stored_conditions(self) -> dict[str, StoredCondition]:
         having = set(self.outcomes.conditions)
