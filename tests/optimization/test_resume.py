@@ -24,7 +24,7 @@ from crystallize import (
 from crystallize.errors import OptimizationError, ReplayError, TrialFailedError
 from crystallize.experiments.optimizers import Objective
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
-from crystallize_plugins.optimizers import GridSearch, OptunaOptimizer, RandomSearch, RelativeConstraint, floating
+from crystallize_plugins.optimizers import GridSearch, RandomSearch, RelativeConstraint, floating
 
 SPACE = {"x": floating(-3.0, 3.0), "kind": ["a", "b"]}
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
@@ -106,6 +106,9 @@ def fitting(brake):
 
 
 def tpe(**settings):
+    pytest.importorskip("optuna")
+    from crystallize_plugins.optimizers import OptunaOptimizer
+
     return OptunaOptimizer(SPACE, settings.pop("objective", Objective("loss")), **{"seed": 7, **settings})
 
 
@@ -406,7 +409,7 @@ def test_a_sampler_without_a_seed_is_refused(fitting):
     optuna = pytest.importorskip("optuna")
 
     def make():
-        return OptunaOptimizer(SPACE, Objective("loss"), sampler=optuna.samplers.RandomSampler())
+        return tpe(seed=None, sampler=optuna.samplers.RandomSampler())
 
     fitting("data").optimize(make(), 3)
     with pytest.raises(ReplayError, match="give it the seed that it had"):
