@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,20 +233,36 @@ def _connected(path: Path) -> Iterator[RunDatabase]:
             yield connection
         return
     _check_log(path)
-    with tempfile.TemporaryDirectory(prefix="crystallize-") if _is_stuck(path) else nullcontext() as copies:
+    found = None if _is_stuck(path) else _opened(path)
+    with tempfile.TemporaryDirectory(prefix="crystallize-") if found is None else nullcontext() as copies:
         if copies is not None:
             for part in (path, _log(path)):
-                shutil.copy(part, copies)
-            path = Path(copies) / path.name
-        if path.with_name(f"{path.name}-journal").exists():
-            options = "mode=rw"  # what a killed writer left half done has to be undone before anything can be read
-        elif _log(path).exists():
-            options = "mode=ro"
-        else:
-            options = "mode=ro&immutable=1"  # nobody writes, and SQLite would leave files behind by looking
-        place = f"{path.as_uri()}?{options}"
-        with closing(sqlite3.connect(place, uri=True, timeout=60, factory=RunDatabase)) as connection:
-            yield connection
+                with suppress(FileNotFoundError):
+                    shutil.copy(part, copies)
+            found = _opened(Path(copies) / path.name)
+        if found is None:
+            raise StoreError("its log cannot be read, neither in its place nor as a copy")
+        with closing(found):
+            yield found
+
+
+def _opened(path: Path) -> RunDatabase | None:
+    """Open a database for reading; None where that takes a file that cannot be made beside it: the disk is full."""
+    if path.with_name(f"{path.name}-journal").exists():
+        options = "mode=rw"  # what a killed writer left half done has to be undone before anything can be read
+    elif _log(path).exists():
+        options = "mode=ro"
+    else:
+        options = "mode=ro&immutable=1"  # nobody writes, and SQLite would leave files behind by looking
+    place = f"{path.as_uri()}?{options}"
+    connection = sqlite3.connect(place, uri=True, timeout=60, factory=RunDatabase)
+    if options == "mode=ro":
+        try:
+            connection.execute("PRAGMA application_id").fetchone()
+        except sqlite3.OperationalError:
+            connection.close()
+            return None
+    return connection
 
 
 def _check_log(path: Path) -> None:
