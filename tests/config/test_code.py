@@ -92,6 +92,9 @@ FORMS = [
     "def twice(value):\n    import json, helpers\n    return json.loads(json.dumps(helpers.twice(value)))",
     "class Twice:\n    from helpers import twice as made\ntwice = Twice.made",
     "try:\n    from helpers import twice\nexcept ImportError:\n    twice = None",
+    "def twice(value):\n    import helpers\n    return helpers.twice(value)\nassert twice(0) == 0",
+    "def twice(value):\n    from helpers import twice\n    return twice(value)\nassert twice(0) == 0",
+    "try:\n    from helpers import absent\nexcept ImportError:\n    from helpers import twice",
 ]
 
 

@@ -45,6 +45,11 @@ def test_a_wheel_holds_every_module_of_the_source_tree(built, distribution, repo
         assert expected - set(wheel.namelist()) == set()
 
 
+def test_the_core_brings_the_schema_of_config_yaml(built):
+    with wheel_of(built, "crystallize-core") as wheel:
+        assert b"2020-12" in wheel.read("crystallize/config/schema.json")
+
+
 def test_a_wheel_is_typed_and_licensed(built, distribution):
     with wheel_of(built, distribution) as wheel:
         names = wheel.namelist()

@@ -18,12 +18,12 @@ from crystallize.config.imports import LOAD, Rewriter, local_module
 from crystallize.config.problems import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crystallize.config.problems import Problems
 
-__all__ = ["MARK", "MODULES", "PREFIX", "FolderCode"]
+__all__ = ["MARK", "PREFIX", "FolderCode"]
 
-MODULES = ("datasources", "steps", "outputs", "verifiers")
-"""The modules of a folder in which config.yaml names functions."""
 PREFIX = "crystallize_folder_"
 """What the names of the packages begin with that stand for folders."""
 MARK = "__crystallize_folder__"
@@ -55,7 +55,18 @@ class FolderCode:
         self._register(types.ModuleType(self.package, f"The code in {shown}."), None)
 
     def module(self, name: str) -> types.ModuleType | None:
-        """Give one of `MODULES`; None where it is not there or cannot be imported, which is noted once."""
+        """Give a module of the folder, such as `steps`.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        module or None
+            None where it is not there, or cannot be imported, which is noted once.
+        """
         if name in self._failed:
             return None
         known = sys.modules.get(f"{self.package}.{name}")
@@ -73,7 +84,7 @@ class FolderCode:
         return name in self._failed
 
     def file(self, name: str) -> Path | None:
-        """Give the file of one of `MODULES`, or None."""
+        """Give the file of a module, or None."""
         return local_module(self._folder, name)
 
     def owns(self, value: object) -> bool:
@@ -130,25 +141,32 @@ class FolderCode:
         code = compile(rewriter.visit(tree), str(file), "exec", dont_inherit=True)
         names = vars(module)
 
-        def load(wanted: str, star: bool = False) -> types.ModuleType:
-            found = self._load(wanted) if wanted else sys.modules[self.package]
-            if star:
+        def load(wanted: str, name: str | None = None) -> Any:
+            found = self._found(wanted)
+            if name == "*":
                 public = getattr(found, "__all__", [name for name in vars(found) if not name.startswith("_")])
                 names.update({name: getattr(found, name) for name in public})
-            return found
+            elif name is not None and not hasattr(found, name):
+                raise ImportError(f"cannot import name {name!r} from {wanted!r} in {self._shown}", name=wanted)
+            return found if name is None or name == "*" else getattr(found, name)
 
         names[LOAD] = load
+        # A function may be called before its module is complete.
+        names.update({late.variable: _Later(self._found, late.module) for late in rewriter.late})
         try:
             exec(code, names)  # noqa: S102 - running the folder's code is what loading it means
-            for late in rewriter.late:
-                names[late.variable] = self._late(late.module)
         finally:
             del names[LOAD]
+        for late in rewriter.late:
+            names[late.variable] = self._late(late.module)
+
+    def _found(self, dotted: str) -> types.ModuleType:
+        return self._load(dotted) if dotted else sys.modules[self.package]
 
     def _late(self, dotted: str) -> object:
         """Load what a function will import, so that it is there in every worker; an error is that of the function."""
         try:
-            return self._load(dotted) if dotted else sys.modules[self.package]
+            return self._found(dotted)
         except Exception as error:  # noqa: BLE001 - whatever the module raises is raised where it is used
             return _Unimportable(dotted, f"{type(error).__name__}: {error}")
 
@@ -181,6 +199,17 @@ def _free_name(wanted: str) -> str:
     if wanted not in sys.modules:
         return wanted
     return next(name for number in itertools.count(2) if (name := f"{wanted}_{number}") not in sys.modules)
+
+
+class _Later:
+    """Stands for a module that a function imports, as long as the importing module is being loaded."""
+
+    def __init__(self, load: Callable[[str], types.ModuleType], module: str) -> None:
+        self.__dict__["_wanted"] = (load, module)
+
+    def __getattr__(self, name: str) -> Any:
+        load, module = self.__dict__["_wanted"]
+        return getattr(load(module), name)
 
 
 class _Unimportable:

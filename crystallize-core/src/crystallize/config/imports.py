@@ -121,12 +121,13 @@ class Rewriter(ast.NodeTransformer):
         for alias in node.names:
             if alias.name == "*":
                 # Only at the top of a module, as Python has it.
-                call = ast.Call(ast.Name(LOAD, ast.Load()), [ast.Constant(base), ast.Constant(value=True)], [])
-                made.append(ast.Expr(call))
+                made.append(ast.Expr(_load(base, "*")))
                 continue
             inner = f"{base}.{alias.name}" if base else alias.name
             if local_module(self._folder, inner) is not None:
                 value: ast.expr = self._module(inner)
+            elif not self._depth:
+                value = _load(base, alias.name)
             else:
                 value = ast.Attribute(self._module(base), alias.name, ast.Load())
             made.append(_assign(alias.asname or alias.name, value))
@@ -145,11 +146,15 @@ class Rewriter(ast.NodeTransformer):
 
     def _module(self, dotted: str) -> ast.expr:
         if not self._depth:
-            return ast.Call(ast.Name(LOAD, ast.Load()), [ast.Constant(dotted)], [])
+            return _load(dotted)
         held = LocalImport(_HELD + dotted.replace(".", "__"), dotted)
         if held not in self.late:
             self.late.append(held)
         return ast.Name(held.variable, ast.Load())
+
+
+def _load(*arguments: str) -> ast.expr:
+    return ast.Call(ast.Name(LOAD, ast.Load()), [ast.Constant(argument) for argument in arguments], [])
 
 
 def _assign(name: str, value: ast.expr) -> ast.stmt:

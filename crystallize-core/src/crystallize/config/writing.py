@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_config"]
 
-_CODE = ("datasources", "steps", "outputs", "verifiers")
-
 
 def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
     """Write an experiment down as a folder.
