@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -149,28 +151,82 @@ def test_a_step_that_changes_an_object_of_the_context_is_not_cached(make, note, 
     assert "not cached: it changes" in log.text(logging.WARNING)
 
 
-def test_what_cannot_be_tracked_is_named_once_and_version_is_the_way_out(make, note, ran, log):
-    guard = threading.Lock()
+def test_what_cannot_be_tracked_in_code_is_named_once_and_version_is_the_way_out(make, note, ran, log):
+    opened = Path("opened.txt").open("w")  # noqa: SIM115
 
     @pipeline_step(cacheable=True)
-    def guarded(data, ctx):
-        with guard:
-            note()
+    def writing(data, ctx):
+        opened.fileno()
+        note()
         return data
 
-    @pipeline_step(cacheable=True)
-    def reading(data, ctx):
-        with ctx["lock"]:
-            return data
-
-    make(guarded(), reading(), initial_ctx={"lock": guard}).run(replicates=3)
+    for _ in range(2):
+        make(writing()).run(replicates=3)
+    opened.close()
     warned = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
     assert len(warned) == 2
-    assert "guard" in warned[0]
-    assert "lock" in warned[0]
+    assert "TextIOWrapper" in warned[0]
     assert "version=" in warned[0]
-    assert "context key 'lock'" in warned[1]
-    assert ran() == ["ran"], "and it is cached all the same"
+    assert ran() == ["ran"], "it is cached all the same"
+
+
+class Reading(PipelineStep):
+    cacheable = True
+
+    def __init__(self, source=None):
+        self.source = source
+
+    def __call__(self, data, ctx):
+        source = self.source or ctx["source"]
+        return data, {"out": source.execute("select value from t").fetchone()[0]}
+
+
+@pytest.mark.parametrize("place", ["attribute", "parameter", "injected", "read"])
+def test_two_connections_are_never_taken_for_one(make, log, values, place):
+    def connect(value):
+        connection = sqlite3.connect(":memory:")
+        connection.execute("create table t as select ? as value", (value,))
+        return connection
+
+    @pipeline_step(cacheable=True)
+    def ask(data, ctx, *, source):
+        return data, {"out": source.execute("select value from t").fetchone()[0]}
+
+    found = []
+    for value in (1, 2):
+        with contextlib.closing(connect(value)) as source:
+            steps = {
+                "attribute": Reading(source),
+                "parameter": ask(source=source),
+                "injected": ask(),
+                "read": Reading(),
+            }
+            context = {"source": source} if place in ("injected", "read") else {}
+            found += values(make(steps[place], initial_ctx=context).run(replicates=2))
+    assert found == [1, 1, 2, 2]
+    warned = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
+    assert len(warned) == 2
+    assert "sqlite3.Connection" in warned[0]
+    assert "resource_factory" in warned[0]
+
+
+class Guarded(PipelineStep):
+    cacheable = True
+
+    def __init__(self, note):
+        self._note, self._lock = note, threading.RLock()
+
+    def __call__(self, data, ctx):
+        with self._lock, ctx["lock"]:
+            self._note()
+            return data
+
+
+def test_locks_are_all_alike(make, note, ran, log):
+    for _ in range(2):
+        make(Guarded(note), initial_ctx={"lock": threading.Lock()}).run()
+    assert ran() == ["ran"]
+    assert log.text(logging.WARNING) == ""
 
 
 def test_a_step_that_replaces_the_generators_source_is_not_cached(make, note, ran):

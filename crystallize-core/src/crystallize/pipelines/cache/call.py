@@ -24,7 +24,7 @@ from crystallize.pipelines.injection import find_output
 from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.fingerprint import Identity
@@ -56,6 +56,10 @@ class _Known(NamedTuple):
 
     step: str
     digest: str
+
+
+# They have no content, and no step's output depends on which of them it gets.
+_HARMLESS = ("_thread.lock", "_thread.RLock", "threading.Condition", "threading.Event", "threading.Semaphore")
 
 
 class CachedCall:
@@ -156,6 +160,8 @@ class CachedCall:
                 return None
             given = found.digest
         step = self._identity(ctx)
+        if step is None:
+            return None
         parts = [self._label, step, given]
         if self._session.plugins:
             parts += [self._session.plugins, *self._read_so_far(ctx)]
@@ -164,10 +170,14 @@ class CachedCall:
     def _content(self, data: Any) -> Identity:
         return self._session.looks.identity(data)
 
-    def _identity(self, ctx: FrozenContext) -> str:
-        """Digest the step with what the context gives for its parameters, as both are now."""
+    def _identity(self, ctx: FrozenContext) -> str | None:
+        """Digest the step with what the context gives for its parameters, as both are now.
+
+        None where it was given something that has no content, so that another one of its kind would look the same.
+        """
         step, session = self._step, self._session
-        found = list(step_parts(step))
+        code, params = step_parts(step)
+        found = [params]
         if isinstance(step, FunctionStep) and self._plain:
             unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
             found.append(identify(unsaid))
@@ -178,7 +188,7 @@ class CachedCall:
                 (name, session.looks.unsaid(value)) for name, value in sorted(getattr(step, "__dict__", {}).items())
             ]
             found.append(identify(unsaid))
-        digests = [part.digest for part in found]
+        digests = [code.digest, *(part.digest for part in found)]
         for name, artifact in self._artifacts.items():
             digests += [name, identify(artifact).digest]
         for name in self._injected:
@@ -188,15 +198,26 @@ class CachedCall:
             else:
                 found.append(session.value(ctx, name, value))
                 digests += [name, found[-1].digest]
-        untracked = dict.fromkeys(text for part in found for text in part.untracked)
-        if untracked:
+        if code.untracked:
             session.tell(
                 self._label,
                 "the cacheable step %s refers to what is known by its type alone, so a change in it is not seen: %s; "
                 "give the step another version=... when it changes",
-                ", ".join(untracked),
+                ", ".join(code.untracked),
             )
-        return combine(*digests)
+        return None if self.is_given_unknown(text for part in found for text in part.untracked) else combine(*digests)
+
+    def is_given_unknown(self, untracked: Iterable[str]) -> bool:
+        """Whether something that the step is given, or looks up, could be another one of its kind; said once."""
+        told = dict.fromkeys(text for text in untracked if not text.endswith(_HARMLESS))
+        if told:
+            self._session.tell(
+                self._label,
+                "the cacheable step %s is not cached: what it is given is known by its type alone, so another one "
+                "would look the same: %s; let resource_factory make it, or give the step what it is made from",
+                ", ".join(told),
+            )
+        return bool(told)
 
     def _read_so_far(self, ctx: FrozenContext) -> list[str]:
         """Digest whatever was read in this cell: what plugins did before the step may go by any of it."""
@@ -301,13 +322,7 @@ class _Attempt(Watching):
                 changed,
             )
             return False
-        if self.recorder.untracked:
-            session.tell(
-                call._label,
-                "the cacheable step %s reads what is known by its type alone, so a change in it is not seen: %s",
-                ", ".join(dict.fromkeys(self.recorder.untracked)),
-            )
-        return True
+        return not call.is_given_unknown(self.recorder.untracked)
 
     def _output(self, result: Any) -> Output:
         ctx = self.ctx
