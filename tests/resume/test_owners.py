@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -276,3 +277,24 @@ def test_a_disk_that_is_full_at_the_takeover_leaves_the_run_as_it_was(build, ran
     assert len(open_run("data/exp/v0").metrics.baseline.metrics["sum"]) == 2
     build().run(replicates=3, strategy="resume")
     assert ran() == ["baseline_rep_2", "more_rep_2"]
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="this system has no ps")
+def test_without_files_about_processes_ps_says_which_process_is_meant(tmp_path, monkeypatch):
+    monkeypatch.setattr(owner, "_PROC", tmp_path / "nothing")
+    owner._owner.cache_clear()
+    heartbeat = tmp_path / "run.json"
+    heartbeat.touch()
+    os.utime(heartbeat, (1, 1))  # it says nothing: a cell may take longer than a heartbeat
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        known = Owner(owner.current_owner().host, child.pid, owner._process(str(child.pid)))
+        assert known.process.startswith("ps::")
+        assert is_alive(known, "run", heartbeat)
+        assert not is_alive(known._replace(process="ps::Thu Jan 1 00.00.00 1970"), "run", heartbeat)
+        child.kill()
+        until(lambda: not is_alive(known, "run", heartbeat))  # dead, though nobody has waited for it yet
+    finally:
+        child.communicate()
+        owner._owner.cache_clear()
+    assert not is_alive(known, "run", heartbeat)

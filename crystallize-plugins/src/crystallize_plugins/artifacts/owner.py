@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from functools import lru_cache
@@ -95,10 +96,24 @@ def _process(pid: str) -> str:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = (_PROC / "self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
-        return ""
+        return _asked_of_ps(str(os.getpid()) if pid == "self" else pid)
     # The command, in brackets, may hold anything; the state and nineteen fields follow it.
     fields = status.rpartition(")")[2].split()
     return "" if fields[0] in _GONE else f"{boot}:{namespace}:{fields[19]}"
+
+
+def _asked_of_ps(pid: str) -> str:
+    """Say when a process started on systems that keep no files about processes, such as macOS."""
+    if os.name != "posix" or _PROC.is_dir():
+        return ""
+    command = ["ps", "-o", "state=,lstart=", "-p", pid]
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603 - a number of ours
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    state, _, started = done.stdout.strip().partition(" ")
+    return "" if not started or state[0] in _GONE else f"ps::{' '.join(started.split()).replace(':', '.')}"
 
 
 def _has_number(pid: int) -> bool:
