@@ -229,6 +229,37 @@ def test_locks_are_all_alike(make, note, ran, log):
     assert log.text(logging.WARNING) == ""
 
 
+class Shy:
+    def __fingerprint__(self):
+        raise RuntimeError("not to be looked at")
+
+    def __reduce__(self):
+        raise RuntimeError("nor this way")
+
+
+@pytest.mark.parametrize("place", ["input", "read", "injected", "parameter", "metric", "output"])
+def test_what_refuses_to_be_hashed_fails_no_step(make, note, ran, log, values, place):
+    @pipeline_step()
+    def before(data, ctx):
+        if place == "metric":
+            ctx.record("shy", Shy())
+        return data
+
+    @pipeline_step(cacheable=True)
+    def look(data, ctx, *, shy=None):
+        note()
+        found = ctx.get("read"), ctx.metrics["shy"]
+        return Shy() if place == "output" else len(found), {"out": 1}
+
+    source = data_source(lambda ctx: Shy() if place == "input" else 0)()
+    context = {"read": {"read": Shy()}, "injected": {"shy": Shy()}}.get(place, {})
+    step = look(shy=Shy()) if place == "parameter" else look()
+    for _ in range(2):
+        assert values(make(before(), step, source=source, initial_ctx=context).run()) == [1]
+    assert len(ran()) == 2
+    assert log.text(logging.WARNING) == ""
+
+
 def test_a_step_that_replaces_the_generators_source_is_not_cached(make, note, ran):
     @pipeline_step(cacheable=True)
     def replace(data, ctx):

@@ -48,7 +48,7 @@ def digest_of_read(ctx: FrozenContext, name: str, position: int, look: Look) -> 
         value = _value(ctx, key)
         return ABSENT if value is _NOTHING else look(ctx, key, value).digest
     if name == _ALL_KEYS:
-        return combine(*sorted({*ctx._base, *ctx._own}))
+        return combine(*_keys(ctx))
     if name == _METRICS:
         return _digest_of_metrics(ctx, position)
     if name == _ARTIFACTS:
@@ -94,19 +94,27 @@ class Recorder:
         if value is _NOTHING:
             self.reads[_KEY + key] = ABSENT
             return
-        found = self.look(ctx, key, value)
-        self.untracked += (f"context key {key!r}: {text}" for text in found.untracked)
-        self.reads[_KEY + key] = found.digest
+        try:
+            found = self.look(ctx, key, value)
+        except Exception as problem:  # noqa: BLE001 - an object may refuse in any way to be looked at: not in this step
+            self.refused = f"the context's value of {key!r} cannot be hashed ({type(problem).__name__}: {problem})"
+        else:
+            self.untracked += (f"context key {key!r}: {text}" for text in found.untracked)
+            self.reads[_KEY + key] = found.digest
 
     def other(self, ctx: FrozenContext, name: str) -> None:
         """Note that something beside the keys is looked at."""
-        if name not in self.reads:
+        if name in self.reads:
+            return
+        try:
             self.reads[name] = digest_of_read(ctx, name, self.position, self.look)
+        except Exception as problem:  # noqa: BLE001 - the same
+            self.refused = f"the {name} cannot be hashed ({type(problem).__name__}: {problem})"
 
     def keys(self, ctx: FrozenContext) -> None:
         """Note that the step looks at what keys there are."""
         if _ALL_KEYS not in self.reads:
-            self.reads[_ALL_KEYS] = combine(*sorted({*ctx._base, *ctx._own}.difference(self.wrote)))
+            self.reads[_ALL_KEYS] = combine(*(key for key in _keys(ctx) if key not in self.wrote))
 
     def settled(self, ctx: FrozenContext) -> str | None:
         """Say what of the things that were read the step has changed, or None."""
@@ -258,6 +266,10 @@ class _WatchedArtifacts(ArtifactLog):
 
 
 _NOTHING: Any = object()
+
+
+def _keys(ctx: FrozenContext) -> dict[str, None]:
+    return dict.fromkeys((*ctx._base, *ctx._own))
 
 
 def _value(ctx: FrozenContext, key: str) -> Any:
