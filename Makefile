@@ -64,8 +64,8 @@ quick: $(VENV)/.dev ## the tests without the slow ones
 	$(PYTEST) -m 'not slow' --ignore tests/faults --ignore tests/packaging --ignore tests/docs $(ARGS)
 
 .PHONY: faults
-faults: $(VENV)/.dev ## the long soak: workers killed at random, interrupts, what cannot travel, with real processes
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/faults $(ARGS)
+faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/faults tests/cache/test_faults.py tests/optimization/test_resume.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part

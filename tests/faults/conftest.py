@@ -331,7 +331,8 @@ def tally():
 def pytest_terminal_summary(terminalreporter):
     """Say at the end of a soak what was counted."""
     if _COUNTS and os.environ.get("CRYSTALLIZE_SOAK"):
-        terminalreporter.section("faults")
+        terminalreporter.section("what was counted")
+        width = max(map(len, _COUNTS))
         for fault in sorted(_COUNTS):
             counts = ", ".join(f"{name.replace('_', ' ')} {count:g}" for name, count in _COUNTS[fault].items())
-            terminalreporter.write_line(f"{fault}: {counts}")
+            terminalreporter.write_line(f"{fault:{width}}  {counts}")

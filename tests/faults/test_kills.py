@@ -23,7 +23,7 @@ DOOMED = {("late", replicate) for replicate in range(REPLICATES) if replicate % 
 JUST_NOW = 5.0
 """Seconds before a kill in which a cell may have ended in vain. What it gave waits 5 ms to be sent and 5 ms to be
 committed; the first commit has a database to make, and a busy machine takes its time."""
-FILES = [f"v*/{name}" for name in ("run.json", "run.db", "run.db-wal", "replicate_3")]
+FILES = [f"v*/{name}" for name in ("run.json", "run.db", "run.db-wal", "replicate_3", "late/results.json")]
 
 pytestmark = pytest.mark.timeout(1800 if SOAK else 120)
 
@@ -69,7 +69,7 @@ def kill(sweeps, moment, job):
 
 
 def stored_cells(folder, expected=("complete", "interrupted")):
-    """Give the cells of the newest run that holds any, and whether each succeeded."""
+    """Give the cells of the newest run that holds any, and whether each succeeded; read it all, as whoever looks."""
     for run in reversed(list_runs(folder / "data")):
         assert run.status in expected
         states = {tuple(outcome.cell): outcome.ok for outcome in run.outcomes()}
@@ -82,32 +82,30 @@ def stored_cells(folder, expected=("complete", "interrupted")):
 def look_after_a_kill(sweep, before, seen, tally, gone_within):
     """Check what a kill has left; give the cells that are stored."""
     killed = time.monotonic()
-    executor = sweep.job.executor
+    job, noted = sweep.job, sweep.noted()
     stored = stored_cells(sweep.folder)
-    shown, noted = sweep.shown, sweep.noted()
-    assert {cell: stored.get(cell) for cell in seen | shown} == seen | shown, "a shown outcome is lost"
-    seen.update(shown)
-    assert {cell: stored.get(cell) for cell, succeeded in before.items() if succeeded} == {
-        cell: True for cell, succeeded in before.items() if succeeded
-    }, "a stored outcome is lost"
-    begun = [each.cell for each in noted if each.word == "begin"]
-    assert len(begun) == len(set(begun)), "a cell was begun twice in one run"
+    seen.update(sweep.shown)
     kept = {cell for cell, succeeded in before.items() if succeeded}
-    assert kept.isdisjoint(begun), "a stored cell was run again"
+    begun = [each.cell for each in noted if each.word == "begin"]
+    lost = {cell for cell, succeeded in seen.items() if stored.get(cell) is not succeeded}
+    gone = {cell for cell in kept if not stored.get(cell)}
+    again = kept.intersection(begun)
     vain = {each.cell: killed - each.time for each in noted if each.word == "end" and each.cell not in stored}
-    if executor == "serial" and sweep.job.stream:
-        assert len(vain) <= 1
+    orphans = 0 if gone_within(5, sweep.pid) else 1
+    row = f"kill -9 of the main, {job.executor}"
+    tally(row, killed=1, shown=len(sweep.shown), shown_and_lost=len(lost), stored_and_lost=len(gone))
+    tally(row, stored_and_run_again=len(again), orphans=orphans, ended_uncommitted=len(vain))
+    assert not lost, "an outcome that was shown is lost"
+    assert not gone, "an outcome that was stored is lost"
+    assert not again, "a cell that was stored was run again"
+    assert not orphans
+    assert len(begun) == len(set(begun)), "a cell was begun twice in one run"
     assert all(age < JUST_NOW for age in vain.values()), vain
+    if job.executor == "serial" and job.stream:
+        assert len(vain) <= 1
     if begun and before:
-        tally(
-            f"kill -9 of the main, {executor}",
-            most=True,
-            seconds_to_resume=round(noted[0].time - sweep.started, 2),
-            ended_in_vain=len(vain),
-        )
+        tally(row, most=True, seconds_to_resume=round(noted[0].time - sweep.started, 2))
         assert noted[0].time - sweep.started < 2
-    assert gone_within(5, sweep.pid)
-    tally(f"kill -9 of the main, {executor}", killed=1, ended_and_run_again=len(vain))
     return stored
 
 
@@ -141,6 +139,27 @@ def test_all_that_has_ended_is_stored_while_others_take_their_time(executor, swe
     assert last.answer == finished(11)
 
 
+def test_a_run_can_be_read_at_every_moment_of_its_first_and_its_second_life(sweeps, finished, tmp_path, tally):
+    row = "a run is read while it is written, killed and resumed"
+    for number in range(40 if SOAK else 1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        job = sweeps.Job(str(folder), "read", "serial", "resume", REPLICATES, 11, pause=0.002)
+        known, looks = {}, 0
+        for wanted in (10, 20, None):
+            (sweep,) = sweeps.start(job)
+            while not sweep.over:
+                if list_runs(folder / "data"):
+                    stored = stored_cells(folder, ("running", "complete", "interrupted"))
+                    assert known.items() <= stored.items()
+                    known, looks = stored, looks + 1
+                if wanted is not None and sweep.count("begin") >= wanted:
+                    sweep.signal(signal.SIGKILL)
+            sweeps.exit_codes()
+        assert sweep.answer == finished(11)
+        tally(row, runs=1, looks=looks, unreadable=0)
+
+
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_a_program_that_is_killed_again_and_again_finishes_with_the_same_bytes(
     executor, sweeps, finished, tmp_path, tally, gone_within
@@ -161,7 +180,7 @@ def test_a_program_that_is_killed_again_and_again_finishes_with_the_same_bytes(
             chance.choice([None, 11]),
             chance.random() < 0.5,
             chance.choice([0.0, 0.001, 0.004]),
-            versioned=True,
+            versioned=chance.random() < 0.8,
         )
         stored, seen = {}, {}
         for _ in range(min(chance.randrange(1, 6), KILLS - kills)):
@@ -181,8 +200,9 @@ def test_a_program_that_is_killed_again_and_again_finishes_with_the_same_bytes(
         # A program that was killed before it could say anything leaves an empty folder.
         run = [run for run in list_runs(folder / "data") if run.id][-1]
         assert run.status == "complete"
-        assert last.answer == finished(run.seed)
-        tally(row, resumed_to_the_end=1)
+        identical = last.answer == finished(run.seed)
+        tally(row, resumed_to_the_end=1, identical=int(identical))
+        assert identical
         shutil.rmtree(folder)
 
 
