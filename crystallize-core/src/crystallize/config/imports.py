@@ -49,6 +49,7 @@ def local_module(folder: Path, dotted: str) -> Path | None:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> local_module(Path(), "json") is None
     True
     """
