@@ -88,17 +88,17 @@ def unseal_groups(rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
     rows : sequence
         Of each group its number, how many cells it has, how many of them failed, and what `seal_group` gave.
     """
-    number = None
     try:
-        for number, count, failed, sealed in rows:
-            # What `group_start` gives: there may be a group for every cell.
-            if crc32(sealed, (number + count * _COUNT + failed * _FAILED) & _ALL) != INTACT or len(sealed) < _SIZE:
-                break
-        else:
-            return [row[3][:-_SIZE] for row in rows]
+        # What `group_start` gives: there may be a group for every cell.
+        starts = [(number + count * _COUNT + failed * _FAILED) & _ALL for number, count, failed, _ in rows]
+        bodies = [row[3] for row in rows]
+        if {INTACT}.issuperset(map(crc32, bodies, starts)):
+            return [body[:-_SIZE] for body in bodies]
+        wrong = next(row for row, start in zip(rows, starts, strict=True) if crc32(row[3], start) != INTACT)
+        what = f"group {wrong[0]} of the cells"
     except TypeError:
-        pass  # a damaged row may hold anything
-    raise StoreError(f"group {number} of the cells is damaged: its checksum does not fit")
+        what = "a group of the cells"  # a damaged row may hold anything
+    raise StoreError(f"{what} is damaged: its checksum does not fit")
 
 
 def group_start(number: int, count: int, failed: int) -> int:
