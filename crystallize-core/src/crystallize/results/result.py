@@ -116,9 +116,8 @@ class Result:
         self.plugin_errors = list(plugin_errors)
         self.conditions = tuple(log.record for log in logs.values())
         self._logs = dict(logs)
-        self.facts: dict[str, Any] = {
-            name: value if name in _NAMES_OF_CODE else mask_secrets(value) for name, value in facts.items()
-        }
+        masked = mask_secrets({name: value for name, value in facts.items() if name not in _NAMES_OF_CODE})
+        self.facts: dict[str, Any] = {name: masked.get(name, value) for name, value in facts.items()}
         self.provenance = _provenance(self._logs, replicates, self.plugin_errors)
         self.provenance.update(self.facts)
 
