@@ -152,8 +152,12 @@ class CellRunner:
         if host is not None:
             self._mine.host = None
             with self._lock:
-                self._hosts.remove(host)
-            host.close()
+                # A run that was interrupted may have ended meanwhile, and closed what it found.
+                still_open = host in self._hosts
+                if still_open:
+                    self._hosts.remove(host)
+            if still_open:
+                host.close()
 
     def watch(self, watched: Watched) -> None:
         """Say who ends this process when a time-out has passed; for executors, in each process before its first cell.
