@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +22,11 @@ from crystallize import (
     data_source,
     pipeline_step,
 )
-from crystallize.errors import OptimizationError, ReplayError, TrialFailedError
+from crystallize.errors import OptimizationError, ReplayError, StoreError, TrialFailedError
 from crystallize.experiments.optimizers import Objective
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
+from crystallize_plugins.artifacts.active import ActiveRun
+from crystallize_plugins.artifacts.owner import written_here
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, RelativeConstraint, floating
 
 SPACE = {"x": floating(-3.0, 3.0), "kind": ["a", "b"]}
@@ -275,6 +278,27 @@ def test_a_finished_optimisation_is_looked_up_and_left_alone(fitting, brake, tmp
     assert brake.calls == TRIALS
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()} == before
     assert open_optimization("data/tuning/v0").best().treatment.apply_map == best.apply_map
+
+
+def test_one_that_was_cut_short_after_its_last_trial_is_brought_to_its_end(fitting, brake, monkeypatch):
+    def without_an_end(active, experiment, result):
+        active.writer.begin_documents({}).wait()
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ActiveRun, "finish", without_an_end)
+        with pytest.raises(StoreError, match="disk is full"):
+            fitting("data").optimize(RandomSearch(SPACE, Objective("loss")), 4, 2)
+    written_here.clear()  # as if that process had ended
+    assert len(open_optimization("data/tuning/v0").trials) == 4
+    assert StoredRun("data/tuning/v0").status == "interrupted"
+    fitting("data").optimize(RandomSearch(SPACE, Objective("loss")), 2, 2, strategy="resume")
+    assert StoredRun("data/tuning/v0").status == "interrupted"  # half of it was looked up
+    fitting("data").optimize(RandomSearch(SPACE, Objective("loss")), 4, 2, strategy="resume")
+    assert brake.calls == 8
+    fitting("whole").optimize(RandomSearch(SPACE, Objective("loss")), 4, 2)
+    check_same("data", "whole")
+    assert Path("data/tuning/v0/random_3/results.json").exists()
 
 
 def test_a_resumed_optimisation_is_evaluated_again_like_any(fitting):

@@ -96,6 +96,16 @@ class Continuation(Resumption):
             )
         return active
 
+    @property
+    def lacks_an_end(self) -> bool:
+        """Whether all of it was gone through, and the stored run does not know yet that it is complete."""
+        return bool(
+            self.earlier is not None
+            and self._replay is not None
+            and self._replay.is_over
+            and not self.earlier.is_finished
+        )
+
     def rows(self, event: Event) -> list[tuple[str, bytes]]:
         """Give what an event adds to the journal.
 

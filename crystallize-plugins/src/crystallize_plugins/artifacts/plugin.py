@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from crystallize import BasePlugin
 from crystallize.checks import check_count, check_flag
-from crystallize.errors import ArgumentTypeError
+from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize_plugins.artifacts import layout
 from crystallize_plugins.artifacts.schema import EVENTS
 
@@ -159,9 +160,11 @@ class ArtifactPlugin(BasePlugin):
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""
-        resumption = self._resumed.pop(experiment.run.id, None)
+        resumption = self._resumed.get(experiment.run.id)
         if resumption is not None and experiment.run.kind == "trial":
+            self._end_what_was_cut(experiment, result)
             resumption.log()
+        self._resumed.pop(experiment.run.id, None)
         active = self._active.pop(experiment.run.id, None)
         if active is not None:
             active.finish(experiment, result)
@@ -194,6 +197,15 @@ class ArtifactPlugin(BasePlugin):
     def __getstate__(self) -> dict[str, Any]:
         # What is open here stays here: copies in other processes only read.
         return {**self.__dict__, "_active": {}, "_resumed": {}, "_found": {}, "_newest": {}}
+
+    def _end_what_was_cut(self, experiment: ExperimentView, result: Result) -> None:
+        """Take over an optimisation that was cut short after its last trial, so that its end is written."""
+        continuation = cast("Continuation", self._resumed[experiment.run.id])
+        stopped = result.facts.get("run", {}).get("stopped_by")
+        if not stopped and experiment.run.id not in self._active and continuation.lacks_an_end:
+            # Where another process does the same, it does it as well.
+            with suppress(RunLockedError):
+                self._writing(experiment)
 
     def _writing(self, experiment: ExperimentView) -> ActiveRun:
         """Give the run that is being stored; an optimisation that goes on is taken over once something is new."""

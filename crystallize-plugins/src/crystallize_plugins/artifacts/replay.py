@@ -66,6 +66,8 @@ class Replay:
         asked afterwards rests on that.
     trials : int
         How many trials were told.
+    seen : int
+        How many of the recorded questions came again.
     """
 
     def __init__(self, entries: Sequence[JournalEntry]) -> None:
@@ -82,10 +84,16 @@ class Replay:
             for trial in self._asked[batch]["trials"]
         ]
         self.trials = len(told)
+        self.seen = 0
         # The first question is asked once the baseline was told.
         self.settled = frozenset([*told, BASELINE] if self._asked else told)
         self._now: Mapping[str, Any] = {}
         self._unwritten: Event | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all recorded questions came again."""
+        return self.seen == len(self._asked)
 
     def news(self, event: Event) -> list[tuple[str, bytes]]:
         """Give the rows that an event adds to the journal: none for what is recorded already.
@@ -105,6 +113,7 @@ class Replay:
         if recorded is not None and not self._stands_corrected(event, recorded):
             check = self._check_asked if event.name == ASKED else self._check_told
             check(recorded, event.fields)
+            self.seen += event.name == ASKED
             return []
         rows = [journal_row(event)]
         if self._unwritten is not None:
