@@ -17,9 +17,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crystallize_plugins.artifacts.plugin import ArtifactPlugin
+from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
     from crystallize_plugins.artifacts.decoding import StoredText
@@ -44,22 +45,17 @@ __all__ = [
 ]
 
 # What is not needed to build an experiment is imported when somebody asks for it.
-_PLACES = {
-    "JournalEntry": "journal",
-    "StoredError": "documents",
-    "StoredRun": "stored",
-    "StoredText": "decoding",
-    "Ticket": "writer",
-    "list_runs": "reopen",
-    "newest_run": "reopen",
-    "open_optimization": "optimization",
-    "open_run": "reopen",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "JournalEntry": "journal",
+        "StoredError": "documents",
+        "StoredRun": "stored",
+        "StoredText": "decoding",
+        "Ticket": "writer",
+        "list_runs": "reopen",
+        "newest_run": "reopen",
+        "open_optimization": "optimization",
+        "open_run": "reopen",
+    },
+)

@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
     from crystallize_plugins.environment.command import command_facts
@@ -22,18 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command_facts", "environment_facts", "git_state", "installed_packages", "library_threads"]
 
-_PLACES = {
-    "command_facts": "command",
-    "environment_facts": "machine",
-    "git_state": "git",
-    "installed_packages": "packages",
-    "library_threads": "machine",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "command_facts": "command",
+        "environment_facts": "machine",
+        "git_state": "git",
+        "installed_packages": "packages",
+        "library_threads": "machine",
+    },
+)

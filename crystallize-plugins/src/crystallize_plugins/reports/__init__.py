@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
     from crystallize_plugins.reports._comparison import ComparisonRow, compare
@@ -22,21 +24,16 @@ __all__ = [
 ]
 
 # Whoever wants a table of text does not wait for the statistics.
-_PLACES = {
-    "ComparisonRow": "_comparison",
-    "Verdict": "_verdicts",
-    "adjust_p_values": "_verdicts",
-    "aligned": "_table",
-    "compare": "_comparison",
-    "comparison_table": "_summary",
-    "summary_text": "_summary",
-    "verdicts": "_verdicts",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "ComparisonRow": "_comparison",
+        "Verdict": "_verdicts",
+        "adjust_p_values": "_verdicts",
+        "aligned": "_table",
+        "compare": "_comparison",
+        "comparison_table": "_summary",
+        "summary_text": "_summary",
+        "verdicts": "_verdicts",
+    },
+)

@@ -15,7 +15,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
     from crystallize_plugins.runs.comparing import diff
@@ -40,26 +42,21 @@ __all__ = [
     "verify",
 ]
 
-_PLACES = {
-    "Collected": "removing",
-    "Difference": "differences",
-    "Drift": "reproducing",
-    "Finding": "verifying",
-    "RemovedRun": "removing",
-    "Reproduction": "reproducing",
-    "RunDiff": "differences",
-    "SkippedRun": "removing",
-    "Verification": "verifying",
-    "diff": "comparing",
-    "gc": "removing",
-    "reproduce": "reproducing",
-    "verify": "verifying",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "Collected": "removing",
+        "Difference": "differences",
+        "Drift": "reproducing",
+        "Finding": "verifying",
+        "RemovedRun": "removing",
+        "Reproduction": "reproducing",
+        "RunDiff": "differences",
+        "SkippedRun": "removing",
+        "Verification": "verifying",
+        "diff": "comparing",
+        "gc": "removing",
+        "reproduce": "reproducing",
+        "verify": "verifying",
+    },
+)
