@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from crystallize.pipelines.injection import Binding
     from crystallize.pipelines.step import PipelineStep
 
-__all__ = ["CachedCall"]
+__all__ = ["CachedCall", "Output"]
 
 _LOGGER = logging.getLogger("crystallize")
 _NOTHING: Any = object()
