@@ -218,6 +218,7 @@ def test_what_changed_begins_the_next_version_and_the_old_one_is_left_alone(buil
     assert ran() == ["more_rep_0", "more_rep_1"]
     assert result.provenance["run"]["version"] == 1
     assert result.provenance["resume"]["from"]["version"] == 0
+    assert json.loads(Path("data/exp/v1/run.json").read_text())["resume"] == result.provenance["resume"]
     now = files()
     for path, (inode, written, content) in before.items():
         if content is not None:

@@ -169,6 +169,7 @@ def _seeds(result: Result) -> Any:
 
 def _brief(result: Result) -> dict[str, Any]:
     return {
+        "resume": result.facts.get("resume"),
         "errors": {key: str(error) for key, error in result.errors.items()},
         "plugin_errors": result.provenance["plugin_failures"],
         "hypotheses": [
