@@ -12,7 +12,7 @@
 | `facts`, `documents`, `contents` | what is known before the first cell and at the end; rows as objects again |
 | `readable` | the JSON files |
 | `stored`, `reopen` | one stored run; finding them |
-| `earlier`, `resume`, `takeover`, `basis` | a stored run beside what is wanted now; who may go on with it; what is built on it |
+| `earlier`, `resume`, `takeover`, `basis` | a stored run beside what is wanted now, and who goes on with it |
 | `owner`, `retention` | whether a writer is alive; what is removed |
 """
 
