@@ -138,6 +138,11 @@ class HookDispatch:
                 except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
+    @property
+    def sink(self) -> Callable[[Event], None]:
+        """What takes the events of cells, also where no plugin wants any: a long run would keep millions of them."""
+        return self.event if self.hears_cells else _unheard
+
     def listens(self, name: str) -> bool:
         """Whether some plugin wants events of a name."""
         return bool(self._on_event) and bool(self._listening(name))
@@ -220,3 +225,7 @@ class HookDispatch:
 def _wanted(call: HookCall) -> frozenset[str] | None:
     names = getattr(call.info.plugin, "wanted_events", None)
     return None if names is None else frozenset(names)
+
+
+def _unheard(event: Event) -> None:
+    """Take an event that nobody wants."""

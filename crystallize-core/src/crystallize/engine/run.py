@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from crystallize.engine.resuming import Plan
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
-    from crystallize.results.outcome import Cell, Event
+    from crystallize.results.outcome import Cell
 
 __all__ = ["Run", "new_run_id"]
 
@@ -100,6 +100,7 @@ class Run:
         self._todo: set[Cell] = set()
         self._each = False
         self._tickets: list[Any] = []
+        self._item: Any = ()
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = Interrupts()
         self.runner = runner_for(
@@ -113,7 +114,7 @@ class Run:
                 policies=policies,
                 programs={} if programs is None else programs,
             ),
-            self.dispatch.event if self.dispatch.hears_cells else _unheard,
+            self.dispatch.sink,
             self.dispatch.progress,
         )
 
@@ -161,21 +162,10 @@ class Run:
 
     def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
         outcomes = iter(answer)
-        item: Any = ()
         try:
-            for item in outcomes:
-                several = (item,) if item.__class__ is CellOutcome else flat(item)
-                if not each:
-                    for outcome in several:
-                        self.accept(outcome)
-                    continue
-                with self.interrupts:
-                    for outcome in several:
-                        self.accept(outcome)
-                self._wait_until_stored()
-                yield from several
+            yield from self._arriving(outcomes, each=each)
         except STOPS as exc:
-            self._accept_rest(item)
+            self._accept_rest(self._item)
             try:
                 for outcome in last_ones(outcomes, exc):
                     self._accept_rest(outcome)
@@ -186,6 +176,22 @@ class Run:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
+
+    def _arriving(self, outcomes: Iterator[Any], *, each: bool) -> Iterator[CellOutcome]:
+        # Apart: Python may raise KeyboardInterrupt where a loop begins anew, which no `try` of the same function catches.
+        self._item = ()
+        for item in outcomes:
+            self._item = item
+            several = (item,) if item.__class__ is CellOutcome else flat(item)
+            if not each:
+                for outcome in several:
+                    self.accept(outcome)
+                continue
+            with self.interrupts:
+                for outcome in several:
+                    self.accept(outcome)
+            self._wait_until_stored()
+            yield from several
 
     def _accept_rest(self, item: Any) -> None:
         """Take in what of an executor's last word was not taken in yet: finished work is stored."""
@@ -492,7 +498,3 @@ class Run:
             facts["policies"] = self.runner.policies.described()
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
         return facts
-
-
-def _unheard(event: Event) -> None:
-    """Take an event that no plugin wants: a run that reports every batch would keep millions of them."""

@@ -45,6 +45,7 @@ class ThreadLoop(EitherWay):
     def __init__(self, cells: Sequence[Cell], runner: CellRunner, *, workers: int) -> None:
         super().__init__()
         self._cells = list(cells)
+        self._left = len(self._cells)
         self._runner = runner
         self._count = min(workers, len(self._cells))
         self._results: SimpleQueue[Any] = SimpleQueue()
@@ -59,17 +60,12 @@ class ThreadLoop(EitherWay):
     def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
         """Run every cell, giving what has arrived since the last look; Ctrl-C may bring the last ones twice."""
         done = threading.Semaphore(0)
-        left = len(self._cells)
         patience: float | None = _GRACE
         try:
             with interrupts_wait():
                 self._start(done)
-            while left and not self.stopped:
-                self._take()
-                if self._taken:
-                    left -= len(self._taken)
-                    yield self._taken
-            if not left:
+            yield from self._arriving()
+            if not self._left:
                 patience = None
             elif self.hands_over:
                 self._closed = True
@@ -84,9 +80,18 @@ class ThreadLoop(EitherWay):
             raise
         finally:
             self._closed = True
-            if left:
+            if self._left:
                 self._runner.give_up()
             self._wait_for_the_end(done, patience)
+
+    def _arriving(self) -> Iterator[list[CellOutcome]]:
+        # Apart: Python may raise KeyboardInterrupt where a loop goes back to its beginning, and there no `try` of the
+        # same function catches it.
+        while self._left and not self.stopped:
+            self._take()
+            if self._taken:
+                self._left -= len(self._taken)
+                yield self._taken
 
     def _start(self, done: threading.Semaphore) -> None:
         for number in range(self._count):

@@ -145,9 +145,7 @@ class ProcessLoop(EitherWay):
             if self._failures.limits_time:
                 self._watch = Watch(self._slots, lambda: list(self._members.values()))
             try:
-                while self._schedule.unfinished and not self.stopped:
-                    self._listen(self._schedule.patience(_LOOK_EVERY))
-                    yield from self._handed_on()
+                yield from self._arriving()
             except STOPS:
                 self._call_it_a_day()
                 yield from self._handed_on()
@@ -160,6 +158,13 @@ class ProcessLoop(EitherWay):
                 yield from self._handed_on()
         finally:
             self._end(sound)
+
+    def _arriving(self) -> Iterator[list[CellOutcome]]:
+        # Apart: Python may raise KeyboardInterrupt where a loop goes back to its beginning, and there no `try` of the
+        # same function catches it.
+        while self._schedule.unfinished and not self.stopped:
+            self._listen(self._schedule.patience(_LOOK_EVERY))
+            yield from self._handed_on()
 
     def wake(self) -> None:
         """Have a blocked `outcomes` look up; from any thread."""
