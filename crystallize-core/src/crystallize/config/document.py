@@ -178,7 +178,7 @@ def parted(text: str, advice: str) -> tuple[str, str]:
     if advice:
         return text, advice
     for mark in (". ", "; ", ": "):
-        before, found, after = text.partition(mark)
-        if found:
+        before, _, after = text.partition(mark)
+        if after:
             return before, after[0].upper() + after[1:]
     return text, "Change it"

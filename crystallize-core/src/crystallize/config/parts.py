@@ -193,11 +193,12 @@ def _with_artifacts(
         if not parameter.is_artifact:
             continue
         alias = given.get(parameter.name, parameter.name)
-        if alias in outputs:
+        if isinstance(alias, str) and alias in outputs:
             given[parameter.name] = outputs[alias]
         elif parameter.required or parameter.name in given:
             # An output of that name whose entry is wrong has been complained of.
-            if document.usable("outputs", str(alias)):
+            section = document.root.get("outputs")
+            if not isinstance(section, MapNode) or alias not in [name.text for name, _ in section.pairs()]:
                 known = list(outputs)
                 advice = (
                     f"{did_you_mean(alias, known)} Declare it under `outputs:`, as `{alias}:`. "
