@@ -118,6 +118,29 @@ def test_a_declared_source_that_keeps_state_of_its_own_is_hashed(make, values, h
     assert hashed == ["list"] * 3
 
 
+def test_a_declared_source_that_keeps_state_while_its_data_is_used_is_not_cached(make, note, ran, values):
+    given = []
+
+    @data_source(depends_on=[])
+    def count(ctx):
+        given.append(1)
+        yield len(given)
+
+    @data_source(depends_on=[])
+    def steady(ctx):
+        yield 5
+
+    @pipeline_step(cacheable=True)
+    def use(data, ctx):
+        note()
+        return None, {"out": sum(data)}
+
+    assert values(make(use(), source=count()).run(replicates=3)) == [1, 2, 3]
+    ran()
+    assert values(make(use(), source=steady()).run(replicates=3)) == [5, 5, 5]
+    assert ran() == ["ran"]
+
+
 class Declared(DataSource):
     depends_on = ()
 

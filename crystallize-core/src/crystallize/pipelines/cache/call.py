@@ -24,7 +24,7 @@ from crystallize.pipelines.injection import find_output
 from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.fingerprint import Identity
@@ -112,21 +112,22 @@ class CachedCall:
         lineage, ctx._cache = getattr(ctx, "_cache", None), None
         if session.store is None or ctx.__class__ is not FrozenContext:
             return self._run(data, ctx)
-        try:
-            known = self._known(data, ctx, lineage)
-        except Exception:
-            _LOGGER.debug("%s is not cached: what it depends on cannot be hashed", self._label, exc_info=True)
-            known = None
+        known = self._known(data, ctx, lineage)
+        found = self._find(known, ctx)
+        still_holds = None if lineage is None else lineage.still_holds
+        if found is None and still_holds is not None and not still_holds():
+            still_holds = None
+            known = self._known(data, ctx, None)
+            found = self._find(known, ctx)
         if known is None:
             return self._run(data, ctx)
-        found = self._find(known, ctx)
         # A plugin may draw from the step's generator after the step, which on a hit would stand where it began.
         if found is not None and (session.chained or "rng" not in found[0].names):
             address, output = found
             self._repeat(output, ctx)
             ctx._cache = Lineage(self._position, address.text)
             return output.result
-        attempt = _Attempt(self, known, ctx)
+        attempt = _Attempt(self, known, ctx, still_holds)
         with attempt:
             result = self._run(data, ctx)
         if hasattr(type(result), "__await__"):
@@ -151,6 +152,13 @@ class CachedCall:
 
     def _known(self, data: Any, ctx: FrozenContext, lineage: Lineage | None) -> _Known | None:
         """Say what is known beforehand; None where that is not enough to tell two calls apart."""
+        try:
+            return self._hashed(data, ctx, lineage)
+        except Exception:
+            _LOGGER.debug("%s is not cached: what it depends on cannot be hashed", self._label, exc_info=True)
+            return None
+
+    def _hashed(self, data: Any, ctx: FrozenContext, lineage: Lineage | None) -> _Known | None:
         if lineage is not None and lineage.position == self._position - 1 and self._session.chained:
             given = f"from {lineage.identity}"
         else:
@@ -224,9 +232,9 @@ class CachedCall:
         names = dict.fromkeys(mark for mark in ctx._journal[1::2] if isinstance(mark, str))
         return [f"{name}={digest_of_read(ctx, f'key {name}', 0, self._session.value)}" for name in names]
 
-    def _find(self, known: _Known, ctx: FrozenContext) -> tuple[Address, Output] | None:
+    def _find(self, known: _Known | None, ctx: FrozenContext) -> tuple[Address, Output] | None:
         store = self._session.store
-        if store is None:
+        if store is None or known is None:
             return None
         seen: dict[str, str] = {}
 
@@ -270,8 +278,12 @@ class CachedCall:
 class _Attempt(Watching):
     """One run of a step whose output may be kept."""
 
-    def __init__(self, call: CachedCall, known: _Known, ctx: FrozenContext) -> None:
+    def __init__(
+        self, call: CachedCall, known: _Known, ctx: FrozenContext, still_holds: Callable[[], bool] | None
+    ) -> None:
         super().__init__(call._session, call._position, ctx)
+        # Of an input that is made while it is used, such as a generator's, this says more once the step has run.
+        self._still_holds = still_holds
         self._call = call
         self._known = known
         self._late = len(call._late(ctx))
@@ -311,6 +323,9 @@ class _Attempt(Watching):
                 "leave where it was; draw from ctx.rng instead",
                 by,
             )
+            return False
+        if self._still_holds is not None and not self._still_holds():
+            _LOGGER.debug("the output of %s is not kept: its data source changes what it goes by", call._label)
             return False
         changed = self.recorder.settled(self.ctx)
         if changed is None and call._identity(self.ctx) != self._known.step:

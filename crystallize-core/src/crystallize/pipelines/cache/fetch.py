@@ -64,9 +64,12 @@ class _Fetch(Watching):
         self.ctx._cache = None
         if self._before is None or self.moved or recorder.refused or recorder.untracked:
             return
-        if recorder.settled(self.ctx) is None and self._identity() == self._before:
-            reads = [f"{name}={recorder.reads[name]}" for name in sorted(recorder.reads)]
-            self.ctx._cache = Lineage(0, combine("source", self._before, *reads))
+        reads = [f"{name}={recorder.reads[name]}" for name in sorted(recorder.reads)]
+        self.ctx._cache = Lineage(0, combine("source", self._before, *reads), self._still_holds)
+
+    def _still_holds(self) -> bool:
+        """Whether the fetch has changed nothing of what it goes by."""
+        return self.recorder.settled(self.ctx) is None and self._identity() == self._before
 
     def _identity(self) -> str | None:
         try:

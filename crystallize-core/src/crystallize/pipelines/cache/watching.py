@@ -9,16 +9,28 @@ from crystallize.pipelines.cache.randomness import global_randomness
 from crystallize.pipelines.cache.recorder import Recorder, WatchedContext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crystallize.pipelines.cache.session import CacheSession
 
 __all__ = ["Lineage", "Watching"]
 
 
 class Lineage(NamedTuple):
-    """What is known of the data that a position gave: kept in the context until the next step asks."""
+    """What is known of the data that a position gave: kept in the context until the next step asks.
+
+    Attributes
+    ----------
+    position : int
+    identity : str
+    still_holds : callable or None
+        Whether that is known of it indeed, to be asked before an output is kept: looking again takes time, and an entry
+        that is there was kept by somebody who had asked.
+    """
 
     position: int
     identity: str
+    still_holds: Callable[[], bool] | None = None
 
 
 class Watching:
