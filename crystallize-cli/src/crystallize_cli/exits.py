@@ -95,6 +95,8 @@ def code_of(error: BaseException) -> ExitCode:
 
     if isinstance(error, errors.RunLockedError):
         return ExitCode.LOCKED
+    if isinstance(error, errors.DamagedStoreError):
+        return ExitCode.INTEGRITY
     if isinstance(error, errors.TooManyFailuresError):
         return ExitCode.FAILED
     found_before = isinstance(error, (ValueError, TypeError, LookupError, ImportError))

@@ -21,6 +21,7 @@ __all__ = [
     "ConfigurationError",
     "ContextMutationError",
     "CrystallizeError",
+    "DamagedStoreError",
     "DuplicateNameError",
     "ExperimentNotFoundError",
     "GraphError",
@@ -45,8 +46,8 @@ __all__ = [
     "PrunedError",
     "RandomnessError",
     "ReplayError",
-    "RunLockedError",
     "ReproductionError",
+    "RunLockedError",
     "RunStateError",
     "SerializationError",
     "StepTimeoutError",
@@ -202,6 +203,10 @@ class StoreError(CrystallizeError, OSError):
     """
 
     path: str | None = None
+
+
+class DamagedStoreError(StoreError):
+    """What is stored is not what was written: the message names the file, and what of it is damaged."""
 
 
 class RunLockedError(StoreError):

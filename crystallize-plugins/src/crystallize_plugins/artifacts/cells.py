@@ -6,7 +6,7 @@ import struct
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import PipelineExecutionError, StoreError
+from crystallize.errors import DamagedStoreError, PipelineExecutionError
 from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
 from crystallize.results.trace import CellTrace
 from crystallize_plugins.artifacts import shapes
@@ -159,7 +159,7 @@ class CellReader:
         try:
             return self._outcome(memoryview(records), place)
         except (LookupError, TypeError, ValueError, struct.error) as error:
-            raise StoreError(f"the record of a cell is damaged: {error}") from error
+            raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
     def _outcome(self, records: memoryview, place: int) -> CellOutcome:
         (

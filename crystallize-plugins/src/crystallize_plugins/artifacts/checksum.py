@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def unseal(sealed: bytes, *columns: object, what: str) -> memoryview:
         The row is not what was stored.
     """
     if len(sealed) < _SIZE or crc32(sealed, _start(columns)) != INTACT:
-        raise StoreError(f"{what} is damaged: its checksum does not fit")
+        raise DamagedStoreError(f"{what} is damaged: its checksum does not fit")
     return memoryview(sealed)[:-_SIZE]
 
 
@@ -98,7 +98,7 @@ def unseal_groups(rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
         what = f"group {wrong[0]} of the cells"
     except TypeError:
         what = "a group of the cells"  # a damaged row may hold anything
-    raise StoreError(f"{what} is damaged: its checksum does not fit")
+    raise DamagedStoreError(f"{what} is damaged: its checksum does not fit")
 
 
 def group_start(number: int, count: int, failed: int) -> int:

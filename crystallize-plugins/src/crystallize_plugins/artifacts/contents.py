@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecord
 from crystallize_plugins.artifacts.cells import CellReader
 from crystallize_plugins.artifacts.checksum import unseal_groups
@@ -42,7 +42,7 @@ def last_session(source: RunDatabase) -> Session:
     columns = SESSION if source.version > FIRST_VERSION else FIRST_SESSION
     row = next(source.rows("session", columns, "ORDER BY id DESC LIMIT 1"), None)
     if row is None:
-        raise StoreError("nothing says who wrote it")
+        raise DamagedStoreError("nothing says who wrote it")
     if source.version == FIRST_VERSION:
         (run,) = source.execute("SELECT id FROM run").fetchone()
         row = (row[0], run, "", *row[1:])
@@ -140,7 +140,7 @@ def check_every_row(source: RunDatabase) -> None:
 def _inside(folder: Path, location: str) -> Path:
     parts = location.split("/")
     if any(part in ("", ".", "..") or set("\\:\0") & set(part) for part in parts):
-        raise StoreError(f"it names a file outside of the run's folder: {location!r}")
+        raise DamagedStoreError(f"it names a file outside of the run's folder: {location!r}")
     return folder.joinpath(*parts)
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts.checksum import unseal, unsealed_row
 from crystallize_plugins.artifacts.facts import facts_from_file
 from crystallize_plugins.artifacts.files import Content, store_error, sync_folder, write_synced
@@ -184,7 +184,7 @@ def check_structure(connection: sqlite3.Connection) -> None:
     """
     found = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found is None or found[0] != "ok":
-        raise StoreError(f"its structure is damaged: {found and str(found[0]).strip()}")
+        raise DamagedStoreError(f"its structure is damaged: {found and str(found[0]).strip()}")
 
 
 def _for_writing(path: Path) -> RunDatabase:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def decode(data: bytes | memoryview) -> Any:
     try:
         return source.only_value()
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError, struct.error) as error:
-        raise StoreError(f"a stored value is damaged at byte {source.place} of {len(data)}: {error}") from error
+        raise DamagedStoreError(f"a stored value is damaged at byte {source.place} of {len(data)}: {error}") from error
 
 
 def packed_numbers(typecode: str, data: bytes | memoryview) -> array[Any]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.layout import temporary_name
 
@@ -57,11 +57,19 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
         What was raised; its number is kept as ``error.errno``.
     """
     reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    error = StoreError(f"{what} {os.fspath(path)}: {reason}")
+    kind = DamagedStoreError if _is_damage(cause) else StoreError
+    error = kind(f"{what} {os.fspath(path)}: {reason}")
     error.errno = getattr(cause, "errno", None)
     error.path = os.fspath(path)
     error.__cause__ = cause
     return error
+
+
+def _is_damage(cause: BaseException) -> bool:
+    # SQLite says of a malformed database no more than this; what cannot be opened or written is of other classes.
+    return isinstance(cause, DamagedStoreError) or (
+        type(cause).__module__ == "sqlite3" and type(cause).__name__ == "DatabaseError"
+    )
 
 
 def replace_text(folder: str | os.PathLike[str], name: str, text: str) -> None:

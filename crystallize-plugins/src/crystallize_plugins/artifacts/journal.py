@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 from crystallize.fingerprint import value_of
 from crystallize_plugins.artifacts.checksum import seal
 from crystallize_plugins.artifacts.decoding import decode
@@ -75,7 +75,7 @@ def read_journal(source: RunDatabase) -> list[JournalEntry]:
             if name == ASKED:
                 fields["trials"] = [_unpacked(*trial) for trial in fields["trials"]]
         except (LookupError, TypeError, ValueError) as error:
-            raise StoreError(f"entry {number} of the journal is damaged: {error}") from error
+            raise DamagedStoreError(f"entry {number} of the journal is damaged: {error}") from error
         entries.append(JournalEntry(name, time, fields))
     return entries
 

@@ -12,7 +12,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,14 +73,14 @@ def check_log(database: Path, *, index: bool = True) -> None:
         return
     if log is None:
         if rest:
-            raise StoreError("its log is damaged: the beginning does not fit")
+            raise DamagedStoreError("its log is damaged: the beginning does not fit")
         return
     whole = _whole(log, rest)
     if committed > whole:
-        raise StoreError("its log is damaged: what was committed last is not there, or not whole")
+        raise DamagedStoreError("its log is damaged: what was committed last is not there, or not whole")
     frames = len(rest) // log.frame_size
     if sum(_commits(log, rest, number) for number in range(whole, frames)) > 1:
-        raise StoreError("its log is damaged: commits follow that cannot be read")
+        raise DamagedStoreError("its log is damaged: commits follow that cannot be read")
 
 
 def _opened(database: Path, ending: str) -> BinaryIO:

@@ -118,7 +118,7 @@ class Recorder:
                     "plugins": _tried(view.lock),
                     "environment": _tried(environment_facts),
                     "command": _tried(command_facts),
-                    "definition": _tried(view.definition),
+                    "definition": _tried(lambda: _masked(view.definition())),
                     "code": _tried(lambda: code_facts(view, identities)),
                     "data": _tried(lambda: data_facts(view, identities)),
                 }
@@ -193,6 +193,12 @@ def recorded_facts(documents: Mapping[str, Any]) -> dict[str, Any]:
         if name in RECORDED and number >= newest.get(name, 0):
             found[name], newest[name] = value, number
     return found
+
+
+def _masked(definition: Mapping[str, Any]) -> dict[str, Any]:
+    from crystallize_plugins.environment.command import masked_arguments
+
+    return {**definition, "overrides": masked_arguments(definition.get("overrides", ()))}
 
 
 def _code_folder(definition: Mapping[str, Any]) -> str:

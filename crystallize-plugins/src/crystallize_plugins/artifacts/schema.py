@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -138,4 +138,4 @@ def check_version(connection: sqlite3.Connection) -> None:
     # A damaged number must not pass for a version that checks less.
     sealed = any(column[1] == "seal" for column in connection.execute("PRAGMA table_info(run)"))
     if version < FIRST_VERSION or sealed is (version == FIRST_VERSION):
-        raise StoreError(f"it is damaged: it says that its version is {version}, and its tables are not")
+        raise DamagedStoreError(f"it is damaged: it says that its version is {version}, and its tables are not")

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.errors import ArtifactMissingError, StoreError
+from crystallize.errors import ArtifactMissingError, DamagedStoreError, StoreError
 from crystallize.results import Cell, build_result
 from crystallize_plugins.artifacts import contents, database
 from crystallize_plugins.artifacts.documents import result_parts
@@ -285,7 +285,7 @@ class StoredRun:
         begun = facts_from_file(self.path)
         if begun is not None and begun[1].ended is not None and self._damage is None:
             lost = self.path / DATABASE
-            self._damage = StoreError(f"the run in {self.path} ended, and nothing of it is left in {lost}")
+            self._damage = DamagedStoreError(f"the run in {self.path} ended, and nothing of it is left in {lost}")
             self._damage.path = str(lost)
         if begun is None and self._damage is None and not is_version(self.path):
             raise StoreError(f"{self.path} is no run: a run's folder holds {RUN} and {DATABASE}")
@@ -309,7 +309,7 @@ class StoredRun:
         if self._intact.get(path) == state:
             return
         if found.st_size != record.size or file_digest(path) != record.sha256:
-            error = StoreError(
+            error = DamagedStoreError(
                 f"the stored file {path} is damaged: its content is not what was written. "
                 "Run the experiment that wrote it again, or put back a copy of the file"
             )

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError
 from crystallize.results import MetricValues
 from crystallize_plugins.artifacts.cells import FAILED, HEAD, LOSSY, PLAIN, SEED
 from crystallize_plugins.artifacts.decoding import packed_numbers
@@ -99,7 +99,7 @@ class CellTable:
             self._names = [*map(reader.conditions.__getitem__, self._column(*_CONDITION))]
             self.workers = [*map(reader.workers.__getitem__, self._column(*_WORKER))]
         except (LookupError, struct.error) as error:
-            raise StoreError(f"the record of a cell is damaged: {error}") from error
+            raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
         self.replicates = self._column(*_REPLICATE)
         self._starts = [part.start for part in self._parts]
 
