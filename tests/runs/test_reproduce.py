@@ -24,6 +24,7 @@ from crystallize.errors import ArgumentTypeError, ExperimentNotFoundError, Repro
 from crystallize_plugins.artifacts import list_runs
 from crystallize_plugins.optimizers import GridSearch, RandomSearch
 from crystallize_plugins.runs import reproduce
+from crystallize_plugins.runs.differences import PARTS
 
 
 @data_source
@@ -60,14 +61,19 @@ def experiment(steps=None, *, seed=1, plugins=(), **fields):
     )
 
 
+def unchanged(found):
+    """Whether nothing is said to have changed; in the repository that holds this file somebody may work meanwhile."""
+    return found.changes.of(*(part for part in PARTS if part != "git")) == ()
+
+
 def test_a_run_done_again_is_the_same_bit_for_bit():
     made = experiment(treatments=[Treatment("large", {"by": 2.0})])
     made.run(replicates=3)
     found = reproduce("data/exp/v0", made)
     assert found.identical
     assert (found.cells, found.drift, found.skipped, found.notes) == (6, (), {}, ())
-    assert found.changes.identical
-    assert str(found) == "exp@v0: 6 of 6 cells are the same, bit for bit"
+    assert unchanged(found)
+    assert str(found).startswith("exp@v0: 6 of 6 cells are the same, bit for bit")
 
 
 def test_the_store_the_experiment_and_the_cache_are_left_alone(tmp_path):
@@ -204,7 +210,7 @@ def test_plugins_that_only_look_hear_nothing_of_it():
     made = experiment(plugins=[Tracker()])
     made.run()
     told = list(Tracker.told)
-    assert reproduce("data/exp/v0", made).changes.identical
+    assert unchanged(reproduce("data/exp/v0", made))
     assert Tracker.told == told
 
 
@@ -344,7 +350,10 @@ def test_a_folder_experiment_is_loaded_from_its_folder(write, python, tmp_path):
         "folder/steps.py",
     )
     python("-c", "from crystallize import Experiment; Experiment.from_yaml('folder').run()")
+    load = "Experiment.from_yaml('folder', overrides=['replicates=3', 'treatments.more.by=5'])"
+    python("-c", f"from crystallize import Experiment; {load}.run()")
     assert again(python, tmp_path / "data" / "folder" / "v0") == {"identical": True, "cells": 4}
+    assert again(python, tmp_path / "data" / "folder" / "v1") == {"identical": True, "cells": 6}
 
 
 def test_an_experiment_of_this_process_is_found_without_loading_anything():

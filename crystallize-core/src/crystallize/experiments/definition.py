@@ -35,7 +35,7 @@ def place_of_caller() -> Place | None:
     same again, whatever functions the statement calls. Otherwise it is the function that calls.
     """
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
         frame = frame.f_back
     if frame is None:
         return None
@@ -75,7 +75,7 @@ def definition_of(experiment: Experiment) -> dict[str, Any]:
         ``file`` and ``module`` that were being loaded or run when it was made, the ``line`` and ``function`` there,
         the ``variables`` at the top level of that module that hold it now, ``imported_as``, the name by which the
         module can be imported where that is another (``python -m package.module`` runs it as ``__main__``), and
-        ``config``, the folder that it was read from, where that is so.
+        ``config``, the folder that it was read from, with its ``overrides``, where that is so.
     """
     place = experiment._place
     module = None if place is None else sys.modules.get(place.module)

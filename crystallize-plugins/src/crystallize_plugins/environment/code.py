@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.isolation import isolate
 from crystallize.datasources.function import FunctionSource
 from crystallize.datasources.inputs import ExperimentInput
+from crystallize.fingerprint import value_of
 from crystallize.fingerprint._sources import code_parts
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
@@ -39,7 +40,7 @@ _remembered: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def code_facts(view: ExperimentView, identities: CellIdentities) -> dict[str, Any]:
-    """Describe the code of an experiment: data source, steps, functions of treatments, plugins that are not neutral.
+    """Describe the code of an experiment: data source, steps, treatments, plugins that are not neutral, verifiers.
 
     Parameters
     ----------
@@ -101,6 +102,11 @@ def _digests(view: ExperimentView, identities: CellIdentities) -> Iterator[str]:
     for treatment in view.treatments if view.run.kind != "trial" else ():
         if treatment.is_callable:
             yield identities.condition(treatment.name)
+    for name, digest in identities.common_parts.items():
+        if name.startswith("output "):
+            yield digest
+    for hypothesis in view.hypotheses:
+        yield from (value_of(part) for part in (hypothesis.verifier, hypothesis.ranker) if part is not None)
 
 
 def _roots(view: ExperimentView) -> Iterator[Any]:
@@ -113,6 +119,11 @@ def _roots(view: ExperimentView) -> Iterator[Any]:
     for plugin in view.plugins:
         if getattr(plugin, "neutral", None) is not True:
             yield type(plugin)
+    for output in view.outputs.values():
+        if output.writer is not None:
+            yield output.writer
+    for hypothesis in view.hypotheses:
+        yield from (part for part in (hypothesis.verifier, hypothesis.ranker) if part is not None)
 
 
 def _sources_of(source: Any) -> Iterator[Any]:
@@ -121,6 +132,8 @@ def _sources_of(source: Any) -> Iterator[Any]:
             yield from _sources_of(part)
     else:
         yield source.fn if isinstance(source, FunctionSource) else type(source)
+        if getattr(source, "loader", None) is not None:
+            yield source.loader
 
 
 def _code(step: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import ConfigurationError, ExperimentNotFoundError
 from crystallize.experiments.definition import catching_runs, definition_of
+from crystallize.results.description import MASK
 from crystallize_plugins.loading import experiments_in, load_file
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
     if definition.get("config"):
         from crystallize import Experiment
 
-        return _as_it_is(Experiment.from_yaml(definition["config"], overrides=definition.get("overrides") or ()))
+        overrides = definition.get("overrides") or ()
+        if any(MASK in override for override in overrides):
+            raise ConfigurationError(f"it was read with a secret, which is not recorded: {', '.join(overrides)}")
+        return _as_it_is(Experiment.from_yaml(definition["config"], overrides=overrides))
     loaded = _loaded(definition)
     if loaded is not None:
         chosen = _chosen(vars(loaded), run, definition)

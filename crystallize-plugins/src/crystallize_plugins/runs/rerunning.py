@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize import ArtifactPlugin, SeedPlugin, Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ReproductionError
-from crystallize.experiments.setup import Request
+from crystallize.experiments.setup import Request, resolve_appended
 from crystallize.hooks.settings import arguments_of
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.artifacts.recorded import RecordedTreatment, recorded_treatments
@@ -124,7 +124,9 @@ def run_again(
         The experiment is not in order, or a plugin stops the run before anything of it is stored.
     """
     again = copy.copy(experiment)
-    again.plugins = [*_kept(experiment.plugins, run.seed), ArtifactPlugin(root_dir=root / "data")]
+    plugins = list(experiment.plugins)
+    resolve_appended(plugins)
+    again.plugins = [*_kept(plugins, run.seed), ArtifactPlugin(root_dir=root / "data")]
     again.strategy, again.max_failures, again.fail_fast = "rerun", None, False
     again._programs, again._context_before, again._active = ((), {}), None, None
     baseline = any(cell.condition == BASELINE for cell in cells)
