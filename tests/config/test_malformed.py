@@ -112,7 +112,7 @@ CASES = {
     ),
     "an octal number": Case("treatments: {a: {mode: 010}}\n", 3, "an octal number to some", "Write 10, or '010'"),
     "a number in groups": Case("treatments: {a: {rows: 1_000}}\n", 3, "a number to some readers", "Write 1000, or"),
-    "a binary number": Case("treatments: {a: {mask: 0b11}}\n", 3, "a binary number to some", "Write 3, or '0b11'"),
+    "a binary number": Case("treatments: {a: {mask: 0b11}}\n", 3, "a number to some readers", "Write 3, or '0b11'"),
     "a number as an inner key": Case("treatments: {a: {weights: {1: 2}}}\n", 3, "the key 1 is no text", '"1"'),
     "a reserved key": Case(
         "treatments:\n  a:\n    replicate: 3\n", 5, "the context key 'replicate' is reserved", "Use another name"

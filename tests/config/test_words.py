@@ -36,7 +36,9 @@ def test_nan_is_a_number():
     assert math.isnan(resolve(".nan"))
 
 
-@pytest.mark.parametrize("word", ["yes", "Yes", "NO", "no", "on", "Off", "010", "-017", "1_000", "1_0.5", "0b11"])
+@pytest.mark.parametrize(
+    "word", ["yes", "Yes", "NO", "no", "on", "Off", "010", "-017", "1_000", "1_0.5", "0b11", "0_", "-0x1F", "0x_"]
+)
 def test_a_word_with_two_meanings_is_refused_as_a_value_and_fine_in_quotes(word, load, write, problems_of):
     assert doubt_about(word) is not None
     (problem,) = problems_of(write(f"{HEAD}treatments: {{a: {{x: [1, {{y: {word}}}]}}}}\n"))
@@ -113,8 +115,10 @@ def test_a_word_without_a_doubt_means_the_same_to_older_readers_or_is_text_or_a_
     resolver = yaml.SafeLoader("")
     tag = resolver.resolve(yaml.ScalarNode, word, (True, False)).rpartition(":")[2]
     mine = resolve(word)
-    if tag in ("bool", "int") and doubt_about(word) is None and not ("0o" in word or ":" in word):
-        assert mine == yaml.safe_load(word)
+    if tag in ("bool", "int", "float") and doubt_about(word) is None and ":" not in word:
+        older = yaml.safe_load(word)
+        assert mine == older or math.isnan(mine)
+        assert type(mine) is type(older)
     if isinstance(mine, bool):
         assert tag == "bool"
     assert not isinstance(mine, dt.date)

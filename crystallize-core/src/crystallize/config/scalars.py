@@ -25,8 +25,10 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _TRUTH = re.compile(r"(yes|on)|no|off", re.IGNORECASE)
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+", re.ASCII)
-_GROUPED = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)+(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
-_BINARY = re.compile(r"[-+]?0b[01_]+", re.ASCII)
+# Numbers to YAML 1.1, some of which are none to YAML 1.2: with underscores, in binary, with a sign before 0x.
+_OLDER = re.compile(
+    r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?)", re.ASCII
+)
 
 
 class Doubt(NamedTuple):
@@ -89,7 +91,7 @@ def doubt_about(text: str) -> Doubt | None:
     "Write false, or 'no' in quotes for the text"
     >>> doubt_about("nothing")
     """
-    if not text or text[0] not in "-+0123456789yYnNoO":
+    if not text or text[0] not in "-+.0123456789yYnNoO":
         return None
     if truth := _TRUTH.fullmatch(text):
         meant = "true" if truth[1] else "false"
@@ -97,11 +99,8 @@ def doubt_about(text: str) -> Doubt | None:
     elif _LEADING_ZERO.fullmatch(text) and len(text) < _LONGEST_NUMBER:
         meant = str(int(text))
         readings = f"{text} is an octal number to some readers of YAML and a decimal one to others"
-    elif _BINARY.fullmatch(text) and len(text) < _LONGEST_NUMBER:
-        meant = str(int(text.replace("_", ""), 2))
-        readings = f"{text} is a binary number to some readers of YAML and a text to others"
-    elif _GROUPED.fullmatch(text):
-        meant = text.replace("_", "")
+    elif len(text) < _LONGEST_NUMBER and _OLDER.fullmatch(text) and resolve(text) == text:
+        meant = _without_groups(text)
         readings = f"{text} is a number to some readers of YAML and a text to others"
     elif _INTEGER.fullmatch(text) and len(text) > _LONGEST_NUMBER:
         return Doubt(
@@ -110,3 +109,10 @@ def doubt_about(text: str) -> Doubt | None:
     else:
         return None
     return Doubt(readings, f"Write {meant}, or {text!r} in quotes for the text", meant)
+
+
+def _without_groups(text: str) -> str:
+    digits = text.replace("_", "")
+    if digits.lstrip("-+")[:2] in ("0b", "0x"):
+        return str(int(digits, 0)) if len(digits.lstrip("-+")) > len("0b") else "a number"
+    return digits
