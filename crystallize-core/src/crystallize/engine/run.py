@@ -178,7 +178,7 @@ class Run:
                 close()
 
     def _arriving(self, outcomes: Iterator[Any], *, each: bool) -> Iterator[CellOutcome]:
-        # Apart: Python may raise KeyboardInterrupt where a loop begins anew, which no `try` of the same function catches.
+        # Apart: Ctrl-C may be raised where a loop begins anew, and there no `try` of the same function catches it.
         self._item = ()
         for item in outcomes:
             self._item = item

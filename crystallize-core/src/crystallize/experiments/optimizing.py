@@ -32,10 +32,15 @@ def optimize(
     trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
     with run.interrupts, _kept(experiment, trials, run):
         _begin(run, optimizer, num_trials)
-        for cells in trials.batches(num_trials):
-            for _ in run.consume(cells):
-                pass
+        _consume(trials, run, num_trials)
     return _best(optimizer)
+
+
+def _consume(trials: Trials, run: Run, num_trials: int) -> None:
+    # Apart: Ctrl-C may be raised where a loop begins anew, and there no `with` of the same function ends.
+    for cells in trials.batches(num_trials):
+        for _ in run.consume(cells):
+            pass
 
 
 async def aoptimize(
