@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +13,7 @@ from crystallize_plugins.artifacts.cells import HEAD
 from crystallize_plugins.artifacts.conditions import StoredCondition
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.files import file_digest
 from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
 
@@ -35,7 +35,6 @@ INEXACT = "not stored exactly"
 UNKNOWN = "changed: what it was made of was not recorded"
 
 _MOST_NAMED = 4
-_CHUNK = 1 << 20
 
 
 class _Condition(NamedTuple):
@@ -319,10 +318,4 @@ def _difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 def _digest(path: Path, size: int) -> str:
     """Give the hash of a stored file; nothing where its size says already that it is another."""
-    if path.stat().st_size != size:
-        return ""
-    digest = sha256(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_digest(path) if path.stat().st_size == size else ""

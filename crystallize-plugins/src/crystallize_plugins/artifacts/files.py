@@ -27,7 +27,7 @@ __all__ = [
     "write_synced",
 ]
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
 
 
 class Content(NamedTuple):
