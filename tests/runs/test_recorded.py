@@ -241,3 +241,26 @@ def test_an_experiment_that_a_helper_makes_is_found_where_the_helper_was_called(
     python("caller.py")
     definition = facts(tmp_path / "data" / "shift" / "v0")["definition"]
     assert (definition["file"], definition["variables"]) == (str(tmp_path / "caller.py"), ["first"])
+
+
+def test_each_process_that_works_on_a_run_records_its_own_surroundings(script, write, python, facts, tmp_path):
+    source = script.replace("experiment.run()", "experiment.run(strategy='resume')").replace(
+        "    mean = sum(data) / len(data)\n",
+        "    import os\n"
+        "    if ctx['replicate'] == 1 and os.environ['OMP_NUM_THREADS'] == '1':\n"
+        "        import signal, time\n"
+        "        time.sleep(1)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    mean = sum(data) / len(data)\n",
+    )
+    write(source)
+    python("script.py", OMP_NUM_THREADS="1", code=-9)
+    run = tmp_path / "data" / "shift" / "v0"
+    assert facts(run)["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
+    python("script.py", OMP_NUM_THREADS="2")
+    assert [path.name for path in run.parent.iterdir()] == ["v0"]
+    assert facts(run)["environment"]["variables"]["OMP_NUM_THREADS"] == "2"
+    documents = StoredRun(run)._documents
+    used = [documents[name]["variables"]["OMP_NUM_THREADS"] for name in ("environment", "environment@2")]
+    assert used == ["1", "2"]
+    assert StoredRun(run).status == "complete"
