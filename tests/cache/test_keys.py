@@ -156,6 +156,32 @@ def test_the_input_is_in_the_key_by_content(make, note, ran, values):
     assert len(ran()) == 2
 
 
+class Image:
+    """Like those of imaging libraries: it gives its pixels as an array, and is none."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    @property
+    def __array_interface__(self):
+        raise AssertionError("nobody needs the pixels as an array")
+
+
+def test_objects_that_are_like_arrays_are_known_by_what_they_hold(make, note, ran, values):
+    @pipeline_step(cacheable=True)
+    def brightness(data, ctx, *, mask):
+        note()
+        return None, {"out": sum(data.pixels) + sum(mask.pixels) + sum(ctx["frame"].pixels)}
+
+    found = []
+    for pixels in ([1], [2], [1]):
+        source = data_source(lambda ctx, pixels=pixels: Image(pixels))()
+        context = {"mask": Image([10]), "frame": Image([100])}
+        found += values(make(brightness(), source=source, initial_ctx=context).run())
+    assert found == [111, 112, 111]
+    assert len(ran()) == 2
+
+
 def test_changed_code_is_run(make, note, ran, values):
     def step(body):
         return pipeline_step(cacheable=True)(body)()

@@ -13,7 +13,7 @@ from crystallize.pipelines.cache.keyfile import load_key
 from crystallize.pipelines.cache.settings import current_settings
 from crystallize.pipelines.cache.sources import SourceIdentities
 from crystallize.pipelines.cache.store import EntryStore
-from crystallize.pipelines.cache.values import FileContents, Looks
+from crystallize.pipelines.cache.values import FileContents, Looks, is_array
 
 if TYPE_CHECKING:
     from crystallize.context import FrozenContext
@@ -90,7 +90,7 @@ class CacheSession:
 
         That of an array which the cells of a condition share, and that none of them can write to, is found out once.
         """
-        if not hasattr(value, "__array_interface__") or key in ctx._own or value.dtype.hasobject:
+        if key in ctx._own or not is_array(value) or value.dtype.hasobject:
             return self.looks.identity(value)
         known = self._arrays.get(id(value))
         if known is not None and known[0]() is value:

@@ -8,6 +8,7 @@ from crystallize.datasources.base import DataSource
 from crystallize.datasources.function import FunctionSource
 from crystallize.datasources.inputs import ExperimentInput
 from crystallize.fingerprint import combine, identify
+from crystallize.pipelines.cache.values import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class SourceIdentities:
             yield identify(source.fn)
             for name, value in sorted(source._params.items()):
                 yield identify(name)
-                yield self._array(value) if hasattr(value, "__array_interface__") else self._looks.identity(value)
+                yield self._array(value) if is_array(value) else self._looks.identity(value)
         elif type(source).__fingerprint__ is DataSource.__fingerprint__:
             yield identify(type(source))
             yield identify(source._state())

@@ -6,6 +6,7 @@ their last bits), what the file contains that a path leads to.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from crystallize.fingerprint import Identity, combine, content_of, identify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FileContents", "Looks"]
+__all__ = ["FileContents", "Looks", "is_array"]
 
 # A file may change again within the time that its stamp counts in.
 _SETTLED = 2.0
@@ -45,6 +46,12 @@ class FileContents:
         if time.time() - found.st_mtime > _SETTLED:
             self._known[str(path)] = (stamp, content)
         return content
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of NumPy, which is not imported for it."""
+    ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+    return ndarray is not None and isinstance(value, ndarray)
 
 
 class Looks:
@@ -79,9 +86,7 @@ class Looks:
             return self._parts(value, value, seen)
         if isinstance(value, Path):
             return self._files.of(value) if value.is_file() else None
-        if hasattr(kind, "__array_interface__") and not value.flags.c_contiguous:
-            return value.strides
-        return None
+        return value.strides if is_array(value) and not value.flags.c_contiguous else None
 
     def _parts(self, value: Any, items: Sequence[Any], seen: dict[int, Any]) -> Any:
         if _all_atoms(map(type, items)) or id(value) in seen:
