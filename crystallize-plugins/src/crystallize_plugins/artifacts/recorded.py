@@ -273,10 +273,17 @@ def _tried(find_out: Callable[[], Any]) -> Any:
 def _encode(name: str, value: Any) -> bytes:
     """Encode a document: what many runs of a process share, once."""
     if name not in _SHARED:
-        return encode_plain(value)
+        return _encoded_plain(value)
     known = _encoded.get(id(value))
     if known is None or known[0] is not value:
         if len(_encoded) >= _MOST_REMEMBERED:
             _encoded.clear()
-        known = _encoded[id(value)] = (value, encode_plain(value))
+        known = _encoded[id(value)] = (value, _encoded_plain(value))
     return known[1]
+
+
+def _encoded_plain(value: Any) -> bytes:
+    try:
+        return encode_plain(value)
+    except TypeError:  # a plugin's own description of itself, say, that is not plain after all
+        return encode(value).data
