@@ -71,7 +71,8 @@ def test_a_stopped_run_is_resumed_where_it_was(how, executor, sweeps, tmp_path, 
         seconds = time.monotonic() - last
         (code,) = sweeps.exit_codes()
         tally(row, most=True, seconds_to_stop=round(seconds, 2))
-        assert code in ((0, -signal.SIGTERM) if how == "term" else (0, 130)), sweep.said
+        # Where it comes after the run, it meets the interpreter at its own end.
+        assert code in ((0, -signal.SIGTERM) if how == "term" else (0, 130, -signal.SIGINT)), sweep.said
         assert gone_within(5, sweep.pid)
         ended = {each.cell for each in sweep.noted("end") if each.time < began}
         runs = list_runs(folder / "data")
