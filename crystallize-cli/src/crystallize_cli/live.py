@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crystallize.results import CellOutcome
     from crystallize.results.outcome import Event
 
-__all__ = ["LiveProgress", "show_progress"]
+__all__ = ["Board", "LiveProgress", "show_progress"]
 
 
 def show_progress(experiments: Iterable[Experiment]) -> Board | None:

@@ -36,7 +36,7 @@ def plugins() -> None:
 @plugins.command("list")
 @click.option("--kind", type=click.Choice(list(GROUPS)), help="Only what is of this kind.")
 @with_output
-def list_(kind: str | None, output: Output) -> int:
+def _list(kind: str | None, output: Output) -> int:
     """List what is installed, importing nothing."""
     from crystallize.hooks import find_plugins
 
@@ -61,7 +61,7 @@ def list_(kind: str | None, output: Output) -> int:
 @click.argument("name")
 @click.option("--kind", type=click.Choice(list(GROUPS)), help="Only look among what is of this kind.")
 @with_output
-def show(name: str, kind: str | None, output: Output) -> int:
+def _show(name: str, kind: str | None, output: Output) -> int:
     """Show one of them: where it comes from, its settings and the hooks in which it is called."""
     found = [(label, record) for label, record in _named(name) if kind in (None, label)]
     if not found:
