@@ -258,7 +258,7 @@ def campaign(tmp_path):
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=3600 if SOAK else 600,
         )
         assert done.returncode == 0, done.stderr[-5000:]
         return json.loads(done.stdout.splitlines()[-1])
