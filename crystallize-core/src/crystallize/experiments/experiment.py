@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.checks import check_flag
@@ -30,10 +29,10 @@ from crystallize.experiments.setup import (
     run_view,
     validate,
 )
+from crystallize.experiments.single import run_single
 from crystallize.hooks import ActivePlugins
 from crystallize.names import check_name
 from crystallize.pipelines.policy import check_policy
-from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["Experiment"]
 
 PluginT = TypeVar("PluginT")
-_LOGGER = logging.getLogger("crystallize")
 
 
 class Experiment(InFolders):
@@ -368,7 +366,7 @@ class Experiment(InFolders):
             checked_replicates(replicate, what="replicate", minimum=0) + 1,
             kind="debug",
         )
-        return self._single(request, replicate)
+        return run_single(self._run_of(request), request, replicate)
 
     def apply(self, treatment: Treatment | None = None, *, data: Any = ABSENT, seed: int | None = None) -> Any:
         """Run the pipeline once, with all hooks, and give the final data.
@@ -394,7 +392,7 @@ class Experiment(InFolders):
         """
         treatments = () if treatment is None else (treatment,)
         request = Request(treatments, (), 1, kind="apply", data=data, seed=seed)
-        return self._single(request, 0).payload
+        return run_single(self._run_of(request), request, 0).payload
 
     def optimize(
         self,
@@ -470,23 +468,6 @@ class Experiment(InFolders):
             By default the objective's metric and its mean over the replicates of the one treatment.
         """
         return extract_objective(result, objective)
-
-    def _single(self, request: Request, replicate: int) -> CellOutcome:
-        """Run one cell of one condition, whatever it is called; its error reaches the caller."""
-        run = self._run_of(request)
-        cell = Cell(run.conditions[-1], replicate)
-        run.conditions = [cell.condition]
-        result = run.execute([cell])
-        outcome = run.outcomes[cell]
-        if request.kind == "debug":
-            _LOGGER.info("%s", result.tree_text("treatment > replicate > step > action"))
-        if request.seed is not None and outcome.seed is None:
-            _LOGGER.warning(
-                "seed=%d had no effect: no plugin seeds this experiment; add SeedPlugin() to its plugins", request.seed
-            )
-        if outcome.error is not None:
-            raise outcome.error.original_exception or outcome.error
-        return outcome
 
     def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
         note_run(self, request)
