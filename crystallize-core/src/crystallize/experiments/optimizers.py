@@ -43,9 +43,9 @@ class BaseOptimizer(ABC):
 
     An optimisation goes on where it was stopped (``strategy="resume"``) because a new optimiser is asked and told the
     same again. So what is proposed may depend on the settings, the seed and what was told before, and on nothing else:
-    not on the clock, on global random state, or on the order of a set of text. `crystallize.testing.OptimizerConformance`
-    tries that. The methods are called one after the other, by `aoptimize` in a thread beside the event loop;
-    ``should_prune`` comes from whatever thread a report arrives in, one call at a time.
+    not on the clock, on global random state, or on the order of a set of text.
+    `crystallize.testing.OptimizerConformance` tries that. The methods are called one after the other, by `aoptimize` in
+    a thread beside the event loop; ``should_prune`` comes from whatever thread a report arrives in, one call at a time.
 
     Examples
     --------
