@@ -7,10 +7,10 @@ nothing of Crystallize still catches what it expects. Errors carry data in attri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from crystallize.results import Result
 
@@ -64,6 +64,18 @@ __all__ = [
 class CrystallizeError(Exception):
     """The base of everything that Crystallize raises on purpose."""
 
+    _carried: ClassVar[tuple[str, ...]] = ()
+    # Arguments by keyword that a pickle has to carry; without any, what exceptions do of their own is enough.
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self._carried:
+            return super().__reduce__()
+        return _rebuilt, (type(self), str(self), {name: getattr(self, name) for name in self._carried})
+
+
+def _rebuilt(kind: Callable[..., CrystallizeError], message: str, carried: dict[str, Any]) -> CrystallizeError:
+    return kind(message, **carried)
+
 
 class ValidationError(CrystallizeError, ValueError):
     """A value that cannot be used: the message names it and says what is expected."""
@@ -86,18 +98,11 @@ class ConfigurationError(CrystallizeError, ValueError):
         Of a configuration file: each mistake with ``file``, ``line``, ``column``, ``message`` and ``advice``.
     """
 
+    _carried = ("problems",)
+
     def __init__(self, message: str, *, problems: Iterable[Any] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_configuration_error, (type(self), str(self), self.problems)
-
-
-def _rebuild_configuration_error(
-    kind: type[ConfigurationError], message: str, problems: tuple[Any, ...]
-) -> ConfigurationError:
-    return kind(message, problems=problems)
 
 
 class RunStateError(CrystallizeError, RuntimeError):
@@ -152,19 +157,14 @@ class HypothesisError(CrystallizeError):
         What went wrong, by treatment; ``__cause__`` is the first of them. Empty after a pickle.
     """
 
+    # What user code raised may not survive a pickle; the message says what it was.
+    _carried = ("hypothesis",)
+
     def __init__(self, message: str, *, hypothesis: str, failures: Mapping[str, BaseException] | None = None) -> None:
         super().__init__(message)
         self.hypothesis = hypothesis
         self.failures = dict(failures or {})
         self.__cause__ = next(iter(self.failures.values()), None)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # What user code raised may not survive a pickle; the message says what it was.
-        return _rebuild_hypothesis_error, (str(self), self.hypothesis)
-
-
-def _rebuild_hypothesis_error(message: str, hypothesis: str) -> HypothesisError:
-    return HypothesisError(message, hypothesis=hypothesis)
 
 
 class ContextMutationError(CrystallizeError, TypeError):
@@ -226,19 +226,14 @@ class RunLockedError(StoreError):
         The run's folder.
     """
 
+    _carried = ("host", "pid", "started", "path")
+
     def __init__(self, message: str, *, host: str, pid: int, started: float, path: str) -> None:
         super().__init__(message)
         self.host = host
         self.pid = pid
         self.started = started
         self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_locked, (str(self), self.host, self.pid, self.started, str(self.path))
-
-
-def _rebuild_locked(message: str, host: str, pid: int, started: float, path: str) -> RunLockedError:
-    return RunLockedError(message, host=host, pid=pid, started=started, path=path)
 
 
 class SerializationError(CrystallizeError, TypeError):
@@ -256,13 +251,7 @@ class WorkerStartError(CrystallizeError, RuntimeError):
 class WorkerCrashError(CrystallizeError, RuntimeError):
     """A worker process died while it ran a cell; `signal` or `exit_code` says how."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        exit_code: int | None = None,
-        signal: str | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
         self.exit_code = exit_code
         self.signal = signal
         super().__init__(message)
@@ -271,17 +260,12 @@ class WorkerCrashError(CrystallizeError, RuntimeError):
 class _TimeLimitError(CrystallizeError, TimeoutError):
     """What time-outs have in common."""
 
+    _carried = ("step", "limit")
+
     def __init__(self, message: str, *, step: str = "", limit: float = 0.0) -> None:
         super().__init__(message)
         self.step = step
         self.limit = limit
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_time_limit_error, (type(self), str(self), self.step, self.limit)
-
-
-def _rebuild_time_limit_error(kind: type[_TimeLimitError], message: str, step: str, limit: float) -> _TimeLimitError:
-    return kind(message, step=step, limit=limit)
 
 
 class StepTimeoutError(_TimeLimitError):
@@ -290,22 +274,14 @@ class StepTimeoutError(_TimeLimitError):
     Attributes
     ----------
     step : str
-        The step.
+        Where it was at.
     limit : float
-        Its time-out in seconds.
+        The time-out in seconds.
     """
 
 
 class CellTimeoutError(_TimeLimitError):
-    """A cell took longer than the experiment's ``timeout``.
-
-    Attributes
-    ----------
-    step : str
-        The step that it was at, or ``"datasource"`` or ``"before_replicate"``.
-    limit : float
-        The time-out in seconds.
-    """
+    """A cell took longer than the experiment's ``timeout``; `step` may also be ``"datasource"`` or a hook."""
 
 
 class TooManyFailuresError(CrystallizeError, RuntimeError):
@@ -348,6 +324,10 @@ class PipelineExecutionError(CrystallizeError):
         Whether a plugin that asked for it made the cell fail, and no further cell is to start.
     """
 
+    # The original may not survive a pickle, and a class that cannot be rebuilt would break the channel it travels
+    # through: only the record does.
+    _carried = ("step_name", "condition", "replicate", "error_type", "traceback_text", "stops_run")
+
     def __init__(
         self,
         message: str,
@@ -369,23 +349,6 @@ class PipelineExecutionError(CrystallizeError):
         self.traceback_text = traceback_text
         self.original_exception = original_exception
         self.__cause__ = original_exception
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The original may not survive a pickle, and a class that cannot be rebuilt would break the
-        # channel it travels through: only the record does.
-        fields = {
-            "step_name": self.step_name,
-            "condition": self.condition,
-            "replicate": self.replicate,
-            "error_type": self.error_type,
-            "traceback_text": self.traceback_text,
-            "stops_run": self.stops_run,
-        }
-        return _rebuild_execution_error, (str(self), fields)
-
-
-def _rebuild_execution_error(message: str, fields: dict[str, Any]) -> PipelineExecutionError:
-    return PipelineExecutionError(message, **fields)
 
 
 class GraphError(CrystallizeError, ValueError):
@@ -479,6 +442,8 @@ class PluginError(CrystallizeError):
         The hook concerned.
     """
 
+    _carried = ("plugin", "distribution", "version", "hook")
+
     def __init__(
         self,
         message: str,
@@ -493,19 +458,6 @@ class PluginError(CrystallizeError):
         self.distribution = distribution
         self.version = version
         self.hook = hook
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        fields = {
-            "plugin": self.plugin,
-            "distribution": self.distribution,
-            "version": self.version,
-            "hook": self.hook,
-        }
-        return _rebuild_plugin_error, (type(self), str(self), fields)
-
-
-def _rebuild_plugin_error(kind: type[PluginError], message: str, fields: dict[str, Any]) -> PluginError:
-    return kind(message, **fields)
 
 
 class PluginNotFoundError(PluginError, LookupError):
