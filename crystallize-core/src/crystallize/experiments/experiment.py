@@ -414,8 +414,9 @@ class Experiment(InFolders):
             How often the optimiser is asked, trials that are resumed included.
         replicates_per_trial : int, default 1
         strategy : {"rerun", "resume"}, optional
-            By default the experiment's own. ``"resume"`` goes on with the newest stored optimisation, cut short or not, as
-            if it had never stopped: a new optimiser is asked and told the same again, and what is stored is not run.
+            By default the experiment's own. ``"resume"`` goes on with the newest stored optimisation, cut short or
+            not, as if it had never stopped: a new optimiser is asked and told the same again, and what is stored is
+            not run.
 
         Returns
         -------
@@ -447,8 +448,8 @@ class Experiment(InFolders):
     ) -> Treatment:
         """Let an optimiser look for the best treatment, in the running event loop; see `optimize`.
 
-        The optimiser's methods are called in a thread of their own, the same for all of them, so that one that thinks for
-        long does not hold up the loop.
+        The optimiser's methods are called in a thread of their own, the same for all of them, so that one that thinks
+        for long does not hold up the loop.
         """
         return await aoptimize(self, optimizer, num_trials, replicates_per_trial, strategy)
 
