@@ -32,7 +32,7 @@ __all__ = ["Found", "Resumption", "claim", "find_earlier"]
 
 _LOGGER = logging.getLogger("crystallize")
 
-_FIRST_MOMENT = 2.0
+_FIRST_MOMENT = 1.0
 """Seconds after which a folder that says nothing of its run was left behind by a process that was killed."""
 
 _OTHER = object()

@@ -95,13 +95,14 @@ def _next(
     experiment: ExperimentView, folder: Path, found: Found, resumption: Resumption, *, versioned: bool
 ) -> ActiveRun | None:
     """Begin the next version with the cells that still hold; None where another process has begun one."""
-    version = take_folder(folder, versioned=versioned)
-    if version.number != max(found.highest, -1 if versioned else 0) + 1:
-        operations.remove_folder(version.path)
-        return None
     basis = None
     if found.run is not None:
         kept = resumption.kept(list(resumption.reasons))
         if kept:
             basis = found.run.carried(kept)
+    # Last: until a folder says whose it is, others cannot tell whether anybody is there.
+    version = take_folder(folder, versioned=versioned)
+    if version.number != max(found.highest, -1 if versioned else 0) + 1:
+        operations.remove_folder(version.path)
+        return None
     return ActiveRun.begin(experiment, version, versioned=versioned, basis=basis)
