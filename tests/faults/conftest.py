@@ -226,6 +226,11 @@ class Sweep:
         return {(condition, int(replicate)): succeeded == "True" for _, condition, replicate, succeeded in lines}
 
     @property
+    def has_answered(self):
+        """Whether its run was over, and the rest is the interpreter's own end."""
+        return (self.folder / f"{self.job.name}.answer").exists()
+
+    @property
     def answer(self):
         """The digest of its result."""
         return json.loads((self.folder / f"{self.job.name}.answer").read_text(encoding="utf-8"))
