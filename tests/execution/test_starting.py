@@ -81,6 +81,37 @@ def test_what_starts_workers_is_kept_and_learns_while_workers_are_new(build):
     assert all(second["had"])
 
 
+def test_a_module_that_starts_threads_when_it_is_imported_ends_the_teaching_and_no_run(tmp_path, run_script):
+    (tmp_path / "lively.py").write_text("import threading\nthreading.Timer(3600, print).start()\nVALUE = 7\n")
+    done = run_script("""
+        import os, sys
+        import lively
+        from crystallize import Experiment, ParallelExecution, data_source, pipeline_step
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        @pipeline_step()
+        def look(data, ctx):
+            import lively
+            return data, {"value": lively.VALUE}
+
+        def run():
+            plugins = [ParallelExecution(2, "process")]
+            result = Experiment(one(), [look()], plugins, name="x", default_plugins=False).run(replicates=4)
+            assert not result.errors, result.errors
+            return result.metrics.baseline.metrics["value"]
+
+        for _ in range(4):
+            print(run())
+        sys.stdout.flush()
+        os._exit(0)
+        """)
+    assert done.stdout.split("\n")[:-1] == ["[7, 7, 7, 7]"] * 4, done.stderr
+    assert "ended" not in done.stderr
+
+
 @pytest.mark.usefixtures("another_thread")
 def test_two_runs_at_the_same_time_do_not_meet(build):
     results = []

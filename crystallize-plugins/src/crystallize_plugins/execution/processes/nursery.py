@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ZygoteStarter"]
 
 _GRACE = 0.5
+_A_WHILE = 1.0
 
 
 class _Child(Hand):
@@ -73,6 +74,7 @@ class ZygoteStarter(Starter):
         self._asked: deque[_Child] = deque()
         self._codes: dict[int, int] = {}
         self._taught = False
+        self._lessons = 0
         # Whoever watches over time-outs may want to know a worker's number while the coordinator listens.
         self._hearing = threading.Lock()
 
@@ -162,6 +164,12 @@ class ZygoteStarter(Starter):
 
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
         """Ask for one worker; the answer is heard later."""
+        while self._lessons and self.problem is None:
+            # It would not get round to it before it has loaded what it was told to, and then it may have threads.
+            wait([self._control], _A_WHILE)
+            self.heard()
+        if self.worn:
+            raise WorkerStartError("worker processes cannot be forked any more: a module that they need starts threads")
         ours, theirs = socket.socketpair()
         order = pickle.dumps(("hire", number, payload.size, slots.size, library_threads))
         try:
@@ -203,10 +211,12 @@ class ZygoteStarter(Starter):
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
                 self.problem = f"no more processes can be started: {rest[1]}"
-            elif what == "has threads":
-                # A module started them when it was imported: from there on a fork is not sound.
-                self.problem = "it has threads"
-                ZygoteStarter._teaches = False
+            elif what == "loaded":
+                self._lessons -= 1
+                if not rest[0]:
+                    # A module started threads when it was imported: from there on a fork is not sound.
+                    self.worn = True
+                    ZygoteStarter._teaches = False
 
     def ended(self, hand: Hand) -> bool:
         """Whether a worker's end was heard of."""
@@ -234,9 +244,11 @@ class ZygoteStarter(Starter):
             return
         names = [name for name in modules if name in sys.modules]
         self._taught = True
-        for start in range(0, len(names), 500):  # a message has its limits
+        starts = range(0, len(names), 500)  # a message has its limits
+        for start in starts:
             with contextlib.suppress(OSError):
-                self._control.send(pickle.dumps(("load", names[start : start + 500])))
+                self._control.send(pickle.dumps(("load", names[start : start + 500], start == starts[-1])))
+        self._lessons += bool(names)
 
     def successor(self) -> ZygoteStarter:
         """Give a zygote of its own interpreter: this process may have threads by now."""

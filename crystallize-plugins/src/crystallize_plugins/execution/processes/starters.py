@@ -62,13 +62,16 @@ class Starter(ABC):
     keeps : bool
         Whether it can serve further runs.
     problem : str or None
-        Why it starts no more workers.
+        Why it starts no more workers, and knows nothing of those that it started.
+    worn : bool
+        Whether it can start no more, while those that it started go on.
     """
 
     method: str
     same_modules = False
     keeps = False
     problem: str | None = None
+    worn = False
 
     def prepare(self, library_threads: int) -> None:
         """Hear, before the first worker is needed, how many threads BLAS and OpenMP may use in each."""
@@ -135,7 +138,7 @@ def leave_for_later(starter: Starter) -> None:
     """Keep a starter for the next run, or let it end."""
     _forget_if_forked()
     with _LOCK:
-        if starter.keeps and starter.problem is None and not _IDLE:
+        if starter.keeps and starter.problem is None and not starter.worn and not _IDLE:
             _IDLE.append(starter)
             atexit.register(close_idle)
             return

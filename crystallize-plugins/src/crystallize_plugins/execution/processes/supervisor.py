@@ -124,6 +124,7 @@ class ProcessLoop(EitherWay):
         self._barren = 0
         self._closing = False
         self._successors = 0
+        self._retired: list[Starter] = []
         self._ready: list[CellOutcome] = []
         self._replay = Replay(runner)
         self._failures = Failures(runner, self._schedule)
@@ -295,9 +296,12 @@ class ProcessLoop(EitherWay):
         return self._starter.start(number, self._payload, self._slots_memory, self._library_threads)
 
     def _replace_starter(self) -> None:
-        """Go on with another starter: somebody killed ours."""
+        """Go on with another starter: somebody killed ours, or it can start no more."""
         old, self._starter = self._starter, self._starter.successor()
-        old.close()
+        if old.worn:
+            self._retired.append(old)  # workers that it started may still be at work
+        else:
+            old.close()
         if old.same_modules != self._starter.same_modules:
             before, self._payload = self._payload, self._packed()
             if before is not None:
@@ -439,6 +443,8 @@ class ProcessLoop(EitherWay):
             self._give_back(self._starter)
         else:
             self._starter.close()
+        while self._retired:
+            self._retired.pop().close()
         if self._payload is not None:
             self._payload.close()
         if self._watch is not None:

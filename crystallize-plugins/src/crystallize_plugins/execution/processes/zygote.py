@@ -134,13 +134,14 @@ class _Zygote:
             if rest[0] in self._children:
                 os.kill(rest[0], signal.SIGKILL)
         elif what == "load":
-            for name in rest[0]:
+            names, last = rest
+            for name in names:
                 # A module that cannot be imported here is the worker's business.
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
-            if sum(1 for _ in Path("/proc/self/task").iterdir()) > 1:
-                self._say("has threads")
-                self._sound = False
+            if last:
+                self._sound = sum(1 for _ in Path("/proc/self/task").iterdir()) == 1
+                self._say("loaded", self._sound)
 
     def _limit(self, library_threads: int) -> None:
         # Here and not in each worker: the next fork ends the threads that OpenBLAS starts on being told.
