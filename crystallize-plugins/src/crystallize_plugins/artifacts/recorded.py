@@ -1,13 +1,15 @@
 """What is recorded of a run beside its cells, from its first commit on: so that it can be explained, and done again.
 
-What is quickly known is written with the first commit; what takes its time (git, the installed packages) is asked in
-the background, and written as soon as it is known. Nothing of it is looked at before the first cell has run, and
-nothing of it can make a run fail: where something cannot be found out, the record says why.
+What is quickly known is written with the first commit, of the first run of a process just after it; what takes its time
+(git, the installed packages) is asked in the background, and written as soon as it is known. Nothing of it is looked at
+before the first cell has run, and nothing of it can make a run fail: where something cannot be found out, the record
+says why.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +67,7 @@ class Recorder:
         self._quick: dict[str, Any] | None = None
         self._answer: Answer | None = None
         self._slow: dict[str, Any] | None = None
+        self._begun = False
         self._given = False
 
     def begin(self, writer: RunWriter | None = None) -> dict[str, bytes]:
@@ -74,14 +77,37 @@ class Recorder:
         ----------
         writer : RunWriter, optional
         """
+        self._writer = writer
+        if writer is not None and "crystallize_plugins.environment.code" not in sys.modules:
+            # The first run of a process: what finds it all out has to be imported, and no commit waits for that.
+            # Where no thread can be had any more, it does.
+            with suppress(RuntimeError):
+                threading.Thread(target=self._begin_beside, name="crystallize-record", daemon=True).start()
+                return {}
         answer = self._ask()
-        documents = {name: _encode(name, value) for name, value in self._known().items()}
-        documents[TREATMENTS] = encode(_exact_treatments(self._view)).data
+        documents = self._first()
+        self._begun = True
         if answer.known:
             documents.update(self.rest())
         else:
-            self._writer = writer
             answer.then(self._late)
+        return documents
+
+    def _begin_beside(self) -> None:
+        answer = self._ask()
+        documents = self._first()
+        with self._lock:
+            if self._begun or self._writer is None:
+                return
+            # Where the run cannot be written, whoever hands in its outcomes learns of it.
+            with suppress(CrystallizeError):
+                self._writer.begin_documents(documents)
+                self._begun = True
+        answer.then(self._late)
+
+    def _first(self) -> dict[str, bytes]:
+        documents = {name: _encode(name, value) for name, value in self._known().items()}
+        documents[TREATMENTS] = encode(_exact_treatments(self._view)).data
         return documents
 
     def facts(self) -> dict[str, Any]:
@@ -93,10 +119,12 @@ class Recorder:
 
     def rest(self) -> dict[str, bytes]:
         """Give the documents that no writer was given yet; waits for what is still being found out."""
-        found = self._found_out()
+        found, first = self._found_out(), {} if self._begun else self._first()
         with self._lock:
-            given, self._given = self._given, True
-            return {} if given else {name: _encode(name, value) for name, value in found.items()}
+            begun, given = self._begun, self._given
+            self._begun = self._given = True
+        documents = {} if begun else first
+        return documents if given else {**documents, **{name: _encode(name, value) for name, value in found.items()}}
 
     def _ask(self) -> Answer:
         with self._lock:
