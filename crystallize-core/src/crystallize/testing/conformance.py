@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["PluginConformance"]
 
 
+_NOT_IN_A_RUN = frozenset({"init_hook", "completed_cells", "plan_cells"})
+"""Hooks that an ordinary run does not call."""
+
+
 class PluginConformance:
     """Inherit this, give one fixture, and pytest tries the plugin in small runs.
 
@@ -165,7 +169,7 @@ class PluginConformance:
             raise SkipTest("a hook of an instance without __dict__ cannot be made to raise")
         for implementation in find_implementations(plugin):
             hook, attribute = implementation.hook, implementation.attribute
-            if hook in {"init_hook", "completed_cells", "plan_cells"} or hook not in info.hooks or attribute in vars(plugin):
+            if hook in _NOT_IN_A_RUN or hook not in info.hooks or attribute in vars(plugin):
                 continue  # Not called in an ordinary run; and what an instance made itself is left alone.
             if hook == "on_event" and not _wants_what_the_sample_sends(plugin):
                 continue
