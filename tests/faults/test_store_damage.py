@@ -33,7 +33,7 @@ from crystallize_plugins.runs import verify
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 
 PROGRAM = """
-    import os, signal, sys
+    import os, signal, sys, time
     from crystallize import ArtifactPlugin, Experiment, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
 
     @data_source
@@ -56,6 +56,7 @@ PROGRAM = """
     ).stream()
     for number, outcome in enumerate(stream):
         if sys.argv[1] == "killed" and number == 12:
+            time.sleep(0.5)  # what is recorded beside the cells has its commit, too
             os.kill(os.getpid(), signal.SIGKILL)
 """
 

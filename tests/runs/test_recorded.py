@@ -163,10 +163,11 @@ def test_no_secret_of_the_command_line_or_of_a_treatment_reaches_the_disk(script
 
 def test_before_the_first_cell_there_is_no_thread_and_nothing_has_been_asked():
     seen = []
+    before = set(threading.enumerate())
 
     @pipeline_step()
     def look(data, ctx):
-        seen.append([thread.name for thread in threading.enumerate() if "crystallize" in thread.name])
+        seen.append([thread.name for thread in threading.enumerate() if thread not in before])
         return data
 
     Experiment(numbers(), Pipeline([look()]), name="quiet", plugins=[ArtifactPlugin()]).run()

@@ -106,13 +106,17 @@ def _committed(database: Path, log: _Log) -> int:
             head = file.read(2 * (_INDEX.size + 8))
     except FileNotFoundError:
         return 0
-    # It is there twice, and being written where the two differ.
-    half = len(head) // 2
-    if half != _INDEX.size + 8 or head[:half] != head[half:]:
-        return 0
+    # It is there twice. A process that was killed while it wrote one has left the other, which tells of the commit before.
+    size = _INDEX.size + 8
+    found = [_frames(head[place : place + size], log) for place in (0, size) if len(head) == 2 * size]
+    return min((frames for frames in found if frames), default=0)
+
+
+def _frames(head: bytes, log: _Log) -> int:
+    """Read one of the index's two heads: how many frames are committed; 0 where it is damaged, or of another log."""
     *_, frames, _, _, _, salts = _INDEX.unpack_from(head)
     checksum = _checksum(head[: _INDEX.size], (0, 0), sys.byteorder)
-    if struct.pack("=II", *checksum) != head[_INDEX.size : half] or salts != log.salts:
+    if struct.pack("=II", *checksum) != head[_INDEX.size :] or salts != log.salts:
         return 0
     return int(frames)
 
