@@ -106,7 +106,7 @@ def _committed(database: Path, log: _Log) -> int:
             head = file.read(2 * (_INDEX.size + 8))
     except FileNotFoundError:
         return 0
-    # It is there twice. A process that was killed while it wrote one has left the other, which tells of the commit before.
+    # It is there twice. A process that was killed while it wrote one has left the other, of the commit before.
     size = _INDEX.size + 8
     found = [_frames(head[place : place + size], log) for place in (0, size) if len(head) == 2 * size]
     return min((frames for frames in found if frames), default=0)

@@ -25,7 +25,7 @@ __all__ = ["ThreadLoop"]
 _LOGGER = logging.getLogger("crystallize")
 _GRACE = 1.5
 """Seconds for which an interrupted run waits for the cells that are under way."""
-_LOOK_EVERY = 0.2
+_LOOK_EVERY = 0.05
 _UNREAD = 0.05
 """Seconds for which outcomes may lie unread before the threads wait for their reader."""
 _WAKE = object()
