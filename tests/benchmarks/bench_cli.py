@@ -97,7 +97,13 @@ def call(home, *arguments):
 
 
 def environment(home):
-    return {**os.environ, "FIRST_CELL": str(home / "first")}
+    # As where it is installed: modules are compiled once, whatever this shell is set to.
+    return {
+        **os.environ,
+        "FIRST_CELL": str(home / "first"),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(home / "compiled"),
+    }
 
 
 def timed(command, home):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -150,8 +151,13 @@ def _told(name: str) -> str:
     module, _, rest = name.partition(".")
     if module == "__main__":
         file = getattr(sys.modules.get("__main__"), "__file__", None)
-        return f"{PurePath(file).stem}.{rest}" if isinstance(file, str) else name
+        return f"{_stem(file)}.{rest}" if isinstance(file, str) else name
     return name.removeprefix(FILE_MODULE) if module.startswith(FILE_MODULE) else name
+
+
+@lru_cache(maxsize=4)
+def _stem(file: str) -> str:
+    return PurePath(file).stem
 
 
 def _described(parts: Mapping[str, CodePart]) -> dict[str, Any]:
