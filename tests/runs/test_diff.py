@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from crystallize import (
@@ -19,7 +20,7 @@ from crystallize import (
 from crystallize.errors import ArgumentTypeError, StoreError
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.runs import diff
-from crystallize_plugins.runs.differences import PARTS
+from crystallize_plugins.runs.differences import PARTS, shown
 
 
 @data_source
@@ -365,3 +366,8 @@ def test_what_one_run_did_not_record_is_unknown_not_different():
         older.facts.pop(name)
     kinds = {each.kind for each in diff(result, older).differences}
     assert kinds == {"unknown"}
+
+
+def test_a_number_of_numpy_is_shown_as_a_number():
+    assert shown(np.float64(0.5)) == "0.5"
+    assert shown(np.array([1, 2])) == "array([1, 2])"

@@ -10,7 +10,7 @@ from crystallize.results.export import to_plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["PARTS", "Difference", "RunDiff", "by_part"]
+__all__ = ["PARTS", "Difference", "RunDiff", "by_part", "shown"]
 
 PARTS = ("parameters", "code", "data", "plugins", "packages", "environment", "git", "results")
 """The parts of a comparison, in the order in which they are shown."""
@@ -68,7 +68,7 @@ class Difference:
         elif self.first is None and self.second is None:
             yield f"~ {self.name}{aside}"
         else:
-            yield f"~ {self.name}: {_shown(self.first)} → {_shown(self.second)}{aside}"
+            yield f"~ {self.name}: {shown(self.first)} → {shown(self.second)}{aside}"
         if several:
             lines = self.detail.splitlines()
             yield from (f"    {line}" for line in lines[:_MOST_LINES])
@@ -141,10 +141,13 @@ def by_part(differences: Sequence[Difference]) -> Iterator[str]:
 
 
 def _stated(value: Any) -> str:
-    return "" if value is None else f": {_shown(value)}"
+    return "" if value is None else f": {shown(value)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Give a value on one line, a number of NumPy as a number."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

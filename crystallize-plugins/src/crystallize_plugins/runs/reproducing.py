@@ -11,7 +11,7 @@ from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateErr
 from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.comparing import compare_surroundings
-from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part
+from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
 from crystallize_plugins.runs.finding import Found, find_experiment, find_in
 from crystallize_plugins.runs.outcomes import same_value
 from crystallize_plugins.runs.rerunning import conditions_again, run_again
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Drift", "Reproduction", "reproduce"]
 
 _MOST_CELLS = 20
-_LONGEST = 60
 _PRUNED = "PrunedError"
 # A reproduction is started in its own way, stores where it likes, and does without the plugins that only look.
 _EXPECTED = {
@@ -68,7 +67,7 @@ class Drift:
         }
 
     def __str__(self) -> str:
-        return f"{self.what}: {_shown(self.recorded)} → {_shown(self.now)}"
+        return f"{self.what}: {shown(self.recorded)} → {shown(self.now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +267,6 @@ def _drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
     for name in (*hashes[0], *(name for name in hashes[1] if name not in hashes[0])):
         if hashes[0].get(name) != hashes[1].get(name):
             yield found(f"artifact {name}", *(each.get(name) for each in hashes))
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _state(outcome: CellOutcome) -> str:
