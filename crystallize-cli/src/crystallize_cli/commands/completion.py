@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from crystallize_cli.exits import ExitCode, Failure
+from crystallize_cli.output import with_output
 
 if TYPE_CHECKING:
     from click.shell_completion import ShellComplete
+
+    from crystallize_cli.output import Output
 
 __all__ = ["completion"]
 
@@ -20,7 +23,8 @@ _VARIABLE = "_CRYSTALLIZE_COMPLETE"
 
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS), required=False)
-def completion(shell: str | None) -> int:
+@with_output
+def completion(shell: str | None, output: Output) -> int:
     """Write the script that makes a shell complete `crystallize`.
 
     SHELL is bash, zsh or fish; by default the one you use. To try it: eval "$(crystallize completion)". To keep it, put
@@ -35,5 +39,6 @@ def completion(shell: str | None) -> int:
     if found is None:
         known = ", ".join(_SHELLS)
         raise Failure(f"it is not known which shell this is ({name or 'SHELL is not set'}): name one of {known}")
-    click.echo(found(cli, {}, "crystallize", _VARIABLE).source())
+    script = found(cli, {}, "crystallize", _VARIABLE).source()
+    output.data({"shell": name, "script": script}, lambda: script)
     return ExitCode.DONE
