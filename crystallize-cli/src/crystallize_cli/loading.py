@@ -8,24 +8,14 @@ from crystallize_cli.exits import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
     from crystallize import Experiment
 
-__all__ = ["load_experiment", "load_file"]
+__all__ = ["load_experiment"]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Give the experiment that a Python file defines.
-
-    Parameters
-    ----------
-    path : Path
-        A Python file with exactly one `Experiment` at module level, or with one named ``experiment``.
-
-    Returns
-    -------
-    Experiment
+    """Give the experiment that a Python file defines, as `crystallize_plugins.loading.load_experiment` does.
 
     Raises
     ------
@@ -45,33 +35,5 @@ def load_experiment(path: Path) -> Experiment:
 
     try:
         return loading.load_experiment(path)
-    except ConfigurationError as error:
-        raise Failure(str(error)) from error
-
-
-def load_file(path: Path) -> ModuleType:
-    """Import a Python file as a module of its own, with its folder on the import path.
-
-    See `crystallize_plugins.loading.load_file`.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    ModuleType
-
-    Raises
-    ------
-    Failure
-        There is no such file, or importing it raised.
-    """
-    from crystallize.errors import ConfigurationError
-    from crystallize_plugins import loading
-
-    try:
-        return loading.load_file(path)
     except ConfigurationError as error:
         raise Failure(str(error)) from error

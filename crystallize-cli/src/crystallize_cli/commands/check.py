@@ -42,8 +42,9 @@ def check(paths: tuple[Path, ...], output: Output) -> int:
 
 def _experiments(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from find_folders(path)
-        if (path / CONFIG).is_file() and path not in list(find_folders(path)):
+        found = list(find_folders(path))
+        yield from found
+        if (path / CONFIG).is_file() and path not in found:
             yield path  # it was asked for by name
     elif path.exists():
         yield path

@@ -59,10 +59,7 @@ class Branch:
 
     def _work(self) -> None:
         try:
-            run = self.run
-            self.result = run.experiment.run(
-                treatments=run.treatments, replicates=run.replicates, strategy=run.strategy
-            )
+            self.result = self.run.experiment.run(**self.run.arguments)
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for this one
             self.error = exc
         finally:

@@ -31,6 +31,11 @@ class PlannedRun:
     replicates: int
     strategy: str | None
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `Experiment.run` and `Experiment.arun` are called with."""
+        return {"treatments": self.treatments, "replicates": self.replicates, "strategy": self.strategy}
+
 
 @dataclass(frozen=True, slots=True)
 class GraphPlan:

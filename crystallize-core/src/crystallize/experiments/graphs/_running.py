@@ -104,7 +104,7 @@ def _limit(max_parallel: int | None) -> float:
 def _run_here(schedule: Schedule, run: PlannedRun) -> None:
     """Run an experiment that is alone in the calling thread, where Ctrl-C reaches it."""
     try:
-        result = run.experiment.run(treatments=run.treatments, replicates=run.replicates, strategy=run.strategy)
+        result = run.experiment.run(**run.arguments)
     except Exception as exc:  # noqa: BLE001 - raised once what does not depend on it has run
         schedule.raised(run.name, exc)
     else:
@@ -138,7 +138,7 @@ def _awaits(experiment: Experiment) -> bool:
 
 
 async def _in_loop(run: PlannedRun) -> Any:
-    return await run.experiment.arun(treatments=run.treatments, replicates=run.replicates, strategy=run.strategy)
+    return await run.experiment.arun(**run.arguments)
 
 
 def _in_thread(run: PlannedRun, branches: dict[str, Branch], loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
