@@ -59,10 +59,20 @@ def test_damage_anywhere_is_noticed(dead, tmp_path):
         if number % 3:
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         else:
-            damaged = damaged[: chance.randrange(33, len(damaged))]
+            damaged = damaged[: chance.randrange(len(damaged))]
         (copy / "run.db-wal").write_bytes(damaged)
         with pytest.raises(StoreError, match="its log is damaged"):
             check_log(copy / "run.db")
+
+
+@pytest.mark.parametrize("left", [b"", None], ids=["empty", "gone"])
+def test_a_log_that_is_gone_while_its_index_is_there_is_noticed(left, dead):
+    log = Path(f"{dead}-wal")
+    log.unlink()
+    if left is not None:
+        log.write_bytes(left)
+    with pytest.raises(StoreError, match="its log is damaged"):
+        check_log(dead)
 
 
 def test_a_commit_that_was_not_acknowledged_is_no_damage(dead):

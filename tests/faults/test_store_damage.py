@@ -28,6 +28,7 @@ from crystallize import (
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import ArtifactPlugin as Store
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_run
+from crystallize_plugins.artifacts.database import reading
 from crystallize_plugins.runs import verify
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
@@ -129,6 +130,23 @@ def test_a_damaged_database_is_named_and_never_a_wrong_number(made, tmp_path):
             everything(run)
     assert noticed > 30
     assert noticed + unused > 90
+
+
+def test_a_log_that_was_cut_is_noticed_whatever_else_this_process_reads(made, tmp_path):
+    """To read one run must not keep another from being checked, not even a reader that nobody closed."""
+    if not (made / "run.db-wal").exists():
+        pytest.skip("a closed run has no log")
+    run, other = tmp_path / "data/exp/v0", tmp_path / "other/exp/v0"
+    shutil.copytree(made, run)
+    shutil.copytree(made, other)
+    content = (made / "run.db-wal").read_bytes()
+    for kept in (0, 20, 31568, len(content) // 2, len(content) - 1):
+        (run / "run.db-wal").write_bytes(content[:kept])
+        with reading(other), pytest.raises(StoreError, match="its log is damaged"):
+            StoredRun(run).result()
+    (run / "run.db-wal").unlink()
+    with pytest.raises(StoreError, match="its log is damaged"):
+        StoredRun(run).result()
 
 
 def test_a_file_with_a_flipped_bit_is_served_to_nobody(made, tmp_path):

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts.checksum import unseal, unsealed_row
@@ -33,9 +34,9 @@ _NETWORK = frozenset({
 _MOUNTS = Path("/proc/self/mounts")
 
 _opening = threading.RLock()
-_connections = [0]
-"""How many connections this process has open: SQLite's locks depend on nobody closing files behind its back."""
-_checked: dict[Path, tuple[int, ...]] = {}
+_connections: WeakSet[RunDatabase] = WeakSet()
+"""Those that this process has open: SQLite's locks depend on nobody closing their files behind its back."""
+_checked: dict[Path, tuple[int, ...] | None] = {}
 """Logs that were found whole, and what they looked like then."""
 _MOST_CHECKED = 1024
 
@@ -44,7 +45,7 @@ def _begin_anew() -> None:
     """Forget, in a forked child, what belongs to its parent."""
     global _opening  # noqa: PLW0603 - the lock may have been held by a thread that is not here
     _opening = threading.RLock()
-    _connections[0] = 0
+    _connections.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -54,6 +55,15 @@ if hasattr(os, "register_at_fork"):
 class RunDatabase(sqlite3.Connection):
     """A connection that checks what it reads.
 
+    Parameters
+    ----------
+    path : Path, optional
+        The database; by default one in memory.
+    options : str, default ""
+        As in the query of SQLite's URIs; without any, it is opened for writing.
+    **settings
+        As for `sqlite3.connect`.
+
     Attributes
     ----------
     version : int
@@ -62,18 +72,25 @@ class RunDatabase(sqlite3.Connection):
 
     version: int
 
-    def __init__(self, path: str | os.PathLike[str], *arguments: Any, **settings: Any) -> None:
+    def __init__(self, path: Path | None, options: str = "", **settings: Any) -> None:
+        place = f"{path.absolute().as_uri()}?{options}" if path and options else path or ":memory:"
         with _opening:
-            super().__init__(path, *arguments, **settings)
-            self._registered = True
-            _connections[0] += 1
+            super().__init__(place, uri=bool(options), timeout=60, **settings)
+            self._path = path
+            _connections.add(self)
 
     def close(self) -> None:
         """Close it; closing again has no effect."""
         with _opening:
             super().close()
-            _connections[0] -= self._registered
-            self._registered = False
+            _connections.discard(self)
+
+    def has_open(self, path: Path) -> bool:
+        """Whether it has a file open, by whatever name."""
+        try:
+            return self._path is not None and self._path.samefile(path)
+        except FileNotFoundError:
+            return self._path == path
 
     def unseal(self, body: object, *columns: object, what: str) -> memoryview:
         """Give the content of a row that has some, having checked it against the other columns.
@@ -188,7 +205,7 @@ def check_structure(connection: sqlite3.Connection) -> None:
 
 
 def _for_writing(path: Path) -> RunDatabase:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60, factory=RunDatabase)
+    connection = RunDatabase(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
     connection.version = connection.execute("PRAGMA user_version").fetchone()[0]
     return connection
@@ -228,7 +245,7 @@ def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
 @contextmanager
 def _connected(path: Path) -> Iterator[RunDatabase]:
     if not path.exists():
-        with closing(sqlite3.connect(":memory:", factory=RunDatabase)) as connection:
+        with closing(RunDatabase(None)) as connection:
             _make_tables(connection)
             yield connection
         return
@@ -254,14 +271,16 @@ def _opened(path: Path) -> RunDatabase | None:
         options = "mode=ro"
     else:
         options = "mode=ro&immutable=1"  # nobody writes, and SQLite would leave files behind by looking
-    place = f"{path.as_uri()}?{options}"
-    connection = sqlite3.connect(place, uri=True, timeout=60, factory=RunDatabase)
-    if options == "mode=ro":
-        try:
+    connection = RunDatabase(path, options)
+    try:
+        if options == "mode=ro":
             connection.execute("PRAGMA application_id").fetchone()
-        except sqlite3.OperationalError:
-            connection.close()
-            return None
+    except sqlite3.OperationalError:
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -270,14 +289,16 @@ def _check_log(path: Path) -> None:
     try:
         found = _log(path).stat()
     except FileNotFoundError:
-        return
+        found = None
+        if not path.with_name(f"{path.name}-shm").exists():
+            return
     begun = facts_from_file(path.parent)
     if begun is None or is_alive(begun[1].owner, begun[1].run, path.with_name(RUN), begun[1].place):
         return
-    state = (found.st_ino, found.st_size, found.st_mtime_ns)
-    if _checked.get(path) != state:
+    state = found and (found.st_ino, found.st_size, found.st_mtime_ns)
+    if path not in _checked or _checked[path] != state:
         with _opening:
-            check_log(path, index=_connections[0] == 0)
+            check_log(path, index=not any(connection.has_open(path) for connection in _connections))
         if len(_checked) >= _MOST_CHECKED:
             _checked.clear()
         _checked[path] = state

@@ -64,16 +64,17 @@ def check_log(database: Path, *, index: bool = True) -> None:
         with _opened(database, "-wal") as file:
             head = file.read(_HEAD_SIZE)
             log = _log(head)
-            committed = 0 if log is None or not index else _committed(database, log)
+            committed = _committed(database, log) if index else 0
             rest = file.read()
             file.seek(0)
             if file.read(_HEAD_SIZE) != head:
                 return  # somebody does write it, and has just begun it anew
     except FileNotFoundError:
-        return
+        # SQLite removes the index first.
+        log, rest, committed = None, b"", _committed(database, None) if index else 0
     if log is None:
-        if rest:
-            raise DamagedStoreError("its log is damaged: the beginning does not fit")
+        if rest or committed:
+            raise DamagedStoreError("its log is damaged: the beginning does not fit, or is not there")
         return
     whole = _whole(log, rest)
     if committed > whole:
@@ -99,8 +100,8 @@ def _log(head: bytes) -> _Log | None:
     return _Log(page_size, head[16:24], byteorder, checksum)
 
 
-def _committed(database: Path, log: _Log) -> int:
-    """Give how many frames the index says are committed; 0 where it does not belong to the log."""
+def _committed(database: Path, log: _Log | None) -> int:
+    """Give how many frames the index says are committed; 0 where it does not belong to the log, if that has a head."""
     try:
         with _opened(database, "-shm") as file:
             head = file.read(2 * (_INDEX.size + 8))
@@ -112,11 +113,11 @@ def _committed(database: Path, log: _Log) -> int:
     return min((frames for frames in found if frames), default=0)
 
 
-def _frames(head: bytes, log: _Log) -> int:
+def _frames(head: bytes, log: _Log | None) -> int:
     """Read one of the index's two heads: how many frames are committed; 0 where it is damaged, or of another log."""
     *_, frames, _, _, _, salts = _INDEX.unpack_from(head)
     checksum = _checksum(head[: _INDEX.size], (0, 0), sys.byteorder)
-    if struct.pack("=II", *checksum) != head[_INDEX.size :] or salts != log.salts:
+    if struct.pack("=II", *checksum) != head[_INDEX.size :] or (log and salts != log.salts):
         return 0
     return int(frames)
 
