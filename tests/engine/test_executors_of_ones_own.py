@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
@@ -187,6 +188,14 @@ FAULTS = {
     "answers with something else": (lambda cells, run: 5, "answered run_experiment_loop with int"),
     "gives something else": (lambda cells, run: [run(cells[0]), 5], "gave int instead of a cell's outcome"),
     "gives one twice": (lambda cells, run: [run(cells[0])] * 2, "gave the outcome of baseline_rep_0 twice"),
+    "gives one for ever": (
+        lambda cells, run: itertools.repeat(run(cells[0])),
+        "gave the outcome of baseline_rep_0 twice",
+    ),
+    "gives another for the same": (
+        lambda cells, run: [run(cells[0]), run(cells[0])],
+        "gave the outcome of baseline_rep_0 twice",
+    ),
     "leaves some out": (lambda cells, run: [run(cells[0])], "gave no outcome for 2 of 3 cells: baseline_rep_1"),
     "invents one": (
         lambda cells, run: [run(cells[0]), CellOutcome(cells[0]._replace(replicate=9), {})],
@@ -217,6 +226,27 @@ def test_one_that_raises_in_the_middle_keeps_what_was_collected(make, face):
     with pytest.raises(OSError, match="pool away") as caught:
         face(make(draw, source=replicate(), plugins=[executor(breaks)]), replicates=3)
     assert caught.value.result.metrics.baseline.metrics["n"] == [0]
+
+
+def test_one_that_is_interrupted_may_give_again_what_it_has_just_given(make, face):
+    """Where Ctrl-C is raised in a generator, it cannot tell whether what it yielded last has been taken."""
+
+    def ctrl_c():
+        raise KeyboardInterrupt
+
+    def interrupted(self, cells, run_cell):
+        last = run_cell(cells[0])
+        try:
+            yield last
+            ctrl_c()
+        except KeyboardInterrupt:
+            yield [last]
+            yield run_cell(cells[1])
+            raise
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        face(make(draw, source=replicate(), plugins=[executor(interrupted)]), replicates=3)
+    assert caught.value.result.metrics.baseline.metrics["n"] == [0, 1]
 
 
 def test_an_executor_is_closed_however_the_run_ends(make):

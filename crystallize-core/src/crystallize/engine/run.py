@@ -9,6 +9,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.answers import check_answer, not_given, unasked
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
@@ -98,6 +99,7 @@ class Run:
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
         self._todo: set[Cell] = set()
+        self._again: dict[Cell, PluginHookError] = {}
         self._each = False
         self._tickets: list[Any] = []
         self._item: Any = ()
@@ -153,7 +155,7 @@ class Run:
                 answer = host.run(awaited(answer))
             finally:
                 host.close()
-        self._check_answer(answer)
+        check_answer(self._executor, answer)
         if hasattr(answer, "__iter__"):
             yield from self._accepted(answer, each=each)
         else:
@@ -188,10 +190,9 @@ class Run:
                     self.accept(outcome)
                 continue
             with self.interrupts:
-                for outcome in several:
-                    self.accept(outcome)
+                taken_in = [outcome for outcome in several if self.accept(outcome)]
             self._wait_until_stored()
-            yield from several
+            yield from taken_in
 
     def _accept_rest(self, item: Any) -> None:
         """Take in what of an executor's last word was not taken in yet: finished work is stored."""
@@ -257,7 +258,7 @@ class Run:
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
             answer = await answer
-        self._check_answer(answer)
+        check_answer(self._executor, answer)
         if hasattr(answer, "__aiter__"):
             iterator = answer.__aiter__()
             try:
@@ -361,16 +362,8 @@ class Run:
         self._executor = f"plugin {name!r}"
         return answer
 
-    def _check_answer(self, answer: Any) -> None:
-        if not hasattr(answer, "__iter__") and not hasattr(answer, "__aiter__"):
-            raise PluginHookError(
-                f"{self._executor} answered run_experiment_loop with {type(answer).__name__}: it must give an iterable "
-                "or an async iterable of outcomes, or None to decline",
-                hook="run_experiment_loop",
-            )
-
-    def accept(self, outcome: CellOutcome) -> None:
-        """Take an outcome in: log a failure, store it, tell whoever listens."""
+    def accept(self, outcome: CellOutcome) -> bool:
+        """Take an outcome in: log a failure, store it, tell whoever listens; False where that was done before."""
         if not isinstance(outcome, CellOutcome):
             raise PluginHookError(
                 f"{self._executor} gave {type(outcome).__name__} instead of a cell's outcome: "
@@ -384,7 +377,8 @@ class Run:
             try:
                 self._todo.remove(cell)
             except KeyError:
-                raise self._unasked(cell) from None
+                self._come_again(outcome)
+                return False
             self.outcomes[cell] = outcome
             if self.annotate is not None:
                 self.annotate(outcome)
@@ -405,13 +399,15 @@ class Run:
             interrupts.let_through()
         if error is not None and self._failures is not None:
             self._failures.add(error)
+        return True
 
-    def _unasked(self, cell: Cell) -> PluginHookError:
-        what = "twice" if cell in self.outcomes else "which it was not asked to run"
-        return PluginHookError(
-            f"{self._executor} gave the outcome of {cell.key}{',' * (what != 'twice')} {what}",
-            hook="run_experiment_loop",
-        )
+    def _come_again(self, outcome: CellOutcome) -> None:
+        known = self.outcomes.get(outcome.cell)
+        error = unasked(self._executor, outcome.cell, twice=known is not None)
+        if known is not outcome or outcome.cell in self._again:
+            raise error from None
+        # Where Ctrl-C is raised in an executor, it cannot tell what it has handed on: refused only if none follows.
+        self._again[outcome.cell] = error
 
     def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.
@@ -430,13 +426,10 @@ class Run:
         self._tickets.clear()
 
     def _check_complete(self, cells: list[Cell]) -> None:
+        for error in self._again.values():
+            raise error
         if self._todo:
-            missing = [cell.key for cell in cells if cell in self._todo]
-            raise PluginHookError(
-                f"{self._executor} gave no outcome for {len(missing)} of {len(cells)} cells: "
-                f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",  # noqa: PLR2004
-                hook="run_experiment_loop",
-            )
+            raise not_given(self._executor, [cell for cell in cells if cell in self._todo], of=len(cells))
 
     # -- after ------------------------------------------------------------------------------------
 

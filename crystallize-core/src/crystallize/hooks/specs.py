@@ -185,8 +185,8 @@ class HookSpecs:
 
         A generator must stop its workers promptly when it is closed or when an exception is raised in it:
         `KeyboardInterrupt`, or `TooManyFailuresError` when the run is stopped because of failures. It may then go on
-        to yield outcomes that are finished already, and raises the exception again. It may be an ``async def``
-        generator, which awaits ``run_cell.aio(cell)``.
+        to yield outcomes that are finished (once more, where it cannot tell what was taken), and raises the exception
+        again. It may be an ``async def`` generator, which awaits ``run_cell.aio(cell)``.
 
         ``run_cell`` sees to retries, and to the time-outs of what awaits. Those of plain functions are refused, unless
         the plugin says ``ends_overdue_cells = True``: it runs cells in processes of its own, calls
