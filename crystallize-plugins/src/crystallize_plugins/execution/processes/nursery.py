@@ -73,7 +73,7 @@ class ZygoteStarter(Starter):
         # Answered in this order. Not by number: a run that is over early leaves an answer to the next one.
         self._asked: deque[_Child] = deque()
         self._codes: dict[int, int] = {}
-        self._taught = False
+        self._taught: set[str] = set()
         self._lessons = 0
         # Whoever watches over time-outs may want to know a worker's number while the coordinator listens.
         self._hearing = threading.Lock()
@@ -240,10 +240,11 @@ class ZygoteStarter(Starter):
 
     def learn(self, modules: list[str]) -> None:
         """Have a zygote that is kept import what its workers had to, if this process has it as well."""
-        if not self.keeps or self._taught or not ZygoteStarter._teaches:
+        if not self.keeps or not ZygoteStarter._teaches:
             return
-        names = [name for name in modules if name in sys.modules]
-        self._taught = True
+        # Not only from the first that leaves: it may be one that had no cell to run.
+        names = [name for name in modules if name in sys.modules and name not in self._taught]
+        self._taught.update(names)
         starts = range(0, len(names), 500)  # a message has its limits
         for start in starts:
             with contextlib.suppress(OSError):
