@@ -15,7 +15,9 @@ from crystallize.results.provenance import ConditionRecord, StepRecord
 if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
-    from crystallize.pipelines import Pipeline
+    from crystallize.pipelines import Pipeline, PipelineStep
+
+    _Step = PipelineStep | StepRecord
 
 __all__ = ["Described", "condition_records", "run_record"]
 
@@ -48,18 +50,22 @@ class Described(Mapping[str, Any]):
 class _Steps(Sequence[StepRecord]):
     """The steps of a condition, described when somebody looks.
 
-    What a step of a user's class says of its parameters is taken down at once: it may change with the object.
+    Parameters
+    ----------
+    labels : sequence of str
+    steps : list of PipelineStep or StepRecord
+        Those that are not described yet are to be when somebody looks.
+    context : mapping
     """
 
     __slots__ = ("_context", "_labels", "_steps")
 
-    def __init__(self, pipeline: Pipeline, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self, labels: Sequence[str], steps: list[PipelineStep | StepRecord], context: Mapping[str, Any]
+    ) -> None:
         self._context = context
-        self._labels = pipeline.labels
-        self._steps = [
-            step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
-            for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
-        ]
+        self._labels = labels
+        self._steps = steps
 
     @overload
     def __getitem__(self, index: int) -> StepRecord: ...
@@ -95,6 +101,7 @@ def condition_records(
     """
     treatments = _treatments_of(view, conditions)
     records = []
+    labels, steps = view.pipeline.labels, _described_once(view.pipeline)
     for name in conditions:
         treatment = treatments.get(name)
         context: Mapping[str, Any] = view.initial_ctx
@@ -103,8 +110,31 @@ def condition_records(
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
-        records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context)))
+        records.append(ConditionRecord(name, Described(context), _described(steps, labels, context)))
     return records
+
+
+def _described_once(pipeline: Pipeline) -> list[_Step]:
+    """Describe the steps to which no context can give anything."""
+    return [
+        StepRecord(label, Described(effective_params(step, {})))
+        if isinstance(step, FunctionStep) and not injected_names(step)
+        else step
+        for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
+    ]
+
+
+def _described(steps: list[_Step], labels: Sequence[str], context: Mapping[str, Any]) -> Sequence[StepRecord]:
+    """Describe the steps of a user's class, too: what one says of its parameters may change with the object."""
+    if all(type(step) is StepRecord for step in steps):
+        return cast("list[StepRecord]", steps)
+    found: list[_Step] = [
+        step
+        if isinstance(step, (StepRecord, FunctionStep))
+        else StepRecord(label, Described(effective_params(step, context)))
+        for step, label in zip(steps, labels, strict=True)
+    ]
+    return _Steps(labels, found, context)
 
 
 def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseException | None) -> dict[str, Any]:

@@ -92,18 +92,24 @@ def mask_secrets(value: Any) -> Any:
     >>> mask_secrets({"client": {"api_key": "sk-1", "retries": 3}})
     {'client': {'api_key': '***', 'retries': 3}}
     """
-    if type(value) in _HARMLESS:
+    kind = type(value)
+    # What most values are comes first: to ask whether something is a mapping of any kind takes longer than all else.
+    if kind is str:
+        return _without_password(value)
+    if kind in _HARMLESS:
         return value
-    if isinstance(value, Mapping):
+    if kind is list or kind is tuple:
+        return [mask_secrets(item) for item in value]
+    if kind is dict or isinstance(value, Mapping):
         return {
             key: MASK if looks_secret(key) and item is not None and not isinstance(item, bool) else mask_secrets(item)
             for key, item in value.items()
         }
-    if type(value) in (list, tuple):
-        return [mask_secrets(item) for item in value]
-    if isinstance(value, str):
-        return _PASSWORD_IN_URL.sub(rf"\1:{MASK}", value) if "://" in value else value
-    return value
+    return _without_password(value) if isinstance(value, str) else value
+
+
+def _without_password(text: str) -> str:
+    return _PASSWORD_IN_URL.sub(rf"\1:{MASK}", text) if "://" in text else text
 
 
 def _describe(value: Any, depth: int) -> Any:

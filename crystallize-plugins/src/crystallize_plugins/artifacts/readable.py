@@ -42,6 +42,7 @@ DATABASE_FILE = "database"
 FILES_REMOVED = "files_removed"
 """The entry that says that the files of a run are gone on purpose."""
 
+_quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
@@ -122,7 +123,7 @@ def metrics_json(metrics: Mapping[str, list[Any]]) -> str:
       }
     }
     """
-    lines = ",\n".join(f"    {json.dumps(name)}: {_values_json(values)}" for name, values in metrics.items())
+    lines = ",\n".join(f"    {_quoted(name)}: {_values_json(values)}" for name, values in metrics.items())
     return f'{{\n  "metrics": {{{chr(10) + lines + chr(10) + "  " if lines else ""}}}\n}}\n'
 
 
@@ -137,12 +138,12 @@ def _values_json(values: list[Any]) -> str:
 
 def _lines(entries: Mapping[str, Any]) -> str:
     """Give a mapping as JSON with one line for each entry, and for each part of those that have several."""
-    return "{\n" + ",\n".join(f"  {json.dumps(name)}: {_parts(part)}" for name, part in entries.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f"  {_quoted(name)}: {_parts(part)}" for name, part in entries.items()) + "\n}\n"
 
 
 def _parts(part: Any) -> str:
     if isinstance(part, dict) and part:
-        return "{\n" + ",\n".join(f"    {json.dumps(key)}: {_json(item)}" for key, item in part.items()) + "\n  }"
+        return "{\n" + ",\n".join(f"    {_quoted(str(key))}: {_json(item)}" for key, item in part.items()) + "\n  }"
     if isinstance(part, list) and any(isinstance(item, dict) for item in part):
         return "[\n" + ",\n".join(f"    {_json(item)}" for item in part) + "\n  ]"
     return _json(part)
