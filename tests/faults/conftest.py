@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import runpy
 import select
 import signal
@@ -153,6 +154,9 @@ def logbook_text(caplog):
 # -- programs that note what they do --------------------------------------------------------------
 
 SWEEP = Path(__file__).parent / "programs" / "sweep.py"
+# A write of a few bytes that reaches into the next page of a file is torn by a kill, and the next line follows at once.
+NOTED = re.compile(r"(begin|end) (\w+) (\d+) (\d+) ([\d.]+)\n")
+SHOWN = re.compile(r"shown (\w+) (\d+) (True|False)\n")
 
 
 class Note(NamedTuple):
@@ -195,8 +199,8 @@ class Sweep:
         """Give what its cells have noted up to now."""
         with contextlib.suppress(FileNotFoundError), (self.folder / "notes").open("rb") as file:
             file.seek(self._read_from)
-            lines = [line.split() for line in file.read().decode().splitlines()]
-            notes = [Note(line[0], (line[1], int(line[2])), int(line[3]), float(line[4])) for line in lines]
+            found = NOTED.findall(file.read().decode())
+            notes = [Note(said, (name, int(at)), int(pid), float(when)) for said, name, at, pid, when in found]
             return [each for each in notes if word in (None, each.word)]
         return []
 
@@ -222,8 +226,7 @@ class Sweep:
     @property
     def shown(self):
         """The outcomes that its stream has shown, and whether each succeeded."""
-        lines = [line.split() for line in self.said.splitlines() if line.startswith("shown ")]
-        return {(condition, int(replicate)): succeeded == "True" for _, condition, replicate, succeeded in lines}
+        return {(name, int(at)): succeeded == "True" for name, at, succeeded in SHOWN.findall(self.said)}
 
     @property
     def has_answered(self):

@@ -79,7 +79,7 @@ def numbers(ctx):
 
 
 def note(ctx, word):
-    """Add a line to the notes; one write of a few bytes to the end of a file is never torn."""
+    """Add a line to the notes, in one write: several processes may add theirs."""
     line = f"{word} {ctx['condition']} {ctx['replicate']} {os.getpid()} {time.monotonic()}\n"
     descriptor = os.open(os.environ["SWEEP_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
