@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from functools import cache
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.hooks.base import BasePlugin, is_no_op
 from crystallize.hooks.facts import PROJECT
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from crystallize.hooks.facts import HookSpec
 
-__all__ = ["Implementation", "adapt", "arguments_of_function", "find_implementations", "static_function"]
+__all__ = [
+    "Implementation",
+    "Shape",
+    "adapt",
+    "arguments_of_function",
+    "find_implementations",
+    "implementation",
+    "static_function",
+]
 
 _OPTIONS = f"{PROJECT}_impl"
 
@@ -45,6 +53,34 @@ class Implementation:
     function: Callable[..., Any]
     options: Mapping[str, Any]
     arguments: tuple[str, ...] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Everything but the method itself."""
+        return Shape(self.hook, self.attribute, self.options, self.arguments)
+
+
+class Shape(NamedTuple):
+    """What is known of an implementation without the plugin; see `Implementation`."""
+
+    hook: str
+    attribute: str
+    options: Mapping[str, Any]
+    arguments: tuple[str, ...] | None
+
+
+def implementation(plugin: object, shape: Shape) -> Implementation:
+    """Give the method of a plugin of which the rest is known.
+
+    Raises
+    ------
+    AttributeError
+        The plugin has it no more.
+    """
+    function, _ = static_function(plugin, shape.attribute)
+    if function is None:
+        raise AttributeError(f"{type(plugin).__name__} has no method {shape.attribute} any more")
+    return Implementation(shape.hook, shape.attribute, function, shape.options, shape.arguments)
 
 
 def find_implementations(plugin: object) -> list[Implementation]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
-from crystallize.hooks.implementations import adapt, find_implementations
+from crystallize.hooks.implementations import adapt, find_implementations, implementation
 from crystallize.hooks.info import Origin, PluginInfo, default_kind, identify
 from crystallize.hooks.ordering import Place, in_order
 from crystallize.hooks.specs import HOOKS
@@ -16,7 +16,7 @@ from crystallize.hooks.validation import check_plugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from crystallize.hooks.implementations import Implementation
+    from crystallize.hooks.implementations import Implementation, Shape
     from crystallize.hooks.info import OnError
 
 __all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins"]
@@ -64,11 +64,12 @@ class ActivePlugins:
         calls: dict[str, list[HookCall]] = {name: [] for name in HOOKS}
         for info, methods in zip(self.infos, found, strict=True):
             neutral = info.neutral is True
-            for implementation in methods:
-                if implementation.hook in info.hooks:
-                    fn = adapt(implementation, HOOKS[implementation.hook])
-                    calls[implementation.hook].append(HookCall(fn, info, neutral, info.on_error))
+            for method in methods:
+                if method.hook in info.hooks:
+                    fn = adapt(method, HOOKS[method.hook])
+                    calls[method.hook].append(HookCall(fn, info, neutral, info.on_error))
         self._calls = {name: tuple(listed) for name, listed in calls.items()}
+        self._found = found
         self._lock: list[dict[str, Any]] | None = None
         self._given: tuple[tuple[object, tuple[str, ...]], ...] = ()
 
@@ -176,10 +177,18 @@ class ActivePlugins:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ActivePlugins, (self.infos,)
+        # To look through a plugin for its hooks takes a millisecond, in every worker of every run.
+        return _found_again, (self.infos, [[method.shape for method in methods] for methods in self._found])
 
     def __repr__(self) -> str:
         return f"<ActivePlugins {', '.join(self.names) or 'none'}>"
+
+
+def _found_again(infos: Sequence[PluginInfo], shapes: Sequence[Sequence[Shape]]) -> ActivePlugins:
+    found = [
+        [implementation(info.plugin, shape) for shape in several] for info, several in zip(infos, shapes, strict=True)
+    ]
+    return ActivePlugins(infos, found)
 
 
 def check_distinct_plugins(plugins: Iterable[object]) -> None:

@@ -7,11 +7,13 @@ from operator import is_
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.implementations import Implementation, static_function
+from crystallize.hooks.implementations import implementation
 from crystallize.hooks.specs import HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from crystallize.hooks.implementations import Implementation, Shape
 
 __all__ = ["recall", "remember"]
 
@@ -25,7 +27,7 @@ class _Checked:
 
     __slots__ = ("members", "methods")
 
-    def __init__(self, members: list[Any] | None = None, methods: Sequence[Implementation] = ()) -> None:
+    def __init__(self, members: list[Any] | None = None, methods: Sequence[Shape] = ()) -> None:
         self.members = members
         self.methods = methods
 
@@ -37,9 +39,8 @@ def remember(plugin: object, found: Iterable[Implementation]) -> None:
     """Note that a plugin's class has passed the checks, and which methods of it implement hooks."""
     if not _has_methods_of_its_own(plugin):
         # Without the bound methods, which would keep the instance alive.
-        shapes = [Implementation(i.hook, i.attribute, _unbound, i.options, i.arguments) for i in found]
         with suppress(TypeError):  # A class that cannot be written to is checked each time.
-            setattr(type(plugin), _KEY, _Checked(_members(type(plugin)), shapes))
+            setattr(type(plugin), _KEY, _Checked(_members(type(plugin)), [method.shape for method in found]))
 
 
 def recall(plugin: object) -> list[Implementation] | None:
@@ -50,13 +51,10 @@ def recall(plugin: object) -> list[Implementation] | None:
     then, now = known.members, _members(type(plugin))
     if len(then) != len(now) or not all(map(is_, then, now)):
         return None
-    found = []
-    for shape in known.methods:
-        function, _ = static_function(plugin, shape.attribute)
-        if function is None:
-            return None
-        found.append(Implementation(shape.hook, shape.attribute, function, shape.options, shape.arguments))
-    return found
+    try:
+        return [implementation(plugin, shape) for shape in known.methods]
+    except AttributeError:
+        return None
 
 
 def _members(cls: type) -> list[Any]:
@@ -66,7 +64,3 @@ def _members(cls: type) -> list[Any]:
 def _has_methods_of_its_own(plugin: object) -> bool:
     attributes = getattr(plugin, "__dict__", {})
     return any(name in HOOKS or isinstance(value, (FunctionType, MethodType)) for name, value in attributes.items())
-
-
-def _unbound() -> None:
-    """Stand for a method until there is an instance to bind it to."""

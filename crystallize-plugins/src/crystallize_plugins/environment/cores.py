@@ -68,6 +68,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - several for every run
+            return file.read()
     except (OSError, UnicodeDecodeError):
         return ""

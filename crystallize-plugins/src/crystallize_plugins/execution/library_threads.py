@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["environment_with_limits", "limit_library_threads", "threads_for_each"]
+__all__ = ["environment_with_limits", "limit_library_threads", "loaded_libraries", "threads_for_each"]
 
 VARIABLES = (
     "OMP_NUM_THREADS",
@@ -42,6 +43,28 @@ def environment_with_limits(environ: Mapping[str, str], limit: int) -> dict[str,
     return limited
 
 
+def loaded_libraries() -> list[Any]:
+    """Give the controllers of the libraries that this process has loaded.
+
+    They are looked for when modules were imported since the last time; a fork has what its parent found.
+    """
+    modules = len(sys.modules)
+    if _found.modules != modules:
+        import threadpoolctl
+
+        _found.controllers = threadpoolctl.ThreadpoolController().lib_controllers
+        _found.modules = len(sys.modules)
+    return _found.controllers
+
+
+class _Found:
+    modules = 0
+    controllers: list[Any]
+
+
+_found = _Found()
+
+
 def limit_library_threads(limit: int, *, raises: bool = False) -> None:
     """Limit the libraries that this process has loaded already.
 
@@ -55,10 +78,8 @@ def limit_library_threads(limit: int, *, raises: bool = False) -> None:
     raises : bool, default False
         Whether a library that has fewer gets more.
     """
-    import threadpoolctl
-
     given = os.environ.get("OMP_NUM_THREADS", "")
     wanted = min(limit, int(given)) if given.isdigit() and int(given) > 0 else limit
-    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+    for library in loaded_libraries():
         if library.num_threads > wanted or (raises and library.num_threads < wanted):
             library.set_num_threads(wanted)

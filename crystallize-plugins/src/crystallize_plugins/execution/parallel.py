@@ -93,7 +93,7 @@ class ParallelExecution(Executor):
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
     ) -> Iterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the workers."""
-        workers = self._workers()
+        workers = self.max_workers or usable_cores()
         self._show_progress(experiment, cells)
         if self.executor_type == "process":
             return self._staff(experiment).loop(experiment, cells, run_cell, workers=workers)
@@ -111,13 +111,13 @@ class ParallelExecution(Executor):
         """Record what the last bits of floating-point results may depend on."""
         facts: dict[str, Any] = {
             "type": self.executor_type,
-            "workers": self._workers(),
-            "cores": usable_cores(),
+            "workers": self._workers(cores := usable_cores()),
+            "cores": cores,
         }
         if self.executor_type == "process":
             staff = self._staffs.get(experiment.run.id)
             facts["start_method"] = None if staff is None else staff.method
-            facts["blas_threads"] = self._library_threads()
+            facts["blas_threads"] = self._library_threads(cores)
         return {"execution": facts}
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
@@ -132,14 +132,16 @@ class ParallelExecution(Executor):
 
         staff = self._staffs.get(experiment.run.id)
         if staff is None:
-            staff = self._staffs[experiment.run.id] = Staff(experiment, library_threads=self._library_threads())
+            staff = self._staffs[experiment.run.id] = Staff(
+                experiment, library_threads=self._library_threads(usable_cores())
+            )
         return staff
 
-    def _workers(self) -> int:
-        return usable_cores() if self.max_workers is None else self.max_workers
+    def _workers(self, cores: int) -> int:
+        return cores if self.max_workers is None else self.max_workers
 
-    def _library_threads(self) -> int:
-        return threads_for_each(cores=usable_cores(), workers=self._workers())
+    def _library_threads(self, cores: int) -> int:
+        return threads_for_each(cores=cores, workers=self._workers(cores))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_staffs": {}}

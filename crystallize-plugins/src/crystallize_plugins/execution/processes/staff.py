@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from crystallize_plugins.execution.library_threads import loaded_libraries
 from crystallize_plugins.execution.processes.starters import idle_starter, leave_for_later, start_method
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def new_starter(needs: Sequence[str]) -> Starter:
     if ZygoteStarter.may_fork():
         for name in needs:
             importlib.import_module(name)
+        loaded_libraries()  # it takes its time, and every fork of this process would look for them
         forked = ZygoteStarter.forked()
         if forked is not None:
             return forked
