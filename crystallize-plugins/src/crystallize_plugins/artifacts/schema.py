@@ -1,7 +1,8 @@
 """The tables of ``run.db`` and their version.
 
 Cells are written in groups, one row for each commit: a row for each cell costs several times as much, most of it while
-the interpreter is locked. Rows are only ever added to ``cells``, and of two entries for one cell the later one counts.
+the interpreter is locked. Of two entries for one cell the later one counts. Rows are only added to ``cells`` until the
+run is over, when small groups are put together (`merging`).
 
 Every row is sealed (`checksum`): what has no blob of its own has the column `seal`, and a blob ends in a checksum that
 covers the other columns too.

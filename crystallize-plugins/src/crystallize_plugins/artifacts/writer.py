@@ -17,6 +17,7 @@ from crystallize_plugins.artifacts.conditions import ConditionRow, ConditionTabl
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.files import Content, store_error, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
+from crystallize_plugins.artifacts.merging import merge_groups
 from crystallize_plugins.artifacts.owner import HEARTBEAT, written_here
 from crystallize_plugins.artifacts.schema import INSERT_ARTIFACT, INSERT_RUN, PUT_SESSION
 from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
@@ -420,6 +421,7 @@ class RunWriter:
             if group.documents:
                 operations.execute_many(connection, _PUT_DOCUMENT, group.documents)
             if group.ending is not None:
+                merge_groups(connection)
                 self._insert_ending(connection, group.ending)
             operations.commit(connection)
         for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
