@@ -97,13 +97,7 @@ def call(home, *arguments):
 
 
 def environment(home):
-    # As where it is installed: modules are compiled once, whatever this shell is set to.
-    return {
-        **os.environ,
-        "FIRST_CELL": str(home / "first"),
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(home / "compiled"),
-    }
+    return {**os.environ, "FIRST_CELL": str(home / "first")}
 
 
 def timed(command, home):

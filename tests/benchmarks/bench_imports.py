@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import statistics
 import subprocess
@@ -41,14 +40,9 @@ class Cold:
     def __init__(self, folder):
         self._folder = folder / "work"
         self._folder.mkdir()
-        # Whether this environment lets byte code be kept must not decide what an import costs.
-        self._environment = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        self._environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
 
     def run(self, python, code):
-        return subprocess.run(
-            [python, "-c", code], check=True, cwd=self._folder, env=self._environment, capture_output=True
-        )
+        return subprocess.run([python, "-c", code], check=True, cwd=self._folder, capture_output=True)
 
     def seconds(self, python, code):
         started = time.perf_counter()
