@@ -83,7 +83,9 @@ def test_a_stopped_run_is_resumed_where_it_was(how, executor, sweeps, tmp_path, 
         begun = [each.cell for each in again.noted("begin")]
         assert stored.isdisjoint(begun)
         if how != "term":
-            assert ended.isdisjoint(begun), "what was finished was run again"
+            # The last thing that a cell does is to note its end; in the main thread Ctrl-C may come before it is over.
+            lost = ended.intersection(begun)
+            assert len(lost) <= (executor in ("serial", "async")), (lost, job, sweep.said)
         assert len(begun) == len(set(begun))
         assert again.answer == whole.answer
         tally(row, stopped=1, resumed=1, orphans=0, finished_and_run_again=len(ended & set(begun)))

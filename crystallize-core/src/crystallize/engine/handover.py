@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.outcome import CellOutcome
 
-__all__ = ["STOPS", "alast_ones", "awaited", "closed", "flat", "last_ones", "next_of"]
+__all__ = ["STOPS", "alast_ones", "awaited", "closed", "flat", "last_ones", "next_into"]
 
 STOPS = (KeyboardInterrupt, TooManyFailuresError)
 """What ends a run whose executor is to hand over what it has."""
@@ -41,7 +41,7 @@ def last_ones(outcomes: Iterator[Any], exc: BaseException) -> Iterator[CellOutco
             yield from flat(item)
         return
     try:
-        item = throw(exc)
+        item = throw(exc if isinstance(exc, STOPS) else KeyboardInterrupt())
         while True:
             yield from flat(item)
             item = next(outcomes)
@@ -52,15 +52,15 @@ def last_ones(outcomes: Iterator[Any], exc: BaseException) -> Iterator[CellOutco
 async def alast_ones(outcomes: AsyncIterator[Any], exc: BaseException) -> AsyncIterator[CellOutcome]:
     """Tell an asynchronous executor; see `last_ones`."""
     throw = getattr(outcomes, "athrow", None)
-    if throw is None:
-        return
+    if throw is None or getattr(outcomes, "ag_running", False) or getattr(outcomes, "ag_frame", True) is None:
+        return  # there is no telling it, or it has ended, or is about to
     try:
-        item = await throw(exc)
+        item = await throw(exc if isinstance(exc, STOPS) else KeyboardInterrupt())
         while True:
             for outcome in flat(item):
                 yield outcome
             item = await outcomes.__anext__()
-    except (TooManyFailuresError, StopAsyncIteration):
+    except (*STOPS, StopAsyncIteration):
         return
 
 
@@ -69,9 +69,17 @@ async def awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-async def next_of(iterator: AsyncIterator[Any]) -> Any:
-    """Give its next item."""
-    return await iterator.__anext__()
+async def next_into(arrived: list[CellOutcome], iterator: AsyncIterator[Any]) -> bool:
+    """Replace what has arrived by what is in an iterator's next item; say whether there was one.
+
+    What it returned would be lost where Ctrl-C ends the loop in the meantime.
+    """
+    arrived.clear()
+    try:
+        arrived.extend(flat(await iterator.__anext__()))
+    except StopAsyncIteration:
+        return False
+    return True
 
 
 async def closed(iterator: Any) -> None:

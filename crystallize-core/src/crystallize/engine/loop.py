@@ -90,11 +90,11 @@ class LoopHost:
         try:
             return loop.run_until_complete(task)
         except BaseException:
-            # Ctrl-C leaves the loop in the middle: let the task clean up before the loop is gone.
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(BaseException):
-                    loop.run_until_complete(task)
+            # Ctrl-C leaves the loop in the middle: let the task clean up before the loop is gone. Where it is done, the
+            # loop has still to be told so, or it would stop at once the next time.
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                loop.run_until_complete(task)
             raise
 
     @staticmethod

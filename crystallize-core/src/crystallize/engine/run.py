@@ -13,7 +13,7 @@ from crystallize.engine.answers import check_answer, not_given, unasked
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
-from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_of
+from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_into
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
@@ -166,7 +166,7 @@ class Run:
         outcomes = iter(answer)
         try:
             yield from self._arriving(outcomes, each=each)
-        except STOPS as exc:
+        except (*STOPS, GeneratorExit) as exc:
             self._accept_rest(self._item)
             try:
                 for outcome in last_ones(outcomes, exc):
@@ -208,19 +208,17 @@ class Run:
             if not each:
                 host.run(self._consumed(iterator))
                 return
-            while True:
-                try:
-                    item = host.run(next_of(iterator))
-                except StopAsyncIteration:
-                    return
-                try:
-                    for outcome in flat(item):
+            arrived: list[CellOutcome] = []
+            try:
+                while host.run(next_into(arrived, iterator)):
+                    for outcome in arrived:
                         self.accept(outcome)
                     self._wait_until_stored()
-                    yield from flat(item)
-                except TooManyFailuresError as exc:
-                    host.run(self._wound_up(iterator, item, exc))
-                    raise
+                    yield from arrived
+            except (*STOPS, GeneratorExit) as exc:
+                # Ctrl-C in the middle of the loop is a cancellation inside it, which may have brought the last ones.
+                host.run(self._wound_up(iterator, arrived, exc))
+                raise
         finally:
             host.run(closed(iterator))
             host.close()
@@ -235,7 +233,7 @@ class Run:
             await self._wound_up(iterator, item, exc)
             raise
 
-    async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: TooManyFailuresError) -> None:
+    async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: BaseException) -> None:
         self._accept_rest(item)
         async for outcome in alast_ones(iterator, exc):
             self._accept_rest(outcome)

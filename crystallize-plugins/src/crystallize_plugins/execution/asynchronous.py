@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
-from crystallize.errors import TooManyFailuresError
+from crystallize.engine.handover import STOPS
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def _overlapping(
                 yield arrived
             if crew.error is not None:
                 raise crew.error
-    except TooManyFailuresError:
+    except (*STOPS, asyncio.CancelledError):
         while crew.arrived:
             yield crew.arrived.popleft()
         raise

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.errors import TooManyFailuresError
+from crystallize.engine.handover import STOPS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,7 +57,7 @@ class EitherWay(ABC):
                     yield relay.arrived.popleft()
                 if relay.done and not relay.arrived:
                     break
-        except TooManyFailuresError:
+        except (*STOPS, asyncio.CancelledError):
             self.hands_over = True
             await self._wind_up(relay)
             while relay.arrived:

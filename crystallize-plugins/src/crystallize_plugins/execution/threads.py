@@ -6,6 +6,8 @@ import contextvars
 import logging
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,6 @@ _GRACE = 1.5
 _LOOK_EVERY = 0.05
 _UNREAD = 0.05
 """Seconds for which outcomes may lie unread before the threads wait for their reader."""
-_WAKE = object()
 
 
 class ThreadLoop(EitherWay):
@@ -48,7 +49,9 @@ class ThreadLoop(EitherWay):
         self._left = len(self._cells)
         self._runner = runner
         self._count = min(workers, len(self._cells))
-        self._results: SimpleQueue[Any] = SimpleQueue()
+        # Apart: what a queue has given is lost where Ctrl-C comes before it is kept.
+        self._results: deque[Any] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._next = iter(self._cells)
         self._lock = threading.Lock()
         self._closed = False
@@ -105,32 +108,38 @@ class ThreadLoop(EitherWay):
 
     def wake(self) -> None:
         """Have a blocked `outcomes` look up."""
-        self._results.put(_WAKE)
+        self._bell.put(None)
+
+    def _put(self, item: CellOutcome | BaseException) -> None:
+        self._results.append(item)
+        self._bell.put(None)
 
     def _take(self) -> None:
         """Wait for outcomes, and take all that there are."""
         self._taken = []
         self._looked = time.monotonic()
         self._room.set()
-        try:
+        if not self._results:
             # With a limit: where Ctrl-C is delivered to another thread, nothing else wakes this one.
-            item = self._results.get(timeout=_LOOK_EVERY)
-            while not isinstance(item, BaseException):
-                if item is not _WAKE:
-                    self._taken.append(item)
-                item = self._results.get_nowait()
-        except Empty:
-            return
-        if not self._taken:
-            raise item
-        self._results.put(item)  # what came before it is handed on first
+            with suppress(Empty):
+                self._bell.get(timeout=_LOOK_EVERY)
+                while True:
+                    self._bell.get_nowait()  # those for what is there already
+        while self._results:
+            item = self._results[0]
+            if isinstance(item, BaseException):
+                if not self._taken:
+                    raise item
+                return  # what came before it is handed on first
+            self._taken.append(item)
+            self._results.popleft()
 
     def _wait_for_a_reader(self) -> None:
         """Wait while nobody takes outcomes: as long as they lie here, they are lost if the program is killed."""
         while not self._closed:
             self._room.clear()
             unread = time.monotonic() - self._looked
-            if unread < _UNREAD or self._results.qsize() <= self._count:
+            if unread < _UNREAD or len(self._results) <= self._count:
                 return
             self._room.wait(_LOOK_EVERY)
 
@@ -141,13 +150,13 @@ class ThreadLoop(EitherWay):
                     cell = next(self._next, None)
                 if cell is None:
                     break
-                self._results.put(self._outcome(cell, name))
-                if self._results.qsize() > self._count:
+                self._put(self._outcome(cell, name))
+                if len(self._results) > self._count:
                     self._wait_for_a_reader()
         except Abandoned:
             pass  # the run was stopped before the cell's next attempt
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for outcomes
-            self._results.put(exc)
+            self._put(exc)
         finally:
             try:
                 self._runner.close_worker()
@@ -184,10 +193,8 @@ class ThreadLoop(EitherWay):
         yield from self._arrived()
 
     def _arrived(self) -> Iterator[CellOutcome]:
-        while True:
-            try:
-                item = self._results.get_nowait()
-            except Empty:
-                return
-            if not isinstance(item, BaseException) and item is not _WAKE:
+        while self._results:
+            item = self._results[0]
+            if not isinstance(item, BaseException):
                 yield item
+            self._results.popleft()
