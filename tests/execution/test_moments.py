@@ -115,3 +115,38 @@ def test_what_had_finished_when_a_stream_is_left_is_stored(build, executor, tmp_
     stream.close()
     (run,) = list_runs()
     assert len(run.outcomes()) >= ended
+
+
+def test_what_had_finished_is_stored_though_ctrl_c_comes_while_the_result_is_made(run_script):
+    """And the program ends at once: nobody waits for the next commit of its own accord."""
+    done = run_script("""
+        import os
+        from crystallize import (
+            ArtifactPlugin, Experiment, Hypothesis, Pipeline, Treatment, data_source, pipeline_step, verifier
+        )
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        @pipeline_step()
+        def work(data, ctx):
+            ctx.record("value", 1.0)
+            return data
+
+        @verifier
+        def pressed(baseline, treatment):
+            raise KeyboardInterrupt
+
+        experiment = Experiment(
+            one(), Pipeline([work()]), [ArtifactPlugin()], name="x", replicates=3, treatments=[Treatment("t", {})],
+            hypotheses=[Hypothesis(pressed(), metrics="value")], default_plugins=False,
+        )
+        try:
+            experiment.run()
+        except KeyboardInterrupt:
+            os._exit(0)
+        """)
+    assert done.returncode == 0, done.stderr
+    (run,) = list_runs()
+    assert len(run.outcomes()) == 6

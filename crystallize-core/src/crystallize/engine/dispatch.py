@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import free_key, plugin_failure
+from crystallize.engine.loop import Interrupts
 from crystallize.results.outcome import Event
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class HookDispatch:
         self.stopped: BaseException | None = None
         self._warned: set[str] = set()
         self._collect = active.calls("collect")
+        self._latest: dict[int, Any] = {}
         self._on_event = tuple((call, _wanted(call)) for call in active.calls("on_event"))
         self._listeners: dict[str, tuple[HookCall, ...]] = {}
         self.hears_cells = any(wanted is None or not wanted <= _PROGRESS for _, wanted in self._on_event)
@@ -116,8 +119,21 @@ class HookDispatch:
             except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect", outcome.cell)
             else:
-                if ticket is not None and tickets is not None:
-                    tickets.append(ticket)
+                if ticket is not None:
+                    self._latest[id(call)] = ticket
+                    if tickets is not None:
+                        tickets.append(ticket)
+
+    def settle(self) -> None:
+        """Return once everything that was collected is stored, though Ctrl-C be pressed: once, it waits for that."""
+        interrupts = Interrupts()
+        with interrupts:
+            interrupts.held = True
+            for ticket in self._latest.values():
+                # What cannot be stored is told of when the run ends.
+                with suppress(Exception):
+                    ticket.wait()
+            self._latest.clear()
 
     def note(self, failures: Sequence[PluginFailure]) -> None:
         """Take in errors that were kept as data elsewhere."""

@@ -434,11 +434,18 @@ class Run:
     def finish(self, stopped_by: BaseException | None) -> None:
         """Judge, build the result and tell the plugins; what was collected survives whatever was raised.
 
-        Parameters
-        ----------
-        stopped_by : BaseException or None
-            What ended the run early; the caller raises it.
+        `stopped_by` is what ended the run early, if anything did; the caller raises it.
         """
+        try:
+            if stopped_by is not None:
+                self.dispatch.settle()
+            self._finish(stopped_by)
+        except KeyboardInterrupt:
+            # Whoever presses Ctrl-C leaves soon: what has finished is not to wait for the next commit.
+            self.dispatch.settle()
+            raise
+
+    def _finish(self, stopped_by: BaseException | None) -> None:
         raised = stopped_by
         try:
             report = self.runner.stop()
