@@ -94,8 +94,11 @@ async def _overlapping(
             if crew.error is not None:
                 raise crew.error
     except (*STOPS, asyncio.CancelledError):
-        while crew.arrived:
-            yield crew.arrived.popleft()
+        for task in tasks:
+            task.cancel()
+        if crew.arrived:
+            # At once: whoever winds this up may ask but once.
+            yield [*crew.arrived]
         raise
     finally:
         unfinished = [task for task in tasks if not task.done()]

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.engine.handover import STOPS
+from crystallize.engine.handover import STOPS, flat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -60,8 +60,8 @@ class EitherWay(ABC):
         except (*STOPS, asyncio.CancelledError):
             self.hands_over = True
             await self._wind_up(relay)
-            while relay.arrived:
-                yield relay.arrived.popleft()
+            if relay.arrived:
+                yield [outcome for item in relay.arrived for outcome in flat(item)]
             raise
         finally:
             await self._wind_up(relay)
