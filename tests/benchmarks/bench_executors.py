@@ -1,6 +1,7 @@
 """Executors: trivial cells and large arrays through processes, CPU-bound and waiting steps beside bare loops.
 
-Each case runs in a fresh process of its own, since the first run of a process is one of the things measured.
+Each case runs in a fresh process of its own, since the first run of a process is one of the things measured. The peer
+takes no large array in a context.
 """
 
 from __future__ import annotations
@@ -26,22 +27,23 @@ CPU_ROUNDS = 10
 
 
 def measure(bench):
-    del bench  # every case needs a process that has done nothing yet
+    peer = _of_the_peer(bench)
     rows = []
     for way, first_limit, warm_limit in (("fork", 150, 40), ("forkserver", None, 40)):
         taken = ask("trivial", way)
         label = f"a trivial cell, {TRIVIAL} of them, store on, {way}"
         rows += [
-            common.Row(f"{label}: first run", "µs", None, taken["first"] / TRIVIAL * 1e6, target=first_limit),
+            common.Row(f"{label}: first run", "µs", None, taken["first"] / TRIVIAL * 1e6, peer["trivial"],
+                       target=first_limit),
             common.Row(f"{label}: warm", "µs", taken["serial"] / TRIVIAL * 1e6, taken["warm"] / TRIVIAL * 1e6,
-                       target=warm_limit, note="bare: the same, serially"),
+                       peer["trivial"], target=warm_limit, note="bare: the same, serially"),
             common.Row(f"pool start, first outcome, {way}", "ms", None, taken["outcome"] * 1e3, target=350),
         ]  # fmt: skip
     for place in ("source", "context"):
         taken = ask("array", place)
         rows.append(
             common.Row(f"{MEGABYTES} MB array carried by the {place}, per replicate", "ms", taken["bare"] * 1e3,
-                       taken["ours"] * 1e3, target=6, note="bare: an array of ten numbers")
+                       taken["ours"] * 1e3, peer[place], target=6, note="bare: an array of ten numbers")
         )  # fmt: skip
     taken = ask("cpu")
     rows.append(
@@ -56,6 +58,27 @@ def measure(bench):
                        taken["bare"] / cells * 1e6, (taken["ours"] - taken["bare"]) / cells * 1e6, target=35)
         )  # fmt: skip
     return rows
+
+
+def _of_the_peer(bench):
+    """Give what the peer takes: microseconds for a trivial cell, milliseconds for a replicate with an array."""
+    if bench.peer is None:
+        return dict.fromkeys(("trivial", "source", "context"))
+    side = common.Side(common.PEER, bench.peer.python, "workload_executors.py")
+    carried = {"megabytes": MEGABYTES, "replicates": 5}
+    try:
+        found = bench.medians(
+            {
+                "trivial": (side, "trivial_cells", {"cells": TRIVIAL}),
+                "source": (side, "carried", {**carried, "place": "source"}),
+                "context": (side, "carried", {**carried, "place": "context"}),
+            },
+            rounds=min(bench.rounds, 3),
+        )
+    finally:
+        side.close()
+    factors = {"trivial": 1e6, "source": 1e3, "context": 1e3}
+    return {name: common.scaled(found[name], factor) for name, factor in factors.items()}
 
 
 def ask(case, *arguments):

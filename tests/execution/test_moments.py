@@ -113,7 +113,7 @@ def test_what_had_finished_when_a_stream_is_left_is_stored(build, executor, tmp_
     stream = build(work(), plugins=[ArtifactPlugin(), executor]).stream(replicates=CELLS)
     next(stream)
     waited = threading.Event()
-    for _ in range(500):
+    for _ in range(100):
         if log.stat().st_size == CELLS:
             break
         waited.wait(0.01)

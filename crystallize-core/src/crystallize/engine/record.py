@@ -54,18 +54,21 @@ class _Steps(Sequence[StepRecord]):
     ----------
     labels : sequence of str
     steps : list of PipelineStep or StepRecord
-        Those that are not described yet are to be when somebody looks.
+        Those that are not described yet.
     context : mapping
+    shared : dict of int to StepRecord
+        What was found out of steps to which no context can give anything, for all conditions.
     """
 
-    __slots__ = ("_context", "_labels", "_steps")
+    __slots__ = ("_context", "_labels", "_shared", "_steps")
 
     def __init__(
-        self, labels: Sequence[str], steps: list[PipelineStep | StepRecord], context: Mapping[str, Any]
+        self, labels: Sequence[str], steps: list[_Step], context: Mapping[str, Any], shared: dict[int, StepRecord]
     ) -> None:
         self._context = context
         self._labels = labels
         self._steps = steps
+        self._shared = shared
 
     @overload
     def __getitem__(self, index: int) -> StepRecord: ...
@@ -77,8 +80,14 @@ class _Steps(Sequence[StepRecord]):
         step = self._steps[index]
         if isinstance(step, StepRecord):
             return step
-        params = Described(effective_params(step, self._context))
-        return StepRecord(self._labels[index], params, injected_names(step))
+        known = self._shared.get(index)
+        if known is None:
+            injected = injected_names(step)
+            params = Described(effective_params(step, self._context))
+            known = StepRecord(self._labels[index], params, injected)
+            if not injected:
+                self._shared[index] = known
+        return known
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -101,7 +110,7 @@ def condition_records(
     """
     treatments = _treatments_of(view, conditions)
     records = []
-    labels, steps = view.pipeline.labels, _described_once(view.pipeline)
+    shared: dict[int, StepRecord] = {}
     for name in conditions:
         treatment = treatments.get(name)
         context: Mapping[str, Any] = view.initial_ctx
@@ -110,31 +119,17 @@ def condition_records(
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
-        records.append(ConditionRecord(name, Described(context), _described(steps, labels, context)))
+        records.append(ConditionRecord(name, Described(context), _described(view.pipeline, context, shared)))
     return records
 
 
-def _described_once(pipeline: Pipeline) -> list[_Step]:
-    """Describe the steps to which no context can give anything."""
-    return [
-        StepRecord(label, Described(effective_params(step, {})))
-        if isinstance(step, FunctionStep) and not injected_names(step)
-        else step
+def _described(pipeline: Pipeline, context: Mapping[str, Any], shared: dict[int, StepRecord]) -> _Steps:
+    """Describe the steps of a user's class at once: what one says of its parameters may change with the object."""
+    steps: list[_Step] = [
+        step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
         for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
     ]
-
-
-def _described(steps: list[_Step], labels: Sequence[str], context: Mapping[str, Any]) -> Sequence[StepRecord]:
-    """Describe the steps of a user's class, too: what one says of its parameters may change with the object."""
-    if all(type(step) is StepRecord for step in steps):
-        return cast("list[StepRecord]", steps)
-    found: list[_Step] = [
-        step
-        if isinstance(step, (StepRecord, FunctionStep))
-        else StepRecord(label, Described(effective_params(step, context)))
-        for step, label in zip(steps, labels, strict=True)
-    ]
-    return _Steps(labels, found, context)
+    return _Steps(pipeline.labels, steps, context, shared)
 
 
 def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseException | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crystallize.engine.identity import CellIdentities
     from crystallize.results import CellOutcome
-    from crystallize.results.provenance import ConditionRecord, StepRecord
+    from crystallize.results.provenance import ConditionRecord
     from crystallize.results.trace import TraceShape
     from crystallize_plugins.artifacts.shapes import ShapeTable
 
@@ -89,7 +89,6 @@ class ConditionTable:
         rows: list[ConditionRow] = []
         if not names:
             return rows
-        described: Sequence[StepRecord] | None = None
         for name, record in zip(names, self._describe(names), strict=True):
             stored = self._stored.get(name)
             identity, common, parts = self._identity(name)
@@ -109,9 +108,7 @@ class ConditionTable:
             else:
                 self._count += 1
                 number = self.numbers[name] = self._count
-            if record.steps is not described:  # conditions may share them
-                described = record.steps
-                steps = [(step.name, dict(step.params), step.injected) for step in described]
+            steps = [(step.name, dict(step.params), step.injected) for step in record.steps]
             body = encode_plain({"context": dict(context), "steps": steps})
             sealed = None if parts is None else seal(parts, number, name, identity, common)
             rows.append(ConditionRow(number, name, seal(body, number, name), identity, common, sealed))
