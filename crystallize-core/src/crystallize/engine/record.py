@@ -15,9 +15,7 @@ from crystallize.results.provenance import ConditionRecord, StepRecord
 if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
-    from crystallize.pipelines import Pipeline, PipelineStep
-
-    _Step = PipelineStep | StepRecord
+    from crystallize.pipelines import Pipeline
 
 __all__ = ["Described", "condition_records", "run_record"]
 
@@ -50,11 +48,11 @@ class Described(Mapping[str, Any]):
 class _Steps(Sequence[StepRecord]):
     """The steps of a condition, described when somebody looks.
 
+    What a step of a user's class says of its parameters is taken down at once: it may change with the object.
+
     Parameters
     ----------
-    labels : sequence of str
-    steps : list of PipelineStep or StepRecord
-        Those that are not described yet.
+    pipeline : Pipeline
     context : mapping
     shared : dict of int to StepRecord
         What was found out of steps to which no context can give anything, for all conditions.
@@ -62,13 +60,14 @@ class _Steps(Sequence[StepRecord]):
 
     __slots__ = ("_context", "_labels", "_shared", "_steps")
 
-    def __init__(
-        self, labels: Sequence[str], steps: list[_Step], context: Mapping[str, Any], shared: dict[int, StepRecord]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, context: Mapping[str, Any], shared: dict[int, StepRecord]) -> None:
         self._context = context
-        self._labels = labels
-        self._steps = steps
+        self._labels = pipeline.labels
         self._shared = shared
+        self._steps = [
+            step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
+            for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
+        ]
 
     @overload
     def __getitem__(self, index: int) -> StepRecord: ...
@@ -119,17 +118,8 @@ def condition_records(
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
-        records.append(ConditionRecord(name, Described(context), _described(view.pipeline, context, shared)))
+        records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context, shared)))
     return records
-
-
-def _described(pipeline: Pipeline, context: Mapping[str, Any], shared: dict[int, StepRecord]) -> _Steps:
-    """Describe the steps of a user's class at once: what one says of its parameters may change with the object."""
-    steps: list[_Step] = [
-        step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
-        for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
-    ]
-    return _Steps(pipeline.labels, steps, context, shared)
 
 
 def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseException | None) -> dict[str, Any]:

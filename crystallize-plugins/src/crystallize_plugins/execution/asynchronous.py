@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
@@ -114,7 +113,7 @@ class _Crew:
         self._cells = cells
         self._run = run_cell.aio
         self.news = asyncio.Event()
-        self.arrived: deque[CellOutcome] = deque()
+        self.arrived: list[CellOutcome] = []
         self.working = working
         self.error: BaseException | None = None
 
