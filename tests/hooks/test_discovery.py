@@ -297,6 +297,18 @@ def test_a_missing_extra_is_found_in_the_constructor_too(install):
         build_plugin("charts")
 
 
+@pytest.mark.parametrize("at", ["import", "access"])
+def test_a_missing_extra_that_the_plugin_names_itself_stays_one(install, at):
+    raising = "raise MissingExtraError('it draws with nowhere: pip install acme-charts[charts]')"
+    source = f"from crystallize.errors import MissingExtraError\n\ndef __getattr__(name):\n    {raising}\n"
+    source = source if at == "access" else f"{source}\n{raising}\n"
+    install("acme-charts", "1.2", plugins={"charts": "acme_charts:C"}, modules={"acme_charts.py": source})
+    with pytest.raises(MissingExtraError, match=r"'charts' \(acme-charts 1\.2\).* pip install acme-charts\[charts\]$"):
+        load_plugin("charts")
+    (report,) = [report for report in examine_plugins() if report.record.name == "charts"]
+    assert isinstance(report.error, MissingExtraError)
+
+
 def test_an_extra_that_the_entry_point_names_is_checked_before_the_import(install):
     source = "raise AssertionError('imported')"
     requires = ["nowhere-to-be-found ; extra == 'charts'", "pluggy ; extra == 'charts'", "packaging ; extra == 'fine'"]

@@ -81,6 +81,8 @@ def load(record: PluginRecord) -> Any:
 
 def import_error(record: PluginRecord, exc: BaseException) -> PluginImportError | MissingExtraError:
     """Say why a plugin could not be imported, and what to install if that is the reason."""
+    if isinstance(exc, MissingExtraError):  # The plugin's own word on what to type.
+        return MissingExtraError(f"plugin {record.name!r} ({record.origin}) cannot be used: {exc}", **_fields(record))
     what = f"{type(exc).__name__}: {exc}"
     module = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else None
     package = module.partition(".")[0] if module else ""
