@@ -73,6 +73,7 @@ class ParallelExecution(Executor):
         self.max_workers = None if max_workers is None else check_count(max_workers, what="max_workers")
         self.executor_type = check_choice(executor_type, ("thread", "process"), what="executor_type")
         self._staffs: dict[str, Staff] = {}
+        self._counted: dict[str, int] = {}
 
     @property
     def cells_leave_process(self) -> bool:
@@ -93,10 +94,10 @@ class ParallelExecution(Executor):
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
     ) -> Iterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the workers."""
-        workers = self.max_workers or usable_cores()
         self._show_progress(experiment, cells)
         if self.executor_type == "process":
-            return self._staff(experiment).loop(experiment, cells, run_cell, workers=workers)
+            return self._staff(experiment).loop(experiment, cells, run_cell)
+        workers = self._workers(experiment)
         if workers > 1:
             warn_where_seeding_is_unsound(
                 experiment,
@@ -111,18 +112,19 @@ class ParallelExecution(Executor):
         """Record what the last bits of floating-point results may depend on."""
         facts: dict[str, Any] = {
             "type": self.executor_type,
-            "workers": self._workers(cores := usable_cores()),
-            "cores": cores,
+            "workers": self._workers(experiment),
+            "cores": self._cores(experiment),
         }
         if self.executor_type == "process":
             staff = self._staffs.get(experiment.run.id)
             facts["start_method"] = None if staff is None else staff.method
-            facts["blas_threads"] = self._library_threads(cores)
+            facts["blas_threads"] = self._library_threads(experiment)
         return {"execution": facts}
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Put the bar away, and keep or end what starts workers."""
         super().after_run(experiment, result)
+        self._counted.pop(experiment.run.id, None)
         staff = self._staffs.pop(experiment.run.id, None)
         if staff is not None:
             staff.leave()
@@ -133,15 +135,21 @@ class ParallelExecution(Executor):
         staff = self._staffs.get(experiment.run.id)
         if staff is None:
             staff = self._staffs[experiment.run.id] = Staff(
-                experiment, library_threads=self._library_threads(usable_cores())
+                experiment, workers=self._workers(experiment), library_threads=self._library_threads(experiment)
             )
         return staff
 
-    def _workers(self, cores: int) -> int:
-        return cores if self.max_workers is None else self.max_workers
+    def _cores(self, experiment: ExperimentView) -> int:
+        # Counted once for a run: it takes a dozen files to find out.
+        if experiment.run.id not in self._counted:
+            self._counted[experiment.run.id] = usable_cores()
+        return self._counted[experiment.run.id]
 
-    def _library_threads(self, cores: int) -> int:
-        return threads_for_each(cores=cores, workers=self._workers(cores))
+    def _workers(self, experiment: ExperimentView) -> int:
+        return self.max_workers or self._cores(experiment)
+
+    def _library_threads(self, experiment: ExperimentView) -> int:
+        return threads_for_each(cores=self._cores(experiment), workers=self._workers(experiment))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_staffs": {}}
+        return {**super().__getstate__(), "_staffs": {}, "_counted": {}}

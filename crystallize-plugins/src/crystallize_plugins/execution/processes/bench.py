@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from crystallize.results.outcome import Cell
@@ -32,8 +33,8 @@ class Bench:
     mapped : PrivateMap or None
         The memory under the experiment's large arrays.
     slots : WorkerSlots
-    had : frozenset of str
-        The modules that were loaded before this worker began.
+    had : int
+        How many modules were loaded before this worker began.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Bench:
         cells: list[tuple[str, int]],
         mapped: PrivateMap | None,
         slots: WorkerSlots,
-        had: frozenset[str],
+        had: int,
     ) -> None:
         self.runner = runner
         self.cells = cells
@@ -84,8 +85,10 @@ class Bench:
     def imported(self) -> list[str]:
         """Name the installed modules that this worker had to import."""
         installed = tuple({sys.prefix, sys.base_prefix})
+        # Counted from the end: to look at each of a thousand modules would copy the memory that they share with others.
+        latest = list(islice(reversed(sys.modules), max(len(sys.modules) - self._had, 0)))
         return [
             name
-            for name, module in list(sys.modules.items())
-            if name not in self._had and str(getattr(module, "__file__", None)).startswith(installed)
+            for name in reversed(latest)
+            if str(getattr(sys.modules.get(name), "__file__", None)).startswith(installed)
         ]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import WorkerStartError
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
-from crystallize_plugins.execution.processes.zygote import LARGEST_MESSAGE, become_zygote
+from crystallize_plugins.execution.processes.zygote import DUTY, LARGEST_MESSAGE, become_zygote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +34,20 @@ _A_WHILE = 1.0
 
 
 class _Child(Hand):
-    def __init__(self, starter: ZygoteStarter, number: int, link: Connection) -> None:
+    """A worker that was asked for; it waits for its duty."""
+
+    def __init__(self, starter: ZygoteStarter, line: socket.socket) -> None:
         self._starter = starter
-        self.number = number
+        self.line = line
         self.pid = 0  # not known until the zygote says so
-        self.link = link
+
+    def put_to_work(self, number: int, payload: Segment, slots: Segment) -> None:
+        duty = DUTY.pack(number, payload.size, slots.size)
+        # One that is gone is noticed when its line is read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self.line, [duty], [payload.fd, slots.fd])  # type: ignore[list-item]
+        self.number = number
+        self.link = Connection(self.line.detach())
 
     def exit_code(self, timeout: float) -> int | None:
         return self._starter.exit_code(self, timeout)
@@ -72,9 +81,11 @@ class ZygoteStarter(Starter):
         self.keeps = process is not None
         # Answered in this order. Not by number: a run that is over early leaves an answer to the next one.
         self._asked: deque[_Child] = deque()
+        self._idle: deque[_Child] = deque()
         self._codes: dict[int, int] = {}
         self._taught: set[str] = set()
         self._lessons = 0
+        self._dismissed = False
         # Whoever watches over time-outs may want to know a worker's number while the coordinator listens.
         self._hearing = threading.Lock()
 
@@ -157,31 +168,43 @@ class ZygoteStarter(Starter):
 
     # -- workers ----------------------------------------------------------------------------------
 
-    def prepare(self, library_threads: int) -> None:
-        """Have the zygote tell its libraries while there is nothing else to do."""
+    def prepare(self, library_threads: int, workers: int) -> None:
+        """Have the zygote tell its libraries, and fork workers, while there is nothing else to do."""
         with contextlib.suppress(OSError):
             self._control.send(pickle.dumps(("limit", library_threads)))
+        if not self._lessons:  # else they are to come after those
+            with contextlib.suppress(WorkerStartError):  # said when they are needed
+                self._idle.extend(self._asked_for(library_threads) for _ in range(workers))
 
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
-        """Ask for one worker; the answer is heard later."""
+        """Put one of those to work that wait, or ask for another; the answer is heard later."""
         while self._lessons and self.problem is None:
             # It would not get round to it before it has loaded what it was told to, and then it may have threads.
             wait([self._control], _A_WHILE)
             self.heard()
+        child = self._idle.popleft() if self._idle else self._asked_for(library_threads)
+        child.put_to_work(number, payload, slots)
+        return child
+
+    def _asked_for(self, library_threads: int) -> _Child:
         if self.worn:
             raise WorkerStartError("worker processes cannot be forked any more: a module that they need starts threads")
         ours, theirs = socket.socketpair()
-        order = pickle.dumps(("hire", number, payload.size, slots.size, library_threads))
         try:
-            socket.send_fds(self._control, [order], [theirs.fileno(), payload.fd, slots.fd])  # type: ignore[list-item]
+            socket.send_fds(self._control, [pickle.dumps(("hire", library_threads))], [theirs.fileno()])
         except OSError as exc:
             ours.close()
             raise WorkerStartError(f"worker processes could not be started: {self._how_it_ended() or exc}") from exc
         finally:
             theirs.close()
-        child = _Child(self, number, Connection(ours.detach()))
+        child = _Child(self, ours)
         self._asked.append(child)
         return child
+
+    def disband(self) -> None:
+        """Let those go that wait for something to do."""
+        while self._idle:
+            self._idle.pop().line.close()
 
     def watched(self) -> list[Any]:
         """The line to the zygote, as long as there is one."""
@@ -205,12 +228,12 @@ class ZygoteStarter(Starter):
                 return
             what, *rest = pickle.loads(message)
             if what == "hired":
-                self._asked.popleft().pid = rest[1]
-                self._codes.pop(rest[1], None)  # of somebody who had the same number long ago
+                self._asked.popleft().pid = rest[0]
+                self._codes.pop(rest[0], None)  # of somebody who had the same number long ago
             elif what == "ended":
                 self._codes[rest[0]] = rest[1]
             elif what == "refused":
-                self.problem = f"no more processes can be started: {rest[1]}"
+                self.problem = f"no more processes can be started: {rest[0]}"
             elif what == "loaded":
                 self._lessons -= 1
                 if not rest[0]:
@@ -255,11 +278,18 @@ class ZygoteStarter(Starter):
         """Give a zygote of its own interpreter: this process may have threads by now."""
         return ZygoteStarter.launched([])
 
+    def dismiss(self) -> None:
+        """Have the zygote end when its workers have; it is waited for when this is closed."""
+        self.disband()
+        if not self._dismissed:
+            self._dismissed = True
+            with contextlib.suppress(OSError):
+                self._control.send(pickle.dumps(("dismiss",)))
+        self.problem = self.problem or "it was dismissed"
+
     def close(self) -> None:
         """Dismiss the zygote; it waits for its workers to leave, for a moment."""
-        with contextlib.suppress(OSError):
-            self._control.send(pickle.dumps(("dismiss",)))
-        self.problem = self.problem or "it was dismissed"
+        self.dismiss()
         limit = time.monotonic() + _GRACE
         while not self._has_ended():
             if time.monotonic() > limit:

@@ -28,7 +28,7 @@ def bench_for(
     cells: list[tuple[str, int]],
     mapped: PrivateMap | None,
     slots: WorkerSlots,
-    had: frozenset[str],
+    had: int,
 ) -> Bench:
     """Give what a worker needs at hand for its cells."""
     if isinstance(runner, PatientRunner):
@@ -47,7 +47,7 @@ class PatientBench(Bench):
         cells: list[tuple[str, int]],
         mapped: PrivateMap | None,
         slots: WorkerSlots,
-        had: frozenset[str],
+        had: int,
     ) -> None:
         super().__init__(runner, cells, mapped, slots, had)
         self._limits_time = runner.policies is not None and runner.policies.limits_time

@@ -14,6 +14,8 @@ import cloudpickle
 from crystallize.errors import SerializationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from crystallize.results.outcome import Cell, Event
     from crystallize_plugins.execution.processes.outbox import Outbox
 
@@ -35,13 +37,30 @@ def logging_levels() -> dict[str, tuple[int, bool]]:
 
 def warning_filters() -> list[bytes]:
     """The warning filters of this process, each pickled; one that cannot be is left out."""
+    filters = tuple(warnings.filters)
+    if _encoded.filters != filters:
+        _encoded.each, _encoded.filters = _encode(filters), filters
+    return _encoded.each
+
+
+def _encode(filters: Sequence[Any]) -> list[bytes]:
     encoded = []
-    for entry in warnings.filters:
+    for entry in filters:
         try:
             encoded.append(cloudpickle.dumps(entry))
         except Exception:  # noqa: BLE001 - a category that cannot travel: its warnings are decided here
             logging.getLogger("crystallize").debug("a warning filter stays behind: %r", entry)
     return encoded
+
+
+class _Encoded:
+    """The filters as they were last; a fork has what its parent knew."""
+
+    filters: tuple[Any, ...] | None = None
+    each: list[bytes]
+
+
+_encoded = _Encoded()
 
 
 class Relay:
@@ -68,7 +87,7 @@ class Relay:
     def forget_handlers(self) -> None:
         """Take away the handlers that modules added when they were imported: the coordinator has them too."""
         for logger in [logging.root, *logging.Logger.manager.loggerDict.values()]:
-            if isinstance(logger, logging.Logger):
+            if isinstance(logger, logging.Logger) and logger.handlers:
                 logger.handlers = []
 
     def end_of_cell(self) -> None:

@@ -28,8 +28,10 @@ class Staff:
     Parameters
     ----------
     experiment : ExperimentView
+    workers : int
+        How many processes at most.
     library_threads : int
-        How many threads BLAS and OpenMP may use in each worker.
+        How many threads BLAS and OpenMP may use in each.
 
     Attributes
     ----------
@@ -37,22 +39,17 @@ class Staff:
         ``"fork"``, ``"forkserver"`` or ``"spawn"``: how workers are started.
     """
 
-    def __init__(self, experiment: ExperimentView, *, library_threads: int) -> None:
+    def __init__(self, experiment: ExperimentView, *, workers: int, library_threads: int) -> None:
+        self._workers = workers
         self._library_threads = library_threads
+        self._only_once = experiment.run.kind != "trial"
         seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
         self._starter: Starter | None = new_starter(["threadpoolctl", *(["numpy.random"] if seeds else [])])
-        self._starter.prepare(library_threads)
+        self._starter.prepare(library_threads, min(workers, _sure_cells(experiment)))
         self.method = self._starter.method
 
-    def loop(
-        self,
-        experiment: ExperimentView,
-        cells: Sequence[Cell],
-        run_cell: CellRunner,
-        *,
-        workers: int,
-    ) -> ProcessLoop:
-        """Give the outcomes of cells, run by up to `workers` processes."""
+    def loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner) -> ProcessLoop:
+        """Give the outcomes of cells."""
         from crystallize_plugins.execution.processes.supervisor import ProcessLoop
 
         starter, self._starter = self._starter or new_starter([]), None
@@ -60,7 +57,7 @@ class Staff:
             experiment,
             cells,
             run_cell,
-            workers=workers,
+            workers=self._workers,
             library_threads=self._library_threads,
             starter=starter,
             give_back=self._take_back,
@@ -74,6 +71,15 @@ class Staff:
 
     def _take_back(self, starter: Starter) -> None:
         self._starter = starter
+        if self._only_once and not starter.keeps:
+            starter.dismiss()  # it can end while the run does
+
+
+def _sure_cells(experiment: ExperimentView) -> int:
+    """Count the cells that are to be run for certain; the baseline may be left out, and what is kept is not run."""
+    if experiment.run.kind == "trial" or experiment.run.strategy == "resume":
+        return 0
+    return experiment.replicates * max(len(experiment.treatments), 1)
 
 
 def new_starter(needs: Sequence[str]) -> Starter:

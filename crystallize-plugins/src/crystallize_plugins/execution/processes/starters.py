@@ -73,8 +73,14 @@ class Starter(ABC):
     problem: str | None = None
     worn = False
 
-    def prepare(self, library_threads: int) -> None:
-        """Hear, before the first worker is needed, how many threads BLAS and OpenMP may use in each."""
+    def prepare(self, library_threads: int, workers: int) -> None:
+        """Hear how many workers are soon to be started, and how many threads BLAS and OpenMP may use in each."""
+
+    def disband(self) -> None:
+        """Let workers go that were made ready for a run and not needed."""
+
+    def dismiss(self) -> None:
+        """Hear that nothing more is to be started, when there is still time until `close`."""
 
     @abstractmethod
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
@@ -137,6 +143,7 @@ def idle_starter() -> Starter | None:
 def leave_for_later(starter: Starter) -> None:
     """Keep a starter for the next run, or let it end."""
     _forget_if_forked()
+    starter.disband()
     with _LOCK:
         if starter.keeps and starter.problem is None and not starter.worn and not _IDLE:
             _IDLE.append(starter)

@@ -20,13 +20,14 @@ from crystallize_plugins.execution.processes.relay import Relay
 from crystallize_plugins.execution.processes.slots import WorkerSlots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from crystallize.engine.cell import CellRunner
     from crystallize_plugins.execution.processes.bench import Bench
     from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
 
-__all__ = ["die_with_parent", "work"]
+__all__ = ["parent_watch", "work"]
 
 
 def work(link: Connection, payload: Segment, slots: Segment, number: int) -> None:
@@ -43,7 +44,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
     number : int
         Which worker this is.
     """
-    had = frozenset(sys.modules)
+    had = len(sys.modules)
     outbox = Outbox(link)
     relay = Relay(outbox)
     # A coordinator that is gone needs no answer: there is nobody to tell.
@@ -72,8 +73,8 @@ def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str
     relay.install(settings["levels"], settings["filters"])
     loaded = len(sys.modules)
     runner = payload.load()
-    relay.forget_handlers()
     if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
+        relay.forget_handlers()
         limit_library_threads(settings["library_threads"])
     return runner, payload.cells, payload.mapped
 
@@ -129,12 +130,23 @@ def _text(exc: BaseException) -> str:
         return f"<its text cannot be made: {type(broken).__name__}>"
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent ends, however that ends, in the middle of C code too.
+def parent_watch(parent: int) -> Callable[[], None]:
+    """Give what has the kernel end the process that calls it when its parent ends, in the middle of C code too.
 
     Linux only: elsewhere workers are started in another way, and watch a pipe.
+
+    Parameters
+    ----------
+    parent : int
+        Whose child will call it.
     """
+    # Here and not in the child: what is looked up before the fork is there after it.
+    control = ctypes.CDLL(None, use_errno=True).prctl
     death_signal = 1
-    ctypes.CDLL(None, use_errno=True).prctl(death_signal, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it went before we asked
-        os._exit(1)
+
+    def die_with_parent() -> None:
+        control(death_signal, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it went before we asked
+            os._exit(1)
+
+    return die_with_parent

@@ -15,6 +15,7 @@ import pickle
 import select
 import signal
 import socket
+import struct
 import sys
 import traceback
 import weakref
@@ -24,11 +25,13 @@ from typing import Any
 
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.segment import Segment
-from crystallize_plugins.execution.processes.worker import die_with_parent, work
+from crystallize_plugins.execution.processes.worker import parent_watch, work
 
 __all__ = ["become_zygote", "main"]
 
 LARGEST_MESSAGE = 1 << 16
+DUTY = struct.Struct("=3q")
+"""What a worker hears first, beside two descriptors: its number, and the sizes of the payload and of the slots."""
 _PATIENCE = 5.0
 
 
@@ -75,6 +78,18 @@ def _leave_to_the_parent() -> None:
     sys.setprofile(None)
 
 
+def _duty(link: int) -> tuple[Connection, Segment, Segment, int] | None:
+    """Wait to hear what a worker is for; None where nobody has anything to do for it."""
+    line = socket.socket(fileno=link)
+    message, fds, _, _ = socket.recv_fds(line, DUTY.size, 2)
+    if not message:
+        return None
+    for fd in (link, *fds):
+        os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
+    number, payload, slots = DUTY.unpack(message)
+    return Connection(line.detach()), Segment(payload, fd=fds[0]), Segment(slots, fd=fds[1]), number
+
+
 class _Zygote:
     def __init__(self, control: socket.socket, parent: int, *, raises: bool) -> None:
         self._library_threads = 0
@@ -83,6 +98,7 @@ class _Zygote:
         self._control = control
         self._parent = parent
         self._children: set[int] = set()
+        self._die_with_parent = parent_watch(os.getpid())
         self._ends, wakes = os.pipe()
         os.set_blocking(self._ends, False)
         os.set_blocking(wakes, False)
@@ -149,9 +165,8 @@ class _Zygote:
             limit_library_threads(library_threads, raises=self._raises)
             self._library_threads = library_threads
 
-    def _hire(self, fds: list[int], number: int, payload_size: int, slots_size: int, library_threads: int) -> None:
+    def _hire(self, fds: list[int], library_threads: int) -> None:
         self._limit(library_threads)
-        zygote = os.getpid()
         try:
             pid = os.fork() if self._sound else -1
             problem = "the process that forks them has threads"
@@ -160,29 +175,28 @@ class _Zygote:
         if pid == -1:
             for fd in fds:
                 os.close(fd)
-            self._say("refused", number, problem)
+            self._say("refused", problem)
             return
         if pid == 0:
-            self._work(zygote, fds, number, payload_size, slots_size)
+            self._work(fds)
         for fd in fds:
             os.close(fd)
         self._children.add(pid)
-        self._say("hired", number, pid)
+        self._say("hired", pid)
 
-    def _work(self, zygote: int, fds: list[int], number: int, payload_size: int, slots_size: int) -> None:
+    def _work(self, fds: list[int]) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            die_with_parent(zygote)
+            self._die_with_parent()
             atexit._clear()
             self._control.close()
             os.close(self._ends)
             os.close(self._wakes)
-            for fd in fds:
-                os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
-            link = Connection(fds[0])
-            work(link, Segment(payload_size, fd=fds[1]), Segment(slots_size, fd=fds[2]), number)
+            duty = _duty(*fds)
+            if duty is not None:
+                work(*duty)
             status = 0
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
