@@ -38,7 +38,7 @@ def test_it_gives_a_path_for_each_replicate(stored, cell):
     assert ArtifactSource(stored, "PublishStep", condition="t").fetch(cell()).read_text() == "t 0"
 
 
-@pytest.mark.parametrize("step", ["PublishStep", "publish", publish, publish(out=Artifact("x"))], ids=str)
+@pytest.mark.parametrize("step", ["PublishStep", "publish", publish, publish(out=Artifact("x"))])
 def test_a_step_is_meant_by_its_name_its_function_or_itself(stored, cell, step):
     assert ArtifactSource(stored, step).fetch(cell()).read_text() == "baseline 0"
 

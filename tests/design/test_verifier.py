@@ -100,9 +100,7 @@ async def later(baseline, treatment):
     return {}
 
 
-@pytest.mark.parametrize(
-    "fn", [5, lambda: None, lambda baseline: {}, lambda *, baseline, treatment: {}, later], ids=repr
-)
+@pytest.mark.parametrize("fn", [5, lambda: None, lambda baseline: {}, lambda *, baseline, treatment: {}, later])
 def test_functions_that_cannot_compare_are_refused(fn):
     with pytest.raises(TypeError, match="@verifier"):
         verifier(fn)

@@ -62,19 +62,19 @@ def test_any_iterable_will_do(kind):
     assert len(build_plugins(kind([Mine(), Marked()]), default_plugins=False)) == 2
 
 
-@pytest.mark.parametrize("specs", ["seed", Mine(), Mine, {"seed": {}}, 5], ids=repr)
+@pytest.mark.parametrize("specs", ["seed", pytest.param(Mine(), id="Mine()"), Mine, {"seed": {}}, 5], ids=repr)
 def test_what_is_no_list_is_refused_with_the_list_to_write(specs):
     with pytest.raises(ArgumentTypeError, match=r"write plugins=\["):
         build_plugins(specs)
 
 
-@pytest.mark.parametrize("spec", [5, None, True, print, sys, lambda: None, b"seed"], ids=repr)
+@pytest.mark.parametrize("spec", [5, None, True, print, sys, lambda: None, b"seed"])
 def test_what_can_be_no_plugin_is_refused(spec):
     with pytest.raises(ArgumentTypeError, match="in plugins"):
         alone(spec)
 
 
-@pytest.mark.parametrize("spec", [object(), ["seed", {}], {"seed": {}}, {1}], ids=repr)
+@pytest.mark.parametrize("spec", [pytest.param(object(), id="object"), ["seed", {}], {"seed": {}}, {1}], ids=repr)
 def test_an_object_without_hooks_is_refused(spec):
     with pytest.raises(PluginDefinitionError, match="is no plugin"):
         alone(spec)

@@ -36,7 +36,9 @@ def test_a_class_where_an_instance_is_needed_is_refused_with_the_call_to_write()
     assert refused(Mine, "plugin 'Mine'", "is the class", "write Mine()").plugin == "Mine"
 
 
-@pytest.mark.parametrize("thing", [5, object(), "seed", None, [], types.SimpleNamespace(before=1)], ids=repr)
+@pytest.mark.parametrize(
+    "thing", [5, pytest.param(object(), id="object"), "seed", None, [], types.SimpleNamespace(before=1)], ids=repr
+)
 def test_a_thing_without_hooks_is_no_plugin(thing):
     refused(thing, "is no plugin", "BasePlugin", "@hookimpl")
 
@@ -306,7 +308,7 @@ def test_a_neutral_that_is_no_flag_is_refused(value):
 
 
 @pytest.mark.parametrize("relation", ["before", "after", "requires"])
-@pytest.mark.parametrize("value", [5, (5,), {"a": 1}, (BasePlugin(),)], ids=repr)
+@pytest.mark.parametrize("value", [5, (5,), {"a": 1}, pytest.param((BasePlugin(),), id="(BasePlugin(),)")], ids=repr)
 def test_a_relation_that_names_no_plugins_is_refused(relation, value):
     refused(plugin_with(**{relation: value}), relation, "names of plugins or classes")
 

@@ -74,7 +74,7 @@ def strictly(text):
         ({1: "number", "1": "text"}, {"1 (int)": "number", "1": "text"}),
         ({1: "a", 1.5: "b"}, {"1": "a", "1.5": "b"}),
         ({3, 1, 2}, "{1, 2, 3}"),
-        (frozenset({"b", "a"}), "{'a', 'b'}"),
+        pytest.param(frozenset({"b", "a"}), "{'a', 'b'}", id="frozenset"),
         (1 + 2j, "(1+2j)"),
         (b"ab", "b'ab'"),
         (bytearray(b"ab"), "bytearray(b'ab')"),
