@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from crystallize import Artifact, Experiment, Treatment, pipeline_step
@@ -305,3 +306,38 @@ def test_what_trials_write_is_kept_by_trial(make_experiment, diary):
     experiment.optimize(diary([1.0, 2.0]), 2)
     files = experiment.last_optimization.result.get_artifact("out")
     assert {name: path.read_text() for name, path in files.items()} == {"x_1.0": "1.0", "x_2.0": "2.0"}
+
+
+def test_an_optimiser_that_has_nothing_left_is_told_of_in_words(make_experiment, diary):
+    class Iterating(diary):
+        def ask(self):
+            return [next(self.batches)]
+
+    optimizer = Iterating([])
+    optimizer.batches = iter([Treatment("only", {"x": 1.0})])
+    with pytest.raises(OptimizationError, match=r"Iterating\.ask\(\) raised StopIteration after 1 trials") as caught:
+        make_experiment().optimize(optimizer, 3)
+    assert [trial.condition for trial in caught.value.trials] == ["only"]
+    with pytest.raises(OptimizationError, match="after 0 trials"):
+        asyncio.run(make_experiment().aoptimize(optimizer, 3))
+
+
+def test_an_array_is_no_number_to_optimise(make_experiment, diary):
+    @pipeline_step()
+    def array(data, ctx):
+        return data, {"loss": np.ones(3)}
+
+    with pytest.raises(ArgumentTypeError, match=r"metric 'loss' holds array\(\[1\., 1\., 1\.\]\), which is no number"):
+        make_experiment(array()).optimize(diary([1.0]), 1)
+
+
+def test_the_default_extraction_says_what_it_takes(make_experiment):
+    experiment = make_experiment(fragile())
+    good, bad = Treatment("good", {"x": 1.0}), Treatment("bad", {"x": -1.0})
+    extract = experiment._extract_objective_from_result
+    assert extract(experiment.run(treatments=[good], replicates=2), Objective("loss")) == {"loss": 1.0}
+    with pytest.raises(OptimizationError, match="the result has metrics of 2: override _extract_objective_from_result"):
+        extract(experiment.run(treatments=[good, Treatment("fine", {"x": 2.0})]), Objective("loss"))
+    with pytest.raises(OptimizationError, match="the result has metrics of 0") as caught:
+        extract(experiment.run(treatments=[bad]), Objective("loss"))
+    assert "x is -1.0" in str(caught.value.__cause__)

@@ -133,8 +133,15 @@ class Trials:
             tell_baseline(self.baseline)
 
     def _asked(self) -> list[Treatment]:
-        asked = self._optimizer.ask()
         name = type(self._optimizer).__name__
+        try:
+            asked = self._optimizer.ask()
+        except StopIteration as exc:  # which would end this generator in words that nobody understands
+            raise OptimizationError(
+                f"{name}.ask() raised StopIteration after {len(self.results)} trials: it has nothing left to propose, "
+                "so give num_trials no more than it has",
+                trials=self.results,
+            ) from exc
         if isinstance(asked, (Treatment, str, bytes)) or not hasattr(asked, "__iter__"):
             raise ArgumentTypeError(f"{name}.ask() must return a list of treatments, not {type(asked).__name__}")
         treatments = list(asked)

@@ -14,6 +14,7 @@ from crystallize.experiments.optimization import OptimizationResult
 from crystallize.experiments.setup import Request
 from crystallize.hooks.settings import arguments_of, describe_settings
 from crystallize.results.statistics import mean
+from crystallize.results.trials import numbers_by_replicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,11 +63,17 @@ async def aoptimize(
 
 def extract_objective(result: Result, objective: Objective) -> dict[str, float]:
     """Give the objective's metric and its mean over the replicates of a result's one treatment."""
-    (trial,) = result.metrics.treatments.values()
+    trials = list(result.metrics.treatments.values())
+    if len(trials) != 1:
+        raise OptimizationError(
+            f"one number is told of one treatment, and the result has metrics of {len(trials)}: override "
+            "_extract_objective_from_result on the experiment, and give a mapping of what to tell"
+        ) from next(iter(result.errors.values()), None)
+    trial = trials[0]
     values = trial.metrics.get(objective.metric)
     if values is None:
         raise MissingMetricError(objective.metric, trial.metrics, where="the trial")
-    return {objective.metric: mean([mean(found) for found in values.by_replicate().values()])}
+    return {objective.metric: mean(numbers_by_replicate(objective.metric, values))}
 
 
 def _prepared(

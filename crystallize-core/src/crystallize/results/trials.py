@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.results.outcome import CellOutcome
 
-__all__ = ["Report", "TrialResult", "trial_result", "was_pruned"]
+__all__ = ["Report", "TrialResult", "numbers_by_replicate", "trial_result", "was_pruned"]
 
 _PRUNED = "PrunedError"
 _TIME_OUTS = frozenset({"CellTimeoutError", "StepTimeoutError"})
@@ -84,7 +85,7 @@ class TrialResult:
         values = self.metrics.get(metric)
         if values is None:
             raise MissingMetricError(metric, self.metrics, where=f"trial {self.number} ({self.treatment.name!r})")
-        return [mean([_number(metric, value) for value in found]) for found in _grouped(values)]
+        return numbers_by_replicate(metric, values)
 
     def mean(self, metric: str) -> float:
         """Give the mean over the replicates; see `per_replicate`."""
@@ -133,6 +134,17 @@ def trial_result(
     )
 
 
+def numbers_by_replicate(metric: str, values: MetricValues) -> list[float]:
+    """Give one number for each replicate that recorded a metric: the mean of its values.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If a value is no number.
+    """
+    return [mean([_number(metric, value) for value in found]) for found in _grouped(values)]
+
+
 def was_pruned(outcome: CellOutcome) -> bool:
     """Whether a cell was ended by the optimiser."""
     return outcome.error is not None and outcome.error.error_type == _PRUNED
@@ -155,5 +167,6 @@ def _grouped(values: MetricValues) -> list[list[Any]]:
 
 def _number(metric: str, value: Any) -> float:
     if isinstance(value, Real) or hasattr(value, "__float__"):
-        return float(value)
-    raise ArgumentTypeError(f"metric {metric!r} holds {value!r}, which is no number: an optimiser needs numbers")
+        with contextlib.suppress(TypeError):  # an array of several numbers
+            return float(value)
+    raise ArgumentTypeError(f"metric {metric!r} holds {value!r:.200}, which is no number: an optimiser needs numbers")
