@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import random
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_callable, check_flag, check_integer
-from crystallize.errors import RandomnessError
+from crystallize.errors import ArgumentTypeError, RandomnessError
 from crystallize.hooks import BasePlugin
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class SeedPlugin(BasePlugin):
     Raises
     ------
     ArgumentTypeError
-        `seed` is no integer (``True``, ``1.5`` and ``"7"`` are none), or `seed_fn` cannot be called.
+        `seed` is no integer (``True``, ``1.5`` and ``"7"`` are none), or `seed_fn` cannot be called or is an async
+        function.
 
     Examples
     --------
@@ -82,6 +84,10 @@ class SeedPlugin(BasePlugin):
         self.seed = None if seed is None else check_integer(seed, what="seed")
         self.auto_seed = check_flag(auto_seed, what="auto_seed")
         self.seed_fn = None if seed_fn is None else check_callable(seed_fn, what="seed_fn")
+        if inspect.iscoroutinefunction(seed_fn):
+            raise ArgumentTypeError(
+                f"seed_fn is an async function, {seed_fn.__qualname__}: nobody would await it; seed in a plain function"
+            )
 
     @property
     def seen_by_cache(self) -> bool:

@@ -46,8 +46,8 @@ class HookDispatch:
         Errors that were kept as data.
     hears_cells : bool
         Whether some plugin wants what steps send.
-    hears_progress : bool
-        Whether some plugin wants what the engine tells of its own.
+    hears_ends : bool
+        Whether some plugin wants to be told of every cell that is finished.
     lock : threading.RLock
         Held while events are handed round.
     stopped : BaseException or None
@@ -65,7 +65,7 @@ class HookDispatch:
         self._on_event = tuple((call, _wanted(call)) for call in active.calls("on_event"))
         self._listeners: dict[str, tuple[HookCall, ...]] = {}
         self.hears_cells = any(wanted is None or not wanted <= _PROGRESS for _, wanted in self._on_event)
-        self.hears_progress = any(wanted is None or wanted & _PROGRESS for _, wanted in self._on_event)
+        self.hears_ends = bool(self._listening("cell_finished"))
         self.lock = threading.RLock()
 
     def before_run(self) -> None:

@@ -387,7 +387,7 @@ class Run:
                 self._log(error.step_name, error.error_type, str(error), error.traceback_text)
                 if error.stops_run:
                     raise error.original_exception or error
-            if dispatch.hears_progress:
+            if dispatch.hears_ends:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
                 dispatch.check()

@@ -25,6 +25,8 @@ from crystallize.experiments.setup import (
     checked_replicates,
     checked_treatments,
     initial_plugins,
+    label_of,
+    one_treatment,
     resolve_appended,
     run_view,
     validate,
@@ -186,9 +188,7 @@ class Experiment(InFolders):
     @property
     def replicates(self) -> int:
         """How many replicates the experiment was given, else 1; where none were given, a run has the data source's."""
-        if self._replicates is not None:
-            return self._replicates
-        return 1
+        return 1 if self._replicates is None else self._replicates
 
     @replicates.setter
     def replicates(self, value: int | None) -> None:
@@ -201,7 +201,7 @@ class Experiment(InFolders):
 
         parts = (self.datasource, self.pipeline)
         if self._id is None or self._id[0] != parts:
-            self._id = (parts, experiment_id(self.datasource, self.pipeline))
+            self._id = (parts, experiment_id(self))
         return self._id[1]
 
     def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
@@ -261,7 +261,7 @@ class Experiment(InFolders):
         return {**self.__dict__, "_programs": ((), {}), "_context_before": None, "_active": None}
 
     def __repr__(self) -> str:
-        return f"Experiment({self.name or self.id[:12]!r})"
+        return f"Experiment({label_of(self)!r})"
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -361,7 +361,7 @@ class Experiment(InFolders):
             Its metrics, its provenance and, as `payload`, its data.
         """
         request = Request(
-            () if treatment is None else (treatment,),
+            one_treatment(treatment),
             (),
             checked_replicates(replicate, what="replicate", minimum=0) + 1,
             kind="debug",
@@ -390,8 +390,7 @@ class Experiment(InFolders):
         Exception
             Whatever a step raised.
         """
-        treatments = () if treatment is None else (treatment,)
-        request = Request(treatments, (), 1, kind="apply", data=data, seed=seed)
+        request = Request(one_treatment(treatment), (), 1, kind="apply", data=data, seed=seed)
         return run_single(self._run_of(request), request, 0).payload
 
     def optimize(

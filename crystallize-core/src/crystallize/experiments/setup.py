@@ -33,11 +33,14 @@ __all__ = [
     "active_plugins",
     "as_pipeline",
     "as_source",
+    "check_parts",
     "checked_hypotheses",
     "checked_outputs",
     "checked_replicates",
     "checked_treatments",
     "initial_plugins",
+    "label_of",
+    "one_treatment",
     "resolve_appended",
     "run_view",
     "validate",
@@ -109,6 +112,18 @@ def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment
     return found
 
 
+def one_treatment(treatment: Treatment | None) -> tuple[Treatment, ...]:
+    """Give the treatment of a single cell, if there is one, for a request."""
+    if treatment is None:
+        return ()
+    if not isinstance(treatment, Treatment):
+        raise ArgumentTypeError(
+            f"treatment must be a Treatment, not {type(treatment).__name__}: write "
+            'Treatment("name", {"parameter": value})'
+        )
+    return (treatment,)
+
+
 def checked_hypotheses(hypotheses: Iterable[Hypothesis] | None) -> list[Hypothesis]:
     """Check hypotheses and that their names are distinct."""
     if hypotheses is None:
@@ -134,6 +149,14 @@ def _listed(values: Any, kind: type[Any], *, what: str, hint: str) -> list[Any]:
             )
         found.append(value)
     return found
+
+
+def label_of(experiment: Experiment) -> str | None:
+    """Give what to call an experiment: its name, else the start of its identity, None as long as parts are missing."""
+    if experiment.name is not None:
+        return experiment.name
+    whole = isinstance(experiment.datasource, DataSource) and isinstance(experiment.pipeline, Pipeline)
+    return experiment.id[:12] if whole else None
 
 
 def initial_plugins(plugins: Iterable[Any] | None, default_plugins: bool | Iterable[str]) -> list[Any]:
@@ -162,7 +185,7 @@ def validate(experiment: Experiment, request: Request) -> Settled:
     ArgumentTypeError, ValidationError
         Naming what is missing or wrong.
     """
-    _check_parts(experiment)
+    check_parts(experiment)
     treatments = experiment.treatments if request.treatments is None else request.treatments
     checked = checked_treatments(treatments)
     hypotheses = checked_hypotheses(experiment.hypotheses if request.hypotheses is None else request.hypotheses)
@@ -188,7 +211,14 @@ def validate(experiment: Experiment, request: Request) -> Settled:
     )
 
 
-def _check_parts(experiment: Experiment) -> None:
+def check_parts(experiment: Experiment) -> None:
+    """Refuse an experiment with a part that is missing or none.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        Naming it.
+    """
     if experiment.datasource is None:
         raise ValidationError("the experiment has no datasource: give datasource=my_source()")
     as_data_source(experiment.datasource)

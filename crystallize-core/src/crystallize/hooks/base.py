@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pluggy
 
 from crystallize.hooks.facts import PROJECT
-from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments
+from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments, shown_with_settings
 from crystallize.hooks.specs import HOOKS, HookSpecs
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class BasePlugin:
     contract: str | None = None
     silent_hooks: Collection[str] = ()
     wanted_events: Collection[str] | None = None
+
+    def __repr__(self) -> str:
+        return shown_with_settings(self)
 
     if TYPE_CHECKING:
         # To a type checker the hooks take anything, since an override may name any of the arguments;

@@ -12,7 +12,14 @@ from crystallize.context.isolation import isolate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["NOTES_ARGUMENTS", "arguments_of", "describe_settings", "note_settings", "remember_arguments"]
+__all__ = [
+    "NOTES_ARGUMENTS",
+    "arguments_of",
+    "describe_settings",
+    "note_settings",
+    "remember_arguments",
+    "shown_with_settings",
+]
 
 NOTES_ARGUMENTS = "crystallize_notes_arguments"
 """Attribute of a ``__new__`` that calls `remember_arguments`."""
@@ -129,6 +136,13 @@ def describe_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], tup
             settings[name] = describe(value, key=name)
             opaque.append(name)
     return settings, tuple(opaque)
+
+
+def shown_with_settings(plugin: object) -> str:
+    """Show a plugin as the call that builds it, with secrets masked and long values in short."""
+    settings, opaque = describe_settings(arguments_of(plugin))
+    shown = (f"{name}=<{value}>" if name in opaque else f"{name}={value!r}" for name, value in settings.items())
+    return f"{type(plugin).__name__}({', '.join(shown)})"
 
 
 def _signature(cls: type) -> inspect.Signature:

@@ -221,7 +221,26 @@ def collect_metrics(
     return collected
 
 
-def _join(outcomes: Iterable[CellOutcome]) -> dict[str, MetricValues]:
+def _join(outcomes: Sequence[CellOutcome]) -> dict[str, MetricValues]:
+    return _by_column(outcomes) or _by_cell(outcomes)
+
+
+def _by_column(outcomes: Sequence[CellOutcome]) -> dict[str, MetricValues] | None:
+    """Join cells that all recorded one value of the same metrics, as nearly all do, a metric at a time."""
+    cells = [outcome.metrics for outcome in outcomes]
+    names = [*cells[0]] if cells else []
+    if any(len(cell) != len(names) for cell in cells) or any(outcome.tags for outcome in outcomes):
+        return None
+    replicates = [outcome.cell.replicate for outcome in outcomes]
+    try:
+        return {
+            name: MetricValues([value for (value,) in [cell[name] for cell in cells]], replicates) for name in names
+        }
+    except (KeyError, ValueError):
+        return None
+
+
+def _by_cell(outcomes: Iterable[CellOutcome]) -> dict[str, MetricValues]:
     joined: dict[str, MetricValues] = {}
     for outcome in outcomes:
         replicate = outcome.cell.replicate

@@ -74,42 +74,40 @@ class ConditionLog:
     def __init__(
         self,
         record: ConditionRecord,
-        outcomes: Iterable[CellOutcome] | CellColumns,
+        outcomes: Sequence[CellOutcome] | CellColumns,
         values: Mapping[str, MetricValues],
     ) -> None:
         self.record = record
         self.values = values
-        self.replicates: list[int] = []
-        self.seeds: list[int | None] = []
-        self.durations: list[float] = []
-        self.workers: list[str] = []
+        self.replicates: list[int]
+        self.seeds: list[int | None]
+        self.durations: list[float]
+        self.workers: list[str]
         self.traces: Sequence[CellTrace | None]
         self.failed: dict[int, BaseException] = {}
         self.attempts: dict[int, Sequence[Attempt]] = {}
-        self.artifacts: list[tuple[int, ArtifactRecord]] = []
+        self.artifacts: list[tuple[int, ArtifactRecord]]
         if isinstance(outcomes, CellColumns):
-            self.replicates += outcomes.replicates
-            self.seeds += outcomes.seeds
-            self.durations += outcomes.durations
-            self.workers += outcomes.workers
+            self.replicates = [*outcomes.replicates]
+            self.seeds = [*outcomes.seeds]
+            self.durations = [*outcomes.durations]
+            self.workers = [*outcomes.workers]
             self.traces = outcomes.traces
-            self.artifacts += outcomes.artifacts
-            for outcome in outcomes.rare:
-                self._note(outcome)
+            self.artifacts = [*outcomes.artifacts]
+            rare: Iterable[CellOutcome] = outcomes.rare
         else:
-            traces: list[CellTrace | None] = []
-            self.traces = traces
-            for outcome in outcomes:
-                replicate = outcome.cell.replicate
-                self.replicates.append(replicate)
-                self.seeds.append(outcome.seed)
-                self.durations.append(outcome.duration)
-                self.workers.append(outcome.worker)
-                traces.append(outcome.provenance)
-                for artifact in outcome.artifacts:
-                    self.artifacts.append((replicate, artifact))
-                if outcome.error is not None or outcome.attempts:
-                    self._note(outcome)
+            # Column by column: half the time of going through each of thousands of outcomes once.
+            self.replicates = [outcome.cell.replicate for outcome in outcomes]
+            self.seeds = [outcome.seed for outcome in outcomes]
+            self.durations = [outcome.duration for outcome in outcomes]
+            self.workers = [outcome.worker for outcome in outcomes]
+            self.traces = [outcome.provenance for outcome in outcomes]
+            self.artifacts = [
+                (outcome.cell.replicate, artifact) for outcome in outcomes for artifact in outcome.artifacts
+            ]
+            rare = [outcome for outcome in outcomes if outcome.error is not None or outcome.attempts]
+        for outcome in rare:
+            self._note(outcome)
 
     def _note(self, outcome: CellOutcome) -> None:
         """Keep what few cells have."""

@@ -36,25 +36,46 @@ class TraceShape(NamedTuple):
 class CellTrace:
     """What one cell did.
 
+    Parameters
+    ----------
+    shape : TraceShape
+    durations : array of float, or bytes
+        Seconds, one per step that ran to its end; as bytes where nobody may ever look at them.
+    written : dict or None
+
     Attributes
     ----------
     shape : TraceShape
         Shared by all cells that touched the same names.
-    durations : array of float
-        Seconds, one per step that ran to its end.
     written : dict or None
         Values that the cell wrote into its context: scalars as they are, anything else as a short text.
     """
 
-    __slots__ = ("durations", "shape", "written")
+    __slots__ = ("_durations", "shape", "written")
 
-    def __init__(self, shape: TraceShape, durations: array[float], written: dict[str, Any] | None) -> None:
+    def __init__(self, shape: TraceShape, durations: array[float] | bytes, written: dict[str, Any] | None) -> None:
         self.shape = shape
-        self.durations = durations
+        self._durations = durations
         self.written = written
 
+    @property
+    def durations(self) -> array[float]:
+        """Seconds, one per step that ran to its end."""
+        kept = self._durations
+        if isinstance(kept, bytes):
+            packed: array[float] = array("d")
+            packed.frombytes(kept)
+            return packed
+        return kept
+
+    @property
+    def packed(self) -> bytes:
+        """The durations as bytes, in this machine's order."""
+        kept = self._durations
+        return kept if isinstance(kept, bytes) else kept.tobytes()
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.shape, self.durations.tobytes(), self.written)
+        return _rebuild, (self.shape, self.packed, self.written)
 
 
 _SHAPES: dict[TraceShape, TraceShape] = {}
@@ -72,6 +93,4 @@ def intern_shape(shape: TraceShape) -> TraceShape:
 
 
 def _rebuild(shape: TraceShape, durations: bytes, written: dict[str, Any] | None) -> CellTrace:
-    packed: array[float] = array("d")
-    packed.frombytes(durations)
-    return CellTrace(intern_shape(shape), packed, written)
+    return CellTrace(intern_shape(shape), durations, written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,7 @@ __all__ = [
     "pack_cell",
 ]
 
-# Replicate, condition, seed, duration, shape of the metrics, shape of the trace, worker, flags, and three sizes.
-HEAD = struct.Struct("<IIqdIIIBIII")
+HEAD = shapes.HEAD
 _pack_head = HEAD.pack
 
 SEED = 1
@@ -45,6 +45,7 @@ PLAIN = 16
 """Flag of a cell of which nothing is kept that few cells have, though something follows its metrics."""
 _PLAIN_PARTS = frozenset({"reports", "seed", "written"})
 
+_LITTLE_ENDIAN = sys.byteorder == "little"
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -60,7 +61,34 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
         Gets to know what this cell shares with others.
     """
     few = outcome.error is not None or outcome.tags or outcome.plugin_failures or outcome.reports or outcome.attempts
-    extra = _extra(outcome) if few else {}
+    return (None if few else _packed_at_once(outcome, condition, table)) or _packed_in_parts(
+        outcome, condition, table, _extra(outcome) if few else {}
+    )
+
+
+def _packed_at_once(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) -> bytes | None:
+    """Make the record of a cell as nearly all are, in one go; None where it is another."""
+    seed, trace, metrics = outcome.seed, outcome.provenance, outcome.metrics
+    if seed.__class__ is not int or trace is None or trace.written:
+        return None
+    values = [*chain.from_iterable(metrics.values())]
+    shape = table.metrics(metrics, values)
+    if shape is None:
+        return None
+    durations = trace.packed if _LITTLE_ENDIAN else little_endian(trace.durations)
+    size = len(durations)
+    pack, values_size = shape.record(size)
+    try:
+        return pack(
+            outcome.cell[1], condition, seed, outcome.duration,
+            shape.number, table.trace(trace.shape), table.worker(outcome.worker), SEED | TRACED,
+            size, values_size, 0, durations, *values,
+        )  # fmt: skip
+    except struct.error:
+        return None  # an integer of more than 64 bits
+
+
+def _packed_in_parts(outcome: CellOutcome, condition: int, table: shapes.ShapeTable, extra: dict[str, Any]) -> bytes:
     flags = trace_number = metrics_number = 0
     durations = b""
     seed: Any = outcome.seed
@@ -72,7 +100,7 @@ def pack_cell(outcome: CellOutcome, condition: int, table: shapes.ShapeTable) ->
     if trace is not None:
         flags |= TRACED
         trace_number = table.trace(trace.shape)
-        durations = little_endian(trace.durations)
+        durations = trace.packed if _LITTLE_ENDIAN else little_endian(trace.durations)
         if trace.written:
             extra["written"] = trace.written
     metrics = outcome.metrics

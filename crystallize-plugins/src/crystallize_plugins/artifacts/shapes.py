@@ -12,13 +12,15 @@ from crystallize_plugins.artifacts.encoding import encode_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["MetricsShape", "ShapeRow", "ShapeTable", "rebuild_metrics_shape", "rebuild_trace_shape"]
+__all__ = ["HEAD", "MetricsShape", "ShapeRow", "ShapeTable", "rebuild_metrics_shape", "rebuild_trace_shape"]
 
 METRICS = "metrics"
 TRACE = "trace"
 WORKER = "worker"
 CONTEXT = "context"
 
+# Replicate, condition, seed, duration, shape of the metrics, shape of the trace, worker, flags, and three sizes.
+HEAD = struct.Struct("<IIqdIIIBIII")
 NO_SHAPE = 0
 _MOST_METRICS_SHAPES = 1024
 # Longer records are packed by the generic encoding: as fast, and the shape would be as large as the values.
@@ -56,6 +58,17 @@ class MetricsShape(NamedTuple):
     """What makes the recorded types of the unpacked ones, where they differ."""
     single: bool
     """Whether each metric has one value."""
+
+    records: dict[int, tuple[Callable[..., bytes], int]]
+    """What packs a whole record, by the bytes of its durations, and how many of it are the values."""
+
+    def record(self, durations: int) -> tuple[Callable[..., bytes], int]:
+        """Give what packs a record whose durations take so many bytes, and how many its values take."""
+        known = self.records.get(durations)
+        if known is None:
+            whole = struct.Struct(f"{HEAD.format}{durations}s{self.values.format.lstrip('<')}")
+            known = self.records[durations] = (whole.pack, self.values.size)
+        return known
 
     def unpack(self, packed: bytes | memoryview) -> dict[str, list[Any]]:
         """Give the metrics of a cell from their packed values."""
@@ -97,7 +110,10 @@ class ShapeTable:
 
     def metrics(self, metrics: Mapping[str, Sequence[Any]], values: list[Any]) -> MetricsShape | None:
         """Give the shape of a cell's metrics, whose values are `values`; None where it has no simple one."""
-        key = (*metrics, *map(len, metrics.values()), *map(type, values))
+        if len(values) == len(metrics) and all(metrics.values()):
+            key: tuple[Any, ...] = (*metrics, *map(type, values))  # one value each
+        else:
+            key = (*metrics, *map(len, metrics.values()), *map(type, values))
         try:
             return self._metrics[key]
         except KeyError:
@@ -162,7 +178,7 @@ def _metrics_shape(number: int, names: Sequence[str], counts: Sequence[int], kin
     values = struct.Struct("<" + "".join(_CODES[kind] for kind in kinds))
     plain = all(kind in ("float", "int", "bool") for kind in kinds)
     casts = None if plain else [_TYPES[kind] for kind in kinds]
-    return MetricsShape(number, names, counts, values, casts, single=set(counts) <= {1})
+    return MetricsShape(number, names, counts, values, casts, single=set(counts) <= {1}, records={})
 
 
 _TYPES: dict[str, Callable[[Any], Any]] = {name: kind for kind, name in _BUILTIN.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from array import array
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.outcome import CellOutcome
@@ -34,15 +33,7 @@ def encode(outcomes: Sequence[tuple[int, CellOutcome]]) -> bytes:
             rows.append((index, outcome))
         else:
             rows.append(
-                (
-                    index,
-                    outcome.metrics,
-                    outcome.seed,
-                    outcome.duration,
-                    trace.shape,
-                    trace.durations.tobytes(),
-                    trace.written,
-                )
+                (index, outcome.metrics, outcome.seed, outcome.duration, trace.shape, trace.packed, trace.written)
             )
     return pickle.dumps(rows, 5)
 
@@ -68,17 +59,14 @@ def decode(encoded: bytes, cells: Sequence[Cell], worker: str) -> list[tuple[int
         What rebuilding a user's object raised.
     """
     outcomes: list[tuple[int, CellOutcome]] = []
-    shapes: dict[int, Any] = {}
+    shape = known = None
     for row in pickle.loads(encoded):
-        index = row[0]
         if len(row) != _ROW:
-            outcomes.append((index, row[1]))
+            outcomes.append(row)
             continue
-        _, metrics, seed, duration, shape, packed, written = row
-        known = shapes.get(id(shape))
-        if known is None:
-            known = shapes[id(shape)] = intern_shape(shape)
-        durations: array[float] = array("d", packed)
-        trace = CellTrace(known, durations, written)
+        index, metrics, seed, duration, own, packed, written = row
+        if own is not shape:
+            shape, known = own, intern_shape(own)
+        trace = CellTrace(known, packed, written)  # type: ignore[arg-type]
         outcomes.append((index, CellOutcome(cells[index], metrics, seed, None, (), trace, duration, worker)))
     return outcomes
