@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from crystallize import BasePlugin, PipelineStep, Treatment, data_source, pipeline_step, resource_factory
-from crystallize.errors import MissingParameterError
+from crystallize.errors import ArgumentTypeError, MissingParameterError
 
 
 class Diary(BasePlugin):
@@ -42,6 +42,13 @@ def test_apply_gives_the_final_data_with_metrics_taken_off(make):
     experiment = make(lambda data: (data, {"n": len(data)}), sum)
     assert experiment.apply() == 6
     assert make(lambda data: (data, {"n": 1})).apply() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("junk", ["best", {"delta": 1}, [Treatment("best", {})]], ids=["name", "mapping", "list"])
+def test_a_single_treatment_is_a_treatment(make, junk):
+    for call in (make().apply, make().debug):
+        with pytest.raises(ArgumentTypeError, match=f"treatment must be a Treatment, not {type(junk).__name__}"):
+            call(junk)
 
 
 def test_apply_takes_a_treatment_or_the_baseline(make):

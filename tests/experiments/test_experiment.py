@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crystallize import BasePlugin, Experiment, Hypothesis, Pipeline, Treatment, pipeline_step, verifier
+from crystallize.errors import ValidationError
 from crystallize.results import Result
 
 
@@ -218,6 +219,14 @@ def test_a_run_writes_no_file_and_changes_no_global_state(make, tmp_path):
 def test_its_text_shows_the_name(make):
     assert repr(make(name="e")) == "Experiment('e')"
     assert make().id[:12] in repr(make())
+
+
+@pytest.mark.parametrize("missing", ["datasource", "pipeline"])
+def test_without_a_part_it_has_a_text_and_no_identity(make, missing):
+    experiment = make(**{missing: None})
+    assert repr(experiment) == "Experiment(None)"
+    with pytest.raises(ValidationError, match=f"the experiment has no {missing}"):
+        _ = experiment.id
 
 
 def test_it_travels_before_and_after_a_run(run_script):
