@@ -80,6 +80,13 @@ def test_settings_of_a_dataclass_are_its_fields_as_given():
     assert arguments_of(Recorded(tries=5)) == {"folder": "out", "tries": 5}
 
 
+def test_a_plugin_is_shown_as_the_call_that_builds_it():
+    assert repr(Plain("a.csv")) == "Plain(path='a.csv', limit=3, mode='fast')"
+    assert repr(Silent()) == "Silent()"
+    assert repr(Plain(a_function, api_key="open sesame")).startswith("Plain(path=<function a_function>, limit=3, ")
+    assert "sesame" not in repr(Plain("a", api_key="open sesame"))
+
+
 def test_settings_are_never_the_live_state():
     plugin = Grows(["one"])
     plugin.before_run()
