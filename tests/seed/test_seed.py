@@ -128,6 +128,12 @@ def test_the_other_settings_are_checked_when_the_plugin_is_made():
     with pytest.raises(ArgumentTypeError, match="seed_fn must be callable"):
         SeedPlugin(seed_fn="numpy")
 
+    async def seed_later(seed):
+        await asyncio.sleep(0)
+
+    with pytest.raises(ArgumentTypeError, match="seed_fn is an async function, .*seed_later"):
+        SeedPlugin(seed_fn=seed_later)
+
 
 # -- with no seed given -------------------------------------------------------------------------------
 
