@@ -85,8 +85,22 @@ def test_the_message_about_an_absent_key_stays_short_in_a_large_context():
 
 
 def test_no_key_can_be_deleted():
-    with pytest.raises((TypeError, AttributeError)):
-        del FrozenContext({"a": 1})["a"]
+    ctx = FrozenContext({"a": 1})
+    with pytest.raises(ContextMutationError, match="context key 'a' cannot be deleted"):
+        del ctx["a"]
+    assert ctx["a"] == 1
+
+
+def test_it_is_gone_through_as_a_mapping_is():
+    ctx = FrozenContext({"a": [1]})
+    ctx.add("b", 2)
+    assert dict(ctx) == dict(**ctx) == {"a": [1], "b": 2}
+    assert list(ctx.keys()) == ["a", "b"]
+    assert list(ctx.values()) == [[1], 2]
+    assert dict(ctx.items()) == {"a": [1], "b": 2}
+    assert ctx.keys() | {"c"} == {"a", "b", "c"}
+    next(iter(ctx.values())).append(3)
+    assert ctx["a"] == [1]
 
 
 def test_what_the_caller_does_to_the_initial_values_changes_nothing():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import ItemsView, KeysView, ValuesView
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.artifacts import ArtifactLog, ArtifactLogView
 from crystallize.context.events import Event
@@ -158,6 +159,18 @@ class FrozenContext:
     def __len__(self) -> int:
         return len(self._base) + len(self._own)
 
+    def keys(self) -> KeysView[str]:
+        """Give a view of the keys, as a mapping does."""
+        return KeysView(cast("Mapping[str, Any]", self))
+
+    def values(self) -> ValuesView[Any]:
+        """Give a view of the values, each as ``ctx[key]`` gives it."""
+        return ValuesView(cast("Mapping[str, Any]", self))
+
+    def items(self) -> ItemsView[str, Any]:
+        """Give a view of the pairs of a key and what ``ctx[key]`` gives."""
+        return ItemsView(cast("Mapping[str, Any]", self))
+
     def as_dict(self) -> Mapping[str, Any]:
         """Give all keys and values as a read-only mapping; resources stand in it as their factories."""
         for key in self:
@@ -189,6 +202,9 @@ class FrozenContext:
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.add(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        raise ContextMutationError(f"context key {key!r} cannot be deleted: what was written stays")
 
     def record(self, name: str, value: Any, tags: Mapping[str, Any] | None = None) -> None:
         """Record a metric; the same as ``ctx.metrics.add``."""
@@ -289,7 +305,9 @@ class FrozenContext:
             raise PrunedError(f"stopped by the optimiser after {name} = {value!r} at step {step}")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({dict.fromkeys(self, ...)!r})" if len(self) else f"{type(self).__name__}()"
+        # Without values: there may be secrets among them.
+        shown = ", ".join(f"{key!r}: ..." for key in self)
+        return f"{type(self).__name__}({{{shown}}})" if shown else f"{type(self).__name__}()"
 
 
 class ReadOnlyContext(FrozenContext):
