@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crystallize.context import RESERVED_KEYS, standalone_context
 from crystallize.design import Treatment, treatment
-from crystallize.errors import CrystallizeError
+from crystallize.errors import ContextMutationError, CrystallizeError, ValidationError
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -171,3 +171,26 @@ def test_treatments_of_local_lambdas_travel_by_cloudpickle():
 def test_the_text_of_a_treatment_names_it_and_shows_no_values():
     assert repr(Treatment("t", {"token": "hunter2"})) == "Treatment('t', keys=['token'])"
     assert repr(Treatment("t", add_rate)) == "Treatment('t', add_rate)"
+
+
+@pytest.mark.parametrize("change", [{"rate": 0.5}, add_rate], ids=["mapping", "function"])
+def test_it_can_be_applied_to_a_context_of_ones_own(change):
+    ctx = standalone_context({"depth": 2})
+    Treatment("fast", change).apply(ctx)
+    assert dict(ctx) == {"depth": 2, "rate": 0.5}
+    with pytest.raises(ContextMutationError, match="'rate'"):
+        Treatment("fast", change).apply(ctx)
+
+
+def test_what_it_applies_is_isolated():
+    layers = Treatment("deep", {"layers": [1]})
+    ctx = standalone_context()
+    layers.apply(ctx)
+    ctx["layers"].append(2)
+    assert dict(layers.apply_map) == {"layers": [1]}
+    assert ctx["layers"] == [1]
+
+
+def test_a_key_that_is_empty_is_refused():
+    with pytest.raises(ValidationError, match="treatment 'odd': a key of its mapping is an empty text"):
+        Treatment("odd", {"": 1})

@@ -137,3 +137,12 @@ def test_verifiers_travel_by_cloudpickle():
 
     assert pickle.loads(cloudpickle.dumps(local(alpha=1)))({}, {}) == {"p_value": 3}
     assert pickle.loads(cloudpickle.dumps(local))(alpha=2)({}, {}) == {"p_value": 6}
+
+
+def test_a_factory_that_is_called_as_the_verifier_says_how_it_is_done():
+    @verifier
+    def higher(baseline, treatment, *, margin=0.0):
+        return {"accepted": True}
+
+    with pytest.raises(TypeError, match=r"parameters by name only \(margin\); higher\(\)\(baseline, treatment\) comp"):
+        higher({"m": [1]}, {"m": [2]})

@@ -183,7 +183,7 @@ def test_one_cause_is_told_once_for_all_treatments_that_share_it():
 
     _, errors = one(Hypothesis(broken, name="h"), metrics(a=0.1, b=0.2))
     assert str(errors["hypothesis:h"]).count("bad day") == 1
-    assert "'a', 'b'" in str(errors["hypothesis:h"])
+    assert "treatments 'a', 'b'" in str(errors["hypothesis:h"])
 
 
 def test_a_verifier_that_calls_exit_ends_nothing():

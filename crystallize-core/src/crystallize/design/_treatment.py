@@ -33,7 +33,8 @@ class Treatment:
     TypeError
         `name` is no text, `apply` is neither a mapping nor a function of one argument, or a key is no text.
     ValueError
-        `name` is unsafe, or a key is one of the reserved ``replicate``, ``condition``, ``seed_used`` and ``step_name``.
+        `name` is unsafe, or a key is empty or one of the reserved ``replicate``, ``condition``, ``seed_used`` and
+        ``step_name``.
 
     Examples
     --------
@@ -69,6 +70,35 @@ class Treatment:
         if isinstance(self._apply_value, dict):
             return MappingProxyType({key: isolate(value) for key, value in self._apply_value.items()})
         return MappingProxyType({})
+
+    def apply(self, ctx: FrozenContext) -> None:
+        """Add the treatment's values to a context; a run does so at the start of each cell.
+
+        Parameters
+        ----------
+        ctx : FrozenContext
+            Such as one made by `standalone_context`, to try a treatment or a step alone.
+
+        Raises
+        ------
+        ContextMutationError
+            The context has one of the keys already.
+        Exception
+            Whatever the treatment's function raises.
+
+        Examples
+        --------
+        >>> from crystallize import standalone_context
+        >>> ctx = standalone_context({"depth": 2})
+        >>> Treatment("fast", {"learning_rate": 0.5}).apply(ctx)
+        >>> dict(ctx)
+        {'depth': 2, 'learning_rate': 0.5}
+        """
+        if isinstance(self._apply_value, dict):
+            for key, value in self._apply_value.items():
+                ctx.add(key, value)
+        else:
+            self._apply_value(ctx)
 
     def __call__(self) -> Treatment:
         """Give the treatment itself, so that a factory and a treatment can be used alike."""
@@ -139,6 +169,8 @@ def _copy_values(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
                 f"treatment {name!r}: the keys of its mapping are names in the context and must be text, "
                 f"not {type(key).__name__} ({key!r})"
             )
+        if not key:
+            raise ValidationError(f"treatment {name!r}: a key of its mapping is an empty text; name what it changes")
         if key in RESERVED_KEYS:
             raise ValidationError(
                 f"treatment {name!r}: the context key {key!r} is reserved (the engine sets "

@@ -74,14 +74,19 @@ class VerifierFactory:
             ]
         )
 
-    def __call__(self, **params: Any) -> BoundVerifier:
-        """Set parameters; what is left out keeps its default.
+    def __call__(self, *args: Any, **params: Any) -> BoundVerifier:
+        """Set parameters, by name; what is left out keeps its default.
 
         Raises
         ------
         TypeError
-            A parameter does not exist, or one without a default was left out.
+            A parameter does not exist, one without a default was left out, or something was given by position.
         """
+        if args:
+            raise ArgumentTypeError(
+                f"{self.__name__}(...) makes the verifier, and takes parameters by name only "
+                f"({', '.join(self._parameters) or 'it has none'}); {self.__name__}()(baseline, treatment) compares"
+            )
         named = {
             name: parameter
             for name, parameter in self._parameters.items()

@@ -103,7 +103,7 @@ def _summarise(hypothesis: Hypothesis, failures: Mapping[str, BaseException]) ->
         same.setdefault(_told(error), []).append(repr(name))
     told = "; ".join(f"{', '.join(names)} ({why.rstrip('.')})" for why, names in same.items())
     return HypothesisError(
-        f"hypothesis {hypothesis.name!r} could not be tested for treatment {told}",
+        f"hypothesis {hypothesis.name!r} could not be tested for treatment{'s' * (len(failures) > 1)} {told}",
         hypothesis=hypothesis.name,
         failures=failures,
     )
