@@ -76,12 +76,13 @@ def test_a_hook_gets_this_runs_own_values(make):
         def before_run(self, experiment):
             seen.append((experiment.replicates, [t.name for t in experiment.treatments], experiment.strategy))
             seen.append((experiment.run.kind, experiment.name))
+            seen.append((experiment.get_plugin(Look) is self, repr(experiment)))
             experiment.treatments.clear()
             experiment.replicates = 99
 
     experiment = make(emitting, plugins=[Look()], name="e", treatments=[Treatment("own", {})], replicates=7)
     experiment.run(replicates=2, treatments=[Treatment("given", {})])
-    assert seen == [(2, ["given"], "rerun"), ("run", "e")]
+    assert seen == [(2, ["given"], "rerun"), ("run", "e"), (True, "ExperimentView('e', run, replicates=2)")]
     assert ([t.name for t in experiment.treatments], experiment.replicates) == (["own"], 7)
 
 

@@ -63,6 +63,19 @@ def test_apply_takes_a_treatment_or_the_baseline(make):
     assert experiment.apply(Treatment("baseline", {"delta": 2})) == [3, 4, 5]
 
 
+def test_the_baseline_is_the_same_in_a_run_in_apply_and_in_debug(make):
+    @pipeline_step()
+    def shift(data, ctx, *, delta=0):
+        return [value + delta for value in data], {"delta": delta}
+
+    experiment = make(shift(), treatments=[Treatment("up", {"delta": 1}), Treatment("baseline", {"delta": 100})])
+    for _ in range(2):
+        assert experiment.run().metrics.baseline.metrics == {"delta": [100]}
+        assert experiment.apply() == [101, 102, 103]
+        assert experiment.debug().metrics == {"delta": [100]}
+        assert experiment.apply(Treatment("other", {"delta": 2})) == [3, 4, 5]
+
+
 @pytest.mark.parametrize("data", [None, 0, False, "", [], {}, (), (1, {"a": 2})], ids=repr)
 def test_data_that_is_given_skips_the_source_whatever_it_is(make, data):
     @data_source

@@ -200,7 +200,7 @@ def test_an_initial_context_of_another_type_is_refused(make, initial):
 
 @pytest.mark.parametrize("outputs", [5, "model.json", [5], Artifact("a")])
 def test_outputs_of_another_type_are_refused(make, outputs):
-    with pytest.raises(ArgumentTypeError, match="outputs"):
+    with pytest.raises(ArgumentTypeError, match=r"outputs(\[0\] must be an| must be a list of) Artifact, not"):
         make(outputs=outputs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crystallize import BasePlugin, Experiment, Hypothesis, Pipeline, Treatment, pipeline_step, verifier
-from crystallize.errors import ValidationError
+from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.results import Result
 
 
@@ -168,6 +168,8 @@ def test_a_plugin_may_be_appended_until_the_run(make):
     assert [type(plugin) for plugin in experiment.plugins] == [Notes, Notes]
     assert experiment.get_plugin(Notes) is experiment.plugins[0]
     assert experiment.get_plugin(Experiment) is None
+    with pytest.raises(ArgumentTypeError, match="get_plugin takes the class of a plugin, .* not 'seed'"):
+        experiment.get_plugin("seed")
 
 
 def test_init_hook_comes_once_with_the_experiment_itself(make):

@@ -33,6 +33,7 @@ from crystallize.experiments.setup import (
 )
 from crystallize.experiments.single import run_single
 from crystallize.hooks import ActivePlugins
+from crystallize.hooks.view import first_plugin
 from crystallize.names import check_name
 from crystallize.pipelines.policy import check_policy
 
@@ -207,7 +208,7 @@ class Experiment(InFolders):
     def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
         """Give the first plugin that is an instance of `cls`, or None."""
         resolve_appended(self.plugins)
-        return next((plugin for plugin in self.plugins if isinstance(plugin, cls)), None)
+        return first_plugin(self.plugins, cls)
 
     def plugin_order(self) -> list[str]:
         """Give the names of the active plugins in the order in which their hooks are called."""
@@ -352,7 +353,7 @@ class Experiment(InFolders):
         Parameters
         ----------
         treatment : Treatment, optional
-            By default the baseline.
+            By default the baseline, as a treatment of that name among the experiment's own adjusts it.
         replicate : int, default 0
 
         Returns
@@ -361,7 +362,7 @@ class Experiment(InFolders):
             Its metrics, its provenance and, as `payload`, its data.
         """
         request = Request(
-            one_treatment(treatment),
+            one_treatment(self, treatment),
             (),
             checked_replicates(replicate, what="replicate", minimum=0) + 1,
             kind="debug",
@@ -374,7 +375,7 @@ class Experiment(InFolders):
         Parameters
         ----------
         treatment : Treatment, optional
-            By default the baseline.
+            By default the baseline, as a treatment of that name among the experiment's own adjusts it.
         data : object, optional
             Used in place of what the data source would fetch, whatever it is.
         seed : int, optional
@@ -390,7 +391,7 @@ class Experiment(InFolders):
         Exception
             Whatever a step raised.
         """
-        request = Request(one_treatment(treatment), (), 1, kind="apply", data=data, seed=seed)
+        request = Request(one_treatment(self, treatment), (), 1, kind="apply", data=data, seed=seed)
         return run_single(self._run_of(request), request, 0).payload
 
     def optimize(

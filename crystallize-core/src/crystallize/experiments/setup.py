@@ -112,16 +112,16 @@ def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment
     return found
 
 
-def one_treatment(treatment: Treatment | None) -> tuple[Treatment, ...]:
-    """Give the treatment of a single cell, if there is one, for a request."""
+def one_treatment(experiment: Experiment, treatment: Treatment | None) -> list[Treatment]:
+    """Give the treatment of a single cell for a request: without one, what adjusts the experiment's own baseline."""
     if treatment is None:
-        return ()
+        return [own for own in checked_treatments(experiment.treatments) if own.name == BASELINE]
     if not isinstance(treatment, Treatment):
         raise ArgumentTypeError(
             f"treatment must be a Treatment, not {type(treatment).__name__}: write "
             'Treatment("name", {"parameter": value})'
         )
-    return (treatment,)
+    return [treatment]
 
 
 def checked_hypotheses(hypotheses: Iterable[Hypothesis] | None) -> list[Hypothesis]:
@@ -144,11 +144,13 @@ def _listed(values: Any, kind: type[Any], *, what: str, hint: str) -> list[Any]:
     found = []
     for position, value in enumerate(values):
         if not isinstance(value, kind):
-            raise ArgumentTypeError(
-                f"{what}[{position}] must be a {kind.__name__}, not {type(value).__name__}: write {hint}"
-            )
+            raise ArgumentTypeError(f"{what}[{position}] must be {_a(kind)}, not {type(value).__name__}: write {hint}")
         found.append(value)
     return found
+
+
+def _a(kind: type[Any]) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def label_of(experiment: Experiment) -> str | None:

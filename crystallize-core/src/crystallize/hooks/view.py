@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.errors import ArgumentTypeError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.engine.identity import CellIdentities
 
-__all__ = ["ExperimentView", "RunInfo"]
+__all__ = ["ExperimentView", "RunInfo", "first_plugin"]
 
 PluginT = TypeVar("PluginT")
 
@@ -54,7 +56,7 @@ class RunInfo:
     optimization: dict[str, Any] | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class ExperimentView:
     """An experiment as one run sees it.
 
@@ -122,4 +124,14 @@ class ExperimentView:
 
     def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
         """Give the first active plugin that is an instance of `cls`, or None."""
-        return next((plugin for plugin in self.plugins if isinstance(plugin, cls)), None)
+        return first_plugin(self.plugins, cls)
+
+    def __repr__(self) -> str:
+        return f"ExperimentView({(self.name or self.id)!r}, {self.run.kind}, replicates={self.replicates})"
+
+
+def first_plugin(plugins: Iterable[Any], cls: type[PluginT]) -> PluginT | None:
+    """Give the first of `plugins` that is an instance of `cls`, or None."""
+    if not isinstance(cls, type):
+        raise ArgumentTypeError(f"get_plugin takes the class of a plugin, such as SeedPlugin, not {cls!r:.80}")
+    return next((plugin for plugin in plugins if isinstance(plugin, cls)), None)
