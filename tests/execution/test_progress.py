@@ -85,6 +85,17 @@ def test_nothing_is_shown_where_nobody_looks(executor, run_script):
     assert (found.stdout, found.stderr) == ("", "")
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_line_of_the_log_has_a_line_of_its_own(executor, tmp_path):
+    program = PROGRAM[: PROGRAM.index("import logging")] + PROGRAM[PROGRAM.index("executor =") :]
+    program = program.replace("default_plugins=False", "default_plugins=['logging']")
+    seen = on_a_terminal(program.format(executor=executor), tmp_path)
+    logged = [line for line in re.split(r"[\r\n]+", seen) if " WARNING " in line]
+    assert len(logged) == 2
+    assert all(re.match(r"\d\d:\d\d:\d\d WARNING SometimesStep failed", line) for line in logged), logged
+    assert "2 failed" in seen
+
+
 def test_without_progress_a_terminal_stays_empty(tmp_path):
     assert on_a_terminal(PROGRAM.format(executor="SerialExecution()"), tmp_path) == ""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_choice, check_count, check_flag
 from crystallize.hooks import BasePlugin
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from crystallize.context import FrozenContext
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import PipelineStep
@@ -132,7 +135,16 @@ class _StderrHandler(_TextHandler):
             return
         # Looked up each time: tests, notebooks and redirections put another stream in its place.
         self.stream = sys.stderr
-        super().emit(record)
+        with _bars_put_away(self.stream):
+            super().emit(record)
+
+
+def _bars_put_away(stream: TextIO) -> AbstractContextManager[Any]:
+    """Keep a progress bar from ending up in the line that is written to its terminal, where one is shown."""
+    bars: Any = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+    if not getattr(bars, "_instances", ()):  # its lock is made when it is first asked for
+        return nullcontext()
+    return bars.external_write_mode(file=stream)  # type: ignore[no-any-return]
 
 
 def _others_receive(own: logging.Handler | None) -> bool:
