@@ -217,6 +217,10 @@ def test_an_error_with_problems_survives_a_pickle(write, problems_of):
 def test_what_is_not_there_is_said(path, problems_of):
     (problem,) = problems_of(path)
     assert (problem.file, problem.message) == (path, "there is no such file or folder")
+    with pytest.raises(FileNotFoundError) as caught:
+        Experiment.from_yaml(path)
+    assert isinstance(caught.value, ConfigurationError)
+    assert str(caught.value) == f"{path}: there is no such file or folder. Give a folder that has a config.yaml"
 
 
 def test_a_folder_without_a_config_is_said_with_what_is_there(tmp_path, problems_of):
@@ -234,6 +238,13 @@ def test_a_module_that_is_named_and_absent_is_an_error(module, write, problems_o
     )
     (problem,) = problems_of(write(text, **{module: None}))
     assert f"there is no {module}.py" in f"{problem.message} {problem.advice}"
+
+
+def test_what_verifiers_py_imported_from_crystallize_is_not_listed_as_its_own(write, problems_of):
+    text = "datasource: {data: numbers}\nsteps: [total]\ntreatments: {a: {}}\nhypotheses: [{name: h, verifier: abov}]\n"
+    verifiers = "from crystallize import verifier\n\n\n@verifier\ndef above(baseline, treatment):\n    return {}\n"
+    (problem,) = problems_of(write(text, verifiers=verifiers))
+    assert problem.advice.endswith("verifiers.py has: above")
 
 
 def test_modules_that_nobody_names_need_not_be_there(write):

@@ -7,6 +7,7 @@ nothing of Crystallize still catches what it expects. Errors carry data in attri
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = [
     "ArtifactMissingError",
     "CellTimeoutError",
     "ConfigurationError",
+    "ConfigurationMissingError",
     "ContextMutationError",
     "CrystallizeError",
     "DamagedStoreError",
@@ -105,6 +107,10 @@ class ConfigurationError(CrystallizeError, ValueError):
         self.problems = tuple(problems)
 
 
+class ConfigurationMissingError(ConfigurationError, FileNotFoundError):
+    """There is no such folder, or no ``config.yaml`` in it."""
+
+
 class RunStateError(CrystallizeError, RuntimeError):
     """Something was asked for at a moment at which it cannot be done."""
 
@@ -132,18 +138,13 @@ class MissingMetricError(CrystallizeError, _TextKeyError):
         self.available = sorted(available)
         self.where = where
         known = ", ".join(map(repr, self.available)) or "none"
-        place = f" in {where}" if where else ""
         super().__init__(
-            f"metric {metric!r} was not recorded{place}; recorded metrics: {known}. "
+            f"metric {metric!r} was not recorded{f' in {where}' if where else ''}; recorded metrics: {known}. "
             "Record it with ctx.metrics.add(name, value), or return (data, {name: value}) from a step."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_missing_metric, (self.metric, self.available, self.where)
-
-
-def _rebuild_missing_metric(metric: str, available: list[str], where: str) -> MissingMetricError:
-    return MissingMetricError(metric, available, where=where)
+        return functools.partial(MissingMetricError, where=self.where), (self.metric, self.available)
 
 
 class HypothesisError(CrystallizeError):
@@ -324,8 +325,7 @@ class PipelineExecutionError(CrystallizeError):
         Whether a plugin that asked for it made the cell fail, and no further cell is to start.
     """
 
-    # The original may not survive a pickle, and a class that cannot be rebuilt would break the channel it travels
-    # through: only the record does.
+    # Only the record travels: the original may not survive a pickle, and what cannot be rebuilt breaks its channel.
     _carried = ("step_name", "condition", "replicate", "error_type", "traceback_text", "stops_run")
 
     def __init__(

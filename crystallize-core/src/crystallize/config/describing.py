@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.config.composing import read_document
 from crystallize.config.nodes import MapNode, Node, ScalarNode, found
-from crystallize.config.problems import CONFIG_FILE, Place, Problems
+from crystallize.config.problems import CONFIG_FILE, Problem, Problems
 from crystallize.config.references import references_of
 from crystallize.config.schema import published
+from crystallize.errors import ConfigurationMissingError
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +79,9 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     Raises
     ------
     ConfigurationError
-        There is no such file, it is no YAML, or what is read of it is of the wrong type; with ``problems``.
+        It is no YAML, or what is read of it is of the wrong type; with ``problems``.
+    ConfigurationMissingError
+        There is no such file.
     MissingExtraError
         The extra ``yaml`` of crystallize-core is not installed.
 
@@ -88,34 +91,40 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     999
     """
     problems = Problems(str(path))
-    file = find_config(Path(path), problems)
-    root = None if file is None else read_document(file, str(file), problems)
+    file = find_config(Path(path))
+    root = read_document(file, str(file), problems)
     if root is not None:
         _check_read(root, problems)
     problems.check()
     assert isinstance(root, MapNode)  # noqa: S101 - else there was a problem
-    assert file is not None  # noqa: S101 - the same
     return described(root, file)
 
 
-def find_config(path: Path, problems: Problems) -> Path | None:
-    """Give the config.yaml that a path means: itself, or the one in a folder; what is wrong is noted."""
+def find_config(path: Path) -> Path:
+    """Give the config.yaml that a path means: itself, or the one in a folder.
+
+    Raises
+    ------
+    ConfigurationMissingError
+        There is none.
+    """
     if path.is_dir():
         file = path / CONFIG_FILE
         if file.is_file():
             return file
         others = sorted(other.name for other in path.glob("*.y*ml"))
         beside = f" ({', '.join(others)} is there)" if others else ""
-        problems.add(
-            Place(str(file)),
-            f"the folder has no {CONFIG_FILE}{beside}",
-            f"Write one, or rename it to {CONFIG_FILE}" if others else "Write one, or give another folder",
-        )
-        return None
+        advice = f"Write one, or rename it to {CONFIG_FILE}" if others else "Write one, or give another folder"
+        raise _missing(path, Problem(str(file), 1, 1, f"the folder has no {CONFIG_FILE}{beside}", advice))
     if not path.is_file():
-        problems.add(Place(str(path)), "there is no such file or folder", f"Give a folder that has a {CONFIG_FILE}")
-        return None
+        advice = f"Give a folder that has a {CONFIG_FILE}"
+        raise _missing(path, Problem(str(path), 1, 1, "there is no such file or folder", advice))
     return path
+
+
+def _missing(path: Path, problem: Problem) -> ConfigurationMissingError:
+    # Without a line: where there is no file, there is none.
+    return ConfigurationMissingError(f"{path}: {problem.message}. {problem.advice}", problems=[problem])
 
 
 def described(root: MapNode, file: Path) -> Description:

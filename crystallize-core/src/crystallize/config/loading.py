@@ -96,6 +96,8 @@ def load_folder(
     ------
     ConfigurationError
         With everything that is wrong, each with its place, as ``problems``.
+    ConfigurationMissingError
+        There is no such folder, or no config.yaml in it; a `FileNotFoundError` too.
     MissingExtraError
         The extra ``yaml`` of crystallize-core is not installed.
 
@@ -136,9 +138,7 @@ class _Loader:
 
     def load(self, path: Path, overrides: tuple[str, ...], readers: tuple[Path, ...]) -> LoadedExperiment | None:
         """Load one folder; None where something is wrong with it."""
-        file = find_config(path, self._problems)
-        if file is None:
-            return None
+        file = find_config(path)
         folder = file.absolute().parent.resolve()
         if not overrides and folder in (both := {**self._known, **self.made}):
             return both[folder]

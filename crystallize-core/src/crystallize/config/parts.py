@@ -309,7 +309,10 @@ def _bound(document: Document, named: Named, factory: VerifierFactory) -> Any:
 
 
 def _is_verifier(value: object) -> bool:
-    return isinstance(value, VerifierFactory) or inspect.isfunction(value)
+    if inspect.isfunction(value):
+        # The decorator is there too, since it was imported.
+        return (value.__module__ or "").partition(".")[0] != "crystallize"
+    return isinstance(value, VerifierFactory)
 
 
 def _installed_verifier(document: Document, named: Named, own: list[str]) -> Any:

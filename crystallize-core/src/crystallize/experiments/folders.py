@@ -41,6 +41,8 @@ class InFolders:
         ------
         ConfigurationError
             With everything that is wrong, each with file, line and column, as ``problems``.
+        ConfigurationMissingError
+            There is no such folder, or no config.yaml in it; a `FileNotFoundError` too.
         MissingExtraError
             The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
 
