@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,9 @@ class Bench:
     mapped : PrivateMap or None
         The memory under the experiment's large arrays.
     slots : WorkerSlots
+    relay : Relay
+        Sends on what happens beside outcomes.
+    outbox : Outbox
     had : int
         How many modules were loaded before this worker began.
     """
@@ -43,43 +45,46 @@ class Bench:
         cells: list[tuple[str, int]],
         mapped: PrivateMap | None,
         slots: WorkerSlots,
+        relay: Relay,
+        outbox: Outbox,
         had: int,
     ) -> None:
         self.runner = runner
         self.cells = cells
         self.slots = slots
+        self.relay = relay
+        self.outbox = outbox
         self._mapped = mapped
         self._name = f"process-{slots.number}"
         self._had = had
 
-    def run(self, index: int, relay: Relay, outbox: Outbox, earlier: Mapping[int, Sequence[Attempt]]) -> None:
+    def run(self, index: int, earlier: Mapping[int, Sequence[Attempt]]) -> None:
         """Run a cell and hand in its outcome."""
         del earlier  # a cell that cost a worker its life is run as any other
-        cell = Cell._make(self.cells[index])
-        self.begin(index, cell, relay)
+        cell = self.begin(index)
         try:
-            outcome = self.runner(cell, partial(self.emit, relay))
+            outcome = self.runner(cell, self.emit)
         except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
             outcome = self.runner.failed(cell, exc)
-        self.end(outcome, relay)
-        outbox.add(index, outcome)
+        self.end(outcome)
+        self.outbox.add(index, outcome)
 
-    def begin(self, index: int, cell: Cell, relay: Relay) -> None:
-        """Say which cell this worker is at."""
+    def begin(self, index: int) -> Cell:
+        """Give a cell, and say that this worker is at it."""
         self.slots.words[self.slots.number] = index + 1
-        relay.cell = cell
+        self.relay.cell = cell = Cell._make(self.cells[index])
+        return cell
 
-    def end(self, outcome: CellOutcome, relay: Relay) -> None:
+    def end(self, outcome: CellOutcome) -> None:
         """Leave the bench as the next cell is to find it."""
         outcome.worker = self._name
-        relay.end_of_cell()
-        relay.cell = None
+        self.relay.end_of_cell()
         if self._mapped is not None:
             self._mapped.restore()
 
-    def emit(self, relay: Relay, event: Event) -> bool:
+    def emit(self, event: Event) -> bool:
         """Send on an event; say whether the coordinator has asked the cell to stop by now."""
-        relay.emit(event)
+        self.relay.emit(event)
         return self.slots.asked_to_stop
 
     def imported(self) -> list[str]:

@@ -49,6 +49,10 @@ class _Child(Hand):
         self.number = number
         self.link = Connection(self.line.detach())
 
+    @property
+    def problem(self) -> str | None:
+        return self._starter.problem
+
     def exit_code(self, timeout: float) -> int | None:
         return self._starter.exit_code(self, timeout)
 

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -38,7 +39,8 @@ class Outbox:
         self._link = link
         self._lock = threading.RLock()
         self._news: list[Any] = []
-        self._outcomes: list[tuple[int, CellOutcome]] = []
+        # Filled and emptied without a lock: at either end.
+        self._outcomes: deque[tuple[int, CellOutcome]] = deque()
         self._sent: dict[int, list[tuple[int, CellOutcome]]] = {}
         self._batch = 0
         self._last = 0.0
@@ -62,9 +64,8 @@ class Outbox:
 
     def add(self, index: int, outcome: CellOutcome) -> None:
         """Hand in the outcome of a cell."""
-        with self._lock:
-            self._outcomes.append((index, outcome))
-            self._due()
+        self._outcomes.append((index, outcome))
+        self._due()
 
     def _due(self) -> None:
         if time.perf_counter() - self._last >= FLUSH_AFTER:
@@ -77,8 +78,7 @@ class Outbox:
         with self._lock:
             self._waiting.clear()
             if self._outcomes:
-                self._news.extend(self._encoded())
-                self._outcomes = []
+                self._news.extend(self._encoded([self._outcomes.popleft() for _ in range(len(self._outcomes))]))
             if self._news:
                 message = pickle.dumps(self._news, 5)
                 self._news = []
@@ -97,8 +97,7 @@ class Outbox:
             self._news.extend(self._one_by_one(self._sent.pop(batch, [])))
             self.flush()
 
-    def _encoded(self) -> list[Any]:
-        outcomes = self._outcomes
+    def _encoded(self, outcomes: list[tuple[int, CellOutcome]]) -> list[Any]:
         try:
             encoded = encode(outcomes)
         except Exception:  # noqa: BLE001 - whatever user objects raise: one by one tells which it is

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from crystallize.engine.attempts import PatientRunner
 from crystallize.engine.policy import attempt_of
-from crystallize.results.outcome import Cell
 from crystallize_plugins.execution.processes.bench import Bench
 
 if TYPE_CHECKING:
@@ -28,12 +26,13 @@ def bench_for(
     cells: list[tuple[str, int]],
     mapped: PrivateMap | None,
     slots: WorkerSlots,
+    relay: Relay,
+    outbox: Outbox,
     had: int,
 ) -> Bench:
-    """Give what a worker needs at hand for its cells."""
-    if isinstance(runner, PatientRunner):
-        return PatientBench(runner, cells, mapped, slots, had)
-    return Bench(runner, cells, mapped, slots, had)
+    """Give what a worker needs at hand for its cells; see `Bench`."""
+    kind = PatientBench if isinstance(runner, PatientRunner) else Bench
+    return kind(runner, cells, mapped, slots, relay, outbox, had)  # type: ignore[arg-type]
 
 
 class PatientBench(Bench):
@@ -47,28 +46,29 @@ class PatientBench(Bench):
         cells: list[tuple[str, int]],
         mapped: PrivateMap | None,
         slots: WorkerSlots,
+        relay: Relay,
+        outbox: Outbox,
         had: int,
     ) -> None:
-        super().__init__(runner, cells, mapped, slots, had)
+        super().__init__(runner, cells, mapped, slots, relay, outbox, had)
         self._limits_time = runner.policies is not None and runner.policies.limits_time
         if self._limits_time:
             runner.watch(slots.limit)
 
-    def run(self, index: int, relay: Relay, outbox: Outbox, earlier: Mapping[int, Sequence[Attempt]]) -> None:
+    def run(self, index: int, earlier: Mapping[int, Sequence[Attempt]]) -> None:
         """Run one attempt at a cell and hand in what it gave."""
         if self._limits_time:
-            outbox.flush()  # nothing may be left behind in a process that is ended
-        cell = Cell._make(self.cells[index])
+            self.outbox.flush()  # nothing may be left behind in a process that is ended
         attempts = earlier.get(index, ())
         delay = None
-        self.begin(index, cell, relay)
+        cell = self.begin(index)
         try:
-            outcome, delay = self.runner.attempt(cell, partial(self.emit, relay), attempts)
+            outcome, delay = self.runner.attempt(cell, self.emit, attempts)
         except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
             outcome = self.runner.failed(cell, exc)
-        self.end(outcome, relay)
+        self.end(outcome)
         if delay is None:
-            outbox.add(index, outcome)
+            self.outbox.add(index, outcome)
         else:
-            outbox.tell("retry", index, attempt_of(outcome, attempts), delay, outcome.plugin_failures)
-            outbox.flush()
+            self.outbox.tell("retry", index, attempt_of(outcome, attempts), delay, outcome.plugin_failures)
+            self.outbox.flush()

@@ -93,8 +93,9 @@ class Relay:
     def end_of_cell(self) -> None:
         """Send on lines that were left unfinished."""
         for stream in self._streams:
-            if stream.unfinished:
+            if stream.rest:
                 stream.flush()
+        self.cell = None
 
     def emit(self, event: Event) -> None:
         """Send on an event; what it carries has to be picklable."""
@@ -173,7 +174,7 @@ class _Stream(io.TextIOBase):
     def __init__(self, outbox: Outbox, name: str, fd: int) -> None:
         self._outbox = outbox
         self._fd = fd
-        self._rest = ""
+        self.rest = ""
         self.name = f"<{name}>"
         self._stream = name
         self.buffer = _Bytes(self)
@@ -181,10 +182,6 @@ class _Stream(io.TextIOBase):
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return "utf-8"
-
-    @property
-    def unfinished(self) -> bool:
-        return bool(self._rest)
 
     def writable(self) -> bool:
         return True
@@ -195,15 +192,15 @@ class _Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self._rest += text
-        done, newline, rest = self._rest.rpartition("\n")
+        self.rest += text
+        done, newline, rest = self.rest.rpartition("\n")
         if newline:
-            self._rest = rest
+            self.rest = rest
             self._outbox.tell("text", self._stream, done + newline)
         return len(text)
 
     def flush(self) -> None:
-        text, self._rest = self._rest, ""
+        text, self.rest = self.rest, ""
         if text:
             self._outbox.tell("text", self._stream, text)
 

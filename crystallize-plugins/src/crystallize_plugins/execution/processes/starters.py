@@ -31,11 +31,18 @@ class Hand(ABC):
     number : int
     pid : int
     link : Connection
+    problem : str or None
+        Why nothing more is heard of it from whoever started it.
     """
 
     number: int
     pid: int
     link: Connection
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing more is heard of it from whoever started it."""
+        return None
 
     @abstractmethod
     def exit_code(self, timeout: float) -> int | None:

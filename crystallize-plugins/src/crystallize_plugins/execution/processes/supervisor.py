@@ -370,7 +370,7 @@ class ProcessLoop(EitherWay):
                 doing = "between two cells" if member.ready else "before they were ready"
                 raise WorkerStartError(
                     f"{self._barren} worker processes in a row ended {doing}; the last one {how}"
-                    f"{f' ({self._starter.problem})' if self._starter.problem else ''}. "
+                    f"{f' ({member.hand.problem})' if member.hand.problem else ''}. "
                     "SerialExecution() runs the same cells in this process and shows where it goes wrong"
                 )
             when = "between two cells" if member.ready else "before it was ready"

@@ -58,8 +58,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
         outbox.start(runner)
         outbox.tell("ready", os.getpid())
         outbox.flush()
-        bench = bench_for(runner, cells, mapped, WorkerSlots(slots, number), had)
-        _obey(link, outbox, relay, bench)
+        _obey(link, bench_for(runner, cells, mapped, WorkerSlots(slots, number), relay, outbox, had))
 
 
 def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None]:
@@ -87,24 +86,25 @@ def _take_over(environ: dict[str, str]) -> None:
             os.environ[name] = value
 
 
-def _obey(link: Connection, outbox: Outbox, relay: Relay, bench: Bench) -> None:
+def _obey(link: Connection, bench: Bench) -> None:
+    outbox, slots = bench.outbox, bench.slots
     while True:
         order, *rest = pickle.loads(link.recv_bytes())
         if order == "run":
             indexes, confirmed, earlier = rest
             outbox.confirmed(confirmed)
             for index in indexes:
-                if bench.slots.interrupted:
+                if slots.interrupted:
                     break
-                bench.run(index, relay, outbox, earlier)
+                bench.run(index, earlier)
             outbox.flush()
-            bench.slots.words[bench.slots.number] = 0
+            slots.words[slots.number] = 0
         elif order == "again":
             outbox.send_again(rest[0])
         else:
             report = bench.runner.stop()
             _run_exit_functions()
-            relay.end_of_cell()
+            bench.relay.end_of_cell()
             outbox.tell("report", _encoded(report), bench.imported())
             outbox.flush()
             return
