@@ -126,6 +126,8 @@ def test_dependencies_of_strangers_are_refused_with_the_nearest_name(node):
 def test_only_experiments_make_a_graph(wrong):
     with pytest.raises(ArgumentTypeError, match="made of experiments"):
         ExperimentGraph(wrong)
+    with pytest.raises(ArgumentTypeError, match="not of list: ExperimentGraph.from_experiments takes a list"):
+        ExperimentGraph([wrong])
 
 
 def test_a_graph_of_nothing_cannot_be_made_or_run():

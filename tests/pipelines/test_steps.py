@@ -11,7 +11,7 @@ import cloudpickle
 import pytest
 
 from crystallize import Pipeline, PipelineStep, inject_from_ctx, pipeline_step, standalone_context
-from crystallize.errors import ArgumentTypeError, CrystallizeError, ValidationError
+from crystallize.errors import ArgumentTypeError, CrystallizeError, MissingParameterError, ValidationError
 from crystallize.pipelines.step import as_step
 
 
@@ -187,3 +187,18 @@ def test_a_class_step_sees_the_context_it_is_given():
     ctx = standalone_context()
     assert Note()([1, 2], ctx) == [1, 2]
     assert ctx.metrics["n"] == (2,)
+
+
+def test_a_step_that_takes_no_context_is_called_alone_with_its_data():
+    @pipeline_step()
+    def scale(data, factor=2):
+        return [value * factor for value in data]
+
+    assert scale()([1, 2]) == [2, 4]
+    assert scale(factor=3)([1, 2]) == [3, 6]
+    assert scale()([1], standalone_context({"factor": 5})) == [5]
+
+
+def test_a_step_that_takes_a_context_says_so_where_it_is_called_without():
+    with pytest.raises(MissingParameterError, match=r"step add_delta takes a context: .* standalone_context\(\)"):
+        add_delta()([1])

@@ -92,7 +92,7 @@ def build_plugin(spec: object) -> Any:
     if inspect.isroutine(spec) or inspect.ismodule(spec) or spec is None or isinstance(spec, (int, float, bytes)):
         shown = getattr(spec, "__name__", repr(spec))
         raise ArgumentTypeError(
-            f"{shown} in plugins is a {type(spec).__name__}: give an instance, a class, the name of an installed "
+            f"{shown} in plugins is of type {type(spec).__name__}: give an instance, a class, the name of an installed "
             "plugin, or (name, settings)"
         )
     if not _is_plugin(spec):
@@ -224,4 +224,4 @@ def _is_plugin(candidate: object) -> bool:
 
 
 def _named(thing: object) -> str:
-    return thing.__qualname__ if isinstance(thing, type) else f"a {type(thing).__name__}"
+    return thing.__qualname__ if isinstance(thing, type) else f"an object of type {type(thing).__name__}"

@@ -8,16 +8,15 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from crystallize.checks import check_flag
+from crystallize.context.frozen import FrozenContext
 from crystallize.context.isolation import isolate
-from crystallize.errors import ArgumentTypeError
+from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import check_name, step_class_name
-from crystallize.pipelines.injection import CallSpec, call_injected, read_signature
+from crystallize.pipelines.injection import MISSING, CallSpec, call_injected, read_signature
 from crystallize.pipelines.policy import check_policy, check_version, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from crystallize.context import FrozenContext
 
 __all__ = ["FunctionStep", "PipelineStep", "StepFactory", "as_step", "pipeline_step"]
 
@@ -111,8 +110,18 @@ class FunctionStep(PipelineStep):
         """The parameters that were given when the step was made."""
         return isolate(self._params)
 
-    def __call__(self, data: Any, ctx: FrozenContext) -> Any:
-        """Run the function with its parameters filled in; a coroutine where it is ``async def``."""
+    def __call__(self, data: Any, ctx: Any = MISSING) -> Any:
+        """Run the function with its parameters filled in; a coroutine where it is ``async def``.
+
+        The context may be left out where the function takes none.
+        """
+        if ctx is MISSING:
+            if self.spec.ctx != "none":
+                raise MissingParameterError(
+                    f"the step {self.spec.name} takes a context: call it as step(data, ctx), and standalone_context() "
+                    "makes one"
+                )
+            ctx = FrozenContext()
         return call_injected(self.spec, self._params, data, ctx)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -328,7 +328,8 @@ class ExperimentGraph:
 
     def _take(self, experiment: Any) -> None:
         if not isinstance(experiment, Experiment):
-            raise ArgumentTypeError(f"a graph is made of experiments, not of {type(experiment).__name__}")
+            how = ": ExperimentGraph.from_experiments takes a list" if isinstance(experiment, (list, tuple)) else ""
+            raise ArgumentTypeError(f"a graph is made of experiments, not of {type(experiment).__name__}{how}")
         if experiment.name is None:
             raise ValidationError(
                 f"{experiment!r} has no name, and a graph tells its experiments apart by their names: "
