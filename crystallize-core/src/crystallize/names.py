@@ -6,6 +6,7 @@ A name is checked once, where it enters (`check_name`), and mapped to a folder w
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -15,7 +16,15 @@ from crystallize.errors import ArgumentTypeError, DuplicateNameError, Validation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["check_distinct", "check_file_name", "check_name", "did_you_mean", "folder_name", "step_class_name"]
+__all__ = [
+    "check_distinct",
+    "check_file_name",
+    "check_name",
+    "did_you_mean",
+    "folder_name",
+    "fresh_id",
+    "step_class_name",
+]
 
 # File systems allow 255 bytes; the difference is room for the suffixes of temporary files.
 _MAX_BYTES = 200
@@ -31,6 +40,14 @@ _UNPRINTABLE = {
 }
 _SHOWN = 80
 _WORDS = re.compile(r"[^\W_]+")
+
+
+def fresh_id() -> str:
+    """Give an identifier that nothing else has: 128 random bits as 32 hexadecimal digits.
+
+    It draws from the system, and leaves the state of ``random`` alone.
+    """
+    return os.urandom(16).hex()
 
 
 def check_name(name: object, *, what: str) -> str:

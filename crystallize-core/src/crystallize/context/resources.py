@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import threading
-import uuid
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crystallize.errors import ArgumentTypeError
+from crystallize.names import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class ResourceFactory(Generic[R]):
         self.close = close
         # Travels with the factory, so that every copy of it stands for one resource, and two
         # factories of equal code stand for two.
-        self.key = key if key is not None else uuid.uuid4().hex
+        self.key = key if key is not None else fresh_id()
 
     def __call__(self, ctx: FrozenContext) -> R:
         """Make a new resource; the caller owns it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +36,9 @@ if TYPE_CHECKING:
     from crystallize.results import Result
     from crystallize.results.outcome import Cell
 
-__all__ = ["Run", "new_run_id"]
+__all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
-
-
-def new_run_id() -> str:
-    """Give an identifier that no other run has."""
-    return uuid.uuid4().hex
 
 
 class Run:

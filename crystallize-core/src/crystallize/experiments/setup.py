@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,14 @@ from crystallize.checks import check_choice, check_count, check_flag, check_inte
 from crystallize.context.frozen import RESERVED_KEYS
 from crystallize.datasources.artifact import Artifact
 from crystallize.datasources.base import DataSource, as_data_source
+from crystallize.datasources.stored import steps_given
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
-from crystallize.engine.run import new_run_id
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.experiments.compiled import frozen_context
 from crystallize.experiments.definition import definition_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
-from crystallize.names import check_distinct, check_name
+from crystallize.names import check_distinct, check_name, fresh_id
 from crystallize.pipelines import Pipeline, PipelineStep
 from crystallize.pipelines.step import FunctionStep
 
@@ -94,13 +95,23 @@ def as_pipeline(candidate: Any) -> Any:
     return Pipeline(candidate) if isinstance(candidate, (list, tuple)) else candidate
 
 
-def checked_outputs(outputs: Iterable[Artifact] | None) -> dict[str, Artifact]:
-    """Give declared outputs by name."""
+def checked_outputs(outputs: Iterable[Artifact] | None, pipeline: Any) -> dict[str, Artifact]:
+    """Give declared outputs by name, and as ``"<step>/<name>"`` where steps write files of one name."""
     if outputs is None:
         return {}
     declared = _listed(outputs, Artifact, what="outputs", hint='Artifact("name.json")')
-    check_distinct([artifact.name for artifact in declared], what="output")
-    return {artifact.name: artifact for artifact in declared}
+    times = Counter(artifact.name.casefold() for artifact in declared)
+    names = [
+        artifact.name if times[artifact.name.casefold()] == 1 else _place_of(artifact, pipeline)
+        for artifact in declared
+    ]
+    check_distinct(names, what="output")
+    return dict(zip(names, declared, strict=True))
+
+
+def _place_of(artifact: Artifact, pipeline: Any) -> str:
+    steps = steps_given(pipeline, artifact)
+    return f"{steps[0]}/{artifact.name}" if len(steps) == 1 else artifact.name
 
 
 def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment]:
@@ -283,7 +294,7 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         # Conditions that were compiled before are used again: no hook may change what they were compiled with.
         initial_ctx=frozen_context(experiment),
         strict=experiment.strict,
-        run=RunInfo(id=new_run_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
+        run=RunInfo(id=fresh_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
         definition=lambda: definition_of(experiment),
     )

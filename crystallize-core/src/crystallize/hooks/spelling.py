@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ def misspelt(name: str, known: Iterable[str]) -> str | None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Give the known name that is most like `name`."""
+    import difflib  # for an error, which most programs never see
+
     return max(known, key=lambda candidate: difflib.SequenceMatcher(None, name, candidate).ratio())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome
-    from crystallize_plugins.execution.processes import Staff
+    from crystallize_plugins.execution.processes.staff import Staff
 
 __all__ = ["ParallelExecution"]
 
@@ -130,7 +130,7 @@ class ParallelExecution(Executor):
             staff.leave()
 
     def _staff(self, experiment: ExperimentView) -> Staff:
-        from crystallize_plugins.execution.processes import Staff
+        from crystallize_plugins.execution.processes.staff import Staff
 
         staff = self._staffs.get(experiment.run.id)
         if staff is None:

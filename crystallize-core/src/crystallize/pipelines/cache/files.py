@@ -6,9 +6,10 @@ Tests replace them to fail, or to end the process, at each of them in turn.
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from crystallize.names import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +78,7 @@ def put(path: Path, chunks: Iterable[Chunk]) -> None:
         It cannot be written; nothing of it is left then.
     """
     for last in (False, True):
-        temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+        temporary = path.with_name(f"{TEMPORARY}{fresh_id()}")
         try:
             _fill(temporary, chunks)
             rename(temporary, path)

@@ -1,10 +1,5 @@
 """Worker processes: cells go to them in batches, outcomes come back, and a death costs one cell at most.
 
-The face of this package is `Staff`; everything else is how it is done.
+The face of this package is `staff.Staff`; everything else is how it is done. Nothing is imported here: the processes
+that start workers need but a part of it.
 """
-
-from __future__ import annotations
-
-from crystallize_plugins.execution.processes.staff import Staff
-
-__all__ = ["Staff"]

@@ -148,7 +148,7 @@ class ZygoteStarter(Starter):
         """
         ours, theirs = _message_sockets()
         boot = (
-            "from crystallize_plugins.execution.processes.zygote import main; "
+            "import gc; gc.disable(); from crystallize_plugins.execution.processes.zygote import main; "
             f"main({theirs.fileno()}, {os.getpid()}, {preload!r})"
         )
         try:

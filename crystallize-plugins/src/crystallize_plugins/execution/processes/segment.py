@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import secrets
 import sys
 import tempfile
 from pathlib import Path
@@ -48,7 +47,7 @@ class Segment:
     def create(cls, size: int) -> Segment:
         """Make a new one, filled with zeros."""
         if _WINDOWS:
-            segment = cls(size, tag=f"crystallize-{secrets.token_hex(16)}")
+            segment = cls(size, tag=f"crystallize-{os.urandom(16).hex()}")
             segment.shared()
             return segment
         segment = cls(size, fd=_anonymous_file())

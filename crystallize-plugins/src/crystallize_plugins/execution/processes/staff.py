@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Staff", "new_starter"]
 
-_USUAL = ("crystallize.engine.cell", "crystallize.experiments", "cloudpickle")
+_USUAL = ("crystallize.engine.cell", "crystallize.engine.job", "cloudpickle")
 
 
 class Staff:
@@ -43,8 +43,7 @@ class Staff:
         self._workers = workers
         self._library_threads = library_threads
         self._only_once = experiment.run.kind != "trial"
-        seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
-        self._starter: Starter | None = new_starter(["threadpoolctl", *(["numpy.random"] if seeds else [])])
+        self._starter: Starter | None = new_starter(_needs(experiment))
         self._starter.prepare(library_threads, min(workers, _sure_cells(experiment)))
         self.method = self._starter.method
 
@@ -73,6 +72,15 @@ class Staff:
         self._starter = starter
         if self._only_once and not starter.keeps:
             starter.dismiss()  # it can end while the run does
+
+
+def _needs(experiment: ExperimentView) -> list[str]:
+    """Name what every worker will import, as far as it is known to start no threads."""
+    ours, _, _ = __name__.partition(".")
+    modules = {type(plugin).__module__ for plugin in experiment.plugins}
+    seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
+    needed = sorted(name for name in modules if name.startswith(f"{ours}."))
+    return ["threadpoolctl", *needed, *(["numpy.random"] if seeds else [])]
 
 
 def _sure_cells(experiment: ExperimentView) -> int:
