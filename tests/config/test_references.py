@@ -6,6 +6,7 @@ import pytest
 
 from crystallize import Experiment, ExperimentGraph
 from crystallize.config import load_folder
+from crystallize.errors import ConfigurationError
 
 MAKES = """
 datasource: {data: numbers}
@@ -44,6 +45,37 @@ def test_one_reads_what_the_other_wrote_through_its_loader(pair):
     result = loaded.experiment.run()
     assert result.errors == {}
     assert result.metrics.baseline.metrics["sum"] == [3, 6], "as many replicates as the table has"
+
+
+def test_files_of_one_name_are_told_apart_by_their_alias(write):
+    write(
+        "datasource: {data: numbers}\nsteps: [one, two]\nplugins: {logging: false}\n"
+        "outputs: {first: {file_name: t.json}, second: {file_name: t.json, loader: from_json}}\n",
+        name="makes",
+        steps="""
+            from crystallize import Artifact, pipeline_step
+
+            @pipeline_step()
+            def one(data, ctx, *, first: Artifact):
+                first.write("[1]")
+
+            @pipeline_step()
+            def two(data, ctx, *, second: Artifact):
+                second.write("[2, 2]")
+        """,
+    )
+    folder = write("datasource: {rows: makes#second}\nsteps: [see]\nplugins: {logging: false}\n", steps=SEES)
+    with pytest.raises(ConfigurationError, match=r"several outputs of makes are files of the name 't\.json'"):
+        Experiment.from_yaml(folder).to_yaml("copy")
+    assert ExperimentGraph.from_yaml(folder).run()["lab"].metrics.baseline.metrics == {"sum": [4]}
+
+
+def test_a_file_name_that_two_outputs_have_is_no_reference(write, problems_of):
+    makes = "datasource: {data: numbers}\nsteps: [publish: {table: a}, publish: {table: b}]\n"
+    write(f"{makes}outputs: {{a: {{file_name: t}}, b: {{file_name: t}}}}\n", name="makes")
+    (problem,) = problems_of(write("datasource: {rows: makes#t}\nsteps: [total]\n", name="reads"))
+    assert problem.message == "the experiment 'makes' has no output 't'"
+    assert problem.advice == "Its outputs: a, b"
 
 
 def test_the_references_are_told(pair):

@@ -235,6 +235,37 @@ def test_each_handle_finds_the_file_that_its_own_step_wrote(store, producer, cel
     assert [artifact.fetch(cell()) for artifact in travelled] == [b"published", b"reported"]
 
 
+@pytest.mark.parametrize("executor", [None, ParallelExecution(2, "process")], ids=["serial", "process"])
+def test_steps_that_write_one_file_name_are_told_apart_from_end_to_end(executor):
+    @data_source
+    def start(ctx):
+        return ctx["replicate"]
+
+    @pipeline_step()
+    def write(data, ctx, *, out: Artifact, text="plain"):
+        out.write(f"{text} {data}")
+        return data
+
+    @pipeline_step()
+    def upper(data, ctx, *, out: Artifact):
+        out.write(f"UPPER {data}")
+        return data
+
+    handles = plain, again, shouted = Artifact("a.txt"), Artifact("a.txt"), Artifact("a.txt")
+    steps = [write(out=plain), write(out=again, text="again"), upper(out=shouted)]
+    plugins = [] if executor is None else [executor]
+    first = Experiment(start(), Pipeline(steps), name="first", outputs=handles, plugins=plugins)
+    assert list(first.outputs) == ["WriteStep/a.txt", "WriteStep_2/a.txt", "UpperStep/a.txt"]
+    assert first.run(replicates=2).errors == {}
+    found = [
+        Experiment(handle, Pipeline([lambda data: (data, {"read": data.decode()})]), name=f"reads {number}").run()
+        for number, handle in enumerate(handles)
+    ]
+    assert [result.metrics.baseline.metrics["read"] for result in found] == [
+        ["plain 0", "plain 1"], ["again 0", "again 1"], ["UPPER 0", "UPPER 1"]
+    ]  # fmt: skip
+
+
 def test_a_step_that_takes_the_artifact_by_name_is_found_too(store, producer, cell):
     model, other = Artifact("model.json"), Artifact("other.json")
     producer(model, other, steps=Pipeline([save(), publish(out=other)]).steps)

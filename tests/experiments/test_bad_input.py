@@ -15,6 +15,7 @@ from crystallize import (
     PipelineStep,
     Treatment,
     data_source,
+    pipeline_step,
     verifier,
 )
 from crystallize.errors import (
@@ -207,6 +208,14 @@ def test_outputs_of_another_type_are_refused(make, outputs):
 def test_two_outputs_of_one_file_are_refused(make):
     with pytest.raises(DuplicateNameError, match="two outputs"):
         make(outputs=[Artifact("a.json"), Artifact("A.json")])
+
+    @pipeline_step()
+    def write(data, one: Artifact, other: Artifact):
+        raise AssertionError("a cell ran")
+
+    same = Artifact("a.json"), Artifact("a.json")
+    with pytest.raises(DuplicateNameError, match="two outputs are named 'WriteStep/a.json'"):
+        make(write(one=same[0], other=same[1]), outputs=same)
 
 
 @pytest.mark.parametrize("plugins", ["seed", BasePlugin, BasePlugin(), 5])

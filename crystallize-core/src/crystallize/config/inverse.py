@@ -152,6 +152,8 @@ class Inverse:
         folder = Path(config) if Path(config).is_dir() else Path(config).parent
         if folder.parent != self._target.parent:
             self.fault(f"{what}: the experiment that writes {artifact.name!r} lies in {folder}, not beside the target")
+        if [output.name for output in producer.outputs.values()].count(artifact.name) > 1:
+            self.fault(f"{what}: several outputs of {folder.name} are files of the name {artifact.name!r}")
         return f"{folder.name}#{artifact.name}"
 
     def _aliases(self) -> dict[int, str]:
@@ -164,7 +166,10 @@ class Inverse:
         aliases: dict[int, str] = {}
         for artifact in self._experiment.outputs.values():
             names = taken.get(id(artifact), set()) - set(aliases.values())
-            aliases[id(artifact)] = min(names) if len(names) == 1 else artifact.name
+            alias = min(names) if len(names) == 1 else artifact.name
+            while alias in aliases.values():
+                alias += "_"  # files of one name, in folders of several steps
+            aliases[id(artifact)] = alias
         return aliases
 
     def _step(self, step: PipelineStep, aliases: Mapping[int, str]) -> Any:

@@ -203,8 +203,8 @@ class _Loader:
             producer = producers[name]
             if producer is None:
                 continue
-            by_file = {artifact.name: artifact for artifact in producer.outputs.values()}
-            artifact = producer.outputs.get(reference.output) or by_file.get(reference.output)
+            by_file = [each for each in producer.outputs.values() if each.name == reference.output]
+            artifact = producer.outputs.get(reference.output) or (by_file[0] if len(by_file) == 1 else None)
             if artifact is None:
                 known = list(producer.outputs)
                 advice = f"{did_you_mean(reference.output, known)} Its outputs: {', '.join(known) or 'none'}".strip()
@@ -244,7 +244,14 @@ def _parts(
     document: Document, description: Description, inputs: dict[str, Artifact]
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """Make everything that an experiment is made of; what is wrong is noted."""
-    from crystallize.config.parts import hypotheses_of, outputs_of, sources_of, steps_of, treatments_of
+    from crystallize.config.parts import (
+        check_outputs,
+        hypotheses_of,
+        outputs_of,
+        sources_of,
+        steps_of,
+        treatments_of,
+    )
     from crystallize.config.plugins import plugins_of
 
     if document.usable("name"):
@@ -256,6 +263,7 @@ def _parts(
     both = {**inputs, **made}
     sources = {alias: both[alias] for alias in aliases if alias in both}
     steps = steps_of(document, outputs)
+    check_outputs(document, outputs, steps)
     treatments = treatments_of(document)
     hypotheses = hypotheses_of(document)
     plugins, defaults = plugins_of(document)

@@ -14,17 +14,17 @@ from crystallize.design._verifier import VerifierFactory
 from crystallize.errors import PluginError, PluginNotFoundError
 from crystallize.hooks import find_plugins, load_plugin
 from crystallize.names import check_distinct, check_name, did_you_mean
-from crystallize.pipelines import PipelineStep, pipeline_step
+from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
 from crystallize.pipelines.step import FunctionStep, as_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from crystallize.config.document import Document, Named
     from crystallize.config.nodes import Node
     from crystallize.config.problems import Place
 
-__all__ = ["hypotheses_of", "outputs_of", "sources_of", "steps_of", "treatments_of"]
+__all__ = ["check_outputs", "hypotheses_of", "outputs_of", "sources_of", "steps_of", "treatments_of"]
 
 VERIFIERS = "crystallize.verifiers"
 
@@ -111,10 +111,17 @@ def outputs_of(document: Document) -> dict[str, Artifact]:
         used = {key: _used(document, spec.get(key)) for key in ("loader", "writer")}
         with document.located(at.place):
             made[alias.text] = Artifact(at.text, loader=used["loader"], writer=used["writer"])
-    names = [artifact.name for artifact in made.values()]
-    with document.located(document.place("outputs"), "Give each output a file_name of its own"):
-        check_distinct(names, what="output")
     return made
+
+
+def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Sequence[PipelineStep]) -> None:
+    """Note outputs that would be one file: two of one name that one step writes, or none."""
+    from crystallize.experiments.setup import checked_outputs
+
+    section = document.root.get("steps")
+    if steps and isinstance(section, ListNode) and len(steps) == len(section.items):
+        with document.located(document.place("outputs"), "Give each output a file_name of its own"):
+            checked_outputs(outputs.values(), Pipeline(steps))
 
 
 def _used(document: Document, node: Node | None) -> Any:

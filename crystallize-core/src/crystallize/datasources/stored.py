@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-__all__ = ["BASELINE", "ArtifactStore", "Producer", "StoredRun", "existing", "producer_of", "step_of"]
+__all__ = ["BASELINE", "ArtifactStore", "Producer", "StoredRun", "existing", "producer_of", "step_of", "steps_given"]
 
 BASELINE = "baseline"
 
@@ -137,21 +137,30 @@ def step_of(experiment: Any, artifact: object) -> str | None:
     Returns
     -------
     str or None
-        The step that was given the artifact as a parameter, or that has a parameter of the artifact's name; None where
-        no step or several do.
+        The folder of the step that was given the artifact as a parameter, or that has a parameter of the artifact's
+        name; None where no step or several do.
     """
-    steps = list(getattr(experiment.pipeline, "steps", ()))
-    given = [step.name for step in steps if any(value is artifact for value in step.params.values())]
+    given = steps_given(experiment.pipeline, artifact)
     if not given:
         keys = {key for key, output in experiment.outputs.items() if output is artifact}
         names = keys | {key.partition(".")[0] for key in keys}
         given = [
-            step.name
-            for step in steps
+            label
+            for label, step in _labelled(experiment.pipeline)
             if (spec := getattr(step, "spec", None)) is not None
             and any(p.is_artifact and p.name in names and p.name not in step.params for p in spec.parameters)
         ]
-    return given[0] if len(set(given)) == 1 else None
+    return given[0] if len(given) == 1 else None
+
+
+def steps_given(pipeline: Any, artifact: object) -> list[str]:
+    """Name the folders of the steps that were given an artifact as a parameter."""
+    return [label for label, step in _labelled(pipeline) if any(value is artifact for value in step.params.values())]
+
+
+def _labelled(pipeline: Any) -> list[tuple[str, Any]]:
+    steps = list(getattr(pipeline, "steps", ()))
+    return list(zip(getattr(pipeline, "labels", None) or [step.name for step in steps], steps, strict=True))
 
 
 def existing(path: Path) -> Path:

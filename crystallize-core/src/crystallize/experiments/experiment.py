@@ -144,7 +144,7 @@ class Experiment(InFolders):
         self.datasource: Any = as_source(datasource)
         self.pipeline: Any = as_pipeline(pipeline)
         self.initial_ctx: dict[str, Any] = isolated_mapping(initial_ctx, what="initial context")
-        self.outputs: dict[str, Artifact] = checked_outputs(outputs)
+        self.outputs: dict[str, Artifact] = checked_outputs(outputs, self.pipeline)
         for artifact in self.outputs.values():
             artifact._producer = self
         self.treatments: list[Treatment] = checked_treatments(treatments)
