@@ -459,13 +459,19 @@ def test_debug_and_apply_store_and_resume_nothing(build, files):
     assert files() == before
 
 
-def test_a_store_is_not_needed_to_ask_for_it(build, ran):
+def test_without_a_store_everything_runs_and_that_is_said(build, caplog):
     from crystallize import Experiment, SeedPlugin
 
     experiment = Experiment(
         build().datasource, build().pipeline, plugins=[SeedPlugin(seed=1)], default_plugins=False, name="bare"
     )
     assert experiment.run(replicates=2, strategy="resume").provenance["replicates"] == 2
+    (said,) = [record for record in caplog.records if "no plugin of this experiment stores runs" in record.message]
+    assert said.levelname == "WARNING"
+    experiment.strategy = "resume"
+    caplog.clear()
+    experiment.apply()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

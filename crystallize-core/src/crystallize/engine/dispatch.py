@@ -80,7 +80,13 @@ class HookDispatch:
 
     def completed_cells(self, cells: Sequence[Cell]) -> Iterable[CellOutcome] | LazyOutcomes:
         """Ask who knows outcomes that need no new run; the first answer wins."""
-        for call in self.active.calls("completed_cells"):
+        calls = self.active.calls("completed_cells")
+        if not calls and self.view.run.kind == "run":
+            _LOGGER.warning(
+                "strategy='resume' finds nothing to keep, since no plugin of this experiment stores runs (ArtifactPlugin "
+                "does): all cells run"
+            )
+        for call in calls:
             try:
                 answer = call.fn(self.view, cells)
             except Exception as exc:
