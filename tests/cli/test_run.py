@@ -258,7 +258,8 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(command, write, tmp_path):
         def slow(data, ctx):
             if ctx["replicate"] == 2:
                 pathlib.Path("reached").touch()
-                time.sleep(60)
+                for _ in range(1200):  # a signal just before one long sleep would be heard when that is over
+                    time.sleep(0.05)
             return data, {"m": 1}
         experiment = Experiment(data_source(lambda ctx: 1), Pipeline([slow]), name="slow", replicates=5)
     """)
