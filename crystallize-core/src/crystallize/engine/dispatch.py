@@ -83,8 +83,8 @@ class HookDispatch:
         calls = self.active.calls("completed_cells")
         if not calls and self.view.run.kind == "run":
             _LOGGER.warning(
-                "strategy='resume' finds nothing to keep, since no plugin of this experiment stores runs (ArtifactPlugin "
-                "does): all cells run"
+                "strategy='resume' finds nothing to keep, since no plugin of this experiment stores runs: add "
+                "ArtifactPlugin; all cells run"
             )
         for call in calls:
             try:
