@@ -249,6 +249,30 @@ def test_one_that_is_interrupted_may_give_again_what_it_has_just_given(make, fac
     assert caught.value.result.metrics.baseline.metrics["n"] == [0, 1]
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_an_interrupted_one_gives_again_is_shown_once(make, waits):
+    async def overlapping(cells, run_cell):
+        last = await run_cell.aio(cells[0])
+        yield last
+        yield last
+        raise KeyboardInterrupt
+
+    def plain(cells, run_cell):
+        last = run_cell(cells[0])
+        yield last
+        yield last
+        raise KeyboardInterrupt
+
+    def interrupted(self, cells, run_cell):
+        return (overlapping if waits else plain)(cells, run_cell)
+
+    shown = []
+    stream = make(draw, source=replicate(), plugins=[executor(interrupted)]).stream(replicates=3)
+    with pytest.raises(KeyboardInterrupt):
+        shown.extend(outcome.cell.replicate for outcome in stream)
+    assert shown == [0]
+
+
 def test_an_executor_is_closed_however_the_run_ends(make):
     closed = []
 

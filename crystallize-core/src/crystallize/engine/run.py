@@ -205,10 +205,9 @@ class Run:
             arrived: list[CellOutcome] = []
             try:
                 while host.run(next_into(arrived, iterator)):
-                    for outcome in arrived:
-                        self.accept(outcome)
+                    taken_in = [outcome for outcome in arrived if self.accept(outcome)]
                     self._wait_until_stored()
-                    yield from arrived
+                    yield from taken_in
             except (*STOPS, GeneratorExit) as exc:
                 # Ctrl-C in the middle of the loop is a cancellation inside it, which may have brought the last ones.
                 host.run(self._wound_up(iterator, arrived, exc))
