@@ -335,7 +335,10 @@ def test_the_default_extraction_says_what_it_takes(make_experiment):
     experiment = make_experiment(fragile())
     good, bad = Treatment("good", {"x": 1.0}), Treatment("bad", {"x": -1.0})
     extract = experiment._extract_objective_from_result
-    assert extract(experiment.run(treatments=[good], replicates=2), Objective("loss")) == {"loss": 1.0}
+    result = experiment.run(treatments=[good], replicates=2)
+    assert extract(result, Objective("loss")) == extract(result, [Objective("loss")]) == {"loss": 1.0}
+    with pytest.raises(MissingMetricError, match="'cost'"):
+        extract(result, [Objective("loss"), Objective("cost")])
     with pytest.raises(OptimizationError, match="the result has metrics of 2: override _extract_objective_from_result"):
         extract(experiment.run(treatments=[good, Treatment("fine", {"x": 2.0})]), Objective("loss"))
     with pytest.raises(OptimizationError, match="the result has metrics of 0") as caught:

@@ -17,7 +17,7 @@ from crystallize.results.statistics import mean
 from crystallize.results.trials import numbers_by_replicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from crystallize.engine.run import Run
     from crystallize.experiments.experiment import Experiment
@@ -61,19 +61,21 @@ async def aoptimize(
         return await aside.call(_best, optimizer)
 
 
-def extract_objective(result: Result, objective: Objective) -> dict[str, float]:
-    """Give the objective's metric and its mean over the replicates of a result's one treatment."""
+def extract_objective(result: Result, objective: Objective | Sequence[Objective]) -> dict[str, float]:
+    """Give each objective's metric and its mean over the replicates of a result's one treatment."""
     trials = list(result.metrics.treatments.values())
     if len(trials) != 1:
         raise OptimizationError(
             f"one number is told of one treatment, and the result has metrics of {len(trials)}: override "
             "_extract_objective_from_result on the experiment, and give a mapping of what to tell"
         ) from next(iter(result.errors.values()), None)
-    trial = trials[0]
-    values = trial.metrics.get(objective.metric)
-    if values is None:
-        raise MissingMetricError(objective.metric, trial.metrics, where="the trial")
-    return {objective.metric: mean(numbers_by_replicate(objective.metric, values))}
+    metrics = trials[0].metrics
+    means: dict[str, float] = {}
+    for metric in [one.metric for one in ([objective] if isinstance(objective, Objective) else objective)]:
+        if metric not in metrics:
+            raise MissingMetricError(metric, metrics, where="the trial")
+        means[metric] = mean(numbers_by_replicate(metric, metrics[metric]))
+    return means
 
 
 def _prepared(
