@@ -123,6 +123,59 @@ def test_two_runs_at_the_same_time_do_not_meet(build):
     assert [len(result.metrics.baseline.metrics["pid"]) for result in results] == [20, 20, 20]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_that_were_made_ready_and_are_not_needed_leave_with_the_run(run_script, threads):
+    done = run_script(
+        f"""
+        import threading, time
+        from pathlib import Path
+        from crystallize import BasePlugin, Experiment, ParallelExecution, data_source
+        from crystallize_plugins.execution.processes.starters import close_idle
+
+        if {threads} > 1:
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+        class Own(BasePlugin):
+            def run_experiment_loop(self, experiment, cells, run_cell):
+                return [run_cell(cell) for cell in cells]
+
+        class Refuses(BasePlugin):
+            def before_run(self, experiment):
+                raise RuntimeError("not today")
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        def children(pid):
+            return [
+                child
+                for thread in Path(f"/proc/{{pid}}/task").iterdir()
+                for child in (thread / "children").read_text().split()
+            ]
+
+        def descendants():
+            return [child for zygote in children("self") for child in children(zygote)]
+
+        for last in (Own, Refuses):
+            plugins = [ParallelExecution(2, "process"), last()]
+            experiment = Experiment(one(), [abs], plugins, name="x", default_plugins=False)
+            try:
+                print(experiment.run(replicates=4).provenance["replicates"])
+            except RuntimeError as error:
+                print(error)
+            limit = time.monotonic() + 20
+            while descendants() and time.monotonic() < limit:
+                time.sleep(0.01)
+            print(len(descendants()))
+        close_idle()
+        print(len(children("self")))
+        """,
+        OPENBLAS_NUM_THREADS="1",
+    )
+    assert done.stdout.split("\n")[:-1] == ["4", "0", "not today", "0", "0"], done.stderr
+
+
 def test_nothing_is_started_for_apply(build, monkeypatch):
     from crystallize_plugins.execution.processes import staff
 
