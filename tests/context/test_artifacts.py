@@ -19,6 +19,15 @@ def test_bytes_and_text_are_written_as_bytes(data):
     assert (written.name, written.data, type(written.data)) == ("out.bin", b"ab", bytes)
 
 
+def test_a_step_that_is_tried_alone_shows_what_it_wrote():
+    ctx = standalone_context()
+    ctx.artifacts.add("a.txt", "one")
+    ctx.artifacts.add("b.bin", b"two")
+    assert [(file.name, file.data) for file in ctx.artifacts] == [("a.txt", b"one"), ("b.bin", b"two")]
+    assert len(ctx.artifacts) == 2
+    assert repr(ctx.artifacts) == "ArtifactLog(['a.txt', 'b.bin'])"
+
+
 def test_text_is_written_as_utf_8():
     ctx = standalone_context()
     ctx.artifacts.add("note.txt", "größer")

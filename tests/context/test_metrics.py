@@ -26,8 +26,10 @@ def test_values_are_kept_in_the_order_in_which_they_were_recorded(recorded):
         metrics.add(name, value)
         expected.setdefault(name, []).append(value)
     assert dict(metrics.as_dict()) == {name: tuple(values) for name, values in expected.items()}
-    assert list(metrics) == list(expected)
+    assert list(metrics) == list(metrics.keys()) == list(expected)
     assert len(metrics) == len(expected)
+    assert dict(metrics) == dict(metrics.items()) == dict(metrics.as_dict())
+    assert list(metrics.values()) == list(metrics.as_dict().values())
 
 
 @given(st.lists(st.none() | st.dictionaries(names, st.integers(), max_size=2), max_size=8))

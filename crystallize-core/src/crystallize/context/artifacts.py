@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crystallize.errors import ArgumentTypeError, ContextMutationError
 from crystallize.names import check_file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["ArtifactLog", "ArtifactLogView", "WrittenArtifact"]
 
@@ -62,9 +66,15 @@ class ArtifactLog:
     def __len__(self) -> int:
         return len(self._files)
 
+    def __iter__(self) -> Iterator[WrittenArtifact]:
+        return iter(self.written())
+
     def written(self) -> tuple[WrittenArtifact, ...]:
         """Give the files in order of their first writing."""
         return tuple(self._files.values())
+
+    def __repr__(self) -> str:
+        return f"ArtifactLog({[file.name for file in self]})"
 
 
 class ArtifactLogView(ArtifactLog):

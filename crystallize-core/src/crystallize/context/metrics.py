@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView, KeysView, ValuesView
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.isolation import ATOMS, isolate, snapshot
 from crystallize.errors import ArgumentTypeError, ContextMutationError, ValidationError
@@ -81,6 +82,18 @@ class Metrics:
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def keys(self) -> KeysView[str]:
+        """Give a view of the names, as a mapping does."""
+        return KeysView(cast("Mapping[str, Any]", self))
+
+    def values(self) -> ValuesView[tuple[Any, ...]]:
+        """Give a view of what was recorded, a tuple for each name."""
+        return ValuesView(cast("Mapping[str, Any]", self))
+
+    def items(self) -> ItemsView[str, tuple[Any, ...]]:
+        """Give a view of the pairs of a name and what was recorded under it."""
+        return ItemsView(cast("Mapping[str, Any]", self))
 
     def get_tags(self, name: str) -> tuple[Mapping[str, Any], ...]:
         """Give the tags of each value of `name`, ``{}`` where a value has none."""
