@@ -6,6 +6,7 @@ import io
 import itertools
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,6 +164,20 @@ def test_a_terminal_that_lacks_the_characters_still_gets_a_tree(result, monkeypa
     result.print_tree("treatment")
     sys.stdout.flush()
     assert b"baseline" in raw.getvalue()
+
+
+class Speechless:
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "value, shown", [(np.float64(0.5), "0.5"), (Speechless(), "<Speechless>")], ids=["NumPy", "none"]
+)
+def test_a_value_of_any_kind_is_shown(value, shown, traced, build):
+    cell = traced("baseline", 0)
+    cell.metrics["score"] = [value]
+    assert f"records score = {shown}\n" in build([cell]).tree_text("step > action") + "\n"
 
 
 def test_long_values_are_cut_to_a_line(traced, build, conditions):

@@ -223,7 +223,13 @@ def _failure(row: _Row) -> str:
 
 
 def _shown(value: Any) -> str:
-    return _one_line(repr(value), _LONGEST_VALUE)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # a number of NumPy
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - user code: a value without a text has its place in the tree all the same
+        text = f"<{type(value).__name__}>"
+    return _one_line(text, _LONGEST_VALUE)
 
 
 def _one_line(text: str, longest: int) -> str:
