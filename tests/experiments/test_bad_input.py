@@ -284,3 +284,42 @@ def test_arun_finds_mistakes_too(make):
     coroutine = make(never).arun(replicates=0)
     with pytest.raises(ValidationError, match="replicates"):
         coroutine.send(None)
+
+
+@pytest.mark.parametrize(
+    "part, junk, match",
+    [
+        ("datasource", 5, "datasource must be a data source"),
+        ("pipeline", [never], "pipeline must be a Pipeline, not list"),
+        ("plugins", None, "plugins must be a list, not NoneType"),
+        ("plugins", "seed", r"write plugins=\['seed'\]"),
+        ("outputs", [Artifact("a")], "outputs must be a mapping"),
+        ("outputs", {"a": 5}, "outputs must hold artifacts, not int: 5"),
+        ("initial_ctx", None, "initial_ctx must be a mapping"),
+        ("initial_ctx", [1], "initial_ctx must be a mapping"),
+        ("name", "../up", "cannot be the name of the experiment"),
+        ("name", 5, "name of the experiment must be text"),
+        ("treatments", [5], r"treatments\[0\] must be a Treatment"),
+        ("hypotheses", "h", "hypotheses must be a list of Hypothesis"),
+        ("strategy", "again", "strategy must be one of"),
+    ],
+)
+def test_what_is_set_later_is_checked_by_every_run(make, part, junk, match):
+    experiment = make(never)
+    setattr(experiment, part, junk)
+    for check in (experiment.validate, experiment.run):
+        with pytest.raises((ArgumentTypeError, ValidationError), match=match):
+            check()
+
+
+def test_a_pipeline_whose_steps_were_replaced_by_something_else_is_refused(make):
+    experiment = make(never)
+    experiment.pipeline.steps = (5,)
+    with pytest.raises(ArgumentTypeError, match="the pipeline holds 5, which is no step"):
+        experiment.run()
+
+
+def test_a_factory_of_sources_that_is_set_later_is_called(make, source):
+    experiment = make()
+    experiment.datasource = source
+    assert experiment.run().metrics.baseline.metrics["total"] == [6]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_choice, check_count, check_flag, check_integer
+from crystallize.checks import check_choice, check_count, check_flag, check_integer, check_mapping
 from crystallize.context.frozen import RESERVED_KEYS
 from crystallize.datasources.artifact import Artifact
 from crystallize.datasources.base import DataSource, as_data_source
@@ -174,13 +174,19 @@ def label_of(experiment: Experiment) -> str | None:
 
 def initial_plugins(plugins: Iterable[Any] | None, default_plugins: bool | Iterable[str]) -> list[Any]:
     """Make instances of what was given, and add the defaults that are to be there."""
-    if plugins is not None and (isinstance(plugins, (str, bytes)) or not hasattr(plugins, "__iter__")):
-        raise ArgumentTypeError(f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]")
+    if plugins is not None:
+        _check_list(plugins)
     return list(build_plugins(list(plugins or ()), default_plugins=default_plugins))
+
+
+def _check_list(plugins: Any) -> None:
+    if isinstance(plugins, (str, bytes)) or not hasattr(plugins, "__iter__"):
+        raise ArgumentTypeError(f"plugins must be a list, not {type(plugins).__name__}: write plugins=[{plugins!r}]")
 
 
 def resolve_appended(plugins: list[Any]) -> None:
     """Turn names and classes that were appended after the experiment was built into instances, in place."""
+    _check_list(plugins)
     if any(isinstance(plugin, (str, tuple, type)) for plugin in plugins):
         plugins[:] = build_plugins(plugins, default_plugins=False)
 
@@ -234,7 +240,8 @@ def check_parts(experiment: Experiment) -> None:
     """
     if experiment.datasource is None:
         raise ValidationError("the experiment has no datasource: give datasource=my_source()")
-    as_data_source(experiment.datasource)
+    # All of these may have been set since the experiment was built.
+    experiment.datasource = as_source(experiment.datasource)
     if experiment.pipeline is None:
         raise ValidationError("the experiment has no pipeline: give pipeline=Pipeline([step_one(), step_two()])")
     if not isinstance(experiment.pipeline, Pipeline):
@@ -247,6 +254,10 @@ def check_parts(experiment: Experiment) -> None:
     for step in experiment.pipeline.steps:
         if not isinstance(step, FunctionStep):
             _check_params(step)
+    for output in check_mapping(experiment.outputs, what="outputs").values():
+        if not isinstance(output, Artifact):
+            raise ArgumentTypeError(f"outputs must hold artifacts, not {type(output).__name__}: {output!r:.80}")
+    check_mapping(experiment.initial_ctx, what="initial_ctx", text_keys=False)
     # Asked key by key: `intersection` would walk through the whole context.
     reserved = [key for key in RESERVED_KEYS if key in experiment.initial_ctx]
     if reserved:
@@ -255,7 +266,9 @@ def check_parts(experiment: Experiment) -> None:
         )
 
 
-def _check_params(step: PipelineStep) -> None:
+def _check_params(step: Any) -> None:
+    if not isinstance(step, PipelineStep):
+        raise ArgumentTypeError(f"the pipeline holds {step!r:.80}, which is no step: give Pipeline([step_one(), ...])")
     try:
         params = step.params
     except Exception as exc:
