@@ -63,6 +63,14 @@ def test_an_error_names_step_condition_and_replicate_and_keeps_the_original(make
     assert error.error_type == "LookupError"
 
 
+def test_an_error_without_a_text_is_named_by_its_kind(make):
+    def check(data):
+        raise AssertionError
+
+    (error,) = make(check).run().errors.values()
+    assert str(error) == "CheckStep failed in condition 'baseline', replicate 0: AssertionError"
+
+
 def test_the_tracebacks_text_starts_at_the_users_line(make):
     text = make(failing(0)).run().errors["baseline_rep_0"].traceback_text
     assert text.startswith("Traceback (most recent call last):")

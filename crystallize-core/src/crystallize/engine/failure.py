@@ -34,13 +34,12 @@ __all__ = [
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
     """Say which cell failed, where and why, keeping the original and its traceback's text."""
-    kind = type(exc).__name__
     return PipelineExecutionError(
-        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {kind}: {text_of(exc)}",
+        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {_told(exc)}",
         step_name=step,
         condition=cell.condition,
         replicate=cell.replicate,
-        error_type=kind,
+        error_type=type(exc).__name__,
         traceback_text=_traceback(exc),
         original_exception=exc,
         stops_run=getattr(exc, "stops_run", False),
@@ -51,7 +50,7 @@ def hook_error(exc: BaseException, call: HookCall, hook: str) -> PluginHookError
     """Say which plugin raised in which hook; `exc` is its cause."""
     info = call.info
     error = PluginHookError(
-        f"plugin {info.name!r} ({_origin(call)}) raised in {hook}: {type(exc).__name__}: {text_of(exc)}",
+        f"plugin {info.name!r} ({_origin(call)}) raised in {hook}: {_told(exc)}",
         plugin=info.name,
         distribution=info.distribution,
         version=info.version,
@@ -71,9 +70,14 @@ def plugin_failure(exc: BaseException, call: HookCall, hook: str, cell: Cell | N
         version=info.version,
         hook=hook,
         cell=cell,
-        error=f"{type(exc).__name__}: {text_of(exc)}",
+        error=_told(exc),
         traceback=_traceback(exc),
     )
+
+
+def _told(exc: BaseException) -> str:
+    text = text_of(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 
 
 def ended_itself(exc: BaseException, *, alone: bool) -> bool:
