@@ -282,10 +282,9 @@ def _promise(kept: bool, text: str) -> None:
 
 
 def _no_plugin_errors(result: Result) -> None:
-    _promise(
-        not result.plugin_errors,
-        "hooks raised: " + "; ".join(f"{e.plugin} in {e.hook}: {e.error}" for e in result.plugin_errors),
-    )
+    # The same in every cell, as a rule.
+    said = dict.fromkeys(f"{e.plugin} in {e.hook}: {e.error}" for e in result.plugin_errors)
+    _promise(not said, f"hooks raised: {'; '.join(said)}")
 
 
 def _whole(result: Result) -> None:
