@@ -120,6 +120,11 @@ def test_what_depends_on_an_experiment_without_a_success_is_not_run(node, run, l
     assert set(results["top"].errors) == {"baseline_rep_0"}
     assert "'top'" in results.skipped["below"]
     assert "'top'" in results.skipped["last"], "the reason is the one at the root"
+    with pytest.raises(KeyError, match="the experiment 'below' was not run .*'top'"):
+        results["below"]
+    with pytest.raises(KeyError, match="the experiment 'beside' is not in the graph; results are there of: "):
+        results["beside"]
+    assert results.get("below") is None
     assert "experiment 'last' is not run" in log.text()
 
 

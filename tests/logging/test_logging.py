@@ -124,6 +124,11 @@ def test_numbers_agree_with_their_nouns(sink, replicates, treatments, says):
     assert sink.lines[0] == f"Run demo: {says}"
 
 
+def test_a_debug_run_is_said_to_be_of_one_replicate(sink):
+    experiment(LoggingPlugin()).debug(TREATMENT, replicate=2)
+    assert sink.lines[0] == "Debug run demo: replicate 2, 1 treatment, 0 hypotheses, no seed"
+
+
 def test_a_seed_that_was_drawn_is_in_the_line(sink):
     result = experiment(LoggingPlugin(), SeedPlugin()).run()
     start = next(line for line in sink.lines if line.startswith("Run demo:"))

@@ -80,8 +80,10 @@ class LoggingPlugin(BasePlugin):
         _LOGGER.setLevel(self.log_level)
         _add_handler_if_needed()
         run = experiment.run
+        # To debug is to run one cell; the replicates up to it are counted, and not run.
+        last = experiment.replicates - 1
         parts = [
-            _counted(experiment.replicates, "replicate"),
+            f"replicate {last}" if run.kind == "debug" else _counted(experiment.replicates, "replicate"),
             _counted(len(experiment.treatments), "treatment"),
             _counted(len(experiment.hypotheses), "hypothesis", "hypotheses"),
             "no seed" if run.seed is None else f"seed {run.seed}",

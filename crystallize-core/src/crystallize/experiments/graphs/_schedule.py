@@ -6,7 +6,7 @@ import logging
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
-from crystallize.errors import GraphRunError
+from crystallize.errors import GraphRunError, UnknownNameError
 
 if TYPE_CHECKING:
     from crystallize.experiments.graphs._planning import GraphPlan, PlannedRun
@@ -34,6 +34,11 @@ class GraphResults(dict[str, "Result"]):
     def __init__(self) -> None:
         super().__init__()
         self.skipped: dict[str, str] = {}
+
+    def __missing__(self, name: object) -> Result:
+        why = self.skipped.get(str(name))
+        told = f"was not run ({why})" if why else "is not in the graph"
+        raise UnknownNameError(f"the experiment {name!r} {told}; results are there of: {', '.join(self) or 'none'}")
 
 
 class Schedule:
