@@ -1,36 +1,18 @@
-"""What workers are told about the coordinator's surroundings, and what is said when they cannot start."""
+"""What is said when an experiment cannot travel, or workers cannot take it up."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crystallize.errors import CrystallizeError, SerializationError, WorkerStartError
-from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.locate import find_culprit
-from crystallize_plugins.execution.processes.relay import logging_levels, warning_filters
 
 if TYPE_CHECKING:
     from crystallize.engine.cell import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.execution.processes.locate import Culprit
 
-__all__ = ["cannot_travel", "cannot_work", "settings_for"]
-
-
-def settings_for(library_threads: int) -> dict[str, Any]:
-    """Give what a worker takes over from this process as it is now, whenever the worker's was made."""
-    return {
-        "cwd": str(Path.cwd()),
-        "environ": environment_with_limits(os.environ, library_threads),
-        "sys_path": [path or str(Path.cwd()) for path in sys.path],
-        "argv": list(sys.argv),
-        "levels": logging_levels(),
-        "filters": warning_filters(),
-        "library_threads": library_threads,
-    }
+__all__ = ["cannot_travel", "cannot_work"]
 
 
 def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception) -> CrystallizeError:

@@ -77,8 +77,8 @@ class Relay:
         self._outbox = outbox
         self._streams: list[_Stream] = []
 
-    def install(self, levels: dict[str, tuple[int, bool]], filters: list[bytes]) -> None:
-        """Take over the standard streams, warnings and logging."""
+    def install(self, levels: dict[str, tuple[int, bool]] | None, filters: list[bytes] | None) -> None:
+        """Take over the standard streams, warnings and logging; None where those here are right already."""
         self._streams = [_Stream(self._outbox, "stdout", 1), _Stream(self._outbox, "stderr", 2)]
         sys.stdout, sys.stderr = self._streams
         self._install_warnings(filters)
@@ -108,8 +108,8 @@ class Relay:
             ) from exc
         self._outbox.tell("event", encoded)
 
-    def _install_warnings(self, filters: list[bytes]) -> None:
-        if filters != warning_filters():
+    def _install_warnings(self, filters: list[bytes] | None) -> None:
+        if filters is not None and filters != warning_filters():
             self._filter_warnings(filters)
         outbox = self._outbox
 
@@ -137,10 +137,10 @@ class Relay:
         warnings.filters[:] = known  # type: ignore[index]
         warnings.simplefilter("default", append=True)  # what it adds is the default anyway; it makes the others heard
 
-    def _install_logging(self, levels: dict[str, tuple[int, bool]]) -> None:
+    def _install_logging(self, levels: dict[str, tuple[int, bool]] | None) -> None:
         self.forget_handlers()
         logging.lastResort = None
-        for name, (level, disabled) in levels.items():
+        for name, (level, disabled) in (levels or {}).items():
             if name == "\0disable":
                 logging.disable(level)
                 continue

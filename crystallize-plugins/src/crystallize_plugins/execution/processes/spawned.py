@@ -55,6 +55,7 @@ class SpawnStarter(Starter):
     method = "spawn"
 
     def __init__(self) -> None:
+        super().__init__()
         self._started: list[_Spawned] = []
 
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:

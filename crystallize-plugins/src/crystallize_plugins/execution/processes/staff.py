@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crystallize_plugins.execution.library_threads import loaded_libraries
 from crystallize_plugins.execution.processes.starters import idle_starter, leave_for_later, start_method
+from crystallize_plugins.execution.processes.surroundings import surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,9 @@ class Staff:
         self._only_once = experiment.run.kind != "trial"
         self._starter: Starter | None = new_starter(_needs(experiment))
         self._starter.prepare(library_threads, min(workers, _sure_cells(experiment)))
+        if self._starter.same_modules:
+            # They are forks of what this process is at this moment.
+            self._starter.surroundings = surroundings(library_threads)
         self.method = self._starter.method
 
     def loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner) -> ProcessLoop:

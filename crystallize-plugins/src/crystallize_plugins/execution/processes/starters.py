@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import WorkerStartError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from multiprocessing.connection import Connection
 
     from crystallize_plugins.execution.processes.segment import Segment
@@ -66,6 +67,8 @@ class Starter(ABC):
         ``"fork"``, ``"forkserver"`` or ``"spawn"``, for the record.
     same_modules : bool
         Whether its workers have this process' modules as they are now.
+    surroundings : mapping
+        What its workers have already of what `surroundings` gives.
     keeps : bool
         Whether it can serve further runs.
     problem : str or None
@@ -79,6 +82,9 @@ class Starter(ABC):
     keeps = False
     problem: str | None = None
     worn = False
+
+    def __init__(self) -> None:
+        self.surroundings: Mapping[str, Any] = {}
 
     def prepare(self, library_threads: int, workers: int) -> None:
         """Hear how many workers are soon to be started, and how many threads BLAS and OpenMP may use in each."""

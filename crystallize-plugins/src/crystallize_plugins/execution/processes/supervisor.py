@@ -15,7 +15,7 @@ from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.either_way import EitherWay
 from crystallize_plugins.execution.interrupts import interrupts_wait
-from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work, settings_for
+from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
 from crystallize_plugins.execution.processes.failures import Failures
 from crystallize_plugins.execution.processes.family import end_all
 from crystallize_plugins.execution.processes.obituary import crash_error, how_it_ended
@@ -24,6 +24,7 @@ from crystallize_plugins.execution.processes.replay import Replay
 from crystallize_plugins.execution.processes.schedule import Schedule
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.slots import Slots
+from crystallize_plugins.execution.processes.surroundings import surroundings
 from crystallize_plugins.execution.processes.watch import Watch
 from crystallize_plugins.execution.processes.wire import decode
 
@@ -274,7 +275,9 @@ class ProcessLoop(EitherWay):
     # -- workers ----------------------------------------------------------------------------------
 
     def _packed(self) -> Segment:
-        settings = settings_for(self._library_threads)
+        known = self._starter.surroundings
+        given = {name: value for name, value in surroundings(self._library_threads).items() if value != known.get(name)}
+        settings = {"surroundings": given, "library_threads": self._library_threads}
         try:
             return pack(settings, self._runner, self._cells, same_modules=self._starter.same_modules)
         except Exception as exc:
@@ -302,7 +305,7 @@ class ProcessLoop(EitherWay):
             self._retired.append(old)  # workers that it started may still be at work
         else:
             old.close()
-        if old.same_modules != self._starter.same_modules:
+        if old.same_modules != self._starter.same_modules or old.surroundings != self._starter.surroundings:
             before, self._payload = self._payload, self._packed()
             if before is not None:
                 before.close()

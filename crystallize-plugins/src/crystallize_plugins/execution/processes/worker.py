@@ -18,6 +18,7 @@ from crystallize_plugins.execution.processes.patient import bench_for
 from crystallize_plugins.execution.processes.payload import Payload
 from crystallize_plugins.execution.processes.relay import Relay
 from crystallize_plugins.execution.processes.slots import WorkerSlots
+from crystallize_plugins.execution.processes.surroundings import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,27 +64,13 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
 
 def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None]:
     payload = Payload(segment)
-    settings = payload.settings
-    with contextlib.suppress(OSError):  # a folder that is gone by now
-        os.chdir(settings["cwd"])
-    _take_over(settings["environ"])
-    sys.path[:] = settings["sys_path"]
-    sys.argv[:] = settings["argv"]
-    relay.install(settings["levels"], settings["filters"])
+    take_over(payload.settings["surroundings"], relay)
     loaded = len(sys.modules)
     runner = payload.load()
     if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
         relay.forget_handlers()
-        limit_library_threads(settings["library_threads"])
+        limit_library_threads(payload.settings["library_threads"])
     return runner, payload.cells, payload.mapped
-
-
-def _take_over(environ: dict[str, str]) -> None:
-    for name in [name for name in os.environ if name not in environ]:
-        del os.environ[name]
-    for name, value in environ.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
 
 
 def _obey(link: Connection, bench: Bench) -> None:

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from crystallize_plugins.execution.library_threads import limit_library_threads
+from crystallize_plugins.execution.library_threads import environment_with_limits, limit_library_threads
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work
 
@@ -167,6 +167,8 @@ class _Zygote:
         if library_threads != self._library_threads:
             limit_library_threads(library_threads, raises=self._raises)
             self._library_threads = library_threads
+            if not self._raises:  # for libraries that a worker loads later
+                os.environ.update(environment_with_limits(os.environ, library_threads))
 
     def _hire(self, fds: list[int], library_threads: int) -> None:
         self._limit(library_threads)
