@@ -54,7 +54,7 @@ class ExperimentInput(DataSource):
             raise ValidationError("ExperimentInput needs at least one data source: ExperimentInput(name=source)")
         self._sources = {name: as_data_source(source, what=f"input {name!r}") for name, source in sources.items()}
         # What a stored run will offer is known when it is read, and may be stale or absent now.
-        _agreed({name: _declared(source) for name, source in self._sources.items()})
+        _agreed({name: _declared(source) for name, source in self._sources.items()}, "Let them agree")
 
     @property
     def sources(self) -> Mapping[str, DataSource]:
@@ -152,12 +152,13 @@ def _declared(source: DataSource) -> int | None:
     return None if isinstance(source, (ArtifactSource, ExperimentInput)) else source.replicates
 
 
-def _agreed(offered: dict[str, int | None]) -> int | None:
+def _agreed(
+    offered: dict[str, int | None], advice: str = "Let them agree, or give the experiment replicates=... of its own"
+) -> int | None:
     counts = {name: count for name, count in offered.items() if count is not None}
     if len(set(counts.values())) > 1:
         raise ValidationError(
             "the inputs offer different numbers of replicates: "
-            f"{', '.join(f'{name} {count}' for name, count in counts.items())}. Let them agree, or give the "
-            "experiment replicates=... of its own"
+            f"{', '.join(f'{name} {count}' for name, count in counts.items())}. {advice}"
         )
     return next(iter(counts.values()), None)
