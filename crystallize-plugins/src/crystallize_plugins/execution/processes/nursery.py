@@ -43,9 +43,13 @@ class _Child(Hand):
 
     def put_to_work(self, number: int, payload: Segment, slots: Segment) -> None:
         duty = DUTY.pack(number, payload.size, slots.size)
-        # One that is gone is noticed when its line is read.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
             socket.send_fds(self.line, [duty], [payload.fd, slots.fd])  # type: ignore[list-item]
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # that it is gone is noticed when its line is read
+        except OSError as exc:
+            self.line.close()
+            raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
         self.number = number
         self.link = Connection(self.line.detach())
 
