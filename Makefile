@@ -14,7 +14,11 @@ PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
 # What the examples use, and what the tests use, of the extras.
 DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
 FULL := --editable ./crystallize-core --editable './crystallize-plugins[all]' --editable ./crystallize-cli
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install --quiet --disable-pip-version-check $(PIPFLAGS)
+# pip 25.1 reads dependency groups. What builds the distributions is installed once: an environment for each build
+# takes longer than all three builds.
+BUILDERS := 'pip>=25.1' 'hatchling>=1.27' 'editables>=0.5'
+PIP_HERE := $(PIP) --no-build-isolation
 PYTEST := $(BIN)/python -m pytest
 
 # Tests that need what only the development environment has; the suite on other interpreters leaves them out.
@@ -32,17 +36,19 @@ $(BIN)/python:
 	echo "making $(VENV) with $$("$$python" --version), $$python" && \
 	"$$python" -m venv $(VENV)
 
-# What the demonstration needs: the three distributions and what the examples use. pip 25.1 reads dependency groups.
+# What the demonstration needs: the three distributions and what the examples use.
 $(VENV)/.demo: $(PROJECTS) | $(BIN)/python
 	@echo "installing $(DISTRIBUTIONS) into $(VENV)"
-	@$(BIN)/python $(PIP) 'pip>=25.1'
-	@$(BIN)/python $(PIP) $(DEMO) --group examples
+	@$(BIN)/python $(PIP) $(BUILDERS)
+	@$(BIN)/python $(PIP_HERE) $(DEMO) --group examples
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.demo
-	@echo "installing what tests, checks and docs need into $(VENV)"
-	@$(BIN)/python $(PIP) $(FULL) --group dev
-	@touch $@
+# It has all that the demonstration needs.
+$(VENV)/.dev: $(PROJECTS) | $(BIN)/python
+	@echo "installing $(DISTRIBUTIONS), and what tests, checks and docs need, into $(VENV)"
+	@$(BIN)/python $(PIP) $(BUILDERS)
+	@$(BIN)/python $(PIP_HERE) $(FULL) --group dev
+	@touch $(VENV)/.demo $@
 
 .PHONY: env
 env: $(VENV)/.dev ## make .venv with everything that developing needs
@@ -55,9 +61,41 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 
 # ---------------------------------------------------------------- tests
 
+# The suite in parts, two at a time, the long ones first; `rest` is every room that no other part names. Each part is a
+# pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
+# that are forked would quietly test workers that are not.
+JOBS := 2
+PARTS := faults rest store cells cli pages ways wheels
+ROOMS_faults := faults
+ROOMS_pages := docs quickstart
+ROOMS_wheels := packaging plugin_distributions typing architecture
+ROOMS_cli := cli
+ROOMS_cells := cache policies optimization
+ROOMS_store := artifacts resume runs
+ROOMS_ways := acceptance_pitfalls execution engine
+# Compares times, for which it is alone.
+ROOMS_alone := benchmarks
+IN_PARTS := $(foreach part,$(PARTS) alone,$(ROOMS_$(part)))
+# Each part's output in one piece, where make can do that.
+IN_PIECES := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 .PHONY: test
-test: $(VENV)/.dev ## the whole test suite
+ifdef ARGS
+test: $(VENV)/.dev ## the whole test suite, two parts at a time, each shown when it ends; JOBS=1 for one
 	$(PYTEST) $(ARGS)
+else
+test: $(VENV)/.dev
+	@echo "the suite in $(words $(PARTS) alone) parts, $(JOBS) at a time; what each says comes when it ends"
+	@failed=0; \
+	$(MAKE) --no-print-directory --jobs=$(JOBS) $(IN_PIECES) --keep-going $(PARTS:%=part-%) || failed=1; \
+	$(MAKE) --no-print-directory part-alone || failed=1; \
+	exit $$failed
+endif
+
+.PHONY: $(PARTS:%=part-%) part-alone
+$(PARTS:%=part-%) part-alone: part-%: $(VENV)/.dev
+	$(PYTEST) -o cache_dir=.pytest_cache/$* \
+	$(if $(ROOMS_$*),$(ROOMS_$*:%=tests/%),$(IN_PARTS:%=--ignore tests/%))
 
 .PHONY: quick
 quick: $(VENV)/.dev ## the tests without the slow ones
@@ -79,23 +117,26 @@ VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
 	{ [ -n "$$python" ] || { echo "Python $* was not found on this machine" >&2; exit 1; }; } && \
 	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
 	@echo "installing $(DISTRIBUTIONS) into .venvs/$*"
-	@.venvs/$*/bin/python $(PIP) 'pip>=25.1'
-	@.venvs/$*/bin/python $(PIP) $(FULL) --group test
+	@.venvs/$*/bin/python $(PIP) $(BUILDERS)
+	@.venvs/$*/bin/python $(PIP_HERE) $(FULL) --group test
 	@touch $@
 .PRECIOUS: .venvs/%/.test
 
 test-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest $(ONE_INTERPRETER:%=--ignore %) $(ARGS)
 
-# What depends on the interpreter most, in a minute.
-SMOKE := $(addprefix tests/,context core_names pipelines hooks results engine experiments cli seed_documents)
+# What depends on the interpreter most, in a minute: the core, how code is identified and found, how workers start.
+SMOKE := $(addprefix tests/,context core_names pipelines hooks results engine experiments datasources) \
+	$(addprefix tests/fingerprint/test_,code.py arrays.py processes.py) tests/config/test_code.py \
+	$(addprefix tests/execution/test_,same_numbers.py starting.py) \
+	$(addprefix tests/cli/test_,installed.py run.py)
 
 smoke-%: .venvs/%/.test
-	.venvs/$*/bin/python -m pytest -q $(wildcard $(SMOKE)) $(ARGS)
+	.venvs/$*/bin/python -m pytest -q $(SMOKE) $(ARGS)
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## the whole suite, then everything that depends on the interpreter on each one there is
-	$(PYTEST) $(ARGS)
+	$(MAKE) --no-print-directory test
 	for version in $(VERSIONS); do $(MAKE) --no-print-directory "test-$$version" || exit 1; done
 
 # ---------------------------------------------------------------- checks

@@ -86,7 +86,7 @@ def environment(tmp_path_factory, built):
             binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
             checked(
                 sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet",
-                "--disable-pip-version-check", "--find-links", built, *names,
+                "--disable-pip-version-check", "--no-compile", "--find-links", built, *names,
             )  # fmt: skip
             (folder / "work").mkdir()
             made[names] = Environment(binaries / "python", binaries / "crystallize", folder / "work")
