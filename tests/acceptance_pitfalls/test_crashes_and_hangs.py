@@ -269,7 +269,7 @@ def test_functions_without_source_and_callable_objects_are_steps(make):
 
 
 def test_a_large_object_in_the_context_costs_no_copies(make):
-    table = {number: {"value": [number]} for number in range(200_000)}
+    table = {number: {"value": [number]} for number in range(20_000)}
     copies = []
 
     class Counted(dict):
