@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from crystallize import AsyncExecution, ParallelExecution, SerialExecution, Treatment, pipeline_step
+from crystallize import AsyncExecution, ParallelExecution, SeedPlugin, SerialExecution, Treatment, pipeline_step
 
 
 @pipeline_step()
@@ -62,6 +62,30 @@ def test_the_global_state_gives_the_serial_numbers_in_processes_and_one_by_one(b
     found = [everything(build(draw_globally(), plugins=[plugin]).run(replicates=8)) for plugin in plugins]
     assert all(one == found[0] for one in found)
     assert len(set(found[0]["baseline"]["random"])) == 8
+
+
+def test_functions_taken_from_the_global_generators_give_the_serial_numbers_in_processes(processes, build):
+    taken = random.random, np.random.rand  # As `from random import random` in a script, whose definitions go by value.
+
+    @pipeline_step()
+    def draw_taken(data, ctx, *, given):
+        ctx.metrics.add("taken", [float(function()) for function in (*taken, given)])
+        return data
+
+    found = [
+        everything(build(draw_taken(given=random.random), plugins=plugins).run(replicates=4))
+        for plugins in ([], [processes])
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_seed_function_taken_from_the_global_generator_seeds_the_worker_s(processes, build):
+    seeding = SeedPlugin(3, seed_fn=random.seed)
+    found = [
+        everything(build(draw_globally(), seed=None, plugins=[seeding, *plugins]).run(replicates=4))["baseline"]
+        for plugins in ([], [processes])
+    ]
+    assert found[0]["random"] == found[1]["random"]
 
 
 def test_metrics_come_in_the_order_of_replicates(executor, build):
