@@ -43,6 +43,13 @@ def test_seeding_what_cells_share_is_warned_about_once(plugin, step, word, build
     assert "ctx.rng" in warning
 
 
+def test_threads_are_warned_about_on_a_single_core_too(build, logbook, monkeypatch):
+    monkeypatch.setattr("crystallize_plugins.execution.parallel.usable_cores", lambda: 1)
+    build(plain(), plugins=[ParallelExecution()]).run(replicates=2)
+    (warning,) = warnings_in(logbook)
+    assert "thread" in warning
+
+
 @pytest.mark.parametrize(
     "plugin, step, seed",
     [

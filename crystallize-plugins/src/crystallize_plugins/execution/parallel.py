@@ -98,10 +98,10 @@ class ParallelExecution(Executor):
         if self.executor_type == "process":
             return self._staff(experiment).loop(experiment, cells, run_cell)
         workers = self._workers(experiment)
-        if workers > 1:
+        if self.max_workers != 1:  # One that this machine's only core makes it is several on the next.
             warn_where_seeding_is_unsound(
                 experiment,
-                f"The {workers} threads of ParallelExecution",
+                "The threads of ParallelExecution",
                 "use executor_type='process'",
             )
         from crystallize_plugins.execution.threads import ThreadLoop
