@@ -60,6 +60,16 @@ def test_a_global_that_a_function_uses_is_found():
     assert find_culprit(function, "x").path == "x (the global 'REGISTRY' that it uses)['db']"
 
 
+def test_steps_and_data_sources_are_known_by_their_functions():
+    lock = threading.Lock()
+
+    def locking(data):
+        return lock
+
+    for made in (pipeline_step()(locking)(), data_source(locking)()):
+        assert find_culprit(made, "x").path == "x (its closure variable 'lock')"
+
+
 def test_what_can_travel_has_no_culprit():
     assert find_culprit({"a": [1, lambda: 2]}, "x") is None
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from crystallize.datasources.function import FunctionSource
+from crystallize.pipelines.step import FunctionStep
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -149,6 +152,11 @@ def _parts_of_object(value: object) -> Iterator[tuple[str, object]]:
     params = getattr(value, "params", None) if hasattr(type(value), "params") else None
     if isinstance(params, Mapping):
         yield from ((f".params[{key!r}]", item) for key, item in params.items())
+    # Then the function of which a step or a data source was made: that, too, is what people wrote.
+    if isinstance(value, FunctionStep):
+        yield "", value.spec.fn
+    elif isinstance(value, FunctionSource):
+        yield "", value.fn
     for name in _attribute_names(value):
         try:
             yield f".{_public(value, name)}", getattr(value, name)
