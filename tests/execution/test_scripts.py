@@ -9,15 +9,25 @@ import textwrap
 import pytest
 
 PROGRAM = """
+import functools
 import sys
 from dataclasses import dataclass
-from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, data_source, pipeline_step
+from random import random
+from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, SerialExecution, data_source, pipeline_step
 
 print("once")
 
 @dataclass
 class Reading:
     value: float
+
+    @functools.cached_property
+    def doubled(self):
+        return 2 * self.value
+
+@functools.cache
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
 
 SCALE = 3
 
@@ -33,6 +43,8 @@ def total(data, ctx):
     ctx.metrics.add("total", scaled(sum(reading.value for reading in data)))
     ctx.metrics.add("kept", Reading(float(ctx.rng.random())))
     ctx.metrics.add("lambda", (lambda x: x + 1)(ctx["replicate"]))
+    ctx.metrics.add("cached", fibonacci(30) + data[0].doubled)
+    ctx.metrics.add("drawn", random())
     return data
 
 experiment = Experiment(
@@ -42,8 +54,10 @@ experiment = Experiment(
 result = experiment.run(replicates=4)
 values = result.metrics.baseline.metrics
 print(dict(result.errors), values["total"], values["lambda"], all(type(one) is Reading for one in values["kept"]))
+experiment.plugins.append(SerialExecution())
+print(values["cached"], values["drawn"] == experiment.run(replicates=4).metrics.baseline.metrics["drawn"])
 """
-EXPECTED = ["once", "{} [9.0, 9.0, 9.0, 9.0] [1, 2, 3, 4] True"]
+EXPECTED = ["once", "{} [9.0, 9.0, 9.0, 9.0] [1, 2, 3, 4] True", "[832042.0, 832042.0, 832042.0, 832042.0] True"]
 THREADED = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
 
 

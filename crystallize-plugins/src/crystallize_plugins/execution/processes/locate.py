@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from crystallize.datasources.function import FunctionSource
 from crystallize.pipelines.step import FunctionStep
+from crystallize_plugins.execution.processes.pickling import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +64,7 @@ def find_culprit(value: object, path: str, *, rebuild: bool = False) -> Culprit 
 
 def _pickling(value: object) -> str | None:
     try:
-        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda _: False)
+        dumps(value, lambda _: False)
     except Exception as exc:  # noqa: BLE001 - user code: whatever it raises is the answer
         return f"{type(exc).__name__}: {exc}"
     return None
@@ -74,7 +73,7 @@ def _pickling(value: object) -> str | None:
 def _rebuilding(value: object) -> str | None:
     buffers: list[pickle.PickleBuffer] = []
     try:
-        stream = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        stream = dumps(value, buffers.append)
         pickle.loads(stream, buffers=buffers)
     except Exception as exc:  # noqa: BLE001 - see above
         return f"{type(exc).__name__}: {exc}"

@@ -9,9 +9,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from crystallize.errors import SerializationError
+from crystallize_plugins.execution.processes.pickling import dumps
 from crystallize_plugins.execution.processes.wire import encode
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Outbox:
 
     def _alone(self, outcome: CellOutcome) -> bytes:
         try:
-            return cloudpickle.dumps(outcome, protocol=5)  # type: ignore[no-any-return]
+            return dumps(outcome)
         except Exception as exc:
             reason = SerializationError(why_it_cannot_travel(outcome, exc))
             if self._runner is None:
@@ -135,7 +134,7 @@ def why_it_cannot_travel(outcome: CellOutcome, exc: BaseException) -> str:
     for name, values in outcome.metrics.items():
         for value in values:
             try:
-                cloudpickle.dumps(value, protocol=5)
+                dumps(value)
             except Exception as reason:  # noqa: BLE001 - user code
                 return (
                     f"metric {name!r} cannot leave the worker process: a {type(value).__name__} cannot be pickled "

@@ -7,7 +7,6 @@ module that no other process could import defines). Large buffers stay out of th
 from __future__ import annotations
 
 import contextlib
-import io
 import mmap
 import pickle
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from crystallize_plugins.execution.processes.pickling import dumps
 from crystallize_plugins.execution.processes.segment import Segment
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ def pack(settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, sa
         return False
 
     with contextlib.nullcontext() if same_modules else _foreign_modules_by_value():
-        stream = io.BytesIO()
-        _Pickler(stream, protocol=5, buffer_callback=stays_in).dump(body)
+        stream = dumps(body, stays_in)
     head_room = 4096 + 64 * len(buffers) + 4 * len(order)
     at = _LENGTH + head_room
     parts: list[tuple[int, Any]] = []
@@ -78,7 +77,7 @@ def pack(settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, sa
     pieces = {
         "settings": pickle.dumps(dict(settings), 5),
         "cells": pickle.dumps([tuple(cell) for cell in cells], 5),
-        "stream": stream.getbuffer(),
+        "stream": stream,
     }
     for name, piece in pieces.items():
         parts.append((at, piece))
@@ -133,23 +132,6 @@ class Payload:
     def _part(self, name: str) -> memoryview:
         start, size = self._head[name]
         return self._content[start : start + size]
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Sends the global generators by name: a copy of one would be drawn from, and never seeded.
-
-    Definitions that travel by value take along what they refer to, and ``from random import random`` or
-    ``seed_fn=random.seed`` are bound to the one generator behind the module.
-    """
-
-    def reducer_override(self, obj: Any) -> Any:
-        for module, name in _GLOBAL_GENERATORS:
-            if module in sys.modules and obj is getattr(sys.modules[module], name, None):
-                return getattr, (sys.modules[module], name)
-        return super().reducer_override(obj)
-
-
-_GLOBAL_GENERATORS = (("random", "_inst"), ("numpy.random.mtrand", "_rand"))
 
 
 def _place_of(raw: memoryview) -> int | tuple[int, int]:

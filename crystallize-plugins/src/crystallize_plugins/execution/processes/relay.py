@@ -9,9 +9,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from crystallize.errors import SerializationError
+from crystallize_plugins.execution.processes.pickling import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +46,7 @@ def _encode(filters: Sequence[Any]) -> list[bytes]:
     encoded = []
     for entry in filters:
         try:
-            encoded.append(cloudpickle.dumps(entry))
+            encoded.append(dumps(entry))
         except Exception:  # noqa: BLE001 - a category that cannot travel: its warnings are decided here
             logging.getLogger("crystallize").debug("a warning filter stays behind: %r", entry)
     return encoded
@@ -100,7 +99,7 @@ class Relay:
     def emit(self, event: Event) -> None:
         """Send on an event; what it carries has to be picklable."""
         try:
-            encoded = cloudpickle.dumps(event, protocol=5)
+            encoded = dumps(event)
         except Exception as exc:
             raise SerializationError(
                 f"event {event.name!r} cannot leave the worker process ({type(exc).__name__}: {exc}); "
@@ -226,6 +225,6 @@ def _is_plain(value: Any) -> bool:
 
 def _pickled_category(category: type[Warning]) -> bytes:
     try:
-        return cloudpickle.dumps(category)  # type: ignore[no-any-return]
+        return dumps(category)
     except Exception:  # noqa: BLE001 - a class that cannot travel: the text still does
         return pickle.dumps(UserWarning)
