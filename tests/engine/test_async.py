@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import types
 import warnings
 
 import pytest
 
-from crystallize import BasePlugin, DataSource, ExperimentInput, PipelineStep, Treatment, data_source, pipeline_step
+from crystallize import (
+    AsyncExecution,
+    BasePlugin,
+    DataSource,
+    ExperimentInput,
+    PipelineStep,
+    SerialExecution,
+    Treatment,
+    data_source,
+    pipeline_step,
+)
 
 
 async def add_one(data, ctx):
@@ -195,6 +206,29 @@ def test_arun_lets_others_have_their_turn(make):
 
     asyncio.run(main())
     assert turns.index("other") < len(turns) - 1 - turns[::-1].index("step")
+
+
+@pytest.mark.parametrize("executor", [None, SerialExecution, AsyncExecution])
+def test_arun_lets_others_have_their_turn_between_cells_that_never_wait(make, executor):
+    async def main():
+        cells, begun = [], asyncio.Event()
+
+        @pipeline_step()
+        def busy(data, ctx):
+            time.sleep(0.006)
+            cells.append(ctx["replicate"])
+            begun.set()
+            return data
+
+        plugins = [] if executor is None else [executor()]
+        task = asyncio.create_task(make(busy, plugins=plugins).arun(replicates=50))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return cells
+
+    assert len(asyncio.run(main())) < 10
 
 
 def test_two_aruns_in_one_loop_keep_apart(make):

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import ended_itself, execution_error, free_frames
+from crystallize.engine.handover import Turns
 from crystallize.engine.loop import LoopHost, send_none
 from crystallize.engine.program import steps_are_async
 from crystallize.engine.worker import Worker, WorkerReport
@@ -273,5 +274,7 @@ class SerialLoop:
             yield run_cell(cell, emit)
 
     async def __aiter__(self) -> AsyncIterator[CellOutcome]:
+        turns = Turns()
         for cell in self._cells:
             yield await self._run_cell.aio(cell, self._emit)
+            await turns.pass_on()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import TooManyFailuresError
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
 
     from crystallize.results.outcome import CellOutcome
 
-__all__ = ["STOPS", "alast_ones", "awaited", "closed", "flat", "last_ones", "next_into"]
+__all__ = ["STOPS", "Turns", "alast_ones", "awaited", "closed", "flat", "last_ones", "next_into"]
 
 STOPS = (KeyboardInterrupt, TooManyFailuresError)
 """What ends a run whose executor is to hand over what it has."""
 
+_TURN = 0.005
 _FINISHED: tuple[type[Any], ...] = (type(iter([])), type(iter(())))
 
 
@@ -80,6 +82,21 @@ async def next_into(arrived: list[CellOutcome], iterator: AsyncIterator[Any]) ->
     except StopAsyncIteration:
         return False
     return True
+
+
+class Turns:
+    """Turns in an event loop that belongs to others too: cells that never wait would keep it to themselves."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def pass_on(self) -> None:
+        """Let the others have theirs, and be cancelled, if it has been some milliseconds."""
+        if time.perf_counter() - self._since > _TURN:
+            import asyncio  # only here: where a loop runs, it is there
+
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
 
 
 async def closed(iterator: Any) -> None:

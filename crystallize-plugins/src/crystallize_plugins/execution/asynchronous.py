@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
+from crystallize.engine.handover import Turns
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
@@ -73,5 +74,7 @@ class AsyncExecution(Executor):
 
 
 async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncIterator[CellOutcome]:
+    turns = Turns()
     for cell in cells:
         yield await run_cell.aio(cell)
+        await turns.pass_on()
