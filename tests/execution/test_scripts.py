@@ -82,6 +82,10 @@ def test_a_script_needs_no_guard(program, run_script):
     assert said(run_script(program)) == EXPECTED
 
 
+def test_a_timeout_for_the_script_s_own_sockets_ends_no_worker(program, run_script):
+    assert said(run_script("import socket; socket.setdefaulttimeout(0.01)\n" + program)) == EXPECTED
+
+
 def test_a_program_of_the_command_line_runs(program, tmp_path):
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False

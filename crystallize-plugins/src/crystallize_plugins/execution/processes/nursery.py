@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import WorkerStartError
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
-from crystallize_plugins.execution.processes.zygote import DUTY, LARGEST_MESSAGE, become_zygote
+from crystallize_plugins.execution.processes.zygote import DUTY, LARGEST_MESSAGE, become_zygote, without_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,7 +198,7 @@ class ZygoteStarter(Starter):
     def _asked_for(self, library_threads: int) -> _Child:
         if self.worn:
             raise WorkerStartError("worker processes cannot be forked any more: a module that they need starts threads")
-        ours, theirs = socket.socketpair()
+        ours, theirs = map(without_timeout, socket.socketpair())
         try:
             socket.send_fds(self._control, [pickle.dumps(("hire", library_threads))], [theirs.fileno()])
         except OSError as exc:
@@ -330,7 +330,8 @@ class ZygoteStarter(Starter):
 
 
 def _message_sockets() -> tuple[socket.socket, socket.socket]:
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = map(without_timeout, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    return ours, theirs
 
 
 def _system_threads() -> int:

@@ -27,7 +27,7 @@ from crystallize_plugins.execution.library_threads import environment_with_limit
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work
 
-__all__ = ["become_zygote", "main"]
+__all__ = ["become_zygote", "main", "without_timeout"]
 
 LARGEST_MESSAGE = 1 << 16
 DUTY = struct.Struct("=3q")
@@ -45,7 +45,7 @@ def main(fd: int, parent: int, preload: list[str]) -> None:
     # It was off: collections take a twentieth of the time of many imports. What there is by now stays as it is.
     gc.freeze()
     gc.enable()
-    with socket.socket(fileno=fd) as control:
+    with without_timeout(socket.socket(fileno=fd)) as control:
         _Zygote(control, parent, raises=True).serve()
 
 
@@ -66,6 +66,12 @@ def become_zygote(control: socket.socket, parent: int) -> None:
         os._exit(status)
 
 
+def without_timeout(line: socket.socket) -> socket.socket:
+    """Have a socket wait for as long as it takes: ``socket.setdefaulttimeout`` is meant for the user's own."""
+    line.settimeout(None)
+    return line
+
+
 def _leave_to_the_parent() -> None:
     """Give up what belongs to the process that we were forked from."""
     atexit._clear()
@@ -83,7 +89,7 @@ def _leave_to_the_parent() -> None:
 
 def _duty(link: int) -> tuple[Connection, Segment, Segment, int] | None:
     """Wait to hear what a worker is for; None where nobody has anything to do for it."""
-    line = socket.socket(fileno=link)
+    line = without_timeout(socket.socket(fileno=link))
     message, fds, _, _ = socket.recv_fds(line, DUTY.size, 2)
     if not message:
         return None
