@@ -277,4 +277,5 @@ class SerialLoop:
         turns = Turns()
         for cell in self._cells:
             yield await self._run_cell.aio(cell, self._emit)
-            await turns.pass_on()
+            if turns.over:
+                await turns.pass_on()

@@ -18,6 +18,8 @@ STOPS = (KeyboardInterrupt, TooManyFailuresError)
 """What ends a run whose executor is to hand over what it has."""
 
 _TURN = 0.005
+"""Seconds for which cells may keep an event loop that others use too."""
+
 _FINISHED: tuple[type[Any], ...] = (type(iter([])), type(iter(())))
 
 
@@ -90,13 +92,17 @@ class Turns:
     def __init__(self) -> None:
         self._since = time.perf_counter()
 
-    async def pass_on(self) -> None:
-        """Let the others have theirs, and be cancelled, if it has been some milliseconds."""
-        if time.perf_counter() - self._since > _TURN:
-            import asyncio  # only here: where a loop runs, it is there
+    @property
+    def over(self) -> bool:
+        """Whether it has been some milliseconds since others had theirs."""
+        return time.perf_counter() - self._since > _TURN
 
-            await asyncio.sleep(0)
-            self._since = time.perf_counter()
+    async def pass_on(self) -> None:
+        """Let the others have theirs, and be cancelled."""
+        import asyncio  # only here: where a loop runs, it is there
+
+        await asyncio.sleep(0)
+        self._since = time.perf_counter()
 
 
 async def closed(iterator: Any) -> None:

@@ -77,4 +77,5 @@ async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncItera
     turns = Turns()
     for cell in cells:
         yield await run_cell.aio(cell)
-        await turns.pass_on()
+        if turns.over:
+            await turns.pass_on()

@@ -47,13 +47,22 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     a cached property of Python 3.11 and earlier holds a lock: both are made again.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._generators = {
+            id(getattr(sys.modules[module], name, None)): (sys.modules[module], name)
+            for module, name in _GLOBAL_GENERATORS
+            if module in sys.modules
+        }
+
     def reducer_override(self, obj: Any) -> Any:
-        for module, name in _GLOBAL_GENERATORS:
-            if obj is getattr(sys.modules.get(module), name, self):
-                return getattr, (sys.modules[module], name)
-        if type(obj) is _CACHED_FUNCTION and not _is_found_by_name(obj):
+        place = self._generators.get(id(obj))
+        if place is not None:
+            return getattr, place
+        kind = type(obj)
+        if kind is _CACHED_FUNCTION and not _is_found_by_name(obj):
             return _cached, (obj.__wrapped__, obj.cache_parameters())
-        if type(obj) is functools.cached_property:
+        if kind is functools.cached_property:
             return _cached_property, (obj.func, obj.attrname)
         return super().reducer_override(obj)
 
