@@ -34,8 +34,19 @@ def test_a_long_kind_ends_a_batch_of_short_ones():
 def test_near_the_end_everybody_gets_a_share():
     schedule = Schedule(["a"] * 41)
     schedule.batch(2)
-    schedule.finished(0, 0.00001)
+    schedule.finished(0, 0.0005)
     assert len(schedule.batch(2)) == 10
+
+
+def test_a_share_is_worth_the_asking():
+    schedule = Schedule(["a"] * 2001)
+    schedule.batch(2)
+    schedule.finished(0, 0.00001)
+    sizes = []
+    while batch := schedule.batch(2):
+        sizes.append(len(batch))
+    assert min(sizes[:-1]) >= 100
+    assert max(sizes) == 500
 
 
 def test_a_cell_is_finished_once():

@@ -14,6 +14,8 @@ __all__ = ["Schedule"]
 
 BATCH = 0.010
 """Seconds of work that a worker is given at a time."""
+LEAST = 0.001
+"""Seconds of work for which it does not pay to ask again, though another worker stand idle for as long at the end."""
 
 _MOST = 500
 
@@ -59,12 +61,12 @@ class Schedule:
         """Take the next cells for one of `workers`.
 
         A kind that was never seen ends a batch, and no batch takes so much that the others would stand idle
-        at the end.
+        at the end for longer than it takes to ask again.
         """
         waiting, room = self._waiting, BATCH
         taken: list[int] = []
         most = min(_MOST, max(1, len(waiting) // (2 * workers)))
-        while waiting and room > 0 and len(taken) < most:
+        while waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
             index = waiting.popleft()
             taken.append(index)
             room -= self._typical.get(self._kinds[index], BATCH)
