@@ -64,6 +64,47 @@ def test_a_program_of_one_thread_is_forked(run_script):
     assert done.stdout.strip() == "fork", done.stderr
 
 
+@pytest.mark.parametrize("name, alone", [("jemalloc_bg_thd", True), ("some_other", False)])
+def test_only_threads_that_survive_a_fork_are_passed_over(run_script, name, alone):
+    # As a library starts it: Python does not know of it.
+    done = run_script(
+        f"""
+        import ctypes, time
+        from pathlib import Path
+        from crystallize_plugins.execution.processes.nursery import ZygoteStarter
+        from crystallize_plugins.execution.processes.zygote import is_alone
+
+        libc = ctypes.CDLL(None)
+        thread = ctypes.c_ulong()
+        libc.pthread_create(ctypes.byref(thread), None, libc.pause, None)
+        libc.pthread_setname_np(thread, b"{name}")
+        starter = ZygoteStarter.forked()
+        print(is_alone(), starter is not None)
+        if starter is not None:
+            starter.close()
+        """
+    )
+    assert done.stdout.strip() == f"{alone} {alone}", done.stderr
+
+
+def test_a_program_that_has_loaded_scikit_learn_is_forked(run_script):
+    pytest.importorskip("sklearn")
+    done = run_script(
+        """
+        import sklearn.linear_model
+        from crystallize import Experiment, ParallelExecution, data_source
+
+        @data_source
+        def one(ctx):
+            return 1
+
+        experiment = Experiment(one(), [abs], [ParallelExecution(2, "process")], name="x", default_plugins=False)
+        print(experiment.run(replicates=4).provenance["execution"]["start_method"])
+        """
+    )
+    assert done.stdout.strip() == "fork", done.stderr
+
+
 @pytest.mark.usefixtures("another_thread")
 def test_a_program_of_several_threads_is_not_forked(build):
     assert ZygoteStarter.forked() is None

@@ -14,13 +14,18 @@ import time
 import warnings
 from collections import deque
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import WorkerStartError
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
-from crystallize_plugins.execution.processes.zygote import DUTY, LARGEST_MESSAGE, become_zygote, without_timeout
+from crystallize_plugins.execution.processes.zygote import (
+    DUTY,
+    LARGEST_MESSAGE,
+    become_zygote,
+    is_alone,
+    without_timeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +139,7 @@ class ZygoteStarter(Starter):
             return None
         # BLAS ends its threads before a fork; one that is still there belongs to a library that does not,
         # and that a child would wait for in vain.
-        if _system_threads() != 1:
+        if not is_alone():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             ours.close()
@@ -332,13 +337,6 @@ class ZygoteStarter(Starter):
 def _message_sockets() -> tuple[socket.socket, socket.socket]:
     ours, theirs = map(without_timeout, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
     return ours, theirs
-
-
-def _system_threads() -> int:
-    try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
-    except OSError:
-        return 0  # nobody can say
 
 
 @contextlib.contextmanager

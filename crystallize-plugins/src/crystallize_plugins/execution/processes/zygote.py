@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import traceback
 import weakref
 from multiprocessing.connection import Connection
@@ -27,12 +28,14 @@ from crystallize_plugins.execution.library_threads import environment_with_limit
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work
 
-__all__ = ["become_zygote", "main", "without_timeout"]
+__all__ = ["become_zygote", "is_alone", "main", "without_timeout"]
 
 LARGEST_MESSAGE = 1 << 16
 DUTY = struct.Struct("=3q")
 """What a worker hears first, beside two descriptors: its number, and the sizes of the payload and of the slots."""
 _PATIENCE = 5.0
+_STARTED_ANEW = ("jemalloc_bg_thd",)
+"""Threads of libraries that see to forks themselves: this one is of PyArrow's allocator, and pandas loads PyArrow."""
 
 
 def main(fd: int, parent: int, preload: list[str]) -> None:
@@ -64,6 +67,26 @@ def become_zygote(control: socket.socket, parent: int) -> None:
         status = 0
     finally:
         os._exit(status)
+
+
+def is_alone() -> bool:
+    """Whether no thread but the calling one is lost by a fork in a way that a child would suffer from.
+
+    Threads that Python does not know of count as well; false where the system does not tell.
+    """
+    own = str(threading.get_native_id())
+    try:
+        others = [task for task in Path("/proc/self/task").iterdir() if task.name != own]
+    except OSError:
+        return False
+    return all(_starts_anew(task) for task in others)
+
+
+def _starts_anew(task: Path) -> bool:
+    try:
+        return (task / "comm").read_text(encoding="utf-8", errors="replace").strip() in _STARTED_ANEW
+    except FileNotFoundError:
+        return True  # it has ended meanwhile
 
 
 def without_timeout(line: socket.socket) -> socket.socket:
@@ -165,7 +188,7 @@ class _Zygote:
                 with contextlib.suppress(Exception):
                     importlib.import_module(name)
             if last:
-                self._sound = sum(1 for _ in Path("/proc/self/task").iterdir()) == 1
+                self._sound = is_alone()
                 self._say("loaded", self._sound)
 
     def _limit(self, library_threads: int) -> None:
