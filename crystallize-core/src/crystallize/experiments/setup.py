@@ -58,6 +58,8 @@ ABSENT: Any = _Absent()
 
 STRATEGIES = ("rerun", "resume")
 
+_A_TREATMENT = 'Treatment("name", {"parameter": value})'
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -118,7 +120,7 @@ def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment
     """Check treatments and that their names are distinct."""
     if treatments is None:
         return []
-    found = _listed(treatments, Treatment, what="treatments", hint='Treatment("name", {"parameter": value})')
+    found = _listed(treatments, Treatment, what="treatments", hint=_A_TREATMENT)
     check_distinct([treatment.name for treatment in found], what="treatment")
     return found
 
@@ -127,11 +129,7 @@ def one_treatment(experiment: Experiment, treatment: Treatment | None) -> list[T
     """Give the treatment of a single cell for a request: without one, what adjusts the experiment's own baseline."""
     if treatment is None:
         return [own for own in checked_treatments(experiment.treatments) if own.name == BASELINE]
-    if not isinstance(treatment, Treatment):
-        raise ArgumentTypeError(
-            f"treatment must be a Treatment, not {type(treatment).__name__}: write "
-            'Treatment("name", {"parameter": value})'
-        )
+    _check_kind(treatment, Treatment, what="treatment", hint=_A_TREATMENT)
     return [treatment]
 
 
@@ -154,14 +152,16 @@ def _listed(values: Any, kind: type[Any], *, what: str, hint: str) -> list[Any]:
         raise ArgumentTypeError(f"{what} must be a list of {kind.__name__}, not {type(values).__name__}: [{hint}]")
     found = []
     for position, value in enumerate(values):
-        if not isinstance(value, kind):
-            raise ArgumentTypeError(f"{what}[{position}] must be {_a(kind)}, not {type(value).__name__}: write {hint}")
+        _check_kind(value, kind, what=f"{what}[{position}]", hint=hint)
         found.append(value)
     return found
 
 
-def _a(kind: type[Any]) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+def _check_kind(value: Any, kind: type[Any], *, what: str, hint: str) -> None:
+    if not isinstance(value, kind):
+        name = kind.__name__
+        article = "an" if name[0] in "AEIOU" else "a"
+        raise ArgumentTypeError(f"{what} must be {article} {name}, not {type(value).__name__}: write {hint}")
 
 
 def label_of(experiment: Experiment) -> str | None:

@@ -13,6 +13,7 @@ from crystallize.results.trace import CellTrace
 from crystallize_plugins.artifacts import shapes
 from crystallize_plugins.artifacts.decoding import decode, packed_numbers
 from crystallize_plugins.artifacts.encoding import encode, little_endian
+from crystallize_plugins.artifacts.shapes import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED",
-    "HEAD",
     "LOSSY",
     "PLAIN",
     "SEED",
@@ -32,7 +32,6 @@ __all__ = [
     "pack_cell",
 ]
 
-HEAD = shapes.HEAD
 _pack_head = HEAD.pack
 
 SEED = 1
@@ -71,17 +70,18 @@ def _packed_at_once(outcome: CellOutcome, condition: int, table: shapes.ShapeTab
     seed, trace, metrics = outcome.seed, outcome.provenance, outcome.metrics
     if seed.__class__ is not int or trace is None or trace.written:
         return None
+    trace_number = table.trace(trace.shape)
     values = [*chain.from_iterable(metrics.values())]
     shape = table.metrics(metrics, values)
     if shape is None:
         return None
-    durations = trace.packed if _LITTLE_ENDIAN else little_endian(trace.durations)
+    durations = _packed_durations(trace)
     size = len(durations)
     pack, values_size = shape.record(size)
     try:
         return pack(
             outcome.cell[1], condition, seed, outcome.duration,
-            shape.number, table.trace(trace.shape), table.worker(outcome.worker), SEED | TRACED,
+            shape.number, trace_number, table.worker(outcome.worker), SEED | TRACED,
             size, values_size, 0, durations, *values,
         )  # fmt: skip
     except struct.error:
@@ -89,6 +89,7 @@ def _packed_at_once(outcome: CellOutcome, condition: int, table: shapes.ShapeTab
 
 
 def _packed_in_parts(outcome: CellOutcome, condition: int, table: shapes.ShapeTable, extra: dict[str, Any]) -> bytes:
+    """Make the record of any cell, `extra` being what few others have."""
     flags = trace_number = metrics_number = 0
     durations = b""
     seed: Any = outcome.seed
@@ -100,7 +101,7 @@ def _packed_in_parts(outcome: CellOutcome, condition: int, table: shapes.ShapeTa
     if trace is not None:
         flags |= TRACED
         trace_number = table.trace(trace.shape)
-        durations = trace.packed if _LITTLE_ENDIAN else little_endian(trace.durations)
+        durations = _packed_durations(trace)
         if trace.written:
             extra["written"] = trace.written
     metrics = outcome.metrics
@@ -129,6 +130,10 @@ def _packed_in_parts(outcome: CellOutcome, condition: int, table: shapes.ShapeTa
         len(durations), len(packed), len(rest),
     )  # fmt: skip
     return b"".join((head, durations, packed, rest))
+
+
+def _packed_durations(trace: CellTrace) -> bytes:
+    return trace.packed if _LITTLE_ENDIAN else little_endian(trace.durations)
 
 
 def _extra(outcome: CellOutcome) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.results import Cell
 from crystallize_plugins.artifacts import contents, database
 from crystallize_plugins.artifacts.basis import Basis, Carried
-from crystallize_plugins.artifacts.cells import HEAD
 from crystallize_plugins.artifacts.conditions import StoredCondition
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.files import file_digest
 from crystallize_plugins.artifacts.lazy import StoredOutcomes
 from crystallize_plugins.artifacts.schema import FIRST_VERSION
+from crystallize_plugins.artifacts.shapes import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

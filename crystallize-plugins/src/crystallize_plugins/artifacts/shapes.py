@@ -110,10 +110,7 @@ class ShapeTable:
 
     def metrics(self, metrics: Mapping[str, Sequence[Any]], values: list[Any]) -> MetricsShape | None:
         """Give the shape of a cell's metrics, whose values are `values`; None where it has no simple one."""
-        if len(values) == len(metrics) and all(metrics.values()):
-            key: tuple[Any, ...] = (*metrics, *map(type, values))  # one value each
-        else:
-            key = (*metrics, *map(len, metrics.values()), *map(type, values))
+        key = (*metrics, *map(len, metrics.values()), *map(type, values))
         try:
             return self._metrics[key]
         except KeyError:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
 from crystallize.results import MetricValues
-from crystallize_plugins.artifacts.cells import FAILED, HEAD, LOSSY, PLAIN, SEED
+from crystallize_plugins.artifacts.cells import FAILED, LOSSY, PLAIN, SEED
 from crystallize_plugins.artifacts.decoding import packed_numbers
+from crystallize_plugins.artifacts.shapes import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

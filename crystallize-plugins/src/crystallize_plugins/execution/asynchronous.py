@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
-from crystallize.engine.handover import Turns
+from crystallize.engine.cell import SerialLoop
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
@@ -66,16 +66,8 @@ class AsyncExecution(Executor):
         self._show_progress(experiment, cells)
         if together == 1 or not run_cell.needs_loop:
             # Cells that never wait would all run before anybody got to see the first.
-            return _one_by_one(cells, run_cell)
+            return aiter(SerialLoop(cells, run_cell))
         # Only here: asyncio takes a twentieth of a second to import.
         from crystallize_plugins.execution.overlapping import overlapping
 
         return overlapping(cells, run_cell, together)
-
-
-async def _one_by_one(cells: Sequence[Cell], run_cell: CellRunner) -> AsyncIterator[CellOutcome]:
-    turns = Turns()
-    for cell in cells:
-        yield await run_cell.aio(cell)
-        if turns.over:
-            await turns.pass_on()

@@ -86,7 +86,6 @@ class ZygoteStarter(Starter):
     """
 
     def __init__(self, control: socket.socket, pid: int, process: subprocess.Popen[bytes] | None) -> None:
-        super().__init__()
         self._control = control
         self._pid = pid
         self._process = process

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.names import fresh_id
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -47,7 +49,7 @@ class Segment:
     def create(cls, size: int) -> Segment:
         """Make a new one, filled with zeros."""
         if _WINDOWS:
-            segment = cls(size, tag=f"crystallize-{os.urandom(16).hex()}")
+            segment = cls(size, tag=f"crystallize-{fresh_id()}")
             segment.shared()
             return segment
         segment = cls(size, fd=_anonymous_file())

@@ -55,7 +55,6 @@ class SpawnStarter(Starter):
     method = "spawn"
 
     def __init__(self) -> None:
-        super().__init__()
         self._started: list[_Spawned] = []
 
     def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:

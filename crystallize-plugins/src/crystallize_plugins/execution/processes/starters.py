@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from multiprocessing import spawn
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import WorkerStartError
@@ -82,9 +83,7 @@ class Starter(ABC):
     keeps = False
     problem: str | None = None
     worn = False
-
-    def __init__(self) -> None:
-        self.surroundings: Mapping[str, Any] = {}
+    surroundings: Mapping[str, Any] = MappingProxyType({})
 
     def prepare(self, library_threads: int, workers: int) -> None:
         """Hear how many workers are soon to be started, and how many threads BLAS and OpenMP may use in each."""

@@ -305,7 +305,7 @@ class ProcessLoop(EitherWay):
             self._retired.append(old)  # workers that it started may still be at work
         else:
             old.close()
-        if old.same_modules != self._starter.same_modules or old.surroundings != self._starter.surroundings:
+        if old.same_modules != self._starter.same_modules:
             before, self._payload = self._payload, self._packed()
             if before is not None:
                 before.close()

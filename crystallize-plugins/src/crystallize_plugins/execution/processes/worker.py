@@ -67,8 +67,8 @@ def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str
     take_over(payload.settings["surroundings"], relay)
     loaded = len(sys.modules)
     runner = payload.load()
+    relay.forget_handlers()
     if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
-        relay.forget_handlers()
         limit_library_threads(payload.settings["library_threads"])
     return runner, payload.cells, payload.mapped
 
