@@ -27,6 +27,8 @@ MOST_VALUES = 10_000
 DEEPEST = 50
 """Levels of lists and mappings in each other."""
 
+_TOO_DEEP = f"values are nested more than {DEEPEST} levels deep"
+_WRITE_FLATTER = "Write it flatter"
 _MERGE = "<<"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -120,7 +122,11 @@ def compose(text: str, shown: str, problems: Problems) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(shown) if mark is None else Place(shown, mark.line + 1, mark.column + 1)
-        problems.add(place, f"this is no YAML: {_reason(error)}", _advice(error, text, place), cause=error)
+        if "nesting depth" in str(error.problem):
+            # Brackets are counted by libyaml before it hands out events; since PyYAML 6.0.4 it has a limit of its own.
+            problems.add(place, _TOO_DEEP, _WRITE_FLATTER, cause=error)
+        else:
+            problems.add(place, f"this is no YAML: {_reason(error)}", _advice(error, text, place), cause=error)
         return None
 
 
@@ -218,7 +224,7 @@ class _Composer:
         if self._open and isinstance(self._open[-1].node, MapNode) and self._open[-1].key is None:
             self._refuse(place, "a list or a mapping stands where a key is expected", "Keys are text: put it in quotes")
         if len(self._open) >= DEEPEST:
-            self._refuse(place, f"values are nested more than {DEEPEST} levels deep", "Write it flatter")
+            self._refuse(place, _TOO_DEEP, _WRITE_FLATTER)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         self._open.append(_Open(kind(place), event.anchor))
