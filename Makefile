@@ -10,13 +10,15 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := crystallize-core crystallize-plugins crystallize-cli
-PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
+# Releases that are known to be good, so that a new one elsewhere changes nothing here; `make constraints` renews them.
+CONSTRAINTS := .ci/constraints.txt
+PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml) $(CONSTRAINTS)
 # What the examples use, and what the tests use, of the extras.
 DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
 FULL := --editable ./crystallize-core --editable './crystallize-plugins[all]' --editable ./crystallize-cli
 PIP := -m pip install --quiet --disable-pip-version-check $(PIPFLAGS)
-# pip 25.1 reads dependency groups. What builds the distributions is installed once: an environment for each build
-# takes longer than all three builds.
+# pip 25.1 reads dependency groups. What builds the distributions (the group `build`) is installed once: an environment
+# for each build takes longer than all three builds.
 BUILDERS := 'pip>=25.1' 'hatchling>=1.27' 'editables>=0.5'
 PIP_HERE := $(PIP) --no-build-isolation
 PYTEST := $(BIN)/python -m pytest
@@ -39,15 +41,15 @@ $(BIN)/python:
 # What the demonstration needs: the three distributions and what the examples use.
 $(VENV)/.demo: $(PROJECTS) | $(BIN)/python
 	@echo "installing $(DISTRIBUTIONS) into $(VENV)"
-	@$(BIN)/python $(PIP) $(BUILDERS)
-	@$(BIN)/python $(PIP_HERE) $(DEMO) --group examples
+	@$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) $(BUILDERS)
+	@$(BIN)/python $(PIP_HERE) --constraint $(CONSTRAINTS) $(DEMO) --group examples
 	@touch $@
 
 # It has all that the demonstration needs.
 $(VENV)/.dev: $(PROJECTS) | $(BIN)/python
 	@echo "installing $(DISTRIBUTIONS), and what tests, checks and docs need, into $(VENV)"
-	@$(BIN)/python $(PIP) $(BUILDERS)
-	@$(BIN)/python $(PIP_HERE) $(FULL) --group dev
+	@$(BIN)/python $(PIP) --constraint $(CONSTRAINTS) $(BUILDERS)
+	@$(BIN)/python $(PIP_HERE) --constraint $(CONSTRAINTS) $(FULL) --group dev
 	@touch $(VENV)/.demo $@
 
 .PHONY: env
@@ -117,8 +119,8 @@ VERSIONS = $(shell .ci/pythons | cut -d' ' -f1)
 	{ [ -n "$$python" ] || { echo "Python $* was not found on this machine" >&2; exit 1; }; } && \
 	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
 	@echo "installing $(DISTRIBUTIONS) into .venvs/$*"
-	@.venvs/$*/bin/python $(PIP) $(BUILDERS)
-	@.venvs/$*/bin/python $(PIP_HERE) $(FULL) --group test
+	@.venvs/$*/bin/python $(PIP) --constraint $(CONSTRAINTS) $(BUILDERS)
+	@.venvs/$*/bin/python $(PIP_HERE) --constraint $(CONSTRAINTS) $(FULL) --group test
 	@touch $@
 .PRECIOUS: .venvs/%/.test
 
@@ -133,6 +135,35 @@ SMOKE := $(addprefix tests/,context core_names pipelines hooks results engine ex
 
 smoke-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest -q $(SMOKE) $(ARGS)
+
+# What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
+# metadata allow. Where tests fail, the libraries that broke them are named.
+LIBRARIES := $(addprefix tests/,fingerprint config verifiers) $(addprefix tests/cli/test_,group.py run.py) \
+	$(addprefix tests/execution/test_,relay.py same_numbers.py scripts.py starting.py) tests/optimization/test_optuna.py \
+	$(addprefix tests/artifacts/test_,encoding.py end_to_end.py) tests/cache/test_input_identity.py
+LIBRARIES_oldest = --constraint .ci/oldest.txt
+LIBRARIES_newest = --upgrade --upgrade-strategy eager
+INTERPRETER_oldest = $(lastword $(VERSIONS))
+INTERPRETER_newest = $(firstword $(VERSIONS))
+
+.venvs/oldest/.libraries .venvs/newest/.libraries: .venvs/%/.libraries: $(PROJECTS) .ci/oldest.txt
+	@python=$$(.ci/pythons | sed -n 's/^$(INTERPRETER_$*) //p') && \
+	{ [ -x .venvs/$*/bin/python ] || "$$python" -m venv .venvs/$*; }
+	@echo "installing $(DISTRIBUTIONS) with the $* libraries into .venvs/$*"
+	@.venvs/$*/bin/python $(PIP) $(BUILDERS)
+	@.venvs/$*/bin/python $(PIP_HERE) $(LIBRARIES_$*) $(FULL) --group test
+	@touch $@
+
+.PHONY: libraries-oldest libraries-newest
+libraries-oldest: ## what depends on libraries, with the oldest releases that the metadata allow
+libraries-newest: ## the same with the newest releases of today
+libraries-oldest libraries-newest: libraries-%: .venvs/%/.libraries
+	.venvs/$*/bin/python .ci/libraries.py $(LIBRARIES) $(ARGS)
+
+.PHONY: constraints
+constraints: $(VENV)/.dev ## renew the known-good releases in .ci/constraints.txt, and the oldest
+	$(BIN)/python $(PIP) --group constraints
+	.ci/constrain $(BIN)/uv
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## the whole suite, then everything that depends on the interpreter on each one there is
