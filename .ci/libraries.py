@@ -51,17 +51,6 @@ def failures(tests: list[str]) -> list[str]:
     return failed
 
 
-def installed() -> dict[str, str]:
-    """Return the releases that are installed here."""
-    return {canonicalize_name(each.metadata["Name"]): each.version for each in distributions()}
-
-
-def tests_pass(*arguments: str) -> bool:
-    """Run tests; their output is shown."""
-    command = [sys.executable, "-m", "pytest", "-q", "-o", f"cache_dir=.pytest_cache/{ENVIRONMENT}", *arguments]
-    return subprocess.run(command, check=False).returncode == 0  # noqa: S603 - pytest, with what this was called with
-
-
 def install(*requirements: str) -> None:
     """Install releases, and nothing that they need."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
