@@ -16,6 +16,7 @@ from crystallize.hooks import find_plugins, load_plugin
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
 from crystallize.pipelines.step import FunctionStep, as_step
+from crystallize.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +87,7 @@ def _parameters(make: Any) -> tuple[list[str], bool]:
     if spec is not None:
         return [parameter.name for parameter in spec.parameters], spec.open_ended
     try:
-        parameters = list(inspect.signature(make).parameters.values())
+        parameters = list(signature_of(make).parameters.values())
     except (TypeError, ValueError):
         return [], True
     if getattr(make, FACTORY_MARK, False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crystallize.errors import ArgumentTypeError
 from crystallize.names import fresh_id
+from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,11 +92,11 @@ def resource_factory(
     """
     if not callable(fn):
         raise ArgumentTypeError(f"resource_factory needs a callable of ctx, not {type(fn).__name__}")
-    if inspect.iscoroutinefunction(fn):
+    if is_async(fn):
         raise _async_refused(fn)
     if close is not None and not callable(close):
         raise ArgumentTypeError(f"close of resource_factory must be callable, not {type(close).__name__}")
-    if inspect.iscoroutinefunction(close):
+    if is_async(close):
         raise ArgumentTypeError(
             f"close of resource_factory is an async function, {_name(close)}: resources are closed outside the event "
             "loop; close it in a plain function"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
+from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ class DataSource(ABC):
     @property
     def is_async(self) -> bool:
         """Whether `fetch` gives a coroutine, which the engine awaits."""
-        return inspect.iscoroutinefunction(self.fetch)
+        return is_async(self.fetch)
 
     @property
     def is_declared(self) -> bool:

@@ -16,6 +16,7 @@ from crystallize.datasources.base import FACTORY_MARK, DataSource
 from crystallize.datasources.registry import check_source_name, register_datasource
 from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import did_you_mean
+from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -209,7 +210,7 @@ def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Pa
         )
     shown = name or getattr(function, "__name__", None) or type(function).__name__
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature_of(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise ArgumentTypeError(f"data source {shown}: its parameters cannot be read; wrap it in a function") from error
     kind = inspect.Parameter
@@ -217,7 +218,7 @@ def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Pa
     if not takes_ctx:
         raise ArgumentTypeError(f"data source {shown} must take the context first: def {shown}(ctx, ...)")
     named = [p for p in parameters[1:] if p.kind in (kind.POSITIONAL_OR_KEYWORD, kind.KEYWORD_ONLY)]
-    if any(p.kind is kind.POSITIONAL_ONLY for p in parameters[1:]):
+    if any(p.kind is kind.POSITIONAL_ONLY and p.default is kind.empty for p in parameters[1:]):
         raise ArgumentTypeError(f"data source {shown}: only the context may be positional-only, remove the '/'")
     return _Declaration(
         function=function,
@@ -225,16 +226,10 @@ def _declaration(function: Callable[..., Any], name: str | None, paths: tuple[Pa
         parameters=tuple(p.name for p in named),
         defaults={p.name: p.default for p in named if p.default is not kind.empty},
         open_ended=any(p.kind is kind.VAR_KEYWORD for p in parameters),
-        is_async=_is_async(function),
+        is_async=is_async(function),
         depends_on=paths or (),
         is_declared=paths is not None,
     )
-
-
-def _is_async(function: Any) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _as_paths(depends_on: object) -> tuple[Path, ...] | None:

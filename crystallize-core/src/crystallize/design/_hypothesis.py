@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crystallize.checks import check_callable
-from crystallize.design._signatures import accepts_positional, is_async, name_of
 from crystallize.design._verifier import VerifierFactory, VerifierFunction, check_verifier
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, MissingMetricError, ValidationError
 from crystallize.names import check_name
+from crystallize.signatures import accepts_positional, is_async
 
 __all__ = ["Hypothesis", "Metrics", "Ranker", "hypothesis"]
 
@@ -70,7 +70,7 @@ class Hypothesis:
         name: str | None = None,
     ) -> None:
         if name is None:
-            name = name_of(ranker) or _WITHOUT_NAME
+            name = _name_of(ranker) or _WITHOUT_NAME
         self.name = check_name(name, what="hypothesis")
         self.verifier: VerifierFunction = verifier() if isinstance(verifier, VerifierFactory) else verifier
         check_verifier(self.verifier, what=f"the verifier of hypothesis {name!r}")
@@ -267,6 +267,12 @@ def _check_ranker(ranker: Any, hypothesis: str) -> None:
         raise ArgumentTypeError(f"{what} must be a plain function, not an async one")
     if not accepts_positional(ranker, 1):
         raise ArgumentTypeError(f"{what} must take one argument: what the verifier returned for a treatment")
+
+
+def _name_of(fn: Any) -> str:
+    """Return the name that a callable was defined with, ``""`` for a lambda or where there is none."""
+    name = getattr(fn, "__name__", "")
+    return name if isinstance(name, str) and name.isidentifier() else ""
 
 
 def _as_score(value: Any, what: str) -> float:

@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from crystallize.context import RESERVED_KEYS, isolate
-from crystallize.design._signatures import accepts_positional, is_async
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.names import check_name
+from crystallize.signatures import accepts_positional, is_async
 
 if TYPE_CHECKING:
     from crystallize.context import FrozenContext

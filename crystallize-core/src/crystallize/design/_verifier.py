@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crystallize.checks import check_callable
-from crystallize.design._signatures import accepts_positional, is_async
 from crystallize.errors import ArgumentTypeError
+from crystallize.signatures import accepts_positional, is_async, signature_of
 
 __all__ = ["BoundVerifier", "VerifierFactory", "VerifierFunction", "check_verifier", "verifier"]
 
@@ -62,7 +62,7 @@ class VerifierFactory:
     def __init__(self, fn: Callable[..., Any]) -> None:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
         self._fn = fn
-        self._parameters = dict(list(inspect.signature(fn).parameters.items())[_COMPARED:])
+        self._parameters = dict(list(signature_of(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
         # What a call takes are the parameters alone, whatever the function that was wrapped takes.
@@ -156,8 +156,8 @@ def check_verifier(fn: Any, *, what: str, compared_only: bool = True) -> None:
     else:
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         try:
-            kinds = [parameter.kind for parameter in inspect.signature(fn).parameters.values()]
-        except ValueError as error:
+            kinds = [parameter.kind for parameter in signature_of(fn).parameters.values()]
+        except (TypeError, ValueError) as error:
             raise ArgumentTypeError(f"{what} must show its parameters, and those of {fn!r} cannot be seen") from error
         fits = len(kinds) >= _COMPARED and all(kind in positional for kind in kinds[:_COMPARED])
     if not fits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.isolation import isolate
@@ -10,6 +9,7 @@ from crystallize.errors import ContextMutationError
 from crystallize.pipelines.injection import Binding, bind
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
+from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -187,7 +187,7 @@ def step_is_async(step: PipelineStep) -> bool:
     """Whether a step is ``async def``."""
     if isinstance(step, FunctionStep):
         return step.spec.is_async
-    return inspect.iscoroutinefunction(type(step).__call__)
+    return is_async(step)
 
 
 def _by_position(begun: int, pairs: tuple[Any, ...]) -> list[list[Any]]:

@@ -17,6 +17,7 @@ from crystallize.experiments.setup import Request
 from crystallize.hooks import find_plugins
 from crystallize.names import check_name
 from crystallize.pipelines import Pipeline, PipelineStep
+from crystallize.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -135,7 +136,7 @@ def quick_experiment(
 
 def _wanted_arguments(fn: Callable[..., Any]) -> int:
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = signature_of(fn).parameters.values()
     except (ValueError, TypeError):
         return 1
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.hooks.base import BasePlugin, is_no_op
 from crystallize.hooks.facts import PROJECT
 from crystallize.hooks.specs import HOOKS
+from crystallize.signatures import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,7 +120,7 @@ def static_function(plugin: object, attribute: str) -> tuple[Callable[..., Any] 
 
 def arguments_of_function(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     """Give the parameters of a bound method, in order."""
-    return tuple(inspect.signature(function).parameters.values())
+    return tuple(signature_of(function).parameters.values())
 
 
 def adapt(implementation: Implementation, spec: HookSpec) -> Callable[..., Any]:

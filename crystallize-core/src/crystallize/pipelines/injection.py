@@ -17,6 +17,7 @@ from crystallize.context.resources import ResourceFactory
 from crystallize.datasources.artifact import Artifact
 from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import did_you_mean
+from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,15 +120,16 @@ def read_signature(fn: Callable[..., Any], *, what: str = "step") -> CallSpec:
     """
     if not callable(fn):
         raise ArgumentTypeError(f"a {what} must be a function, not {type(fn).__name__}: {fn!r}")
-    # What `inject_from_ctx` does at the call is done once here.
-    fn = getattr(fn, _INJECTED, fn)
+    # What `inject_from_ctx` does at the call is done once here; other wrappers have copies of its mark.
+    if getattr(fn, "__wrapped__", fn) is getattr(fn, _INJECTED, None):
+        fn = getattr(fn, _INJECTED)
     name = getattr(fn, "__name__", None) or type(fn).__name__
-    is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+    awaited = is_async(fn)
     try:
-        signature = inspect.signature(fn)
+        signature = signature_of(fn)
     except (ValueError, TypeError):
         # A builtin that does not tell its signature: it gets the data, and nothing else.
-        return CallSpec(fn, name, "none", (), open_ended=False, is_async=is_async)
+        return CallSpec(fn, name, "none", (), open_ended=False, is_async=awaited)
     positional = [p for p in signature.parameters.values() if p.kind in _POSITIONAL]
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values())
     if not variadic and (not positional or positional[0].name == "ctx"):
@@ -148,7 +150,7 @@ def read_signature(fn: Callable[..., Any], *, what: str = "step") -> CallSpec:
             default = MISSING if parameter.default is parameter.empty else parameter.default
             parameters.append(Parameter(parameter.name, default, _names_artifact(parameter.annotation, fn)))
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in others)
-    return CallSpec(fn, name, ctx, tuple(parameters), open_ended, is_async)
+    return CallSpec(fn, name, ctx, tuple(parameters), open_ended, awaited)
 
 
 _UNIONS = (Union, UnionType)
@@ -420,7 +422,7 @@ def inject_from_ctx(fn: F) -> F:
 def _positional_order(spec: CallSpec) -> list[str]:
     """Say what the arguments by position are: the data, the context, then the function's own."""
     try:
-        parameters = inspect.signature(spec.fn).parameters
+        parameters = signature_of(spec.fn).parameters
     except (ValueError, TypeError):
         return ["data", "ctx"]
     names = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]

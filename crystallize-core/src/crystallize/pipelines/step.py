@@ -14,6 +14,7 @@ from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import check_name, step_class_name
 from crystallize.pipelines.injection import MISSING, CallSpec, call_injected, read_signature
 from crystallize.pipelines.policy import check_policy, check_version, policy_of
+from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -324,7 +325,7 @@ def _checked(step: PipelineStep) -> PipelineStep:
     check_version(step.version, of=f"the step {step.name}")
     policy_of(step, step.name)
     for method in ("setup", "teardown"):
-        if inspect.iscoroutinefunction(getattr(type(step), method)):
+        if is_async(getattr(type(step), method)):
             raise ArgumentTypeError(
                 f"{method} of the step {step.name} is an async function: write a plain one, and do what has to be "
                 "awaited in the step itself"
