@@ -110,7 +110,7 @@ def test_a_factory_that_was_not_called_is_called():
 
     assert as_data_source(one).fetch(None) == 1
     with pytest.raises(MissingParameterError, match="value"):
-        as_data_source(needs)
+        as_data_source(needs).fetch(None)
 
 
 @pytest.mark.parametrize(

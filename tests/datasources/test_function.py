@@ -76,11 +76,11 @@ def test_an_unknown_parameter_is_named_with_the_nearest():
         needs(valeu=1)
 
 
-def test_a_required_parameter_that_is_not_given_is_named_when_the_source_is_made():
+def test_a_required_parameter_that_neither_is_given_nor_is_in_the_context_is_named_when_the_data_is_fetched(cell):
     with pytest.raises(MissingParameterError, match=r"needs the parameter 'value'.*needs\(value="):
-        needs()
+        needs().fetch(cell())
     with pytest.raises(TypeError):
-        needs(other=2)
+        needs(other=2).fetch(cell())
 
 
 def test_a_positional_argument_is_refused_with_the_way_to_write_it(cell):
@@ -262,6 +262,11 @@ def test_files_may_be_given_as_one_path_or_several_and_nothing_else(tmp_path):
 
 
 def test_every_refusal_is_ours():
-    for attempt in (needs, lambda: needs(a=1), lambda: data_source(5), lambda: data_source(register="yes")):
+    for attempt in (
+        lambda: needs().fetch(None),
+        lambda: needs(a=1),
+        lambda: data_source(5),
+        lambda: data_source(register="yes"),
+    ):
         with pytest.raises(CrystallizeError):
             attempt()

@@ -54,7 +54,7 @@ def test_a_registered_factory_takes_parameters_and_a_ready_source_none(cell):
     register_datasource("ready", seven())
     assert get_datasource("times", factor=3).fetch(cell()) == 21
     with pytest.raises(MissingParameterError, match="factor"):
-        get_datasource("times")
+        get_datasource("times").fetch(cell())
     with pytest.raises(ArgumentTypeError, match="takes no parameters, but got factor"):
         get_datasource("ready", factor=3)
 

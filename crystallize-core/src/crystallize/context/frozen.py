@@ -23,9 +23,9 @@ from crystallize.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "isolated_mapping", "standalone_context"]
+__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "isolated_mapping", "keys_of", "standalone_context"]
 
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework writes."""
@@ -151,6 +151,13 @@ class FrozenContext:
         if isinstance(key, str):
             self._journal.extend((self._position, key))
         return key in self._own or key in self._base or (key == "step_name" and self._position > 0)
+
+    def _first_held(self, keys: Iterable[str]) -> str | None:
+        """Return the first of these keys that the context has, which is not noted as a read."""
+        for key in keys:
+            if key in self._own or key in self._base:
+                return key
+        return None
 
     def __iter__(self) -> Iterator[str]:
         yield from self._base
@@ -375,6 +382,24 @@ def standalone_context(
     [3, 6]
     """
     return FrozenContext(initial, logger)
+
+
+def keys_of(name: str, addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys of a context that give a parameter its value, the one that counts most first.
+
+    Parameters
+    ----------
+    name : str
+        The parameter's.
+    addresses : iterable of str
+        The names by which ``name.parameter`` means just the step, or the data source, that has it.
+
+    Examples
+    --------
+    >>> keys_of("rate", ["TrainStep", "train"])
+    ('TrainStep.rate', 'train.rate', 'rate')
+    """
+    return (*(f"{address}.{name}" for address in addresses), name)
 
 
 def isolated_mapping(values: Mapping[str, Any] | None, *, what: str) -> dict[str, Any]:

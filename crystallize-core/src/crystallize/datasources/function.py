@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from crystallize.checks import check_flag
+from crystallize.context.frozen import FrozenContext, keys_of
 from crystallize.context.isolation import isolate
 from crystallize.datasources.base import FACTORY_MARK, DataSource
 from crystallize.datasources.registry import check_source_name, register_datasource
@@ -19,10 +20,8 @@ from crystallize.names import did_you_mean
 from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Concatenate
-
-    from crystallize.context import FrozenContext
 
 __all__ = ["FunctionSource", "data_source"]
 
@@ -43,7 +42,7 @@ class _Declaration:
     is_declared: bool
 
     def checked(self, given: Mapping[str, Any]) -> None:
-        """Refuse parameters that the function does not have, and a required one that is not given."""
+        """Refuse parameters that the function does not have."""
         known = ", ".join(self.parameters) or "none"
         for name in given:
             if name not in self.parameters and not self.open_ended:
@@ -51,11 +50,13 @@ class _Declaration:
                     f"data source {self.name} has no parameter {name!r}; its parameters: {known}."
                     f"{did_you_mean(name, self.parameters)}"
                 )
-        for name in self.parameters:
-            if name not in given and name not in self.defaults:
-                raise MissingParameterError(
-                    f"data source {self.name} needs the parameter {name!r}: make it with {self.name}({name}=...)"
-                )
+
+    def missing(self, name: str) -> MissingParameterError:
+        """Return what says that nobody gives a required parameter."""
+        return MissingParameterError(
+            f"data source {self.name} needs the parameter {name!r}: make it with {self.name}({name}=...), or put "
+            f"{name!r} into initial_ctx or into every condition's treatment"
+        )
 
 
 class FunctionSource(DataSource):
@@ -70,13 +71,28 @@ class FunctionSource(DataSource):
         self._declaration = declaration
         self._given = isolate(dict(given))
         self._params = isolate({**declaration.defaults, **self._given})
+        self._open = tuple(name for name in declaration.parameters if name not in self._given)
         self.depends_on = declaration.depends_on
 
     def fetch(self, ctx: FrozenContext) -> Any:
-        """Call the function with `ctx` and its parameters; a coroutine where it is ``async def``."""
-        if not self._params:
-            return self._declaration.function(ctx)
-        return self._declaration.function(ctx, **isolate(self._params))
+        """Call the function with `ctx` and its parameters; a coroutine where it is ``async def``.
+
+        Of a parameter that was not given, the value that `ctx` has under its name counts, else the default.
+        """
+        return self.fetch_as(ctx, (self.name,))
+
+    def fetch_as(self, ctx: object, addresses: Sequence[str]) -> Any:
+        """Call the function; ``name.parameter`` means one of its parameters where `name` is among `addresses`."""
+        values = isolate(self._params) if self._params else {}
+        # A source that is tried alone may be given no context at all.
+        asked = ctx if isinstance(ctx, FrozenContext) else FrozenContext()
+        for name in self._open:
+            key = asked._first_held(keys_of(name, addresses))
+            if key is not None:
+                values[name] = asked[key]
+            elif name not in values:
+                raise self._declaration.missing(name)
+        return self._declaration.function(ctx, **values)
 
     @property
     def name(self) -> str:
@@ -89,9 +105,19 @@ class FunctionSource(DataSource):
         return self._declaration.function
 
     @property
+    def given(self) -> Mapping[str, Any]:
+        """The parameters that it was made with."""
+        return MappingProxyType(self._given)
+
+    @property
     def params(self) -> Mapping[str, Any]:
-        """The parameters in effect, defaults included."""
+        """The parameters in effect where the context gives none, defaults included."""
         return MappingProxyType(isolate(self._params))
+
+    @property
+    def open_parameters(self) -> tuple[str, ...]:
+        """The parameters for which the context is asked, since they were not given."""
+        return self._open
 
     @property
     def is_async(self) -> bool:
@@ -110,7 +136,7 @@ class FunctionSource(DataSource):
         return self.fn, self._params, [content_of(path) for path in self.depends_on]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        own = ("_factory", "_declaration", "_given", "_params", "depends_on")
+        own = ("_factory", "_declaration", "_given", "_open", "_params", "depends_on")
         return _remade, (self._factory, self._given), {k: v for k, v in self.__dict__.items() if k not in own} or None
 
     def __repr__(self) -> str:
@@ -135,8 +161,9 @@ def data_source(
     """Make a factory of data sources from a function of ``(ctx, ...)``.
 
     Use it bare, with parentheses, or with a name. The function takes the context first; further parameters are given
-    by keyword when the factory is called, and each fetch gets a copy of its own of those that are containers. The
-    function may be ``async def``.
+    by keyword when the factory is called, and each fetch gets a copy of its own of those that are containers. A
+    parameter that is not given is filled as a step's is: by the context's value of that name, which a treatment may
+    set, else by its default. The function may be ``async def``.
 
     Parameters
     ----------
@@ -160,8 +187,6 @@ def data_source(
     ArgumentTypeError
         The function does not take the context first. The factory raises it for a parameter that the function
         does not have.
-    MissingParameterError
-        By the factory, for a parameter that has no default and is not given.
     DuplicateNameError
         Another data source is registered under the name.
 

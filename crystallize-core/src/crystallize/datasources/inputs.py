@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.base import DataSource, as_data_source
+from crystallize.datasources.function import FunctionSource
 from crystallize.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from crystallize.context import FrozenContext
 
-__all__ = ["ExperimentInput", "producers"]
+__all__ = ["ExperimentInput", "addressed", "producers"]
 
 
 class ExperimentInput(DataSource):
@@ -53,6 +55,13 @@ class ExperimentInput(DataSource):
         if not sources:
             raise ValidationError("ExperimentInput needs at least one data source: ExperimentInput(name=source)")
         self._sources = {name: as_data_source(source, what=f"input {name!r}") for name, source in sources.items()}
+        # A key `name.parameter` means a parameter of one source: by its input's name, and by its own where it has that
+        # alone.
+        own = {name: source.name for name, source in self._sources.items() if isinstance(source, FunctionSource)}
+        counts = Counter([*self._sources, *own.values()])
+        self._addresses = tuple(
+            (name, own[name]) if name in own and counts[own[name]] == 1 else (name,) for name in self._sources
+        )
         # What a stored run will offer is known when it is read, and may be stale or absent now.
         _agreed({name: _declared(source) for name, source in self._sources.items()}, "Let them agree")
 
@@ -90,8 +99,8 @@ class ExperimentInput(DataSource):
         """Fetch from each source in turn; a coroutine of the dict where one of them gives a coroutine."""
         fetched: dict[str, Any] = {}
         try:
-            for name, source in self._sources.items():
-                fetched[name] = source.fetch(ctx)
+            for (name, source), named in zip(self._sources.items(), self._addresses, strict=True):
+                fetched[name] = source.fetch_as(ctx, named) if isinstance(source, FunctionSource) else source.fetch(ctx)
         except BaseException:
             _close(fetched)
             raise
@@ -125,6 +134,24 @@ def producers(source: DataSource) -> tuple[Any, ...]:
     else:
         found = []
     return tuple({id(producer): producer for producer in found}.values())
+
+
+def addressed(source: DataSource) -> tuple[tuple[FunctionSource, tuple[str, ...]], ...]:
+    """Return the sources whose parameters the context fills, each with the names that address it.
+
+    Parameters
+    ----------
+    source : DataSource
+        Any source; an `ExperimentInput` is looked into.
+    """
+    if isinstance(source, FunctionSource):
+        return ((source, (source.name,)),)
+    if not isinstance(source, ExperimentInput):
+        return ()
+    found: list[tuple[FunctionSource, tuple[str, ...]]] = []
+    for part, names in zip(source.sources.values(), source._addresses, strict=True):
+        found += [(part, names)] if isinstance(part, FunctionSource) else addressed(part)
+    return tuple(found)
 
 
 async def _awaited(fetched: dict[str, Any]) -> dict[str, Any]:

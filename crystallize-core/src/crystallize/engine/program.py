@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from crystallize.context.frozen import keys_of
 from crystallize.context.isolation import isolate
 from crystallize.errors import ContextMutationError
 from crystallize.pipelines.injection import Binding, bind
-from crystallize.pipelines.step import FunctionStep
+from crystallize.pipelines.step import FunctionStep, open_parameters
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
 from crystallize.signatures import is_async
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
 
-__all__ = ["Program", "compile_condition", "effective_params", "injected_names", "step_is_async", "steps_are_async"]
+__all__ = ["Program", "compile_condition", "effective_params", "injected_keys", "step_is_async", "steps_are_async"]
 
 
 class Program:
@@ -129,7 +130,8 @@ def compile_condition(
     late_names: set[str] = set()
     for position, step in enumerate(pipeline.steps, 1):
         if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
-            bound = bind(step.spec, step._params, context, outputs)
+            addresses = pipeline.addresses[position - 1]
+            bound = bind(step.spec, step._params, context, outputs, addresses, cell_may_address=apply is not None)
         else:
             bound = Binding(step, wants_ctx=True, late=None, late_names=(), reads=())
         reads.append(bound.reads)
@@ -150,32 +152,30 @@ def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:
     return CachedCall(cache, *arguments)
 
 
-def effective_params(step: PipelineStep, context: Mapping[str, Any]) -> dict[str, Any]:
+def effective_params(step: PipelineStep, context: Mapping[str, Any], addresses: Sequence[str] = ()) -> dict[str, Any]:
     """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
     if isinstance(step, FunctionStep):
-        return _filled(step, context)
+        return _filled(step, context, addresses)
     try:
         return dict(step.params)
     except Exception as exc:  # noqa: BLE001 - checked before the run; the results are not lost to what changed since
         return {"params": f"<could not be read: {type(exc).__name__}>"}
 
 
-def _filled(step: FunctionStep, context: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(step: FunctionStep, context: Mapping[str, Any], addresses: Sequence[str]) -> dict[str, Any]:
     values = dict(step._params)
-    for parameter in step.spec.parameters:
-        if parameter.name not in values:
-            if parameter.name in context:
-                values[parameter.name] = context[parameter.name]
-            elif not parameter.required:
-                values[parameter.name] = parameter.default
+    for parameter in open_parameters(step):
+        key = next((key for key in keys_of(parameter.name, addresses) if key in context), None)
+        if key is not None:
+            values[parameter.name] = context[key]
+        elif not parameter.required:
+            values[parameter.name] = parameter.default
     return values
 
 
-def injected_names(step: PipelineStep) -> tuple[str, ...]:
-    """Give the parameters of a step that the context supplies where it has them."""
-    if not isinstance(step, FunctionStep):
-        return ()
-    return tuple(parameter.name for parameter in step.spec.parameters if parameter.name not in step._params)
+def injected_keys(step: PipelineStep, addresses: Sequence[str] = ()) -> tuple[str, ...]:
+    """Give the keys with which the context supplies parameters of a step, of each the one that counts most last."""
+    return tuple(key for each in open_parameters(step) for key in reversed(keys_of(each.name, addresses)))
 
 
 def steps_are_async(pipeline: Pipeline) -> bool:

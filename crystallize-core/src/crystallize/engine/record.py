@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.plan import treatments_by_condition
-from crystallize.engine.program import effective_params, injected_names
+from crystallize.engine.program import effective_params, injected_keys
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
 from crystallize.results.provenance import ConditionRecord, StepRecord
@@ -56,12 +56,23 @@ class _Steps(Sequence[StepRecord]):
     context : mapping
     shared : dict of int to StepRecord
         What was found out of steps to which no context can give anything, for all conditions.
+    cell_may_address : bool
+        Whether a cell may write a key that means a parameter of one step.
     """
 
-    __slots__ = ("_context", "_labels", "_shared", "_steps")
+    __slots__ = ("_addressed", "_addresses", "_context", "_labels", "_shared", "_steps")
 
-    def __init__(self, pipeline: Pipeline, context: Mapping[str, Any], shared: dict[int, StepRecord]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        context: Mapping[str, Any],
+        shared: dict[int, StepRecord],
+        *,
+        cell_may_address: bool = False,
+    ) -> None:
         self._context = context
+        self._addresses = pipeline.addresses
+        self._addressed = cell_may_address
         self._labels = pipeline.labels
         self._shared = shared
         self._steps = [
@@ -81,8 +92,9 @@ class _Steps(Sequence[StepRecord]):
             return step
         known = self._shared.get(index)
         if known is None:
-            injected = injected_names(step)
-            params = Described(effective_params(step, self._context))
+            addresses = self._addresses[index]
+            injected = injected_keys(step, addresses if self._addressed else ())
+            params = Described(effective_params(step, self._context, addresses))
             known = StepRecord(self._labels[index], params, injected)
             if not injected:
                 self._shared[index] = known
@@ -118,7 +130,9 @@ def condition_records(
         if treatment is not None:
             # In layers: a large context is not copied for every condition of every run.
             context = ChainMap(dict(treatment.apply_map), cast("dict[str, Any]", context))
-        records.append(ConditionRecord(name, Described(context), _Steps(view.pipeline, context, shared)))
+        by_function = treatment is not None and treatment.is_callable
+        steps = _Steps(view.pipeline, context, shared, cell_may_address=by_function)
+        records.append(ConditionRecord(name, Described(context), steps))
     return records
 
 

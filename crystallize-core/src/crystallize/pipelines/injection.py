@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FunctionType, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
+from crystallize.context.frozen import keys_of
 from crystallize.context.isolation import is_constant, isolate
 from crystallize.context.resources import ResourceFactory
 from crystallize.datasources.artifact import Artifact
@@ -20,7 +21,7 @@ from crystallize.names import did_you_mean
 from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.context import FrozenContext
 
@@ -183,9 +184,11 @@ class Binding(NamedTuple):
     late : callable of data and context, or None
         To be called instead, once the cell's context holds a key of `late_names`.
     late_names : tuple of str
-        Optional parameters that nobody set yet, and that an earlier step may.
+        Keys that nobody set yet, and that an earlier step, or a treatment that is a function, may.
     reads : tuple of str
         Context keys that were bound, and are read by every call.
+    keys : tuple of (str, tuple of str)
+        Each parameter that the context supplies where it can, with the keys that may, the one that counts most first.
     """
 
     call: Callable[..., Any]
@@ -193,6 +196,7 @@ class Binding(NamedTuple):
     late: Callable[..., Any] | None
     late_names: tuple[str, ...]
     reads: tuple[str, ...]
+    keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def bind(
@@ -200,6 +204,9 @@ def bind(
     explicit: Mapping[str, Any],
     context: Mapping[str, Any],
     outputs: Mapping[str, Artifact],
+    addresses: Sequence[str] = (),
+    *,
+    cell_may_address: bool = False,
 ) -> Binding:
     """Bind a function's parameters to what a condition's context holds.
 
@@ -212,11 +219,16 @@ def bind(
         What every cell of the condition starts with.
     outputs : mapping
         Declared artifacts by name, for parameters annotated `Artifact`.
+    addresses : sequence of str
+        The names by which a key means a parameter of this step alone; see `keys_of`.
+    cell_may_address : bool, default False
+        Whether each cell may write such a key, as a treatment that is a function does.
     """
     constant: dict[str, Any] = {}
     made: dict[str, Callable[[FrozenContext], Any]] = {}
-    late: list[Parameter] = []
+    late: list[_Late] = []
     reads: list[str] = []
+    looked_up: list[tuple[str, tuple[str, ...]]] = []
 
     def give(name: str, value: Any) -> None:
         make = _maker(value)
@@ -233,14 +245,30 @@ def bind(
             continue
         if parameter.is_artifact and (declared := find_output(name, outputs)) is not None:
             give(name, declared)
-        elif name in context:
-            reads.append(name)
-            give(name, context[name])
-        elif name == "step_name":
+            continue
+        keys = keys_of(name, addresses)
+        known = next((key for key in keys if key in context), None)
+        if known is None and name == "step_name":
             made[name] = _step_name
+            continue
+        if not cell_may_address:
+            keys = (known or name,)
+        looked_up.append((name, keys))
+        if known is not None and keys[0] == known:
+            reads.append(known)
+            give(name, context[known])
         else:
-            late.append(parameter)
-    return _assembled(spec, constant, made, late, tuple(reads))
+            late.append(_Late(parameter, keys, is_there=known is not None))
+    return _assembled(spec, constant, made, late, tuple(reads))._replace(keys=tuple(looked_up))
+
+
+class _Late(NamedTuple):
+    """A parameter that is looked up at the call."""
+
+    parameter: Parameter
+    keys: tuple[str, ...]
+    is_there: bool
+    """Whether the condition's context has one of the keys, though not the one that counts most."""
 
 
 def _step_name(ctx: FrozenContext) -> Any:
@@ -270,7 +298,7 @@ def _assembled(
     spec: CallSpec,
     constant: dict[str, Any],
     made: dict[str, Callable[[FrozenContext], Any]],
-    late: list[Parameter],
+    late: list[_Late],
     reads: tuple[str, ...],
 ) -> Binding:
     """Build the shortest call that serves: it runs once for every step of every cell."""
@@ -280,10 +308,11 @@ def _assembled(
         values = dict(constant)
         for name, make in made.items():
             values[name] = make(ctx)
-        for parameter in late:
+        for parameter, keys, _ in late:
             name = parameter.name
-            if name in ctx._own:
-                values[name] = _read(ctx, name)
+            key = ctx._first_held(keys)
+            if key is not None:
+                values[name] = _read(ctx, key)
             elif parameter.required:
                 raise MissingParameterError(_missing(spec, parameter, ctx))
             else:
@@ -293,12 +322,14 @@ def _assembled(
         return fn(data, ctx=ctx, **values) if keyword else fn(data, **values)
 
     # Every call needs what is made anew for it, and so do defaults that somebody could change.
-    if made or any(parameter.required or _maker(parameter.default) is not None for parameter in late):
+    if made or any(
+        each.is_there or each.parameter.required or _maker(each.parameter.default) is not None for each in late
+    ):
         return Binding(filled, wants_ctx=True, late=None, late_names=(), reads=reads)
     plain = _with_constants(fn, constant)
     if keyword:
         plain = _with_keyword_ctx(plain)
-    names = tuple(parameter.name for parameter in late)
+    names = tuple(key for each in late for key in each.keys)
     return Binding(plain, second or keyword, filled if late else None, names, reads)
 
 
@@ -346,7 +377,9 @@ def _missing(spec: CallSpec, parameter: Parameter, ctx: FrozenContext) -> str:
     )
 
 
-def call_injected(spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: FrozenContext) -> Any:
+def call_injected(
+    spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: FrozenContext, addresses: Sequence[str] = ()
+) -> Any:
     """Call a step alone, outside an engine: every parameter is looked up now."""
     values: dict[str, Any] = {}
     for name, value in explicit.items():
@@ -354,8 +387,9 @@ def call_injected(spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: F
     for parameter in spec.parameters:
         if parameter.name in values:
             continue
-        if parameter.name in ctx:
-            values[parameter.name] = _read(ctx, parameter.name)
+        key = next((key for key in keys_of(parameter.name, addresses) if key in ctx), None)
+        if key is not None:
+            values[parameter.name] = _read(ctx, key)
         elif parameter.default is MISSING:
             raise MissingParameterError(_missing(spec, parameter, ctx))
         else:

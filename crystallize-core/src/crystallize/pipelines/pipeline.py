@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ValidationError
-from crystallize.pipelines.step import PipelineStep, as_step
+from crystallize.pipelines.step import PipelineStep, as_step, written_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +27,9 @@ class Pipeline:
     steps : tuple of PipelineStep
     labels : tuple of str
         The name of each step's folder: its class name, numbered from the second of one name on.
+    addresses : tuple of tuple of str
+        The names by which ``name.parameter`` means a parameter of each step: its label and, where no other step has
+        it, the name of its function.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class Pipeline:
         if not self.steps:
             raise ValidationError("a pipeline needs at least one step: Pipeline([step_one(), step_two()])")
         self.labels: tuple[str, ...] = _labels(self.steps)
+        self.addresses: tuple[tuple[str, ...], ...] = _addresses(self.steps, self.labels)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -84,3 +88,9 @@ def _labels(steps: tuple[PipelineStep, ...]) -> tuple[str, ...]:
         seen[label.casefold()] += 1
         labels.append(label)
     return tuple(labels)
+
+
+def _addresses(steps: tuple[PipelineStep, ...], labels: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    names = [written_name(step) for step in steps]
+    counts = Counter([*names, *labels])
+    return tuple((label, name) if counts[name] == 1 else (label,) for name, label in zip(names, labels, strict=True))

@@ -18,8 +18,22 @@ from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeGuard
 
-__all__ = ["FunctionStep", "PipelineStep", "StepFactory", "as_step", "pipeline_step"]
+    from crystallize.pipelines.injection import Parameter
+
+__all__ = [
+    "FunctionStep",
+    "PipelineStep",
+    "StepFactory",
+    "as_step",
+    "function_of",
+    "open_parameters",
+    "parameters_of",
+    "pipeline_step",
+    "takes_context",
+    "written_name",
+]
 
 
 class PipelineStep(ABC):
@@ -123,7 +137,7 @@ class FunctionStep(PipelineStep):
                     "makes one"
                 )
             ctx = FrozenContext()
-        return call_injected(self.spec, self._params, data, ctx)
+        return call_injected(self.spec, self._params, data, ctx, (self.name, self.spec.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By the factory's name where it has one that can be imported; cloudpickle carries the others.
@@ -134,6 +148,37 @@ class FunctionStep(PipelineStep):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
         return f"{self.spec.name}({given})"
+
+
+def parameters_of(step: PipelineStep) -> tuple[Parameter, ...]:
+    """Return the parameters of a step that a function declares; those of other classes are their own affair."""
+    return step.spec.parameters if _is_called_as_written(step) else ()
+
+
+def open_parameters(step: PipelineStep) -> tuple[Parameter, ...]:
+    """Return the parameters of a step for which the context is asked, since they were not given."""
+    if not _is_called_as_written(step):
+        return ()
+    return tuple(each for each in step.spec.parameters if each.name not in step._params)
+
+
+def takes_context(step: PipelineStep) -> bool:
+    """Say whether a step is given the context itself."""
+    return not _is_called_as_written(step) or step.spec.ctx != "none"
+
+
+def function_of(step: PipelineStep) -> Callable[..., Any]:
+    """Return the function that does a step's work."""
+    return step.spec.fn if _is_called_as_written(step) else type(step).__call__
+
+
+def written_name(step: PipelineStep) -> str:
+    """Return the name under which a step was written: its function's or its class's."""
+    return step.spec.name if isinstance(step, FunctionStep) else step.name
+
+
+def _is_called_as_written(step: PipelineStep) -> TypeGuard[FunctionStep]:
+    return isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
 
 
 def _remade(factory: Callable[..., PipelineStep], params: dict[str, Any]) -> PipelineStep:

@@ -38,8 +38,8 @@ class StepRecord:
     params : mapping of str to object
         The parameters with which every cell begins, described (`describe`).
     injected : sequence of str
-        Names of parameters that the context supplies; what a cell writes under such a name replaces the value in
-        `params`.
+        Keys with which the context supplies parameters, ``parameter`` or ``step.parameter``; what a cell writes under
+        such a key replaces the value in `params`, and the last one that is there counts.
     """
 
     name: str
@@ -172,9 +172,9 @@ class _CellReader:
 
     def params(self, step: StepRecord) -> dict[str, Any]:
         params = dict(step.params)
-        for name in step.injected:
-            if name in self._written and self._has(name):
-                params[name] = self._value(name)
+        for key in step.injected:
+            if self._has(key) and (key in self._written or "." in key):
+                params[key.rpartition(".")[2]] = self._value(key)
         return params
 
     def read(self, shape: StepShape) -> dict[str, Any]:

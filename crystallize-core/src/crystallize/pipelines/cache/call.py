@@ -21,7 +21,7 @@ from crystallize.pipelines.cache.store import Address
 from crystallize.pipelines.cache.watching import Lineage, Watching
 from crystallize.pipelines.identity import step_parts
 from crystallize.pipelines.injection import find_output
-from crystallize.pipelines.step import FunctionStep
+from crystallize.pipelines.step import FunctionStep, open_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["CachedCall", "Output"]
 
 _LOGGER = logging.getLogger("crystallize")
-_NOTHING: Any = object()
 
 
 class Output(NamedTuple):
@@ -94,17 +93,11 @@ class CachedCall:
         self._position = position
         self._binding = binding
         self._artifacts: dict[str, Artifact] = {}
-        self._injected: list[str] = []
         self._plain = isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
-        if isinstance(step, FunctionStep) and self._plain:
-            for parameter in step.spec.parameters:
-                if parameter.name in step._params:
-                    continue
-                declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
-                if declared is not None:
-                    self._artifacts[parameter.name] = declared
-                elif parameter.name != "step_name":
-                    self._injected.append(parameter.name)
+        for parameter in open_parameters(step):
+            declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
+            if declared is not None:
+                self._artifacts[parameter.name] = declared
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Give the output from the cache, or run the step and keep what it gives."""
@@ -199,12 +192,12 @@ class CachedCall:
         digests = [code.digest, *(part.digest for part in found)]
         for name, artifact in self._artifacts.items():
             digests += [name, identify(artifact).digest]
-        for name in self._injected:
-            value = ctx._own.get(name, ctx._base.get(name, _NOTHING))
-            if value is _NOTHING:
+        for name, keys in self._binding.keys:
+            key = ctx._first_held(keys)
+            if key is None:
                 digests += [name, ABSENT]
             else:
-                found.append(session.value(ctx, name, value))
+                found.append(session.value(ctx, key, ctx._own.get(key, ctx._base.get(key))))
                 digests += [name, found[-1].digest]
         if code.untracked:
             session.tell(
@@ -271,8 +264,9 @@ class CachedCall:
                 )
 
     def _late(self, ctx: FrozenContext) -> list[str]:
-        """Name the parameters that are looked up at the call."""
-        return [name for name in self._injected if name in ctx._own and name not in self._binding.reads]
+        """Name the keys that are looked up at the call."""
+        held = (ctx._first_held(keys) for _, keys in self._binding.keys)
+        return [key for key in held if key is not None and key not in self._binding.reads]
 
 
 class _Attempt(Watching):
