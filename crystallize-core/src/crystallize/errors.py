@@ -57,6 +57,7 @@ __all__ = [
     "TooManyFailuresError",
     "TrialFailedError",
     "UnknownNameError",
+    "UnreadKeyError",
     "ValidationError",
     "WorkerCrashError",
     "WorkerStartError",
@@ -81,6 +82,37 @@ def _rebuilt(kind: Callable[..., CrystallizeError], message: str, carried: dict[
 
 class ValidationError(CrystallizeError, ValueError):
     """A value that cannot be used: the message names it and says what is expected."""
+
+
+class UnreadKeyError(ValidationError):
+    """A treatment sets a key that changes nothing, since nothing reads it or an explicit parameter counts more.
+
+    Attributes
+    ----------
+    treatment : str
+    key : str
+    nearest : str or None
+        The nearest key that is read.
+    overruled_by : tuple of str
+        The steps and data sources that were made with an explicit value for it.
+    """
+
+    _carried = ("treatment", "key", "nearest", "overruled_by")
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        treatment: str = "",
+        key: str = "",
+        nearest: str | None = None,
+        overruled_by: Iterable[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.treatment = treatment
+        self.key = key
+        self.nearest = nearest
+        self.overruled_by = tuple(overruled_by)
 
 
 class DuplicateNameError(ValidationError):

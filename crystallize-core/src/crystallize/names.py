@@ -201,12 +201,18 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     >>> did_you_mean("artifcats", ["artifacts", "seed"])
     " Did you mean 'artifacts'?"
     """
+    near = nearest(name, known)
+    return "" if near is None else f" Did you mean {near!r}?"
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest to a mistaken one, or None where no name is near."""
     if not isinstance(name, str):
-        return ""
+        return None
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return near[0] if near else None
 
 
 def step_class_name(function_name: str) -> str:

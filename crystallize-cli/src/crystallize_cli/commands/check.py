@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from crystallize_cli.folders import CONFIG, find_folders
 from crystallize_cli.output import with_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from crystallize import Experiment
     from crystallize_cli.output import Output
 
 __all__ = ["check"]
@@ -26,12 +28,12 @@ def check(paths: tuple[Path, ...], output: Output) -> int:
     """Load every experiment below PATHS and say all that is wrong, with file, line and column.
 
     PATHS are folders, config.yaml files and Python files; by default the current folder. Their modules are imported,
-    and no cell runs.
+    and no cell runs. A key of a treatment that nothing reads, as far as the code shows it, is a problem, too.
     """
     found = [each for path in paths or (Path(),) for each in _experiments(path)]
     if not found:
         raise Failure("there is no experiment to check. `crystallize new NAME` makes one", ExitCode.NOTHING)
-    checked = list(_checked(found))
+    checked = _checked(found)
     problems = [problem for _, each in checked for problem in each]
     rows = [{"experiment": str(path), "problems": each} for path, each in checked]
     output.data(rows, lambda: "\n".join(problem["text"] for problem in problems))
@@ -52,25 +54,48 @@ def _experiments(path: Path) -> Iterator[Path]:
         raise Failure(f"there is no file or folder {path}", ExitCode.NOTHING)
 
 
-def _checked(paths: list[Path]) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+def _checked(paths: list[Path]) -> list[tuple[Path, list[dict[str, Any]]]]:
+    """Give what is wrong with each experiment; folders that several read from are loaded once."""
     known: dict[Path, Any] = {}
+    loaded: dict[Path, Experiment] = {}
+    found: dict[Path, list[dict[str, Any]]] = {}
     for path in dict.fromkeys(paths):
-        yield path, _problems(path, known)
+        found[path] = _problems(path, partial(_load, path, known, loaded))
+    for path, experiment in loaded.items():
+        found[path] += _problems(path, partial(_check_keys, experiment, loaded.values()))
+    return list(found.items())
 
 
-def _problems(path: Path, known: dict[Path, Any]) -> list[dict[str, Any]]:
-    """Give what is wrong with one experiment; folders that several read from are loaded once."""
+def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) -> None:
+    if path.suffix == ".py":
+        from crystallize_cli.loading import load_experiment
+
+        loaded[path] = load_experiment(path)
+    else:
+        from crystallize.config import load_folder
+
+        loaded[path] = load_folder(path, known=known).experiment
+
+
+def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:
+    """Refuse a treatment's key that neither this experiment nor one that reads from it appears to read."""
+    from crystallize.datasources.inputs import producers
+    from crystallize.experiments.readable import among, check_keys
+
+    reading = [experiment]
+    for _ in others:
+        reading += [each for each in others if each not in reading and set(producers(each.datasource)) & set(reading)]
+    with among(reading):
+        experiment.validate()
+        check_keys(experiment, experiment.treatments, strict=True)
+
+
+def _problems(path: Path, work: Callable[[], object]) -> list[dict[str, Any]]:
+    """Give what is wrong with one experiment, as far as it comes to light while something is done."""
     from crystallize.errors import ConfigurationError, CrystallizeError
 
     try:
-        if path.suffix == ".py":
-            from crystallize_cli.loading import load_experiment
-
-            load_experiment(path).validate()
-        else:
-            from crystallize.config import load_folder
-
-            load_folder(path, known=known)
+        work()
     except ConfigurationError as error:
         if error.problems:
             return [

@@ -51,13 +51,6 @@ class _Declaration:
                     f"{did_you_mean(name, self.parameters)}"
                 )
 
-    def missing(self, name: str) -> MissingParameterError:
-        """Return what says that nobody gives a required parameter."""
-        return MissingParameterError(
-            f"data source {self.name} needs the parameter {name!r}: make it with {self.name}({name}=...), or put "
-            f"{name!r} into initial_ctx or into every condition's treatment"
-        )
-
 
 class FunctionSource(DataSource):
     """A data source made of a function; what a factory gives when it is called.
@@ -91,7 +84,7 @@ class FunctionSource(DataSource):
             if key is not None:
                 values[name] = asked[key]
             elif name not in values:
-                raise self._declaration.missing(name)
+                raise self.missing(name)
         return self._declaration.function(ctx, **values)
 
     @property
@@ -118,6 +111,18 @@ class FunctionSource(DataSource):
     def open_parameters(self) -> tuple[str, ...]:
         """The parameters for which the context is asked, since they were not given."""
         return self._open
+
+    @property
+    def required_parameters(self) -> tuple[str, ...]:
+        """The open parameters that have no default."""
+        return tuple(name for name in self._open if name not in self._declaration.defaults)
+
+    def missing(self, name: str) -> MissingParameterError:
+        """Return what says that nobody gives a required parameter."""
+        return MissingParameterError(
+            f"data source {self.name} needs the parameter {name!r}: make it with {self.name}({name}=...), or put "
+            f"{name!r} into initial_ctx or into every condition's treatment"
+        )
 
     @property
     def is_async(self) -> bool:

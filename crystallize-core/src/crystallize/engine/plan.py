@@ -8,11 +8,11 @@ from crystallize.errors import ContextMutationError, DuplicateNameError
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from crystallize.design import Treatment
 
-__all__ = ["BASELINE", "check_treatment_keys", "condition_names", "plan_cells", "treatments_by_condition"]
+__all__ = ["BASELINE", "check_treatment_keys", "condition_names", "plan_cells", "treatments_by_condition", "values_of"]
 
 BASELINE = "baseline"
 
@@ -51,6 +51,11 @@ def plan_cells(conditions: Sequence[str], replicates: int) -> list[Cell]:
     return [new(Cell, (condition, replicate)) for replicate in range(replicates) for condition in conditions]
 
 
+def values_of(treatment: Treatment) -> Mapping[str, Any]:
+    """Return what a treatment sets, as it holds it; nothing where a function sets it."""
+    return {} if treatment.is_callable else cast("dict[str, Any]", treatment._apply_value)
+
+
 def check_treatment_keys(treatment: Treatment, initial_ctx: Container[str]) -> None:
     """Refuse a treatment that sets a key which every cell has already.
 
@@ -59,7 +64,7 @@ def check_treatment_keys(treatment: Treatment, initial_ctx: Container[str]) -> N
     ContextMutationError
         Naming the key.
     """
-    for key in () if treatment.is_callable else cast("dict[str, Any]", treatment._apply_value):
+    for key in values_of(treatment):
         if key in initial_ctx:
             raise ContextMutationError(
                 f"treatment {treatment.name!r} sets the context key {key!r}, which initial_ctx has already, and a key "

@@ -78,7 +78,7 @@ class Trials:
         self._should_prune: Callable[[str, Report], bool] | None = getattr(optimizer, "should_prune", None)
         if self._should_prune is not None:
             run.runner.listen(self._hear)
-            run.annotate = self._attach_reports
+            run.annotators.append(self._attach_reports)
 
     def batches(self, count: int) -> Iterator[list[Cell]]:
         """Give the cells of one batch after the other; each is told of once its cells have run."""

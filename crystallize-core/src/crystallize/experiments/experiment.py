@@ -14,6 +14,7 @@ from crystallize.experiments.definition import note_run, place_of_caller
 from crystallize.experiments.failures import checked_limit, most_failures, policies_for
 from crystallize.experiments.folders import InFolders
 from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
+from crystallize.experiments.readable import read_elsewhere
 from crystallize.experiments.setup import (
     ABSENT,
     Request,
@@ -79,7 +80,8 @@ class Experiment(InFolders):
         Whether the defaults (``artifacts``, ``seed``, ``logging``) are added where they are installed and
         not replaced in `plugins`; a list of names keeps just those.
     strict : bool, default False
-        Whether neutral plugins are checked, at each call, to have changed nothing.
+        Whether neutral plugins are checked, at each call, to have changed nothing, and a treatment's key that nothing
+        reads is an error.
     retries : int, default 0
         How many failures of a cell, in whatever step, are followed by another attempt with the same seed.
     retry_on : exception class or tuple of them, default Exception
@@ -221,13 +223,14 @@ class Experiment(InFolders):
         ------
         ArgumentTypeError, ValidationError
             Naming what is missing, wrong or given twice.
+        UnreadKeyError
+            If a treatment sets a key that nothing can read.
         ConfigurationError
             If a time-out cannot be kept.
         PluginError
             If the plugins cannot be used together.
         """
-        validate(self, Request())
-        policies_for(self, self._active_plugins())
+        self._checked_run(Request())
 
     def artifact_datasource(
         self,
@@ -289,6 +292,9 @@ class Experiment(InFolders):
         ------
         ArgumentTypeError, ValidationError
             Before the first cell runs.
+        UnreadKeyError
+            Before the first cell runs, if a treatment sets a key that nothing can read; in strict mode at the end, if
+            one sets a key that nothing has read. What was collected is its ``result``.
         ConfigurationError
             Before the first cell runs, if a time-out cannot be kept.
         PluginError
@@ -472,6 +478,9 @@ class Experiment(InFolders):
 
     def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
         note_run(self, request)
+        return self._checked_run(request, baseline=baseline)
+
+    def _checked_run(self, request: Request, *, baseline: bool = True) -> Run:
         settled = validate(self, request)
         active = self._active_plugins()
         view = run_view(self, settled)
@@ -489,6 +498,7 @@ class Experiment(InFolders):
             else compiled_conditions(self, settled.treatments, view.initial_ctx),
             policies=policies_for(self, active) if unattended else None,
             most_failures=most_failures(self) if unattended else None,
+            elsewhere=read_elsewhere(self),
         )
 
     def _active_plugins(self) -> ActivePlugins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
@@ -11,13 +12,14 @@ from crystallize.engine.plan import BASELINE
 from crystallize.engine.trials import Trials
 from crystallize.errors import ArgumentTypeError, MissingMetricError, OptimizationError
 from crystallize.experiments.optimization import OptimizationResult
+from crystallize.experiments.readable import check_keys
 from crystallize.experiments.setup import Request
 from crystallize.hooks.settings import arguments_of, describe_settings
 from crystallize.results.statistics import mean
 from crystallize.results.trials import numbers_by_replicate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from crystallize.engine.run import Run
     from crystallize.experiments.experiment import Experiment
@@ -93,6 +95,9 @@ def _prepared(
     adjusting = [treatment for treatment in experiment.treatments if treatment.name == BASELINE]
     request = Request(adjusting, (), replicates, strategy, kind="trial")
     run = experiment._run_of(request, baseline=getattr(optimizer, "needs_baseline", False))
+    space = getattr(optimizer, "space", None)
+    if isinstance(space, Mapping):  # what is asked is checked, too, but only once the baseline has run
+        check_keys(experiment, [Treatment(type(optimizer).__name__, space)])
     return Trials(run, optimizer, replicates, objectives, _own_extraction(experiment, optimizer)), run
 
 

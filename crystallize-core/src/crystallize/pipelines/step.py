@@ -27,6 +27,7 @@ __all__ = [
     "PipelineStep",
     "StepFactory",
     "as_step",
+    "declares_parameters",
     "function_of",
     "open_parameters",
     "parameters_of",
@@ -148,6 +149,11 @@ class FunctionStep(PipelineStep):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
         return f"{self.spec.name}({given})"
+
+
+def declares_parameters(step: PipelineStep) -> bool:
+    """Say whether all parameters of a step are known: those of its function."""
+    return _is_called_as_written(step)
 
 
 def parameters_of(step: PipelineStep) -> tuple[Parameter, ...]:

@@ -10,8 +10,10 @@ from bisect import bisect_left
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
+from crystallize.errors import UnknownNameError
+from crystallize.names import did_you_mean
 from crystallize.results.columns import CellColumns
 from crystallize.results.description import describe
 
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
     from crystallize.results.outcome import ArtifactRecord, Attempt, CellOutcome
     from crystallize.results.trace import CellTrace, StepShape
 
-__all__ = ["ABSENT", "ArtifactsView", "ByCell", "ConditionLog", "ConditionRecord", "StepRecord", "describe"]
+__all__ = [
+    "ABSENT",
+    "ArtifactsView",
+    "ByCell",
+    "ConditionLog",
+    "ConditionRecord",
+    "Conditions",
+    "StepRecord",
+    "describe",
+]
 
 ABSENT = "<absent>"
 """Stands for the value of a key that a step looked for and that was not in the context."""
@@ -57,11 +68,42 @@ class ConditionRecord:
     context : mapping of str to object
         What every cell of the condition starts with, described (`describe`): initial context and treatment.
     steps : sequence of StepRecord
+    unread : tuple of str
+        Keys that its treatment sets and that none of its successful cells has read: they changed nothing.
     """
 
     name: str
     context: Mapping[str, Any] = field(default_factory=dict)
     steps: Sequence[StepRecord] = ()
+    unread: tuple[str, ...] = ()
+
+
+class Conditions(tuple[ConditionRecord, ...]):
+    """The conditions of a run, in order; by their names, too.
+
+    Examples
+    --------
+    >>> conditions = Conditions([ConditionRecord("baseline"), ConditionRecord("fast", unread=("rate",))])
+    >>> conditions[0].name, conditions["fast"].unread
+    ('baseline', ('rate',))
+    """
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, key: str | SupportsIndex) -> ConditionRecord: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[ConditionRecord, ...]: ...
+    def __getitem__(self, key: str | SupportsIndex | slice) -> ConditionRecord | tuple[ConditionRecord, ...]:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        for record in self:
+            if record.name == key:
+                return record
+        names = [record.name for record in self]
+        raise UnknownNameError(
+            f"the run has no condition {key!r}; its conditions: {', '.join(names)}.{did_you_mean(key, names)}"
+        )
 
 
 class ConditionLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from crystallize.results.metrics import (
     collect_metrics,
     group_outcomes,
 )
-from crystallize.results.provenance import ArtifactsView, ByCell, ConditionLog, ConditionRecord
+from crystallize.results.provenance import ArtifactsView, ByCell, ConditionLog, ConditionRecord, Conditions
 from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Result:
     plugin_errors : list of PluginFailure
         Errors of plugins that were kept as data.
     conditions : tuple of ConditionRecord
-        Baseline and treatments as they ran, in order.
+        Baseline and treatments as they ran, in order; ``conditions["fast"]`` is the one of that name. `unread` of each
+        lists the keys of its treatment that nothing has read.
     facts : dict
         The part of `provenance` that was not made of the cells: what a store keeps beside them.
     provenance : dict
@@ -74,6 +76,8 @@ class Result:
             followed by another: ``number`` (from 1), ``step``, ``error_type``, ``error`` and ``duration`` (seconds).
         ``plugin_failures``
             The plugins' errors, as mappings.
+        ``unread``
+            For each condition of which there are some the keys of its treatment that none of its cells has read.
         ``plugins``, ``run`` and others
             Facts about the run: the lock of the plugins, identity, folder and start of the run, and what
             plugins collected. Of a stored run ``code`` (digests and source of everything of the project that it ran),
@@ -114,7 +118,11 @@ class Result:
         self.metrics = metrics
         self.errors = dict(errors)
         self.plugin_errors = list(plugin_errors)
-        self.conditions = tuple(log.record for log in logs.values())
+        unread = facts.get("unread", {})
+        self.conditions = Conditions(
+            replace(log.record, unread=tuple(unread[name])) if name in unread else log.record
+            for name, log in logs.items()
+        )
         self._logs = dict(logs)
         masked = mask_secrets({name: value for name, value in facts.items() if name not in _NAMES_OF_CODE})
         self.facts: dict[str, Any] = {name: masked.get(name, value) for name, value in facts.items()}

@@ -92,6 +92,7 @@ def summary_text(
         comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence, level=level).split("\n"),
         _said(tested, level),
         _left_out(result) if metrics is None else [],
+        _unread(result),
         _failures(result),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -179,6 +180,22 @@ def _left_out(result: Result) -> list[str]:
         name for name in dict.fromkeys(name for values in recorded.values() for name in values) if name not in shown
     ]
     return [f"metrics that are not numbers, and not in the table: {', '.join(others)}"] if others else []
+
+
+def _unread(result: Result) -> list[str]:
+    """Say which keys of treatments changed nothing, the conditions that share some in one line."""
+    by_keys: dict[tuple[str, ...], list[str]] = {}
+    for condition in result.conditions:
+        if condition.unread:
+            by_keys.setdefault(condition.unread, []).append(condition.name)
+    return _shortened(
+        one_line(
+            f"nothing has read {', '.join(map(repr, keys))}, which {_counted(len(names), 'treatment')} "
+            f"set{'s' if len(names) == 1 else ''}, so that it changed nothing: {', '.join(names)}",
+            _LONGEST,
+        )
+        for keys, names in by_keys.items()
+    )
 
 
 def _failures(result: Result) -> list[str]:

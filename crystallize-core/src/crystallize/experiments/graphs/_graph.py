@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources.inputs import producers
 from crystallize.errors import ArgumentTypeError, GraphError, ValidationError
 from crystallize.experiments.experiment import Experiment
+from crystallize.experiments.readable import among
 from crystallize.names import check_distinct, did_you_mean
 
 if TYPE_CHECKING:
@@ -273,7 +274,8 @@ class ExperimentGraph:
         from crystallize.experiments.graphs._planning import planned
         from crystallize.experiments.graphs._running import run_plan
 
-        return run_plan(planned(self, treatments, replicates, strategy), max_parallel)
+        with among(self.experiments.values()):
+            return run_plan(planned(self, treatments, replicates, strategy), max_parallel)
 
     async def arun(
         self,
@@ -290,7 +292,8 @@ class ExperimentGraph:
         from crystallize.experiments.graphs._planning import planned
         from crystallize.experiments.graphs._running import arun_plan
 
-        return await arun_plan(planned(self, treatments, replicates, strategy), max_parallel)
+        with among(self.experiments.values()):
+            return await arun_plan(planned(self, treatments, replicates, strategy), max_parallel)
 
     # -- pictures ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from crystallize.datasources.inputs import ExperimentInput, producers
 from crystallize.datasources.stored import ArtifactStore
 from crystallize.design import Treatment
 from crystallize.errors import GraphError, ValidationError
+from crystallize.experiments.readable import check_keys
 from crystallize.experiments.setup import Request, checked_replicates, checked_treatments, validate
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def planned(
 def _check(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> None:
     try:
         validate(run.experiment, Request(run.treatments, None, run.replicates, run.strategy))
+        check_keys(run.experiment, run.treatments)
     except (TypeError, ValueError) as exc:
         # The error itself, which says what to do, and in which of the experiments.
         exc.args = (f"experiment {run.name!r} of the graph: {exc}", *exc.args[1:])
