@@ -107,6 +107,7 @@ REFUSED = {
     "a misspelt parameter behind an address": (numbers(), [told()], {"told.xx": 1}, "told.x", ()),
     "a misspelt address of a step": (numbers(), [told()], {"tolld.x": 1}, "told.x", ()),
     "a misspelt address of a data source": (numbers(), [told()], {"numbesr.size": 1}, "numbers.size", ()),
+    "parameters inside the name of a step": (numbers(), [told()], {"told": {"x": 1}}, "told.x", ()),
     "an address of nobody": (numbers(), [loss()], {"elsewhere.x": 1}, None, ()),
     "a name that two steps have": (numbers(), [loss(), loss()], {"loss.x": 1}, "LossStep.x", ()),
     "a name that two inputs have": (

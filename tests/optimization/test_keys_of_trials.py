@@ -80,7 +80,7 @@ def test_a_key_that_no_trial_has_read_is_told_of_once(caplog):
     assert len(told_of) == 1
     result = experiment.last_optimization.result
     assert [condition.unread for condition in result.conditions] == [("xx",)] * 4
-    assert "4 treatments set" in summary_text(result)
+    assert "set 'xx', which nothing has read" in summary_text(result)
 
 
 def test_a_space_may_address_a_step_and_a_data_source():

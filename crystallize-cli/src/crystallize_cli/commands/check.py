@@ -70,7 +70,9 @@ def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) ->
     if path.suffix == ".py":
         from crystallize_cli.loading import load_experiment
 
-        loaded[path] = load_experiment(path)
+        experiment = load_experiment(path)
+        experiment.validate()
+        loaded[path] = experiment
     else:
         from crystallize.config import load_folder
 
@@ -86,7 +88,6 @@ def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:
     for _ in others:
         reading += [each for each in others if each not in reading and set(producers(each.datasource)) & set(reading)]
     with among(reading):
-        experiment.validate()
         check_keys(experiment, experiment.treatments, strict=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Mapping
 from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +26,7 @@ from crystallize.pipelines.step import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from crystallize.datasources.base import DataSource
     from crystallize.errors import MissingParameterError
@@ -92,7 +93,7 @@ class Readers:
         # What makes a resource is given the context, too.
         if unclear and not any(value.__class__ is ResourceFactory for value in values.values()):
             for key in unclear:
-                self._check(treatment, key, strict=strict)
+                self._check(treatment, key, values[key], strict=strict)
 
     def may_read(self, key: str) -> bool:
         """Say whether a key may be read: by a parameter, by name, or by what cannot be told."""
@@ -132,7 +133,7 @@ class Readers:
 
     # -- one key ----------------------------------------------------------------------------------
 
-    def _check(self, treatment: str, key: str, *, strict: bool) -> None:
+    def _check(self, treatment: str, key: str, value: Any, *, strict: bool) -> None:
         address, dot, name = key.rpartition(".")
         part = self._by_address.get(address) if dot else None
         if part is not None and name in part.open:
@@ -147,6 +148,11 @@ class Readers:
             )
         if dot and part is None and self._means_a_part(address, name):
             raise self._unread(treatment, key, self._why_not(address))
+        named = self._by_address.get(key)
+        if named is not None and named.declares and isinstance(value, Mapping):
+            inside = [f"{key}.{name}" for name in value]
+            why = f"{named.what} is no parameter; a key of its own addresses each of its parameters"
+            raise self._unread(treatment, key, why, nearest_to=inside[0] if inside else key)
         given = [each for each in self._parts if key in each.given]
         if given:
             raise self._overruled(treatment, key, key, given)
@@ -186,8 +192,16 @@ class Readers:
             overruled_by=tuple(part.addresses[-1] for part in by),
         )
 
-    def _unread(self, treatment: str, key: str, why: str, known: Iterable[str] | None = None) -> UnreadKeyError:
-        near = nearest(key, self.known_keys() if known is None else known)
+    def _unread(
+        self,
+        treatment: str,
+        key: str,
+        why: str,
+        known: Iterable[str] | None = None,
+        *,
+        nearest_to: str | None = None,
+    ) -> UnreadKeyError:
+        near = nearest(nearest_to or key, self.known_keys() if known is None else known)
         advice = f" Did you mean {near!r}?" if near is not None else f" What is read: {self._listed()}."
         return UnreadKeyError(
             f"treatment {treatment!r} sets {key!r}, which would change nothing: {why}.{advice}",

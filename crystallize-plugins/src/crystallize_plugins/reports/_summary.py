@@ -190,8 +190,9 @@ def _unread(result: Result) -> list[str]:
             by_keys.setdefault(condition.unread, []).append(condition.name)
     return _shortened(
         one_line(
-            f"nothing has read {', '.join(map(repr, keys))}, which {_counted(len(names), 'treatment')} "
-            f"set{'s' if len(names) == 1 else ''}, so that it changed nothing: {', '.join(names)}",
+            f"{'treatment' if len(names) == 1 else 'treatments'} {', '.join(map(repr, names))} "
+            f"{'sets' if len(names) == 1 else 'set'} {', '.join(map(repr, keys))}, which nothing has read: "
+            f"{'it' if len(keys) == 1 else 'they'} changed nothing",
             _LONGEST,
         )
         for keys, names in by_keys.items()
