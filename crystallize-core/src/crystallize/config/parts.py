@@ -9,6 +9,7 @@ from crystallize.config.nodes import ListNode, MapNode, ScalarNode, plain, value
 from crystallize.config.references import is_reference, references_of
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
+from crystallize.datasources.inputs import addressed
 from crystallize.design import Hypothesis, Treatment
 from crystallize.design._verifier import VerifierFactory
 from crystallize.errors import PluginError, PluginNotFoundError
@@ -16,6 +17,7 @@ from crystallize.hooks import find_plugins, load_plugin
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
 from crystallize.pipelines.step import FunctionStep, as_step
+from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
 
 if TYPE_CHECKING:
@@ -69,8 +71,20 @@ def _source(document: Document, named: Named) -> DataSource | None:
     if isinstance(found, DataSource):
         return found
     with document.guarded(named.place, what, "Mend it in datasources.py, or give the parameters that it needs"):
-        return as_data_source(found(**named.params), what=what)
+        source = as_data_source(found(**named.params), what=what)
+        _check_given(document, source)
+        return source
     return None
+
+
+def _check_given(document: Document, source: DataSource) -> None:
+    """Refuse a source that lacks a parameter, unless a treatment gives the baseline its values."""
+    adjusted = (node for name, node in document.section("treatments") if name.text == BASELINE)
+    given = {key.text.rpartition(".")[2] for node in adjusted if isinstance(node, MapNode) for key, _ in node.pairs()}
+    for part, _ in addressed(source):
+        for name in part.required_parameters:
+            if name not in given:
+                raise part.missing(name)
 
 
 def _is_source(value: object) -> bool:
