@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import ItemsView, KeysView, ValuesView
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -384,19 +385,20 @@ def standalone_context(
     return FrozenContext(initial, logger)
 
 
-def keys_of(name: str, addresses: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def keys_of(name: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys of a context that give a parameter its value, the one that counts most first.
 
     Parameters
     ----------
     name : str
         The parameter's.
-    addresses : iterable of str
+    addresses : tuple of str
         The names by which ``name.parameter`` means just the step, or the data source, that has it.
 
     Examples
     --------
-    >>> keys_of("rate", ["TrainStep", "train"])
+    >>> keys_of("rate", ("TrainStep", "train"))
     ('TrainStep.rate', 'train.rate', 'rate')
     """
     return (*(f"{address}.{name}" for address in addresses), name)

@@ -20,7 +20,7 @@ from crystallize.names import did_you_mean
 from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Concatenate
 
 __all__ = ["FunctionSource", "data_source"]
@@ -72,11 +72,13 @@ class FunctionSource(DataSource):
 
         Of a parameter that was not given, the value that `ctx` has under its name counts, else the default.
         """
-        return self.fetch_as(ctx, (self.name,))
+        return self.fetch_as(ctx, (self._declaration.name,))
 
-    def fetch_as(self, ctx: object, addresses: Sequence[str]) -> Any:
+    def fetch_as(self, ctx: object, addresses: tuple[str, ...]) -> Any:
         """Call the function; ``name.parameter`` means one of its parameters where `name` is among `addresses`."""
-        values = isolate(self._params) if self._params else {}
+        if not self._open and not self._params:
+            return self._declaration.function(ctx)
+        values = isolate(self._params)
         # A source that is tried alone may be given no context at all.
         asked = ctx if isinstance(ctx, FrozenContext) else FrozenContext()
         for name in self._open:

@@ -152,7 +152,7 @@ def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:
     return CachedCall(cache, *arguments)
 
 
-def effective_params(step: PipelineStep, context: Mapping[str, Any], addresses: Sequence[str] = ()) -> dict[str, Any]:
+def effective_params(step: PipelineStep, context: Mapping[str, Any], addresses: tuple[str, ...] = ()) -> dict[str, Any]:
     """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
     if isinstance(step, FunctionStep):
         return _filled(step, context, addresses)
@@ -162,7 +162,7 @@ def effective_params(step: PipelineStep, context: Mapping[str, Any], addresses: 
         return {"params": f"<could not be read: {type(exc).__name__}>"}
 
 
-def _filled(step: FunctionStep, context: Mapping[str, Any], addresses: Sequence[str]) -> dict[str, Any]:
+def _filled(step: FunctionStep, context: Mapping[str, Any], addresses: tuple[str, ...]) -> dict[str, Any]:
     values = dict(step._params)
     for parameter in open_parameters(step):
         key = next((key for key in keys_of(parameter.name, addresses) if key in context), None)
@@ -173,7 +173,7 @@ def _filled(step: FunctionStep, context: Mapping[str, Any], addresses: Sequence[
     return values
 
 
-def injected_keys(step: PipelineStep, addresses: Sequence[str] = ()) -> tuple[str, ...]:
+def injected_keys(step: PipelineStep, addresses: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Give the keys with which the context supplies parameters of a step, of each the one that counts most last."""
     return tuple(key for each in open_parameters(step) for key in reversed(keys_of(each.name, addresses)))
 

@@ -50,7 +50,7 @@ class UnreadKeys:
         self._left: dict[str, set[str] | None] = {}
         self._cells: dict[str, int] = {}
         self._looked_at: dict[str, TraceShape] = {}
-        self._of_baseline: frozenset[str] = frozenset()
+        self._of_baseline: set[str] = set()
         self._by_function: set[str] = set()
         self._told: set[tuple[str, str]] = set()
 
@@ -65,11 +65,10 @@ class UnreadKeys:
 
     def note(self, outcome: CellOutcome) -> None:
         """Take in what a cell has read; say so where the first cells of a condition have left a key unread."""
-        condition = outcome.cell.condition
-        trace = outcome.provenance
+        condition, trace = outcome.cell.condition, outcome.provenance
+        if condition == BASELINE and self._by_function and trace is not None:
+            self._of_baseline.update(trace.shape.before.writes)
         if condition not in self._left or outcome.error is not None or trace is None:
-            if condition == BASELINE and trace is not None and not self._of_baseline:
-                self._of_baseline = frozenset(trace.shape.before.writes)
             return
         cells = self._cells[condition] = self._cells.get(condition, 0) + 1
         if self._looked_at.get(condition) is not trace.shape:

@@ -21,7 +21,7 @@ from crystallize.names import did_you_mean
 from crystallize.signatures import is_async, signature_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from crystallize.context import FrozenContext
 
@@ -204,7 +204,7 @@ def bind(
     explicit: Mapping[str, Any],
     context: Mapping[str, Any],
     outputs: Mapping[str, Artifact],
-    addresses: Sequence[str] = (),
+    addresses: tuple[str, ...] = (),
     *,
     cell_may_address: bool = False,
 ) -> Binding:
@@ -219,7 +219,7 @@ def bind(
         What every cell of the condition starts with.
     outputs : mapping
         Declared artifacts by name, for parameters annotated `Artifact`.
-    addresses : sequence of str
+    addresses : tuple of str
         The names by which a key means a parameter of this step alone; see `keys_of`.
     cell_may_address : bool, default False
         Whether each cell may write such a key, as a treatment that is a function does.
@@ -378,7 +378,7 @@ def _missing(spec: CallSpec, parameter: Parameter, ctx: FrozenContext) -> str:
 
 
 def call_injected(
-    spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: FrozenContext, addresses: Sequence[str] = ()
+    spec: CallSpec, explicit: Mapping[str, Any], data: Any, ctx: FrozenContext, addresses: tuple[str, ...] = ()
 ) -> Any:
     """Call a step alone, outside an engine: every parameter is looked up now."""
     values: dict[str, Any] = {}
