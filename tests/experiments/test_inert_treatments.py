@@ -366,6 +366,28 @@ def test_a_strict_run_refuses_what_the_code_shows_and_raises_what_the_cells_show
     assert caught.value.result.conditions["t"].unread == ("xx",)
 
 
+@pipeline_step()
+def hands_on_too(data, ctx, *, depth=1):
+    return data, {"depth": helper(ctx)}
+
+
+def test_a_given_parameter_is_not_refused_where_another_function_may_read_the_key(caplog):
+    experiment = made(numbers(), hands_on_too(depth=5), treatments=[Treatment("t", {"depth": 2})])
+    result, told_of = unread(experiment, caplog)
+    assert (result.metrics.treatments["t"].metrics, told_of) == ({"depth": [2]}, [])
+    experiment = made(numbers(), hands_on(), loss(x=5), treatments=[Treatment("t", {"x": 2})])
+    result, told_of = unread(experiment, caplog)
+    assert result.conditions["t"].unread == ("x",)
+    assert [text.endswith("The step LossStep was made with x=..., which counts more.") for text in told_of] == [True]
+
+
+def test_code_without_source_is_looked_at_as_far_as_it_can_be():
+    namespace = {"pipeline_step": pipeline_step}
+    exec("@pipeline_step()\ndef made_up(data, ctx, *, x=1):\n    return data, {'x': x}\n", namespace)
+    with pytest.raises(UnreadKeyError, match="made with x="):
+        made(numbers(), namespace["made_up"](x=5), treatments=[Treatment("t", {"x": 2})]).run()
+
+
 def test_a_run_of_its_own_treatments_is_checked_as_those_of_the_experiment_are():
     with pytest.raises(UnreadKeyError):
         made(numbers(), loss()).run(treatments=[Treatment("t", {"xx": 1})])

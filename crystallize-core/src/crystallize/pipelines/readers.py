@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import inspect
 import textwrap
 from collections.abc import Mapping
@@ -111,7 +112,10 @@ class Readers:
         return [*sorted(self._open), *sorted(self._seen or ()), *addresses]
 
     def advice(self, key: str) -> str:
-        """Say which known key is nearest to one that nothing reads, as the end of a message."""
+        """Say why nothing reads a key, as far as that is known, or which known one is nearest; the end of a message."""
+        given = [part.what for part in self._parts if key in part.given]
+        if given:
+            return f" The {' and the '.join(given)} was made with {key}=..., which counts more."
         return did_you_mean(key, (known for known in self.known_keys() if known != key))
 
     def reads_by_name(self, key: str) -> bool:
@@ -154,7 +158,7 @@ class Readers:
             why = f"{named.what} is no parameter; a key of its own addresses each of its parameters"
             raise self._unread(treatment, key, why, nearest_to=inside[0] if inside else key)
         given = [each for each in self._parts if key in each.given]
-        if given:
+        if given and self._seen is not None:
             raise self._overruled(treatment, key, key, given)
         if strict and self._seen is not None:
             raise self._unread(treatment, key, "nothing in the code of the steps or of the data source reads it")
@@ -268,6 +272,12 @@ def _given_to_sources(source: DataSource) -> Iterator[tuple[Any, int]]:
         yield type(source).fetch, 1
 
 
+def _names_used(instruction: dis.Instruction) -> tuple[str, ...]:
+    # Since Python 3.13 one instruction may load two variables.
+    used = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+    return tuple(name for name in used if isinstance(name, str))
+
+
 # What a step does with its context that reads no key which a treatment may set.
 _HARMLESS = frozenset({"add", "artifacts", "emit", "logger", "metrics", "record", "report", "rng", "set_rng_factory"})
 _SEES_ALL = frozenset({"eval", "exec", "globals", "locals", "vars"})
@@ -288,6 +298,9 @@ def _keys_read(function: Any, position: int) -> frozenset[str] | None:
     if "ctx" not in names and position >= len(names):
         return None
     ctx = "ctx" if "ctx" in names else names[position]
+    used = {name for each in dis.get_instructions(function) for name in _names_used(each)}
+    if ctx not in used and _SEES_ALL.isdisjoint(used):
+        return frozenset()
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function.__code__)))
     except (OSError, TypeError, SyntaxError, ValueError):
