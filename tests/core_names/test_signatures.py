@@ -228,7 +228,7 @@ def test_what_a_signature_promises_can_be_called(kind):
     assert result is not None
 
 
-@pytest.mark.parametrize("fn", [max, int, __import__("operator").itemgetter(1)], ids=["max", "int", "itemgetter"])
+@pytest.mark.parametrize("fn", [max, int])
 def test_where_nothing_tells_the_signature_any_number_of_arguments_is_accepted(fn):
     assert accepts_positional(fn, 5)
     with pytest.raises((TypeError, ValueError)):

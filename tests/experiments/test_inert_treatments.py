@@ -65,6 +65,23 @@ def hands_on(data, ctx):
     return data, {"depth": helper(ctx)}
 
 
+class Settled(PipelineStep):
+    def __init__(self, x):
+        self.x = x
+
+    @property
+    def params(self):
+        return {"x": self.x}
+
+    @property
+    def name(self):
+        return "SettledStep"
+
+    def __call__(self, data, ctx):
+        ctx.record("x", self.x)
+        return data
+
+
 class Scale(PipelineStep):
     def __init__(self, factor=1):
         self.factor = factor
@@ -103,6 +120,7 @@ REFUSED = {
         None,
         ("numbers",),
     ),
+    "one that a step of a class was made with": (numbers(), [Settled(x=5)], {"x": 1}, None, ("SettledStep",)),
     "an address whose parameter was given": (numbers(), [loss(x=5)], {"loss.x": 1}, None, ("loss",)),
     "a misspelt parameter behind an address": (numbers(), [told()], {"told.xx": 1}, "told.x", ()),
     "a misspelt address of a step": (numbers(), [told()], {"tolld.x": 1}, "told.x", ()),

@@ -308,15 +308,16 @@ def _assembled(
         values = dict(constant)
         for name, make in made.items():
             values[name] = make(ctx)
+        own, base = ctx._own, ctx._base
         for parameter, keys, _ in late:
-            name = parameter.name
-            key = ctx._first_held(keys)
-            if key is not None:
-                values[name] = _read(ctx, key)
-            elif parameter.required:
-                raise MissingParameterError(_missing(spec, parameter, ctx))
+            for key in keys:
+                if key in own or key in base:
+                    values[parameter.name] = _read(ctx, key)
+                    break
             else:
-                values[name] = _made(parameter.default, ctx)
+                if parameter.required:
+                    raise MissingParameterError(_missing(spec, parameter, ctx))
+                values[parameter.name] = _made(parameter.default, ctx)
         if second:
             return fn(data, ctx, **values)
         return fn(data, ctx=ctx, **values) if keyword else fn(data, **values)

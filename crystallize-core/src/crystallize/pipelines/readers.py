@@ -113,9 +113,9 @@ class Readers:
 
     def advice(self, key: str) -> str:
         """Say why nothing reads a key, as far as that is known, or which known one is nearest; the end of a message."""
-        given = [part.what for part in self._parts if key in part.given]
+        given = [part for part in self._parts if key in part.given]
         if given:
-            return f" The {' and the '.join(given)} was made with {key}=..., which counts more."
+            return f" The {_made_with(given, key)}, which counts more."
         return did_you_mean(key, (known for known in self.known_keys() if known != key))
 
     def reads_by_name(self, key: str) -> bool:
@@ -144,7 +144,7 @@ class Readers:
             return
         if self._seen is not None and key in self._seen:
             return  # whatever it looks like, the code reads it
-        if part is not None and name in part.given:
+        if part is not None and name in part.given and (part.declares or self._seen is not None):
             raise self._overruled(treatment, key, name, [part])
         if part is not None and part.declares:
             raise self._unread(
@@ -186,10 +186,9 @@ class Readers:
         return f"{address!r} is neither a step nor a data source"
 
     def _overruled(self, treatment: str, key: str, name: str, by: list[_Part]) -> UnreadKeyError:
-        what = " and ".join(part.what for part in by)
         return UnreadKeyError(
-            f"treatment {treatment!r} sets {key!r}, which would change nothing: {what} was made with {name}=..., and "
-            f"that counts more. Leave {name}=... out there, and give the baseline its value as the default of the "
+            f"treatment {treatment!r} sets {key!r}, which would change nothing: {_made_with(by, name)}, and that "
+            f"counts more. Leave {name}=... out there, and give the baseline its value as the default of the "
             f"parameter or with Treatment('baseline', {{{key!r}: ...}})",
             treatment=treatment,
             key=key,
@@ -246,11 +245,17 @@ class Readers:
         return any(value.__class__ is ResourceFactory for value in (*self._context.values(), *settings))
 
 
+def _made_with(parts: list[_Part], name: str) -> str:
+    return f"{' and '.join(part.what for part in parts)} {'was' if len(parts) == 1 else 'were'} made with {name}=..."
+
+
 def _step_parts(pipeline: Pipeline) -> Iterator[_Part]:
     for step, label, addresses in zip(pipeline.steps, pipeline.labels, pipeline.addresses, strict=True):
         names = frozenset(parameter.name for parameter in parameters_of(step))
         free = frozenset(parameter.name for parameter in open_parameters(step))
-        yield _Part(f"step {label}", addresses, free, names - free, declares_parameters(step))
+        declares = declares_parameters(step)
+        given = names - free if declares else frozenset(step.params)
+        yield _Part(f"step {label}", addresses, free, given, declares)
 
 
 def _source_parts(source: DataSource) -> Iterator[_Part]:
