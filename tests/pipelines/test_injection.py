@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize import Treatment, pipeline_step, resource_factory, standalone_context
-from crystallize.errors import ArgumentTypeError, MissingParameterError
+from crystallize.errors import ArgumentTypeError, MissingParameterError, UnreadKeyError
 
 NAMES = "abcd"
 
@@ -59,6 +59,10 @@ def test_explicit_wins_over_context_wins_over_default(ways, function, data):
     explicit = {name: value_of(name, "explicit", plan) for name, plan in plans.items() if plan["explicit"]}
     context = {name: value_of(name, "context", plan) for name, plan in plans.items() if plan["context"]}
     step = pipeline_step()(namespace["fn"])(**explicit)
+    if call.__name__ == "from_treatment" and explicit.keys() & context.keys():
+        with pytest.raises(UnreadKeyError, match="was made with"):
+            call(step, "data", context)
+        return
     missing = [name for name, p in plans.items() if not (p["explicit"] or p["context"] or p["default"])]
     if missing:
         with pytest.raises(MissingParameterError, match="|".join(map(repr, missing))):
@@ -192,7 +196,9 @@ def test_a_resource_arrives_itself_however_it_comes(make, origin):
 
 def test_a_function_of_any_keywords_takes_any_parameter(call):
     step = pipeline_step()(lambda data, **options: [options])
-    assert call(step(alpha=1, beta=[2]), None, {"gamma": 3}) == [{"alpha": 1, "beta": [2]}]
+    # A treatment that sets what nothing takes is refused.
+    others = {} if call.__name__ == "from_treatment" else {"gamma": 3}
+    assert call(step(alpha=1, beta=[2]), None, others) == [{"alpha": 1, "beta": [2]}]
 
 
 def test_a_positional_only_parameter_that_is_required_is_refused():
