@@ -329,7 +329,7 @@ def test_a_folder_experiment_is_loaded_from_its_folder(write, python, tmp_path):
         datasource:
           data: rows
         steps:
-          - total: {by: 2}
+          - total
         treatments:
           more: {by: 3}
         """,

@@ -23,6 +23,7 @@ __all__ = [
     "did_you_mean",
     "folder_name",
     "fresh_id",
+    "nearest",
     "step_class_name",
 ]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context import RESERVED_KEYS
-from crystallize.datasources.inputs import addressed
 from crystallize.engine.answers import check_answer, not_given, unasked
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
@@ -18,28 +16,19 @@ from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
+from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.loop import Interrupts, LoopHost
-from crystallize.engine.plan import (
-    BASELINE,
-    check_treatment_keys,
-    condition_names,
-    plan_cells,
-    treatments_by_condition,
-    values_of,
-)
+from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import condition_records, run_record
 from crystallize.engine.resuming import adopt_seed, plan_of
-from crystallize.engine.unread import UnreadKeys, plugins_may_read, reads_at_the_end
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
-from crystallize.pipelines import PipelineStep
-from crystallize.pipelines.readers import Readers
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.engine.policy import Policies
@@ -51,10 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
-
-
-def _nowhere(key: str) -> bool:  # noqa: ARG001 - the signature of what is asked
-    return False
 
 
 class Run:
@@ -76,14 +61,7 @@ class Run:
     most_failures : int, optional
         How many cells may fail before the run is stopped.
     elsewhere : callable of str
-        Says whether another experiment, whose results this one reads or which reads this one's, reads a key.
-
-    Raises
-    ------
-    UnreadKeyError
-        A treatment sets a key that nothing can read.
-    MissingParameterError
-        Nothing gives a data source a parameter that it needs.
+        Says whether another experiment that this one belongs with reads a key.
 
     Attributes
     ----------
@@ -102,7 +80,7 @@ class Run:
         programs: dict[str, Any] | None = None,
         policies: Policies | None = None,
         most_failures: int | None = None,
-        elsewhere: Callable[[str], bool] = _nowhere,
+        elsewhere: Callable[[str], bool] = nowhere,
     ) -> None:
         self.view = view
         view.lock = active.lock
@@ -111,7 +89,9 @@ class Run:
         self.kept: LazyOutcomes | None = None
         self.result: Result | None = None
         self.conditions = condition_names(view.treatments, baseline=baseline)
-        self.annotators: list[Callable[[CellOutcome], None]] = []
+        self._keys = TreatmentKeys(view, active, elsewhere)
+        self._keys.check(() if gives_data else self.conditions)
+        self.annotators: list[Callable[[CellOutcome], None]] = [self._keys.note] if self._keys.listens else []
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
         self.dispatch = HookDispatch(view, active)
@@ -125,11 +105,6 @@ class Run:
         self._item: Any = ()
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = Interrupts()
-        self._elsewhere = elsewhere
-        self._unread: UnreadKeys | None = None
-        self._check_keys(view.treatments)
-        if not gives_data and view.run.kind != "trial":
-            self._check_source()
         self.runner = runner_for(
             Job(
                 view,
@@ -325,46 +300,10 @@ class Run:
         """Add conditions to a run that is under way."""
         for treatment in treatments:
             check_treatment_keys(treatment, self.view.initial_ctx)
-        self._check_keys(treatments)
+        self._keys.admit(treatments)
         self.view.treatments.extend(treatments)
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)
-
-    @cached_property
-    def readers(self) -> Readers:
-        """What can read a key of the context."""
-        view = self.view
-        return Readers(view.datasource, view.pipeline, view.initial_ctx, anything=plugins_may_read(self.active))
-
-    def _check_keys(self, treatments: Sequence[Treatment]) -> None:
-        """Refuse keys that nothing can read, and take in those of which the cells will tell."""
-        setting = [treatment for treatment in treatments if treatment._apply_value != {}]
-        if not setting:
-            return
-        for treatment in setting:
-            values = {key: value for key, value in values_of(treatment).items() if not self._elsewhere(key)}
-            self.readers.check(treatment.name, values, strict=self.view.strict)
-        if self.view.run.kind != "apply" and not reads_at_the_end(self.active):
-            if self._unread is None:
-                self._unread = UnreadKeys(self.readers, self._elsewhere, once=self.view.run.kind == "trial")
-                self.annotators.append(self._unread.note)
-            self._unread.admit(setting)
-
-    def _check_source(self) -> None:
-        """Refuse to run where a condition surely lacks a parameter that the data source needs."""
-        if not any(source.required_parameters for source, _ in addressed(self.view.datasource)):
-            return
-        if plugins_may_read(self.active) or any(
-            type(step).setup is not PipelineStep.setup for step in self.view.pipeline
-        ):
-            return  # they may write it into the context
-        treatments = treatments_by_condition(self.view.treatments)
-        for condition in self.conditions:
-            treatment = treatments.get(condition)
-            if treatment is None or not treatment.is_callable:
-                values = {} if treatment is None else values_of(treatment)
-                for error in self.readers.missing((RESERVED_KEYS, values, self.view.initial_ctx)):
-                    raise error
 
     def plan(self) -> Plan:
         """Say what the run would do with each cell; it is not begun by that."""
@@ -531,7 +470,7 @@ class Run:
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
         self.dispatch.progress("run_finished", failed=sum(o.error is not None for o in outcomes))
-        unread = {} if self._unread is None else self._unread.settle(self.conditions, self.kept)
+        unread = self._keys.settle(self.conditions, self.kept)
         self.result = build_result(
             conditions=conditions,
             outcomes=outcomes,
@@ -545,18 +484,15 @@ class Run:
         )
         late = self.dispatch.after_run(self.result)
         first = stopped_by or self.dispatch.stopped or late
-        if first is None and self.view.strict and unread and self._unread is not None:
-            first = self._unread.error(unread)
+        first = first or self._keys.error(unread)
         for problem in (first, late):
             if problem is not None:
                 attach_result(problem, self.result)
         if first is not None and first is not raised:
             raise first
 
-    def _facts(self, stopped_by: BaseException | None, unread: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-        facts = dict(self.dispatch.provenance())
-        if unread:
-            facts["unread"] = {condition: list(keys) for condition, keys in unread.items()}
+    def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
+        facts = {**self.dispatch.provenance(), **unread}
         facts["plugins"] = self.active.lock()
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()

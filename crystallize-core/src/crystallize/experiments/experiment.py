@@ -80,8 +80,7 @@ class Experiment(InFolders):
         Whether the defaults (``artifacts``, ``seed``, ``logging``) are added where they are installed and
         not replaced in `plugins`; a list of names keeps just those.
     strict : bool, default False
-        Whether neutral plugins are checked, at each call, to have changed nothing, and a treatment's key that nothing
-        reads is an error.
+        Whether neutral plugins are held to change nothing, and a treatment's key that nothing reads is an error.
     retries : int, default 0
         How many failures of a cell, in whatever step, are followed by another attempt with the same seed.
     retry_on : exception class or tuple of them, default Exception
@@ -223,14 +222,12 @@ class Experiment(InFolders):
         ------
         ArgumentTypeError, ValidationError
             Naming what is missing, wrong or given twice.
-        UnreadKeyError
-            If a treatment sets a key that nothing can read.
         ConfigurationError
             If a time-out cannot be kept.
         PluginError
             If the plugins cannot be used together.
         """
-        self._checked_run(Request())
+        self._run_of(Request(), noted=False)
 
     def artifact_datasource(
         self,
@@ -292,9 +289,6 @@ class Experiment(InFolders):
         ------
         ArgumentTypeError, ValidationError
             Before the first cell runs.
-        UnreadKeyError
-            Before the first cell runs, if a treatment sets a key that nothing can read; in strict mode at the end, if
-            one sets a key that nothing has read. What was collected is its ``result``.
         ConfigurationError
             Before the first cell runs, if a time-out cannot be kept.
         PluginError
@@ -420,9 +414,8 @@ class Experiment(InFolders):
             How often the optimiser is asked, trials that are resumed included.
         replicates_per_trial : int, default 1
         strategy : {"rerun", "resume"}, optional
-            By default the experiment's own. ``"resume"`` goes on with the newest stored optimisation, cut short or
-            not, as if it had never stopped: a new optimiser is asked and told the same again, and what is stored is
-            not run.
+            By default the experiment's own. ``"resume"`` goes on with the newest stored optimisation as if it had never
+            stopped: a new optimiser is asked and told the same again, and what is stored is not run.
 
         Returns
         -------
@@ -476,16 +469,13 @@ class Experiment(InFolders):
         """
         return extract_objective(result, objective)
 
-    def _run_of(self, request: Request, *, baseline: bool = True) -> Run:
-        note_run(self, request)
-        return self._checked_run(request, baseline=baseline)
-
-    def _checked_run(self, request: Request, *, baseline: bool = True) -> Run:
+    def _run_of(self, request: Request, *, baseline: bool = True, noted: bool = True) -> Run:
+        if noted:
+            note_run(self, request)
         settled = validate(self, request)
         active = self._active_plugins()
         view = run_view(self, settled)
-        # Whoever debugs or applies wants to see a failure, at once.
-        unattended = request.kind in ("run", "trial")
+        unattended = request.kind in ("run", "trial")  # whoever debugs or applies wants to see a failure, at once
         return Run(
             view,
             active,

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from crystallize.datasources.inputs import producers
+from crystallize.engine.keys import plugins_may_read
 from crystallize.engine.plan import values_of
-from crystallize.engine.unread import plugins_may_read
 from crystallize.pipelines.readers import Readers
 
 if TYPE_CHECKING:

@@ -255,9 +255,9 @@ def _raising(implementation: Implementation) -> Callable[..., None]:
     """Give a hook that raises; one that closes what another opened does so first, or the kit itself would leak it."""
 
     @functools.wraps(implementation.function)
-    def raises(*arguments: Any) -> None:
+    def raises(*arguments: Any, **named: Any) -> None:
         if implementation.hook in {"after_run", "worker_stop", "after_replicate"}:
-            implementation.function(*arguments)
+            implementation.function(*arguments, **named)
         raise _MadeToRaiseError(_MESSAGE)
 
     return hookimpl(raises, specname=implementation.hook)

@@ -1,51 +1,59 @@
-"""Keys of treatments that no cell has read: found from the reads that every outcome brings anyway."""
+"""Keys of treatments that nothing can read, and those that no cell has read, as the reads in every outcome show."""
 
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from crystallize.context.frozen import RESERVED_KEYS
-from crystallize.engine.plan import BASELINE, values_of
+from crystallize.datasources.inputs import addressed
+from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
+from crystallize.pipelines import PipelineStep
+from crystallize.pipelines.readers import Readers
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.design import Treatment
-    from crystallize.hooks import ActivePlugins
+    from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.hooks.manager import HookCall
-    from crystallize.pipelines.readers import Readers
     from crystallize.results import LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 
-__all__ = ["UnreadKeys", "plugins_may_read", "reads_at_the_end"]
+__all__ = ["TreatmentKeys", "nowhere", "plugins_may_read", "reads_at_the_end"]
 
 _LOGGER = logging.getLogger("crystallize")
 _ENOUGH = 3
 """After how many cells of a condition something is said, while the others still run."""
 
 
-class UnreadKeys:
-    """What treatments set and no successful cell of their condition has read so far.
+def nowhere(key: str) -> bool:  # noqa: ARG001 - the signature of what is asked
+    """Say that no other experiment reads a key."""
+    return False
+
+
+class TreatmentKeys:
+    """What the treatments of a run set: refused where nothing can read it, told of where no cell has read it.
 
     Parameters
     ----------
-    readers : Readers
-        Which keys the code can read.
+    view : ExperimentView
+    active : ActivePlugins
     elsewhere : callable of str
         Says whether another experiment reads a key, so that it may well be read by nobody here.
-    once : bool, default False
-        Whether to warn of a key once for all conditions, as in an optimisation, whose conditions have the same keys.
     """
 
-    def __init__(self, readers: Readers, elsewhere: Callable[[str], bool], *, once: bool = False) -> None:
-        self._readers = readers
+    def __init__(self, view: ExperimentView, active: ActivePlugins, elsewhere: Callable[[str], bool]) -> None:
+        self._view = view
+        self._active = active
         self._elsewhere = elsewhere
-        self._once = once
+        # The conditions of an optimisation have the same keys.
+        self._once = view.run.kind == "trial"
         # None where a function sets the keys, so that its first cell tells them.
         self._left: dict[str, set[str] | None] = {}
         self._cells: dict[str, int] = {}
@@ -54,14 +62,61 @@ class UnreadKeys:
         self._by_function: set[str] = set()
         self._told: set[tuple[str, str]] = set()
 
+    @cached_property
+    def _readers(self) -> Readers:
+        view = self._view
+        return Readers(view.datasource, view.pipeline, view.initial_ctx, anything=plugins_may_read(self._active))
+
+    @property
+    def listens(self) -> bool:
+        """Whether `note` has anything to learn from outcomes, now or once there are more conditions."""
+        return self._once or bool(self._left)
+
+    def check(self, conditions: Iterable[str]) -> None:
+        """Refuse what the run's treatments set and nothing can read, and conditions that lack data.
+
+        Raises
+        ------
+        UnreadKeyError, MissingParameterError
+            Naming it.
+        """
+        self.admit(self._view.treatments)
+        self._check_source(conditions)
+
     def admit(self, treatments: Iterable[Treatment]) -> None:
-        """Take in conditions that are about to run."""
+        """Take in conditions that are about to run.
+
+        Raises
+        ------
+        UnreadKeyError
+            A treatment sets a key that nothing can read.
+        """
         for treatment in treatments:
+            values = {key: value for key, value in values_of(treatment).items() if not self._elsewhere(key)}
+            if values:
+                self._readers.check(treatment.name, values, strict=self._view.strict)
+            if self._view.run.kind == "apply" or reads_at_the_end(self._active):
+                continue
             if treatment.is_callable:
                 self._left[treatment.name] = None
                 self._by_function.add(treatment.name)
-            elif keys := {key for key in values_of(treatment) if not self._elsewhere(key)}:
-                self._left[treatment.name] = keys
+            elif values:
+                self._left[treatment.name] = set(values)
+
+    def _check_source(self, conditions: Iterable[str]) -> None:
+        """Refuse to run where a condition surely lacks a parameter that the data source needs."""
+        view = self._view
+        if view.run.kind == "trial" or not any(source.required_parameters for source, _ in addressed(view.datasource)):
+            return
+        if plugins_may_read(self._active) or any(type(step).setup is not PipelineStep.setup for step in view.pipeline):
+            return  # they may write it into the context
+        treatments = treatments_by_condition(view.treatments)
+        for condition in conditions:
+            treatment = treatments.get(condition)
+            if treatment is None or not treatment.is_callable:
+                values = {} if treatment is None else values_of(treatment)
+                for error in self._readers.missing((RESERVED_KEYS, values, view.initial_ctx)):
+                    raise error
 
     def note(self, outcome: CellOutcome) -> None:
         """Take in what a cell has read; say so where the first cells of a condition have left a key unread."""
@@ -90,25 +145,26 @@ class UnreadKeys:
         else:
             del self._left[condition]
 
-    def settle(self, conditions: Iterable[str], kept: LazyOutcomes | None = None) -> dict[str, tuple[str, ...]]:
+    def settle(self, conditions: Iterable[str], kept: LazyOutcomes | None = None) -> dict[str, dict[str, list[str]]]:
         """Say which keys no cell has read; of cells that were kept from an earlier run, too, what they read counts.
 
         Returns
         -------
-        dict of str to tuple of str
-            By condition; those of which no cell succeeded, and those all of whose keys were read, are left out.
+        dict
+            ``{"unread": {condition: keys}}``, or nothing where there are none. Conditions of which no cell succeeded, and
+            those all of whose keys were read, are left out.
         """
         if kept is not None:
             for condition in kept.conditions:
                 if condition in self._left:
                     for replicate in kept.columns(condition).replicates:
                         self._note_kept(condition, kept, Cell(condition, replicate))
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, list[str]] = {}
         for condition in conditions:
             if condition in self._left and condition in self._cells and (keys := self._unread(condition)):
                 self._tell(condition, keys)
-                found[condition] = tuple(keys)
-        return found
+                found[condition] = keys
+        return {"unread": found} if found else {}
 
     def _unread(self, condition: str) -> list[str]:
         left = self._left[condition] or set()
@@ -133,9 +189,11 @@ class UnreadKeys:
                     condition, key, counted, self._readers.advice(key),
                 )  # fmt: skip
 
-    def error(self, unread: Mapping[str, Sequence[str]]) -> UnreadKeyError:
-        """Return what a strict run raises."""
-        condition, keys = next(iter(unread.items()))
+    def error(self, found: Mapping[str, Mapping[str, Sequence[str]]]) -> UnreadKeyError | None:
+        """Return what a strict run raises at its end; `found` is what `settle` returned."""
+        if not found or not self._view.strict:
+            return None
+        condition, keys = next(iter(found["unread"].items()))
         advice = self._readers.advice(keys[0])
         return UnreadKeyError(
             f"treatment {condition!r} sets {keys[0]!r}, and no cell has read it, so that it changed nothing.{advice}",
