@@ -151,7 +151,7 @@ class TreatmentKeys:
         Returns
         -------
         dict
-            ``{"unread": {condition: keys}}``, or nothing where there are none. Conditions of which no cell succeeded, and
+            ``{"unread": {condition: keys}}``, or nothing where there are none. Conditions without a success, and
             those all of whose keys were read, are left out.
         """
         if kept is not None:
