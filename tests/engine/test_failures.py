@@ -156,7 +156,18 @@ class Verdict(BaseException):
     """As test runners raise them: not to be caught by `except Exception`."""
 
 
-@pytest.mark.parametrize("kind", [Verdict, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("kind", [Verdict, GeneratorExit])
+def test_an_exception_of_any_class_is_a_failure_of_its_cell(make, face, kind):
+    result = face(make(failing(1, exc=kind("stop")), record), replicates=3)
+    assert result.errors["baseline_rep_1"].step_name == "FailStep"
+    assert result.metrics.baseline.metrics["n"] == [0, 2]
+
+
+class Impatience(KeyboardInterrupt):
+    """Of a class of its own."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Impatience])
 def test_what_means_the_whole_run_ends_it_and_carries_what_was_collected(make, face, kind):
     events = []
 
@@ -177,7 +188,7 @@ def test_what_means_the_whole_run_ends_it_and_carries_what_was_collected(make, f
     assert events == ["setup", "teardown"]
 
 
-@pytest.mark.parametrize("kind", [Verdict, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", [Impatience, KeyboardInterrupt])
 def test_the_same_holds_for_async_steps(make, where, kind):
     async def fail(data, ctx):
         if ctx["replicate"]:

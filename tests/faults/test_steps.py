@@ -75,22 +75,8 @@ def test_any_exception_of_a_step_is_its_cells_failure(what, executor, build):
     assert "fragile" in error.traceback_text
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_keyboard_interrupt_of_a_step_is_its_cells_failure_in_a_worker(executor, build):
-    @pipeline_step()
-    def pretend(data, ctx):
-        if ctx["replicate"] == 1:
-            raise KeyboardInterrupt
-        ctx.metrics.add("fine", ctx["replicate"])
-        return data
-
-    result = build(pretend(), plugins=[EXECUTORS[executor]()]).run(replicates=4)
-    assert list(result.metrics.baseline.metrics["fine"]) == [0, 2, 3]
-    assert "KeyboardInterrupt" in str(result.errors["baseline_rep_1"])
-
-
-@pytest.mark.parametrize("executor", ["serial", "async"])
-def test_a_keyboard_interrupt_of_a_step_stops_a_run_in_the_main_thread_and_keeps_what_is_done(executor, build):
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_keyboard_interrupt_of_a_step_stops_the_run_and_keeps_what_is_done(executor, build):
     @pipeline_step()
     def pretend(data, ctx):
         if ctx["replicate"] == 2:
@@ -100,7 +86,9 @@ def test_a_keyboard_interrupt_of_a_step_stops_a_run_in_the_main_thread_and_keeps
 
     with pytest.raises(KeyboardInterrupt) as caught:
         build(pretend(), plugins=[EXECUTORS[executor]()]).run(replicates=4)
-    assert list(caught.value.result.metrics.baseline.metrics["fine"]) == [0, 1]
+    kept = list(caught.value.result.metrics.baseline.metrics["fine"])
+    assert kept[:2] == [0, 1]
+    assert 2 not in kept
 
 
 def leave():

@@ -35,7 +35,7 @@ TRIALS = 13
 """Of Optuna's TPE the first ten are random."""
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Ends an optimisation where it stands, as a kill would."""
 
 

@@ -17,7 +17,7 @@ from crystallize_plugins.artifacts import list_runs, open_optimization
 from crystallize_plugins.optimizers import RandomSearch, floating
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Ends an optimisation where it stands, as a kill would."""
 
 

@@ -124,28 +124,30 @@ class ResourcePool:
             entry = mine[factory.key] = (factory, factory(ctx))
         return entry[1]
 
-    def close_thread(self) -> list[tuple[str, Exception]]:
+    def close_thread(self) -> list[tuple[str, BaseException]]:
         """Close what this thread made; give what went wrong as pairs of factory and error."""
         with self._lock:
             mine = self._made.pop(threading.get_ident(), {})
         return _close(mine)
 
-    def close_all(self) -> list[tuple[str, Exception]]:
+    def close_all(self) -> list[tuple[str, BaseException]]:
         """Close whatever is still open, in the calling thread."""
         with self._lock:
             everything, self._made = self._made, {}
         return [problem for made in everything.values() for problem in _close(made)]
 
 
-def _close(made: dict[str, tuple[ResourceFactory[Any], Any]]) -> list[tuple[str, Exception]]:
-    problems: list[tuple[str, Exception]] = []
+def _close(made: dict[str, tuple[ResourceFactory[Any], Any]]) -> list[tuple[str, BaseException]]:
+    problems: list[tuple[str, BaseException]] = []
     # The last made is closed first: it may use an earlier one.
     for factory, resource in reversed(made.values()):
         if factory.close is None:
             continue
         try:
             factory.close(resource)
-        except Exception as exc:  # noqa: BLE001 - the others are to be closed too; reported by the caller
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - the others are to be closed too; reported by the caller
             problems.append((repr(factory), exc))
     return problems
 

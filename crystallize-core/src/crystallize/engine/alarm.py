@@ -35,7 +35,9 @@ async def within(given: Any, end: float, too_slow: Callable[[], Exception]) -> A
         if not alarm.is_the_only_one(exc):
             raise
         cause = exc
-    except Exception as exc:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as exc:
         if not alarm.has_rung():
             raise
         cause = exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.failure import ended_itself, execution_error, free_frames
+from crystallize.engine.failure import execution_error, free_frames, is_cancellation
 from crystallize.engine.handover import Turns
 from crystallize.engine.loop import LoopHost, send_none
 from crystallize.engine.program import steps_are_async
@@ -78,7 +78,8 @@ class CellRunner:
         try:
             return self._let_go(host.run(worker.run(cell, emit, None)))
         except BaseException as exc:
-            if not ended_itself(exc, alone=True):
+            # Python 3.10 cannot tell in the worker that nobody else cancels what runs on this loop.
+            if not is_cancellation(exc):
                 raise
             return self.failed(cell, exc)
 

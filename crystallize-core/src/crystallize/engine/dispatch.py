@@ -122,7 +122,9 @@ class HookDispatch:
         for call in self._collect:
             try:
                 ticket = call.fn(self.view, outcome)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect", outcome.cell)
             else:
                 if ticket is not None:
@@ -157,7 +159,9 @@ class HookDispatch:
             for call in calls:
                 try:
                     call.fn(self.view, event)
-                except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
                     self._apply_policy(exc, call, "on_event", event.cell)
 
     @property
@@ -188,7 +192,9 @@ class HookDispatch:
         for call in self.active.calls("collect_provenance"):
             try:
                 facts.update(call.fn(self.view) or {})
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure is its own
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
                 self._apply_policy(exc, call, "collect_provenance", None)
         return facts
 
@@ -199,8 +205,9 @@ class HookDispatch:
         for call in self.active.calls("after_run"):
             try:
                 call.fn(self.view, result)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result, or raised once all were called
-                if call.on_error == "stop_run":
+            except BaseException as exc:  # noqa: BLE001 - kept with the result, or raised once all were called
+                # Ctrl-C as well: whoever stores the results comes last, and has its turn.
+                if call.on_error == "stop_run" or isinstance(exc, KeyboardInterrupt):
                     stopping = stopping or exc
                     continue
                 self._keep(exc, call, "after_run", None)
@@ -208,8 +215,6 @@ class HookDispatch:
                 # At once: a store that comes later in the order is to keep them.
                 result.note_plugin_errors(self.failures[known:])
                 known = len(self.failures)
-            except BaseException as exc:  # noqa: BLE001 - Ctrl-C: whoever stores the results comes last, and has its turn
-                stopping = stopping or exc
         return stopping
 
     def check(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PipelineExecutionError, PluginHookError
 from crystallize.results.outcome import Cell, PluginFailure
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Container
     from types import TracebackType
 
@@ -22,12 +23,14 @@ _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasourc
 
 __all__ = [
     "attach_result",
-    "ended_itself",
+    "ends_the_run",
     "execution_error",
     "free_frames",
     "free_key",
     "hook_error",
+    "is_cancellation",
     "plugin_failure",
+    "running_task",
     "text_of",
 ]
 
@@ -80,26 +83,46 @@ def _told(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 
 
-def ended_itself(exc: BaseException, *, alone: bool) -> bool:
-    """Whether what escaped from a step is its own failure, although it is no `Exception`.
+def running_task() -> asyncio.Task[Any] | None:
+    """Give the task that is being run in this thread, None where there is none."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return None
+    return asyncio.current_task()  # type: ignore[no-any-return]
 
-    That is a cancellation that nobody asked this cell for: the step awaited something that was cancelled.
-    Anything else (Ctrl-C, what test runners raise, the end of a coroutine) means the whole run.
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Whether it is that of something awaited."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(exc, asyncio.CancelledError)
+
+
+def ends_the_run(exc: BaseException, *, alone: bool, task: asyncio.Task[Any] | None = None) -> bool:
+    """Whether what escaped from a cell means the whole run: Ctrl-C, or the end of the task in which the cell ran.
+
+    Anything else that user code raises is its cell's failure, whatever class it has: time-out libraries, test runners
+    and ``sys.exit`` raise what is no `Exception`, and so does a step that awaited something which was cancelled.
 
     Parameters
     ----------
     exc : BaseException
     alone : bool
-        Whether the step ran on an event loop that nobody else can cancel.
+        Whether nobody else can cancel or close what was awaited: the cell had an event loop of its own, or none.
+    task : asyncio.Task, optional
+        Which task began the cell, where it is not alone.
     """
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not isinstance(exc, asyncio.CancelledError):
-        return False
-    if alone:
+    if isinstance(exc, KeyboardInterrupt):
         return True
+    if alone:
+        return False
+    if isinstance(exc, GeneratorExit):
+        # A coroutine that is dropped is closed from outside of its task.
+        return task is None or running_task() is not task
+    if not is_cancellation(exc):
+        return False
     # Python 3.10 cannot tell, and there the run is cancelled.
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    return cancelling is not None and not cancelling()
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or bool(cancelling())
 
 
 def free_frames(exc: BaseException) -> None:

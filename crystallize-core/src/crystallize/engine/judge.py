@@ -71,11 +71,13 @@ def _judge_one(
             why = "the baseline has no metrics to compare it with"
             failures[name] = HypothesisError(why, hypothesis=hypothesis.name)
             continue
-        # Results are never lost to what a verifier or a ranker does, be it a call of exit().
+        # Results are never lost to what a verifier or a ranker raises, be it of no class that `Exception` covers.
         try:
             outputs[name] = hypothesis.verify(baseline, metrics, where=f"treatment {name!r}")
             scores[name] = hypothesis.score(outputs[name])
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001
             failures[name] = error
     tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures, hypothesis.metrics)
     return tested, _summarise(hypothesis, failures) if failures else None

@@ -170,16 +170,18 @@ class Interrupts:
         Whether it has to wait; a second one does not.
     noted : bool
         Whether it waits.
+    usual : callable
+        What Ctrl-C would have called.
     """
 
-    __slots__ = ("_before", "_frame", "_usual", "held", "noted")
+    __slots__ = ("_before", "_frame", "held", "noted", "usual")
 
     def __init__(self) -> None:
         self.held = False
         self.noted = False
         self._before: Any = None
         self._frame: FrameType | None = None
-        self._usual: Callable[[int, FrameType | None], Any] = signal.default_int_handler
+        self.usual: Callable[[int, FrameType | None], Any] = signal.default_int_handler
 
     def __enter__(self) -> None:
         """Receive Ctrl-C from here on, in the main thread: no other hears of it.
@@ -195,7 +197,7 @@ class Interrupts:
             return
         with contextlib.suppress(ValueError):  # an interpreter that is not the main one
             self._before = _signal.signal(_SIGINT, self._heard)
-            self._usual = usual
+            self.usual = usual
 
     def __exit__(self, *exc_info: object) -> None:
         self.held = False
@@ -207,10 +209,10 @@ class Interrupts:
     def let_through(self) -> None:
         """Do what Ctrl-C would have done."""
         self.noted = False
-        self._usual(_SIGINT, self._frame)
+        self.usual(_SIGINT, self._frame)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if self.held and not self.noted:
             self.noted, self._frame = True, frame
         else:
-            self._usual(number, frame)
+            self.usual(number, frame)

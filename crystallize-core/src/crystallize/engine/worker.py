@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
 from crystallize.context.resources import ResourcePool
 from crystallize.engine.failure import (
-    ended_itself,
+    ends_the_run,
     execution_error,
     hook_error,
     plugin_failure,
+    running_task,
     text_of,
 )
 from crystallize.engine.program import compile_condition
@@ -107,7 +108,9 @@ class Worker:
         for call in self.job.active.calls("worker_start"):
             try:
                 call.fn(self.view)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
                 self._fail_start("worker_start", call, exc)
         # By identity: a step that stands in two places is one object, and is set up once.
         setups = {
@@ -124,7 +127,9 @@ class Worker:
             try:
                 step.setup(ctx)
                 _check_reserved(ctx._own)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
                 self._start_error = (f"{label}.setup", exc)
             else:
                 self._set_up.append((step, label))
@@ -151,13 +156,17 @@ class Worker:
             step, label = self._set_up.pop()
             try:
                 step.teardown(self._ctx)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
                 self._note(f"teardown:{label}", f"{label}.teardown", exc)
         while self._to_stop:
             call = self._to_stop.pop()
             try:
                 call.fn(self.view)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001 - kept with the result
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - kept with the result
                 self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
         for host in hosts:
             host.call(self.close_thread)
@@ -174,7 +183,7 @@ class Worker:
         """Close the resources that the calling thread made."""
         self._note_closing(self.resources.close_thread())
 
-    def _note_closing(self, problems: Sequence[tuple[str, Exception]]) -> None:
+    def _note_closing(self, problems: Sequence[tuple[str, BaseException]]) -> None:
         for name, exc in problems:
             self._note(f"close:{name}", f"closing {name}", exc)
 
@@ -234,7 +243,9 @@ class Worker:
                 program = known[1]
             else:
                 program = self._program(cell.condition)
-        except Exception as exc:  # noqa: BLE001 - what a treatment holds is the user's
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - what a treatment holds is the user's
             return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
@@ -244,6 +255,7 @@ class Worker:
         recorded = ctx.metrics
         durations: list[float] = []
         tick = durations.append
+        task = running_task() if host is None else None
         position = 0
         phase = "treatment"
         data: Any = None
@@ -295,11 +307,9 @@ class Worker:
                 now = _clock()
                 tick(now - then)
                 then = now
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code: a failed cell never takes another with it
-            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
-            data = None
         except BaseException as exc:
-            if not ended_itself(exc, alone=host is not None):
+            # User code: a failed cell never takes another with it.
+            if ends_the_run(exc, alone=host is not None, task=task):
                 raise
             error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
             data = None
@@ -365,7 +375,9 @@ class Worker:
                     call.fn(self.view, step, seen)
                 else:
                     call.fn(self.view, seen, outcome)
-            except (Exception, SystemExit) as exc:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:
                 if call.on_error == "record":
                     failures.append(plugin_failure(exc, call, hook, cell))
                 else:

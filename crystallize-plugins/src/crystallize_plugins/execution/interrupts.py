@@ -7,10 +7,23 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.loop import Interrupts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["interrupts_wait"]
+__all__ = ["ctrl_c_interrupts", "interrupts_wait"]
+
+
+def ctrl_c_interrupts() -> bool:
+    """Whether Ctrl-C raises KeyboardInterrupt in this program, which has no handler of its own for it."""
+    handler: Any = signal.getsignal(signal.SIGINT)
+    ours = getattr(handler, "__self__", None)
+    if isinstance(ours, Interrupts):
+        handler = ours.usual
+    # That of `asyncio.run` cancels the main task first.
+    of_asyncio = getattr(getattr(handler, "func", None), "__module__", "") == "asyncio.runners"
+    return handler is signal.default_int_handler or of_asyncio
 
 
 @contextlib.contextmanager

@@ -164,11 +164,7 @@ class ThreadLoop(EitherWay):
                 done.release()
 
     def _outcome(self, cell: Cell, name: str) -> CellOutcome:
-        try:
-            outcome = self._runner(cell)
-        except KeyboardInterrupt as exc:
-            # Ctrl-C reaches the main thread alone: here it can only come from the step.
-            outcome = self._runner.failed(cell, exc)
+        outcome = self._runner(cell)
         outcome.worker = name
         return outcome
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import FrameType
 
     from crystallize.engine.cell import CellRunner
     from crystallize.results.outcome import Attempt, CellOutcome, Event
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from crystallize_plugins.execution.processes.slots import WorkerSlots
 
 __all__ = ["Bench"]
+
+_TO_HEAR = 0.3
+"""Seconds within which a coordinator that has heard Ctrl-C, too, tells its workers."""
+_LOOK_EVERY = 0.005
 
 
 class Bench:
@@ -57,15 +64,20 @@ class Bench:
         self._mapped = mapped
         self._name = f"process-{slots.number}"
         self._had = had
+        self._in_cell = False
 
     def run(self, index: int, earlier: Mapping[int, Sequence[Attempt]]) -> None:
         """Run a cell and hand in its outcome."""
         del earlier  # a cell that cost a worker its life is run as any other
         cell = self.begin(index)
         try:
+            self._in_cell = True
             outcome = self.runner(cell, self.emit)
-        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
-            outcome = self.runner.failed(cell, exc)
+        except KeyboardInterrupt:
+            self.interrupted()
+            return
+        finally:
+            self._in_cell = False
         self.end(outcome)
         self.outbox.add(index, outcome)
 
@@ -81,6 +93,31 @@ class Bench:
         self.relay.end_of_cell()
         if self._mapped is not None:
             self._mapped.restore()
+
+    def interrupted(self) -> None:
+        """Say that a step raised KeyboardInterrupt: it ends the run, here as anywhere."""
+        self.slots.interrupt()
+        self.outbox.tell("interrupted", f"raised in a worker process ({self._name}), {self._place()}")
+        self.outbox.flush()
+        self.relay.end_of_cell()
+
+    def _place(self) -> str:
+        cell = self.relay.cell
+        return "between two cells" if cell is None else f"condition {cell.condition!r}, replicate {cell.replicate}"
+
+    def hear_interrupts(self) -> None:
+        """Have a SIGINT that a step sends to its own process end the run, as it does in any other process.
+
+        Ctrl-C in a terminal goes to all processes: what to do about it is the coordinator's to say.
+        """
+        signal.signal(signal.SIGINT, self._hear)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        limit = time.monotonic() + _TO_HEAR
+        while self._in_cell and not self.slots.interrupted:
+            if time.monotonic() > limit:
+                signal.default_int_handler(number, frame)
+            time.sleep(_LOOK_EVERY)
 
     def emit(self, event: Event) -> bool:
         """Send on an event; say whether the coordinator has asked the cell to stop by now."""

@@ -31,7 +31,8 @@ class Outbox:
     Messages are pickled lists of tuples whose first item says what they are: ``("ready",)``,
     ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``,
     ``("retry", index, attempt, delay, plugin_failures)``, ``("text", stream, text)``,
-    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("report", pickle, modules)``.
+    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("interrupted", where)``,
+    ``("report", pickle, modules)``.
     """
 
     def __init__(self, link: Connection) -> None:

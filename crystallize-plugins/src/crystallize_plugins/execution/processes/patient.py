@@ -60,12 +60,15 @@ class PatientBench(Bench):
         if self._limits_time:
             self.outbox.flush()  # nothing may be left behind in a process that is ended
         attempts = earlier.get(index, ())
-        delay = None
         cell = self.begin(index)
         try:
+            self._in_cell = True
             outcome, delay = self.runner.attempt(cell, self.emit, attempts)
-        except BaseException as exc:  # noqa: BLE001 - here it can only come from the step: Ctrl-C is ignored
-            outcome = self.runner.failed(cell, exc)
+        except KeyboardInterrupt:
+            self.interrupted()
+            return
+        finally:
+            self._in_cell = False
         self.end(outcome)
         if delay is None:
             self.outbox.add(index, outcome)

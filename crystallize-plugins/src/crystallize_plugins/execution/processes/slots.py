@@ -111,6 +111,10 @@ class WorkerSlots:
         count = (len(self.words) - 1) // _WORDS
         self._stop, self._end, self._place = (word * count + number for word in range(1, _WORDS))
 
+    def interrupt(self) -> None:
+        """Have no worker begin another cell."""
+        self.words[-1] = 1
+
     @property
     def interrupted(self) -> bool:
         """Whether no further cell is to begin."""

@@ -14,7 +14,7 @@ from crystallize.engine.handover import STOPS
 from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.either_way import EitherWay
-from crystallize_plugins.execution.interrupts import interrupts_wait
+from crystallize_plugins.execution.interrupts import ctrl_c_interrupts, interrupts_wait
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
 from crystallize_plugins.execution.processes.failures import Failures
 from crystallize_plugins.execution.processes.family import end_all
@@ -124,6 +124,7 @@ class ProcessLoop(EitherWay):
         self._tried: set[int] = set()
         self._barren = 0
         self._closing = False
+        self._interrupted = ""
         self._successors = 0
         self._retired: list[Starter] = []
         self._ready: list[CellOutcome] = []
@@ -154,6 +155,7 @@ class ProcessLoop(EitherWay):
                 raise
             if not self.stopped:
                 self._dismiss()
+                self._check_interrupted()
                 sound = True
             elif self.hands_over:
                 self._call_it_a_day()
@@ -167,6 +169,11 @@ class ProcessLoop(EitherWay):
         while self._schedule.unfinished and not self.stopped:
             self._listen(self._schedule.patience(_LOOK_EVERY))
             yield from self._handed_on()
+            self._check_interrupted()
+
+    def _check_interrupted(self) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt(self._interrupted)
 
     def wake(self) -> None:
         """Have a blocked `outcomes` look up; from any thread."""
@@ -225,6 +232,8 @@ class ProcessLoop(EitherWay):
             pass
         elif kind == "ready":
             member.ready = True
+        elif kind == "interrupted":
+            self._interrupted = rest[0]
         elif kind == "report":
             self._take_report(member, pickle.loads(rest[0]))
             self._starter.learn(rest[1])
@@ -277,7 +286,11 @@ class ProcessLoop(EitherWay):
     def _packed(self) -> Segment:
         known = self._starter.surroundings
         given = {name: value for name, value in surroundings(self._library_threads).items() if value != known.get(name)}
-        settings = {"surroundings": given, "library_threads": self._library_threads}
+        settings = {
+            "surroundings": given,
+            "library_threads": self._library_threads,
+            "hears_interrupts": ctrl_c_interrupts(),
+        }
         try:
             return pack(settings, self._runner, self._cells, same_modules=self._starter.same_modules)
         except Exception as exc:

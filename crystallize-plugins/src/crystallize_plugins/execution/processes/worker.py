@@ -51,7 +51,7 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
     # A coordinator that is gone needs no answer: there is nobody to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            runner, cells, mapped = _prepare(payload, relay)
+            runner, cells, mapped, hears_interrupts = _prepare(payload, relay)
         except BaseException as exc:  # noqa: BLE001 - whatever a user's module or object raises ends this worker, by name
             outbox.tell("unfit", type(exc).__name__, _text(exc), traceback.format_exc())
             outbox.flush()
@@ -59,10 +59,13 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
         outbox.start(runner)
         outbox.tell("ready", os.getpid())
         outbox.flush()
-        _obey(link, bench_for(runner, cells, mapped, WorkerSlots(slots, number), relay, outbox, had))
+        bench = bench_for(runner, cells, mapped, WorkerSlots(slots, number), relay, outbox, had)
+        if hears_interrupts:
+            bench.hear_interrupts()
+        _obey(link, bench)
 
 
-def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None]:
+def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None, bool]:
     payload = Payload(segment)
     take_over(payload.settings["surroundings"], relay)
     loaded = len(sys.modules)
@@ -70,7 +73,7 @@ def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str
     relay.forget_handlers()
     if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
         limit_library_threads(payload.settings["library_threads"])
-    return runner, payload.cells, payload.mapped
+    return runner, payload.cells, payload.mapped, payload.settings["hears_interrupts"]
 
 
 def _obey(link: Connection, bench: Bench) -> None:
@@ -89,7 +92,11 @@ def _obey(link: Connection, bench: Bench) -> None:
         elif order == "again":
             outbox.send_again(rest[0])
         else:
-            report = bench.runner.stop()
+            try:
+                report = bench.runner.stop()
+            except KeyboardInterrupt:  # of a step's teardown
+                bench.interrupted()
+                report = bench.runner.stop()
             _run_exit_functions()
             bench.relay.end_of_cell()
             outbox.tell("report", _encoded(report), bench.imported())
