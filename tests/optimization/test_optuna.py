@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import pytest
 
-from crystallize import Experiment, Objective, Pipeline, data_source, pipeline_step
+from crystallize import (
+    ArtifactPlugin,
+    Experiment,
+    Objective,
+    ParallelExecution,
+    Pipeline,
+    data_source,
+    pipeline_step,
+)
 from crystallize.errors import ArgumentTypeError, OptimizationError, ValidationError
 from crystallize_plugins.optimizers import RelativeConstraint, choice, floating, integer
 
@@ -42,8 +52,8 @@ def value(data, ctx, *, x=0.0, y=0.0):
 SPACE = {"x": floating(-5.0, 10.0), "y": floating(0.0, 15.0)}
 
 
-def _experiment(*steps):
-    return Experiment(nothing(), Pipeline(list(steps) or [value()]), default_plugins=False)
+def _experiment(*steps, plugins=()):
+    return Experiment(nothing(), Pipeline(list(steps) or [value()]), default_plugins=False, plugins=list(plugins))
 
 
 def _proposed(optimizer, trials=20):
@@ -205,3 +215,146 @@ def test_a_trial_without_a_number_has_failed_as_in_optunas_own_loop():
     assert [(trial.params, trial.state) for trial in native.trials] == [
         (trial.params, state) for trial, state in zip(optimizer.study.trials, states, strict=True)
     ]
+
+
+def exhaustive(kind, values, **settings):
+    """Give an optimiser whose sampler has as many points as there are values."""
+    if kind == "grid":
+        sampler = optuna.samplers.GridSampler({"x": values}, seed=1)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.BruteForceSampler(seed=1)
+    return OptunaOptimizer({"x": values}, Objective("loss"), sampler=sampler, **settings)
+
+
+@pytest.mark.parametrize("num_trials", [3, 4, 50])
+@pytest.mark.parametrize("kind", ["grid", "brute force"])
+def test_an_exhaustive_sampler_ends_the_optimisation_in_peace(kind, num_trials, caplog):
+    experiment = _experiment()
+    with caplog.at_level(logging.INFO, "crystallize"):
+        best = experiment.optimize(exhaustive(kind, [0.0, 1.0, 2.0]), num_trials)
+    trials = experiment.last_optimization.trials
+    assert sorted(trial.treatment.apply_map["x"] for trial in trials) == [0.0, 1.0, 2.0]
+    assert {trial.state for trial in trials} == {"complete"}
+    assert best.apply_map == experiment.last_optimization.best().treatment.apply_map
+    said = [record.getMessage() for record in caplog.records if "nothing left to propose" in record.getMessage()]
+    assert len(said) == (num_trials > 3)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 4, 10])
+@pytest.mark.parametrize("kind", ["grid", "brute force"])
+def test_the_last_batch_of_an_exhaustive_sampler_repeats_nothing(kind, batch_size, capfd):
+    experiment = _experiment()
+    experiment.optimize(exhaustive(kind, [0.0, 1.0, 2.0, 3.0], batch_size=batch_size), 20)
+    tried = [trial.treatment.apply_map["x"] for trial in experiment.last_optimization.trials]
+    assert sorted(tried) == [0.0, 1.0, 2.0, 3.0]
+    assert "re-evaluating" not in capfd.readouterr().err
+
+
+def test_whoever_stops_a_study_ends_the_optimisation():
+    def space(trial):
+        if trial.number == 2:
+            trial.study.stop()
+        return {"x": trial.suggest_float("x", -1.0, 1.0)}
+
+    experiment = _experiment()
+    experiment.optimize(OptunaOptimizer(space, Objective("loss"), seed=1), 10)
+    assert len(experiment.last_optimization.trials) == 3
+
+
+def test_an_exhausted_optimisation_is_resumed_and_ends_again(tmp_path):
+    def again():
+        experiment = _experiment(plugins=[ArtifactPlugin(str(tmp_path))])
+        best = experiment.optimize(exhaustive("grid", [0.0, 1.0, 2.0]), 10, strategy="resume")
+        return best.apply_map, experiment.last_optimization
+
+    first, _ = again()
+    second, optimization = again()
+    assert first == second
+    assert (len(optimization.trials), optimization.replayed) == (3, 3)
+
+
+def odd_ones_only(trial):
+    x = trial.suggest_int("x", 0, 5)
+    if x % 2 == 0:
+        raise optuna.TrialPruned(f"{x} is even")
+    return {"x": x}
+
+
+@pytest.mark.parametrize("executor", [None, "thread", "process"])
+def test_a_space_that_raises_prunes_its_trial_and_the_next_one_goes_on(executor, caplog):
+    plugins = [] if executor is None else [ParallelExecution(2, executor)]
+    optimizer = OptunaOptimizer(odd_ones_only, Objective("loss"), seed=3)
+    experiment = _experiment(plugins=plugins)
+    with caplog.at_level(logging.INFO, "crystallize"):
+        best = experiment.optimize(optimizer, 12)
+    trials = experiment.last_optimization.trials
+    assert len(trials) == 12
+    assert {trial.state for trial in trials} == {"complete", "pruned"}
+    assert [trial.state.name.lower() for trial in optimizer.study.trials] == [trial.state for trial in trials]
+    assert best.apply_map["x"] % 2 == 1
+    assert best.apply_map == experiment.last_optimization.best().treatment.apply_map
+    assert "is even" in str(next(trial.errors for trial in trials if trial.state == "pruned"))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_space_may_prune_in_a_batch():
+    experiment = _experiment()
+    experiment.optimize(OptunaOptimizer(odd_ones_only, Objective("loss"), seed=3, batch_size=4), 3)
+    assert {trial.state for trial in experiment.last_optimization.trials} == {"complete", "pruned"}
+
+
+def test_no_data_is_fetched_for_a_trial_that_its_space_prunes():
+    fetched = []
+
+    @data_source
+    def counted(ctx):
+        fetched.append(ctx["condition"])
+
+    def never(trial):
+        if trial.number:
+            raise optuna.TrialPruned
+        return {"x": trial.suggest_float("x", 0.0, 1.0)}
+
+    experiment = Experiment(counted(), Pipeline([value()]), name="tuning", default_plugins=False)
+    experiment.optimize(OptunaOptimizer(never, Objective("loss"), seed=1), 4)
+    assert fetched == ["trial_0"]
+
+
+def test_where_all_trials_are_pruned_the_error_says_so():
+    def never(trial):
+        raise optuna.TrialPruned
+
+    experiment = _experiment()
+    with pytest.raises(OptimizationError, match=r"no trial is complete.*3 of 3 were pruned"):
+        experiment.optimize(OptunaOptimizer(never, Objective("loss"), seed=1), 3)
+    assert [trial.state for trial in experiment.last_optimization.trials] == ["pruned"] * 3
+
+
+def test_a_pruned_space_is_resumed_as_it_was(tmp_path):
+    def again():
+        experiment = _experiment(plugins=[ArtifactPlugin(str(tmp_path))])
+        optimizer = OptunaOptimizer(odd_ones_only, Objective("loss"), seed=3)
+        experiment.optimize(optimizer, 6, strategy="resume")
+        return experiment.last_optimization
+
+    first, second = again(), again()
+    assert [trial.state for trial in first.trials] == [trial.state for trial in second.trials]
+    assert second.replayed == 6
+
+
+def test_a_step_may_raise_what_optuna_prunes_with():
+    @pipeline_step(retries=2)
+    def picky(data, ctx, *, x=0.0):
+        ctx.metrics.add("loss", x)
+        if x < 0:
+            raise optuna.TrialPruned
+        return data
+
+    optimizer = OptunaOptimizer({"x": floating(-1.0, 1.0)}, Objective("loss"), seed=1)
+    experiment = _experiment(picky())
+    experiment.optimize(optimizer, 12)
+    for trial, told in zip(experiment.last_optimization.trials, optimizer.study.trials, strict=True):
+        assert trial.state == ("pruned" if trial.treatment.apply_map["x"] < 0 else "complete")
+        assert told.state.name.lower() == trial.state

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
 
-from crystallize import ParallelExecution, pipeline_step, standalone_context
+from crystallize import (
+    ArtifactPlugin,
+    AsyncExecution,
+    LoggingPlugin,
+    ParallelExecution,
+    SerialExecution,
+    pipeline_step,
+    standalone_context,
+)
+from crystallize.errors import PrunedError
+from crystallize_cli.commands.export import long_rows
+from crystallize_cli.commands.runs import describe_run
+from crystallize_plugins.artifacts import list_runs
+from crystallize_plugins.reports import summary_text
 
 
 @pipeline_step()
@@ -106,3 +120,100 @@ def test_reports_without_an_optimiser_do_nothing(make_experiment):
     result = make_experiment(train()).run()
     assert not result.errors
     standalone_context().report("loss", 1.0, step=0)
+
+
+def shown():
+    """Give a step that reports, and fails for one value."""
+
+    @pipeline_step()
+    def mixed(data, ctx, *, x=0.0):
+        for epoch in range(4):
+            ctx.report("loss", x, step=epoch)
+        if x == 3.0:
+            raise ValueError("no")
+        return data, {"loss": x}
+
+    return mixed()
+
+
+def test_a_pruned_cell_is_neither_a_warning_nor_an_error(make_experiment, pruning, caplog):
+    experiment = make_experiment(shown(), plugins=[LoggingPlugin()])
+    with caplog.at_level(logging.DEBUG, "crystallize"):
+        experiment.optimize(pruning([[1.0, 50.0, 60.0, 3.0]]), 1, replicates_per_trial=2)
+    result = experiment.last_optimization.result
+    assert sorted(result.errors) == ["x_3.0_rep_0", "x_3.0_rep_1"]
+    assert result.provenance["cells"]["x_50.0"] == {
+        "requested": 2, "completed": 0, "failed": 0, "missing": 0, "pruned": 2,
+    }  # fmt: skip
+    assert result.provenance["cells"]["x_3.0"] == {"requested": 2, "completed": 0, "failed": 2, "missing": 0}
+    assert "2 failed, 4 pruned" in repr(result)
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warned
+    assert all("x_3.0" in text for text in warned)
+    assert any("2 errors, 4 pruned" in record.getMessage() for record in caplog.records)
+    assert "PRUNED" in result.tree_text()
+
+
+def test_a_trial_keeps_what_its_cells_were_pruned_for(make_experiment, pruning):
+    experiment = make_experiment(shown())
+    experiment.optimize(pruning([50.0]), 1)
+    (trial,) = experiment.last_optimization.trials
+    assert "stopped by the optimiser" in str(trial.errors["x_50.0_rep_0"])
+
+
+def test_a_stored_optimisation_tells_pruned_cells_from_failed_ones(make_experiment, pruning):
+    experiment = make_experiment(shown(), plugins=[ArtifactPlugin()])
+    experiment.optimize(pruning([[1.0, 50.0, 60.0, 3.0]]), 1)
+    (run,) = list_runs("data", "tuning")
+    result = run.result()
+    assert list(result.errors) == ["x_3.0_rep_0"]
+    assert "pruned" in summary_text(result)
+    assert "1 error:" in summary_text(result)
+    assert len(list(run.path.glob("*/results.json"))) == 4
+    described = describe_run(run)
+    assert (described["cells"], described["failed"], described["pruned"]) == (4, 1, 2)
+    states = {row["condition"]: row["status"] for row in long_rows(run)}
+    assert states == {"x_1.0": "done", "x_50.0": "pruned", "x_60.0": "pruned", "x_3.0": "failed"}
+
+
+def test_without_an_optimiser_a_step_that_prunes_has_failed(make_experiment, caplog):
+    @pipeline_step()
+    def prunes(data):
+        raise PrunedError("nobody asked")
+
+    result = make_experiment(prunes()).run()
+    assert list(result.errors) == ["baseline_rep_0"]
+    assert result.provenance["cells"]["baseline"]["failed"] == 1
+
+
+@pytest.mark.parametrize("executor", [SerialExecution, ParallelExecution, AsyncExecution])
+@pytest.mark.parametrize("batches, total", [([1.0] * 6, 6), ([[1.0, 2.0]] * 3, 6)])
+def test_a_progress_bar_knows_how_many_cells_an_optimisation_will_have(
+    make_experiment, whole_trials, monkeypatch, executor, batches, total
+):
+    totals, counts = [], []
+
+    class Bar:
+        monitor_interval = 0
+
+        def __init__(self, total, **_):
+            self.total = total
+
+        def refresh(self):
+            totals.append(self.total)
+
+        def update(self):
+            counts.append(self.total)
+
+        def set_postfix_str(self, text, refresh):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr("crystallize_plugins.execution.progress.where_to_show", lambda: "terminal")
+    monkeypatch.setattr("crystallize_plugins.execution.progress._bar_class", lambda place: Bar)
+    experiment = make_experiment(plugins=[executor(progress=True)])
+    experiment.optimize(whole_trials(batches), len(batches), replicates_per_trial=2)
+    assert counts == [total * 2] * (total * 2)
+    assert totals[-1] == total * 2

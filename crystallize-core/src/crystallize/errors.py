@@ -347,6 +347,11 @@ class PipelineExecutionError(CrystallizeError):
         self.original_exception = original_exception
         self.__cause__ = original_exception
 
+    @property
+    def pruned(self) -> bool:
+        """Whether the cell was ended because its trial is not worth going on: by the optimiser, or by a step."""
+        return self.error_type in PRUNING
+
 
 class GraphError(CrystallizeError, ValueError):
     """Experiments that cannot be run as a graph.
@@ -382,6 +387,10 @@ class GraphRunError(CrystallizeError, RuntimeError):
 
 class PrunedError(CrystallizeError):
     """Raised by ``ctx.report`` inside a cell that its optimiser wants to be stopped; let it through."""
+
+
+PRUNING = frozenset({PrunedError.__name__, "TrialPruned"})
+"""Names of the exception classes that prune a trial: ours, and the one that users of Optuna raise themselves."""
 
 
 class OptimizationError(CrystallizeError, RuntimeError):

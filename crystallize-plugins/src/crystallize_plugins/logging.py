@@ -113,6 +113,9 @@ class LoggingPlugin(BasePlugin):
         """Say how the run went."""
         run = experiment.run
         parts = [_counted(len(result.errors), "error")]
+        pruned = sum(cells.get("pruned", 0) for cells in result.provenance["cells"].values())
+        if pruned:
+            parts.append(f"{pruned} pruned")
         if result.plugin_errors:
             parts.append(_counted(len(result.plugin_errors), "plugin error"))
         if run.folder:

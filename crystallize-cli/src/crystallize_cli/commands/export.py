@@ -60,7 +60,10 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
 
 def long_rows(run: StoredRun) -> Iterator[dict[str, Any]]:
     """Give the rows of a run, in the order of replicates and conditions."""
+    from crystallize.results.trials import was_pruned
+
     outcomes = run.lazy_outcomes()
+    prunes = run.kind == "trial"
     order = {name: number for number, name in enumerate(run.conditions)}
     name = stored_name(run)
     for cell in sorted(outcomes, key=lambda cell: (cell.replicate, order.get(cell.condition, len(order)))):
@@ -70,7 +73,7 @@ def long_rows(run: StoredRun) -> Iterator[dict[str, Any]]:
             "condition": cell.condition,
             "replicate": cell.replicate,
             "seed": outcome.seed,
-            "status": "done" if outcome.ok else "failed",
+            "status": "done" if outcome.ok else "pruned" if prunes and was_pruned(outcome) else "failed",
             "duration": outcome.duration,
             "worker": outcome.worker,
         }

@@ -48,6 +48,7 @@ def runs(experiment: str | None, root: Path, output: Output) -> int:
 def describe_run(run: StoredRun) -> dict[str, Any]:
     """Give what is told of a run in lists: plain data, the start as text in UTC."""
     from crystallize.errors import StoreError
+    from crystallize.results.trials import was_pruned
 
     described: dict[str, Any] = {
         "run": stored_name(run),
@@ -61,13 +62,16 @@ def describe_run(run: StoredRun) -> dict[str, Any]:
     }
     try:
         outcomes = run.lazy_outcomes()
+        failed = outcomes.failed
+        pruned = [cell for cell in failed if was_pruned(outcomes[cell])] if run.kind == "trial" else ()
         described |= {
             "conditions": len(run.conditions),
             "cells": len(outcomes),
-            "failed": len(outcomes.failed) or None,
+            "failed": len(failed) - len(pruned) or None,
+            "pruned": len(pruned) or None,
         }
     except StoreError as error:
-        described |= {"conditions": None, "cells": None, "failed": None, "problem": str(error)}
+        described |= dict.fromkeys(("conditions", "cells", "failed", "pruned")) | {"problem": str(error)}
     return described
 
 

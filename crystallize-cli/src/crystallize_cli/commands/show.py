@@ -52,6 +52,7 @@ def show(run: str, root: Path, tree: bool, metrics: tuple[str, ...], output: Out
 
 
 def _heading(row: dict[str, Any]) -> str:
-    counted = f"{row['cells']} cells" + (f", {row['failed']} failed" if row["failed"] else "")
+    counts = [f"{row[what]} {what}" for what in ("failed", "pruned") if row[what]]
+    counted = ", ".join([f"{row['cells']} cells", *counts])
     seed = "no seed" if row["seed"] is None else f"seed {row['seed']}"
     return f"{row['run']}  {row['status']}, {row['replicates']} replicates, {counted}, {seed}\n{row['path']}"

@@ -9,7 +9,6 @@ from crystallize.engine.program import step_is_async
 from crystallize.errors import (
     CellTimeoutError,
     ConfigurationError,
-    PrunedError,
     StepTimeoutError,
     TooManyFailuresError,
 )
@@ -209,7 +208,7 @@ class FailureCount:
         TooManyFailuresError
             Once: what arrives while the run is being stopped is taken in as well.
         """
-        if error.error_type == PrunedError.__name__:
+        if error.pruned:
             return
         self._failed += 1
         if self._failed != self._limit + 1:

@@ -25,6 +25,7 @@ from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
+from crystallize.results.trials import was_pruned
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.policy import Policies
     from crystallize.engine.resuming import Plan
+    from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell
@@ -101,6 +103,8 @@ class Run:
         self._todo: set[Cell] = set()
         self._again: dict[Cell, PluginHookError] = {}
         self._each = False
+        # Elsewhere nobody prunes: a cell that says so has failed.
+        self._prunes = view.run.kind == "trial"
         self._tickets: list[Any] = []
         self._item: Any = ()
         self._failures = None if most_failures is None else FailureCount(most_failures)
@@ -384,9 +388,7 @@ class Run:
             dispatch.collect(outcome, self._tickets if self._each else None)
             error = outcome.error
             if error is not None:
-                self._log(error.step_name, error.error_type, str(error), error.traceback_text)
-                if error.stops_run:
-                    raise error.original_exception or error
+                error = self._failure(error)
             if dispatch.hears_ends:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
@@ -399,6 +401,14 @@ class Run:
             self._failures.add(error)
         return True
 
+    def _failure(self, error: PipelineExecutionError) -> PipelineExecutionError | None:
+        """Log why a cell did not run to its end, and give that where the cell has failed: a pruned one has not."""
+        pruned = self._prunes and error.pruned
+        self._log(error, pruned=pruned)
+        if error.stops_run:
+            raise error.original_exception or error
+        return None if pruned else error
+
     def _come_again(self, outcome: CellOutcome) -> None:
         known = self.outcomes.get(outcome.cell)
         error = unasked(self._executor, outcome.cell, twice=known is not None)
@@ -407,16 +417,17 @@ class Run:
         # Where Ctrl-C is raised in an executor, it cannot tell what it has handed on: refused only if none follows.
         self._again[outcome.cell] = error
 
-    def _log(self, step: str, kind: str, message: str, traceback_text: str) -> None:
+    def _log(self, error: PipelineExecutionError, *, pruned: bool) -> None:
         # One traceback for each kind of failure: a hundred equal ones would bury everything else.
-        first = (step, kind) not in self._logged
-        self._logged.add((step, kind))
-        if self.view.run.kind in ("apply", "debug"):
-            _LOGGER.debug("%s", message)  # the caller gets the exception itself
-        elif first and traceback_text:
-            _LOGGER.warning("%s\n%s", message, traceback_text.rstrip())
+        kind = (error.step_name, error.error_type)
+        first = kind not in self._logged
+        self._logged.add(kind)
+        if pruned or self.view.run.kind in ("apply", "debug"):
+            _LOGGER.debug("%s", error)  # it has not failed, or the caller gets the exception itself
+        elif first and error.traceback_text:
+            _LOGGER.warning("%s\n%s", error, error.traceback_text.rstrip())
         else:
-            _LOGGER.warning("%s", message)
+            _LOGGER.warning("%s", error)
 
     def _wait_until_stored(self) -> None:
         for ticket in self._tickets:
@@ -469,7 +480,8 @@ class Run:
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
-        self.dispatch.progress("run_finished", failed=sum(o.error is not None for o in outcomes))
+        failed = sum(o.error is not None and not (self._prunes and was_pruned(o)) for o in outcomes)
+        self.dispatch.progress("run_finished", failed=failed)
         unread = self._keys.settle(self.conditions, self.kept)
         self.result = build_result(
             conditions=conditions,

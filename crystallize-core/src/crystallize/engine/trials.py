@@ -6,6 +6,7 @@ from the store as far as they are there, and the rest is run. The store compares
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionNames", "Trials"]
 
+_LOGGER = logging.getLogger("crystallize")
 _REPORTED = frozenset({"name", "value", "step"})
 
 
@@ -87,6 +89,14 @@ class Trials:
             self._tell_baseline()
         dispatch = self._run.dispatch
         for batch in range(count):
+            if getattr(self._optimizer, "exhausted", False):
+                _LOGGER.info(
+                    "%s has nothing left to propose: the optimisation ends after %d of at most %d rounds",
+                    type(self._optimizer).__name__,
+                    batch,
+                    count,
+                )
+                return
             treatments = self._asked()
             conditions = self._admitted(treatments)
             if dispatch.listens("trials_asked"):

@@ -28,7 +28,7 @@ class BaseOptimizer(ABC):
 
     Notes
     -----
-    Three methods are optional, and looked for by name:
+    These are optional, and looked for by name:
 
     ``tell_trials(trials)``
         Gets the `TrialResult` of every treatment of a batch, failed and pruned ones too, in place of
@@ -37,6 +37,9 @@ class BaseOptimizer(ABC):
         Gets the baseline's `TrialResult` before the first `ask`, where `needs_baseline` is true.
     ``should_prune(condition, report)``
         Is asked at every ``ctx.report`` of a step; True ends the trial of that condition early.
+    ``exhausted``
+        True once there is nothing left to propose: the optimisation ends there with what it has, though `num_trials`
+        allow more.
     ``adopt_seed(seed)``
         Gets, before the first `ask` of an optimisation that is resumed, the seed that the stored one had drawn; for
         optimisers that draw one where they are given none, and have it in an attribute ``drawn_seed``.

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_count, check_seconds
-from crystallize.errors import ArgumentTypeError, PluginHookError, PrunedError, ValidationError
+from crystallize.errors import PRUNING, ArgumentTypeError, PluginHookError, PrunedError, ValidationError
 
 if TYPE_CHECKING:
     from crystallize.pipelines.step import PipelineStep
@@ -42,7 +42,7 @@ class FailurePolicy(NamedTuple):
 
     def covers(self, exc: BaseException) -> bool:
         """Whether an exception is one to try again after; that of a plugin's hook counts as what the hook raised."""
-        if isinstance(exc, _NEVER):
+        if isinstance(exc, _NEVER) or type(exc).__name__ in PRUNING:
             return False
         if isinstance(exc, self.retry_on):
             return True

@@ -20,6 +20,7 @@ from crystallize.results.description import describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from crystallize.errors import PipelineExecutionError
     from crystallize.results.metrics import MetricValues
     from crystallize.results.outcome import ArtifactRecord, Attempt, CellOutcome
     from crystallize.results.trace import CellTrace, StepShape
@@ -110,7 +111,8 @@ class ConditionLog:
     """The columns that are kept of one condition, one entry a cell, in replicate order."""
 
     __slots__ = (
-        "artifacts", "attempts", "durations", "failed", "record", "replicates", "seeds", "traces", "values", "workers",
+        "artifacts", "attempts", "durations", "failed", "pruned", "record", "replicates", "seeds", "traces", "values",
+        "workers",
     )  # fmt: skip
 
     def __init__(
@@ -126,7 +128,8 @@ class ConditionLog:
         self.durations: list[float]
         self.workers: list[str]
         self.traces: Sequence[CellTrace | None]
-        self.failed: dict[int, BaseException] = {}
+        self.failed: dict[int, PipelineExecutionError] = {}
+        self.pruned: dict[int, PipelineExecutionError] = {}
         self.attempts: dict[int, Sequence[Attempt]] = {}
         self.artifacts: list[tuple[int, ArtifactRecord]]
         if isinstance(outcomes, CellColumns):
@@ -157,6 +160,12 @@ class ConditionLog:
             self.failed[outcome.cell.replicate] = outcome.error
         if outcome.attempts:
             self.attempts[outcome.cell.replicate] = outcome.attempts
+
+    def part_pruned(self) -> None:
+        """Tell the cells that were pruned from those that failed."""
+        self.pruned = {replicate: error for replicate, error in self.failed.items() if error.pruned}
+        for replicate in self.pruned:
+            del self.failed[replicate]
 
     def position(self, replicate: object) -> int:
         """Give the index of a replicate's entry; `KeyError` where it did not run."""
@@ -207,7 +216,7 @@ class _CellReader:
             own["seed_used"] = log.seeds[position]
         # In layers, since the context may be large and describes each value when it is asked for.
         self._constant = ChainMap(own, cast("dict[str, Any]", log.record.context))
-        self._values = {} if replicate in log.failed else log.values
+        self._values = {} if replicate in log.failed or replicate in log.pruned else log.values
         self._replicate = replicate
         self._recorded: dict[str, int] = {}
         self._added: set[str] = set()

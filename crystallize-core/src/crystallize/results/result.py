@@ -233,6 +233,8 @@ class Result:
         treatments = sum(name != BASELINE for name in self._logs)
         cells = sum(len(log.replicates) for log in self._logs.values())
         failed = sum(len(log.failed) for log in self._logs.values())
+        pruned = sum(len(log.pruned) for log in self._logs.values())
+        counts = ", ".join(f"{count} {what}" for count, what in ((failed, "failed"), (pruned, "pruned")) if count)
         named = dict.fromkeys(
             name
             for condition in (self.metrics.baseline, *self.metrics.treatments.values())
@@ -243,7 +245,7 @@ class Result:
                 [BASELINE] * (BASELINE in self._logs) + [_counted(treatments, "treatment")] * (treatments > 0)
             ),
             _counted(self.provenance["replicates"], "replicate"),
-            _counted(cells, "cell") + (f" ({failed} failed)" if failed else ""),
+            _counted(cells, "cell") + (f" ({counts})" if counts else ""),
             f"metrics: {', '.join(named) or 'none'}",
         ]
         if self.metrics.hypotheses:
@@ -299,15 +301,19 @@ def build_result(
         metrics = collect_metrics(outcomes, conditions, kept=kept)
     metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
     records = {condition.name: condition for condition in conditions}
+    # Without an optimiser nobody prunes: there it is a failure like any other.
+    optimised = facts.get("run", {}).get("kind") == "trial"
     logs = {}
     failures: dict[int, PluginFailure] = {}
     all_errors: dict[str, BaseException] = {}
     for name, members in group_outcomes(outcomes, conditions, kept).items():
         condition = metrics.baseline if name == BASELINE else metrics.treatments.get(name)
         values = condition.metrics if condition is not None else {}
-        logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), members, values)
+        log = logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), members, values)
+        if optimised:
+            log.part_pruned()
         for outcome in members.rare if isinstance(members, CellColumns) else members:
-            if outcome.error is not None:
+            if outcome.error is not None and outcome.cell.replicate not in log.pruned:
                 all_errors[outcome.cell.key] = outcome.error
             for failure in outcome.plugin_failures:
                 failures[id(failure)] = failure
@@ -329,10 +335,12 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         ran.update(log.replicates)
         cells[name] = {
             "requested": requested,
-            "completed": len(log.replicates) - len(log.failed),
+            "completed": len(log.replicates) - len(log.failed) - len(log.pruned),
             "failed": len(log.failed),
             "missing": max(0, requested - len(log.replicates)),
         }
+        if log.pruned:
+            cells[name]["pruned"] = len(log.pruned)
     return {
         "replicates": len(ran),
         "replicates_requested": requested,

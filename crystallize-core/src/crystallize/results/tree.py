@@ -138,11 +138,13 @@ def _label(rows: Sequence[_Row], level: str, deeper: Sequence[str], all_levels: 
     row = rows[0]
     if level == "step":
         return _step_label(rows, timed="replicate" in all_levels)
+    cells = {(each.log.record.name, each.replicate) for each in rows}
     failed = {(each.log.record.name, each.replicate) for each in rows if each.replicate in each.log.failed}
+    pruned = {(each.log.record.name, each.replicate) for each in rows if each.replicate in each.log.pruned}
     note = ""
-    if failed:
-        cells = {(each.log.record.name, each.replicate) for each in rows}
-        note = f"  FAILED: {_failure(row)}" if len(cells) == 1 else f"  FAILED: {len(failed)} of {len(cells)} cells"
+    for what, some, errors in (("FAILED", failed, row.log.failed), ("PRUNED", pruned, row.log.pruned)):
+        if some:
+            note += f"  {what}: {_failure(row, errors) if len(cells) == 1 else f'{len(some)} of {len(cells)} cells'}"
     if level == "replicate":
         about = "" if "treatment" in deeper else ("" if "treatment" not in all_levels else _worked(row)) + _tried(row)
         return f"replicate {row.replicate} ({_seeds(rows)}){about}{note}"
@@ -218,8 +220,8 @@ def _seeds(rows: Iterable[_Row]) -> str:
     return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
-def _failure(row: _Row) -> str:
-    return _one_line(str(row.log.failed[row.replicate]), 200)
+def _failure(row: _Row, errors: Mapping[int, Exception]) -> str:
+    return _one_line(str(errors[row.replicate]), 200)
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "TrialResult", "numbers_by_replicate", "trial_result", "was_pruned"]
 
-_PRUNED = "PrunedError"
 _TIME_OUTS = frozenset({"CellTimeoutError", "StepTimeoutError"})
 
 
@@ -147,16 +146,16 @@ def numbers_by_replicate(metric: str, values: MetricValues) -> list[float]:
 
 def was_pruned(outcome: CellOutcome) -> bool:
     """Whether a cell was ended by the optimiser."""
-    return outcome.error is not None and outcome.error.error_type == _PRUNED
+    return outcome.error is not None and outcome.error.pruned
 
 
 def _state(outcomes: Sequence[CellOutcome]) -> str:
-    kinds = [outcome.error.error_type for outcome in outcomes if outcome.error is not None]
-    if _PRUNED in kinds:
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if any(error.pruned for error in errors):
         return "pruned"
-    if len(kinds) < len(outcomes):
+    if len(errors) < len(outcomes):
         return "complete"
-    return "timed out" if _TIME_OUTS.issuperset(kinds) else "failed"
+    return "timed out" if all(error.error_type in _TIME_OUTS for error in errors) else "failed"
 
 
 def _grouped(values: MetricValues) -> list[list[Any]]:

@@ -101,7 +101,7 @@ def prepare_metrics(folder: Path, result: Result) -> list[Prepared]:
     prepared = []
     for condition in result.conditions:
         cells = result.provenance["cells"][condition.name]
-        if cells["completed"] + cells["failed"]:
+        if cells["completed"] + cells["failed"] + cells.get("pruned", 0):
             name = condition.name
             measured = result.metrics.baseline if name == "baseline" else result.metrics.treatments.get(name)
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions

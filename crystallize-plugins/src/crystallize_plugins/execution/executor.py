@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_flag
 from crystallize.hooks import BasePlugin
+from crystallize.results.trials import was_pruned
 from crystallize_plugins.execution.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Executor(BasePlugin):
         self.progress = check_flag(progress, what="progress")
         self._bars: dict[str, ProgressBar] = {}
 
-    wanted_events = ("cell_retried",)
+    wanted_events = ("cell_retried", "optimization_started", "trials_asked")
 
     @property
     def silent_hooks(self) -> Collection[str]:  # type: ignore[override]
@@ -48,16 +49,23 @@ class Executor(BasePlugin):
         return () if self.progress else ("collect", "on_event")
 
     def on_event(self, experiment: ExperimentView, event: Event) -> None:
-        """Count an attempt that is followed by another."""
-        bar = self._bars.get(experiment.run.id)
-        if bar is not None and event.name == "cell_retried":
-            bar.count_retry()
+        """Count an attempt that is followed by another; of an optimisation learn how many cells it will have."""
+        if event.name == "optimization_started":
+            trials = event.fields["num_trials"] + event.fields["baseline"]
+            self._bar(experiment).expect_to_come(trials * experiment.replicates)
+        elif event.name == "trials_asked":
+            # As far as one can know: each batch is as large as this one.
+            left = (experiment.run.optimization or {})["num_trials"] - event.fields["batch"]
+            self._bar(experiment).expect_to_come(left * len(event.fields["trials"]) * experiment.replicates)
+        elif event.name == "cell_retried" and experiment.run.id in self._bars:
+            self._bars[experiment.run.id].count_retry()
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> None:
         """Count an outcome."""
         bar = self._bars.get(experiment.run.id)
         if bar is not None:
-            bar.count(failed=not outcome.ok)
+            pruned = experiment.run.kind == "trial" and was_pruned(outcome)
+            bar.count(failed=not (outcome.ok or pruned), pruned=pruned)
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Put the bar away."""
@@ -67,12 +75,15 @@ class Executor(BasePlugin):
             bar.close()
 
     def _show_progress(self, experiment: ExperimentView, cells: Sequence[Cell]) -> None:
-        if not self.progress:
-            return
+        # The cells of an optimisation are known of before its batches come.
+        if self.progress and experiment.run.kind != "trial":
+            self._bar(experiment).expect(len(cells))
+
+    def _bar(self, experiment: ExperimentView) -> ProgressBar:
         bar = self._bars.get(experiment.run.id)
         if bar is None:
             bar = self._bars[experiment.run.id] = ProgressBar(experiment.name or "experiment")
-        bar.expect(len(cells))
+        return bar
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process shows nothing.

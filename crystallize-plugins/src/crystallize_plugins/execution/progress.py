@@ -21,7 +21,9 @@ class ProgressBar:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._done = 0
         self._failed = 0
+        self._pruned = 0
         self._retried = 0
         self._bar: Any = None
         self._place = where_to_show()
@@ -37,12 +39,18 @@ class ProgressBar:
         self._bar.total += cells
         self._bar.refresh()
 
-    def count(self, *, failed: bool) -> None:
+    def expect_to_come(self, cells: int) -> None:
+        """Expect as many cells beside those that are done, and no others."""
+        self.expect(self._done + cells - (0 if self._bar is None else self._bar.total))
+
+    def count(self, *, failed: bool = False, pruned: bool = False) -> None:
         """Count a cell that is done."""
         if self._bar is None:
             return
-        if failed:
-            self._failed += 1
+        self._done += 1
+        if failed or pruned:
+            self._failed += failed
+            self._pruned += pruned
             self._show_counts()
         self._bar.update()
 
@@ -54,7 +62,7 @@ class ProgressBar:
             self._bar.refresh()
 
     def _show_counts(self) -> None:
-        counts = {"failed": self._failed, "tried again": self._retried}
+        counts = {"failed": self._failed, "pruned": self._pruned, "tried again": self._retried}
         self._bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items() if n), refresh=False)
 
     def close(self) -> None:

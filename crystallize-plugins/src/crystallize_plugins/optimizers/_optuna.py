@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BaseOptimizer, Treatment
 from crystallize.checks import check_count, check_integer
-from crystallize.errors import ArgumentTypeError, MissingExtraError, OptimizationError
+from crystallize.errors import ArgumentTypeError, MissingExtraError, OptimizationError, PrunedError
 from crystallize_plugins.optimizers._constraints import RelativeConstraint
 from crystallize_plugins.optimizers._space import Choice, Floating, Integer, check_space
 
@@ -18,14 +20,15 @@ except ImportError as error:
     raise MissingExtraError("OptunaOptimizer needs Optuna: pip install 'crystallize-plugins[optuna]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from crystallize import Objective
+    from crystallize import FrozenContext, Objective
     from crystallize.experiments.optimizers import Report, TrialResult
 
 __all__ = ["OptunaOptimizer"]
 
 _SEEDS = 2**32
+_EXHAUSTIVE = (optuna.samplers.GridSampler, optuna.samplers.BruteForceSampler)
 
 
 class OptunaOptimizer(BaseOptimizer):
@@ -37,12 +40,14 @@ class OptunaOptimizer(BaseOptimizer):
     ----------
     space : mapping or callable
         Parameters and their values: `floating`, `integer`, `choice`, a list, or Optuna's own distributions;
-        or a function of an Optuna trial that calls ``trial.suggest_...`` and returns a mapping of parameters.
+        or a function of an Optuna trial that calls ``trial.suggest_...`` and returns a mapping of parameters. One that
+        raises ``optuna.TrialPruned`` prunes the trial: it counts as one of `num_trials`, and no step of it runs.
     objective : Objective or sequence of Objective
         With several, the study is multi-objective, and the best treatment is the one of the Pareto front
         with the best value of the first objective.
     sampler : optuna.samplers.BaseSampler, optional
-        By default Optuna's TPE, with `seed`.
+        By default Optuna's TPE, with `seed`. Where one has nothing left to propose (`GridSampler` and
+        `BruteForceSampler`), the optimisation ends.
     pruner : optuna.pruners.BasePruner, optional
         Decides, from what the steps say with ``ctx.report``, which trials end early. Reports of a trial's
         first replicate count. By default nothing is pruned. For a single objective.
@@ -102,7 +107,7 @@ class OptunaOptimizer(BaseOptimizer):
             )
         elif seed is not None:
             raise ArgumentTypeError("seed is for the default sampler: give it to your own, TPESampler(seed=...)")
-        self.study = _quiet_study(
+        self.study = _new_study(
             directions=[found.direction for found in self._objectives],
             sampler=sampler,
             pruner=optuna.pruners.NopPruner() if pruner is None else pruner,
@@ -119,14 +124,34 @@ class OptunaOptimizer(BaseOptimizer):
         self.drawn_seed = seed
         self.study.sampler = optuna.samplers.TPESampler(seed=seed)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sampler, or whoever else may stop a study, has had it end."""
+        return self.study.stopped
+
     def ask(self) -> list[Treatment]:
         """Let the study propose treatments."""
-        return [self._proposed() for _ in range(self.batch_size)]
+        proposed = [self._proposed()]
+        exhaustive = isinstance(self.study.sampler, _EXHAUSTIVE)
+        while len(proposed) < self.batch_size:
+            with _quiet(optuna.logging.ERROR) if exhaustive else nullcontext():
+                treatment = self._proposed()
+            if exhaustive and self._repeats(treatment):
+                # Of what the sampler has left, all is in this batch.
+                self.study.tell(self._trials.pop(treatment.name), state=optuna.trial.TrialState.FAIL)
+                break
+            proposed.append(treatment)
+        return proposed
 
     def _proposed(self) -> Treatment:
         if callable(self._space):
             trial = self.study.ask()
-            parameters = dict(self._space(trial))
+            try:
+                parameters = dict(self._space(trial))
+            except optuna.TrialPruned as pruned:
+                treatment = Treatment(f"trial_{trial.number}", _Pruned(str(pruned) or "its space pruned the trial"))
+                self._trials[treatment.name] = trial
+                return treatment
         else:
             trial = self.study.ask(self._space)
             parameters = dict(trial.params)
@@ -134,6 +159,11 @@ class OptunaOptimizer(BaseOptimizer):
         self._trials[treatment.name] = trial
         self._parameters[trial.number] = parameters
         return treatment
+
+    def _repeats(self, treatment: Treatment) -> bool:
+        trial = self._trials[treatment.name]
+        others = self.study.get_trials(deepcopy=False)
+        return any(other.params == trial.params for other in others if other.number != trial.number)
 
     def tell(self, objective_values: Mapping[str, float]) -> None:
         """Tell the study what its one open trial gave."""
@@ -195,24 +225,62 @@ class OptunaOptimizer(BaseOptimizer):
         completed = self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
         kept = [trial for trial in completed if all(value <= 0 for value in trial.constraints.values())]
         if not kept:
-            raise OptimizationError(
-                "no trial is complete and keeps the constraints: see experiment.last_optimization.trials"
-                if completed
-                else "no trial is complete, so no treatment is best: see experiment.last_optimization.trials"
-            )
+            states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+            pruned = states.count(optuna.trial.TrialState.PRUNED)
+            why = "is complete and keeps the constraints" if completed else "is complete, so no treatment is best"
+            told = f" ({pruned} of {len(states)} were pruned)" if pruned else ""
+            raise OptimizationError(f"no trial {why}{told}: see experiment.last_optimization.trials")
         sign = -1 if self._objectives[0].direction == "maximize" else 1
         best = min(kept, key=lambda trial: (sign * trial.values[0], trial.number))
         return Treatment(f"trial_{best.number}", self._parameters[best.number])
 
 
-def _quiet_study(**settings: Any) -> optuna.Study:
+class _Study(optuna.Study):
+    """A study that may be stopped though nobody optimises with it: Optuna's own refuses that to whoever asks and tells.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the sampler has nothing left, or somebody else wanted it to end.
+    """
+
+    stopped = False
+
+    def stop(self) -> None:
+        """Have no further trial asked for."""
+        self.stopped = True
+
+
+@dataclass(frozen=True)
+class _Pruned:
+    """What is done in each cell of a trial that its space has pruned."""
+
+    message: str
+
+    def __call__(self, ctx: FrozenContext) -> None:
+        del ctx
+        raise PrunedError(self.message)
+
+
+def _new_study(
+    directions: list[Any], sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+) -> _Study:
     """Make a study without Optuna's line that says so: our run says what happens, under our own logger."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.InMemoryStorage()
+    with _quiet(optuna.logging.WARNING):
+        made = optuna.create_study(storage=storage, directions=directions)
+    return _Study(made.study_name, storage, sampler=sampler, pruner=pruner)
+
+
+@contextmanager
+def _quiet(level: int) -> Iterator[None]:
+    """Have Optuna say nothing below a level."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, before))
     try:
-        return optuna.create_study(**settings)
+        yield
     finally:
-        optuna.logging.set_verbosity(level)
+        optuna.logging.set_verbosity(before)
 
 
 def _checked_constraints(constraints: Any) -> Sequence[RelativeConstraint]:

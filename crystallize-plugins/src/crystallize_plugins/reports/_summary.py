@@ -135,12 +135,19 @@ def _verdict_texts(tested: HypothesisResult, level: float) -> dict[tuple[str, st
 
 def _failed(result: Result, condition: str) -> str:
     cells = result.provenance["cells"].get(condition)
-    if not cells or not (cells["failed"] or cells["missing"]):
+    if not cells:
         return ""
-    ran = cells["completed"] + cells["failed"]
-    failed = f"{cells['failed']} of {ran}" if cells["failed"] else ""
-    missing = f"{cells['missing']} not run" if cells["missing"] else ""
-    return ", ".join(filter(None, [failed, missing]))
+    pruned = cells.get("pruned", 0)
+    ran = cells["completed"] + cells["failed"] + pruned
+    return ", ".join(
+        text
+        for text, count in (
+            (f"{cells['failed']} of {ran}", cells["failed"]),
+            (f"{pruned} pruned", pruned),
+            (f"{cells['missing']} not run", cells["missing"]),
+        )
+        if count
+    )
 
 
 def _headline(result: Result) -> str:

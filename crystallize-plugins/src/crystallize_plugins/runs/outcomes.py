@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from crystallize.results import Result
     from crystallize.results.metrics import MetricValues
+    from crystallize.results.provenance import ConditionLog
 
 __all__ = ["results", "same_value"]
 
@@ -44,10 +45,7 @@ def _cells(condition: str, first: Result, second: Result) -> Iterator[Difference
         yield Difference("results", f"{condition} / replicates", "removed", _listed(ran - others))
     if others - ran:
         yield Difference("results", f"{condition} / replicates", "added", None, _listed(others - ran))
-    states = [
-        (replicate, _failure(ours.failed.get(replicate)), _failure(theirs.failed.get(replicate)))
-        for replicate in sorted(ran & others)
-    ]
+    states = [(replicate, _failure(ours, replicate), _failure(theirs, replicate)) for replicate in sorted(ran & others)]
     differing = [state for state in states if state[1] != state[2]]
     if differing:
         replicate, before, after = differing[0]
@@ -55,7 +53,8 @@ def _cells(condition: str, first: Result, second: Result) -> Iterator[Difference
         yield Difference("results", f"{condition} / failures", "changed", before or "ok", after or "ok", detail)
 
 
-def _failure(error: Any) -> str | None:
+def _failure(log: ConditionLog, replicate: int) -> str | None:
+    error = log.failed.get(replicate) or log.pruned.get(replicate)
     return None if error is None else f"{error.error_type} in {error.step_name}"
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Drift", "Reproduction", "reproduce"]
 
 _MOST_CELLS = 20
-_PRUNED = "PrunedError"
 # A reproduction is started in its own way, stores where it likes, and does without the plugins that only look.
 _EXPECTED = {
     "environment": ("argv", "command", "how", "file", "module"),
@@ -196,7 +195,7 @@ def reproduce(
     skipped = {
         cell.key: "its optimiser had it stopped"
         for cell, outcome in recorded.items()
-        if outcome.error is not None and outcome.error.error_type == _PRUNED
+        if outcome.error is not None and outcome.error.pruned
     }
     cells = [cell for cell in recorded if cell.key not in skipped]
     if not cells:

@@ -258,7 +258,7 @@ class _Verifier:
             cells = result.provenance["cells"][condition.name]
             path = folder / condition_folder(condition.name) / RESULTS
             known.add(path)
-            if not cells["completed"] + cells["failed"]:
+            if not cells["completed"] + cells["failed"] + cells.get("pruned", 0):
                 continue
             try:
                 found = json.loads(self._read(path))
