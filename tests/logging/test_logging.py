@@ -188,6 +188,44 @@ def test_levels_go_by_name_in_any_case_or_by_number(level):
     assert LOGGER.level == (level if isinstance(level, int) else getattr(logging, level.upper()))
 
 
+@pytest.mark.parametrize("plugins", [[], [LoggingPlugin()], ["logging"], [LoggingPlugin(verbose=True)]])
+@pytest.mark.parametrize("level", [logging.ERROR, logging.DEBUG, 15, logging.CRITICAL])
+def test_a_level_that_the_program_has_set_is_left_alone(level, plugins):
+    LOGGER.setLevel(logging.NOTSET)
+    experiment(LoggingPlugin()).run()
+    LOGGER.setLevel(level)
+    made = Experiment(one(), Pipeline([finish()]), plugins=plugins, name="levels")
+    made.run()
+    made.run()
+    assert LOGGER.level == level
+
+
+def test_a_level_that_no_one_has_set_is_info(sink):
+    LOGGER.setLevel(logging.NOTSET)
+    experiment(LoggingPlugin()).run()
+    assert LOGGER.level == logging.INFO
+    assert sink.lines
+
+
+def test_a_level_that_another_run_was_given_does_not_stay_for_the_next():
+    LOGGER.setLevel(logging.NOTSET)
+    experiment(LoggingPlugin(log_level="DEBUG")).run()
+    experiment(LoggingPlugin()).run()
+    assert LOGGER.level == logging.INFO
+
+
+def test_a_level_that_is_asked_for_wins_over_the_programs():
+    LOGGER.setLevel(logging.ERROR)
+    experiment(LoggingPlugin(log_level="INFO")).run()
+    assert LOGGER.level == logging.INFO
+
+
+def test_workers_keep_silent_where_the_program_wants_that(capfd):
+    LOGGER.setLevel(logging.ERROR)
+    experiment(LoggingPlugin(verbose=True), ParallelExecution(2, "process")).run()
+    assert "finished in" not in capfd.readouterr().err
+
+
 def test_a_higher_level_silences_the_lines(sink):
     experiment(LoggingPlugin(log_level="WARNING", verbose=True)).run()
     assert sink.lines == []

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 else:
     _TextHandler = logging.StreamHandler
 
+# An object of its own: whoever gives the level "INFO" wants it whatever the program has set.
+_DEFAULT = str(b"INFO", "ascii")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _HANDLER_NAME = "crystallize-stderr"
 _KINDS = {"run": "Run", "trial": "Optimisation", "debug": "Debug run", "apply": "Application"}
@@ -49,7 +51,7 @@ class LoggingPlugin(BasePlugin):
         Whether each finished step gets a line: its name, its cell and how long it took.
     log_level : str or int, default "INFO"
         The level that the ``crystallize`` logger is set to: ``"DEBUG"``, ``"INFO"``, ``"WARNING"``, ``"ERROR"``,
-        ``"CRITICAL"``, in any case, or a number.
+        ``"CRITICAL"``, in any case, or a number. Where it is left out, a level that the program has set stays.
 
     Raises
     ------
@@ -68,16 +70,17 @@ class LoggingPlugin(BasePlugin):
     neutral = True
     on_error = "record"
 
-    def __init__(self, verbose: bool = False, log_level: str | int = "INFO") -> None:
+    def __init__(self, verbose: bool = False, log_level: str | int = _DEFAULT) -> None:
         self.verbose = check_flag(verbose, what="verbose")
         self.log_level = _checked_level(log_level)
+        self._insists = log_level is not _DEFAULT
         # Looked up once a run: the step loop pays nothing for lines that nobody asked for.
         self.silent_hooks = () if verbose else ("before_step", "after_step", "after_replicate")
         self._begun: dict[tuple[str, str, int], float] = {}
 
     def before_run(self, experiment: ExperimentView) -> None:
         """Say what is about to run."""
-        _LOGGER.setLevel(self.log_level)
+        self._set_level()
         _add_handler_if_needed()
         run = experiment.run
         # To debug is to run one cell; the replicates up to it are counted, and not run.
@@ -92,7 +95,7 @@ class LoggingPlugin(BasePlugin):
 
     def worker_start(self) -> None:
         """Set the level in a worker process too, whose records the coordinator's handlers receive."""
-        _LOGGER.setLevel(self.log_level)
+        self._set_level()
 
     def before_step(self, experiment: ExperimentView, ctx: FrozenContext) -> None:
         """Note when a step began."""
@@ -123,8 +126,19 @@ class LoggingPlugin(BasePlugin):
         duration = _seconds(time.time() - run.started)
         _LOGGER.log(_level_for(experiment), "%s ended after %s, %s", _title(experiment), duration, ", ".join(parts))
 
+    def _set_level(self) -> None:
+        if self._insists or _LOGGER.level in (logging.NOTSET, _Level.of_ours):
+            _LOGGER.setLevel(self.log_level)
+            _Level.of_ours = _LOGGER.level
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_begun": {}}
+
+
+class _Level:
+    """The level that was set here last: any other is the program's own."""
+
+    of_ours: int = logging.NOTSET
 
 
 class _StderrHandler(_TextHandler):
