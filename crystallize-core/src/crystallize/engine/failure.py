@@ -31,6 +31,7 @@ __all__ = [
     "is_cancellation",
     "plugin_failure",
     "running_task",
+    "say_how_to_go_on",
     "text_of",
 ]
 
@@ -176,6 +177,12 @@ def attach_result(exc: BaseException, result: Result) -> None:
         exc.result = result  # type: ignore[attr-defined]
     except AttributeError:
         _LOGGER.debug("%s takes no attributes: the partial result is in the store alone", type(exc).__name__)
+
+
+def say_how_to_go_on(interrupt: KeyboardInterrupt, text: str) -> None:
+    """Have an interrupt that nobody handles end its traceback with a line that says how to go on."""
+    told = [str(interrupt)] if interrupt.args else []
+    interrupt.args = ("; ".join([*told, text]),)
 
 
 def free_key(key: str, taken: Container[str]) -> str:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
+    from crystallize.results import Result
 
-__all__ = ["Described", "condition_records", "run_record"]
+__all__ = ["Described", "condition_records", "how_to_go_on", "run_record"]
 
 
 class Described(Mapping[str, Any]):
@@ -160,6 +161,19 @@ def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseExcepti
         "duration": duration,
         "stopped_by": None if stopped_by is None else type(stopped_by).__name__,
     }
+
+
+def how_to_go_on(view: ExperimentView, result: Result) -> str:
+    """Say what is left of a run that was interrupted, and how it is resumed."""
+    counts = result.provenance["cells"].values()
+    left = sum(cells["missing"] for cells in counts)
+    ended = sum(cells["completed"] + cells["failed"] + cells.get("pruned", 0) for cells in counts)
+    optimised = view.run.kind == "trial"  # how many cells the trials to come would have had, nobody knows
+    done = f"{ended} cells had ended" if optimised else f"{ended} of {ended + left} cells had ended"
+    if view.run.folder is None:
+        return f"{done}, and are in this exception's .result"
+    call = "optimize(..., " if optimised else "run("
+    return f'{done}, and are stored in {view.run.folder}. To go on: {call}strategy="resume")'
 
 
 def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str, Treatment]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.engine.answers import check_answer, not_given, unasked
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
-from crystallize.engine.failure import attach_result, free_key
+from crystallize.engine.failure import attach_result, free_key, is_cancellation, say_how_to_go_on
 from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_into
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
@@ -20,7 +20,7 @@ from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
-from crystallize.engine.record import condition_records, run_record
+from crystallize.engine.record import condition_records, how_to_go_on, run_record
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
@@ -500,8 +500,18 @@ class Run:
         for problem in (first, late):
             if problem is not None:
                 attach_result(problem, self.result)
+        self._say_how_to_go_on(first, self.result)
         if first is not None and first is not raised:
             raise first
+
+    def _say_how_to_go_on(self, stopped_by: BaseException | None, result: Result) -> None:
+        if stopped_by is None or self.view.run.kind in ("apply", "debug"):
+            return
+        if isinstance(stopped_by, KeyboardInterrupt):
+            say_how_to_go_on(stopped_by, how_to_go_on(self.view, result))
+        elif is_cancellation(stopped_by):
+            # Ctrl-C, maybe: `asyncio.run` makes an exception of its own of it.
+            _LOGGER.info("cancelled: %s", how_to_go_on(self.view, result))
 
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread}

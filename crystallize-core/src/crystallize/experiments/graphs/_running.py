@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
+from crystallize.engine.failure import say_how_to_go_on
 from crystallize.engine.program import steps_are_async
 from crystallize.experiments.graphs._branches import Branch, end
 from crystallize.experiments.graphs._schedule import Schedule
@@ -160,6 +161,8 @@ def _attach(exc: BaseException, schedule: Schedule) -> None:
     """Keep what was collected with whatever ends the graph early."""
     if not hasattr(exc, "results"):
         exc.results = schedule.results()  # type: ignore[attr-defined]
+    if isinstance(exc, KeyboardInterrupt) and not exc.args:
+        say_how_to_go_on(exc, 'to go on: run(strategy="resume")')
 
 
 class _Overlaps:
