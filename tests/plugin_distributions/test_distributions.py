@@ -268,3 +268,126 @@ def test_the_order_is_the_same_on_every_import_path(python):
     other = python(script, *EVERYTHING[::-1])
     assert one == other
     assert one.startswith("['seed', 'zeta', 'plain-charts', 'busy-tally']")
+
+
+DICE = """
+import logging, sys
+from crystallize import Experiment, ParallelExecution, Pipeline, SeedPlugin, data_source, pipeline_step
+
+@data_source
+def nothing(ctx):
+    return None
+
+@pipeline_step()
+def rolled(data):
+    import acme_dice
+    return data, {"rolled": acme_dice.roll()}
+
+def run(*plugins, **options):
+    options.setdefault("seed", 7)
+    experiment = Experiment(nothing(), Pipeline([rolled()]), name="dice", default_plugins=False,
+                            plugins=[SeedPlugin(**options), *plugins])
+    return experiment.run(replicates=4)
+
+def values(result):
+    return list(result.metrics.baseline.metrics["rolled"])
+"""
+
+
+def test_a_library_is_seeded_by_the_distribution_that_says_how(python):
+    printed = python(
+        DICE
+        + """
+import acme_dice
+first = run()
+print(values(first) == values(run()) == values(run(ParallelExecution(2, "process"))))
+print(values(first) == values(run(seed=8)), len(set(values(first))))
+print([(each["library"], each["distribution"], each["version"]) for each in first.provenance["seeders"]])
+""",
+        "acme-dice",
+    )
+    assert printed.splitlines()[:2] == ["True", "False 4"]
+    assert "('acme_dice', 'acme-dice', '2.1.0')" in printed
+    assert "('torch', 'crystallize-plugins'" in printed
+
+
+def test_a_seeder_whose_library_is_not_imported_is_neither_called_nor_imported(python):
+    printed = python(
+        DICE
+        + """
+@pipeline_step()
+def plain(data):
+    return data, {"loaded": "acme_dice" in sys.modules, "torch": "torch" in sys.modules}
+
+result = Experiment(nothing(), Pipeline([plain()]), plugins=[SeedPlugin(seed=1)], default_plugins=False).run()
+print(dict(result.metrics.baseline.metrics))
+""",
+        "acme-dice",
+    )
+    assert printed.strip() == "{'loaded': [False], 'torch': [False]}"
+
+
+def test_a_library_that_a_step_imports_late_is_said_to_be_unseeded_at_first(python):
+    printed = python(
+        DICE
+        + """
+logging.getLogger("crystallize").addHandler(logging.StreamHandler(sys.stdout))
+first, second = values(run()), values(run())
+print(first[1:] == second[1:])
+""",
+        "acme-dice",
+    )
+    assert "acme_dice was imported while cells ran" in printed
+    assert printed.count("was imported while cells ran") == 1
+    assert printed.strip().endswith("True")
+
+
+def test_only_seed_fn_is_called_where_there_is_one(python):
+    printed = python(
+        DICE
+        + """
+import acme_dice
+called = []
+acme_dice.DIE.seed(5)
+result = run(seed_fn=called.append)
+print(len(called), "seeders" in result.provenance)
+acme_dice.DIE.seed(5)
+print(values(result) == [acme_dice.roll() for _ in range(4)])
+""",
+        "acme-dice",
+    )
+    assert printed.splitlines() == ["4 False", "True"]
+
+
+def test_a_seeder_that_fails_is_named_with_its_distribution(python):
+    printed = python(
+        DICE
+        + """
+sys.modules["acme_dice_broken"] = sys
+print(run().errors["baseline_rep_0"])
+del sys.modules["acme_dice_broken"]
+sys.modules["acme_dice_absent"] = sys
+print(run().errors["baseline_rep_0"])
+""",
+        "acme-dice",
+    )
+    failed, absent = printed.splitlines()
+    assert "the seeder of acme_dice_broken that acme-dice 2.1.0 provides failed for seed 7: OverflowError" in failed
+    assert "'acme_dice_absent' (acme-dice 2.1.0) cannot be imported" in absent
+
+
+def test_a_seeder_of_a_stranger_has_the_seed_in_the_keys_of_the_step_cache(python):
+    printed = python(
+        DICE
+        + """
+import acme_dice
+
+@pipeline_step(cacheable=True)
+def rolled(data):
+    return data, {"rolled": acme_dice.roll()}
+
+print(values(run()) == values(run()), values(run()) == values(run(seed=8)))
+""",
+        "acme-dice",
+    )
+    assert printed.strip() == "True False"

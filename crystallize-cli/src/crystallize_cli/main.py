@@ -27,7 +27,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "doctor": ("crystallize_cli.commands.doctor:doctor", "Say whether what is installed fits together."),
     "plugins": (
         "crystallize_cli.commands.plugins:plugins",
-        "Show what is installed: plugins, verifiers, optimisers, commands.",
+        "Show what is installed: plugins, verifiers, optimisers, seeders, commands.",
     ),
     "compare": (
         "crystallize_cli.commands.compare:compare",

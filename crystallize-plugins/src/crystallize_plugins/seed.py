@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from crystallize.checks import check_callable, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError, RandomnessError
 from crystallize.hooks import BasePlugin
+from crystallize.hooks.metadata import OFFICIAL, normalized
+from crystallize_plugins.seeders import Seeders, installed_seeders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -45,8 +47,9 @@ class SeedPlugin(BasePlugin):
     auto_seed : bool, default True
         False gives every replicate the base seed itself.
     seed_fn : callable, optional
-        ``seed_fn(seed)`` is called with the computed seed in place of the default, which seeds Python's ``random``
-        and NumPy's global generator.
+        ``seed_fn(seed)`` is called with the computed seed in place of the default, which seeds Python's ``random``,
+        NumPy's global generator, and those of PyTorch and other libraries where the program has imported them: what the
+        entry-point group ``crystallize.seeders`` has a function for.
 
     Attributes
     ----------
@@ -54,8 +57,8 @@ class SeedPlugin(BasePlugin):
         True: threads and overlapping coroutines share that state, so their draws from it can't be repeated. `ctx.rng`
         is not concerned.
     seen_by_cache : bool
-        Whether the step cache sees by itself whatever this plugin does to a step: not where a `seed_fn` may seed any
-        generator. Then the seed is in the key of every cacheable step.
+        Whether the step cache sees by itself whatever this plugin does to a step: not where a `seed_fn`, or another
+        distribution's seeder, may seed any generator. Then the seed is in the key of every cacheable step.
 
     Raises
     ------
@@ -88,11 +91,12 @@ class SeedPlugin(BasePlugin):
             raise ArgumentTypeError(
                 f"seed_fn is an async function, {seed_fn.__qualname__}: nobody would await it; seed in a plain function"
             )
+        self._found: Seeders | None = None
 
     @property
     def seen_by_cache(self) -> bool:
         """Whether this plugin shows only in the context, in ``ctx.rng`` and in the global states that are watched."""
-        return self.seed_fn is None
+        return self.seed_fn is None and not self._strangers()
 
     def seed_for(self, replicate: int, base: int | None = None) -> int:
         """Give the seed of a replicate.
@@ -121,9 +125,26 @@ class SeedPlugin(BasePlugin):
             )
         return (base + replicate * _STRIDE if self.auto_seed else base) % _MODULUS
 
+    @property
+    def _seeders(self) -> Seeders:
+        # Looked for in the coordinator: every worker has the same ones, and none has to look.
+        if self._found is None:
+            self._found = Seeders(installed_seeders())
+        return self._found
+
+    def _strangers(self) -> list[str]:
+        """Name the seeders of other distributions."""
+        return [
+            f"{record.name} of {record.distribution}"
+            for record in self._seeders.records
+            if normalized(record.distribution) != OFFICIAL
+        ]
+
     def before_run(self, experiment: ExperimentView) -> None:
         """Put this run's base seed where it is recorded: the plugin's own, else one adopted, else one drawn."""
         run = experiment.run
+        if self.seed_fn is None:
+            self._found = Seeders(installed_seeders())
         if self.seed is not None:
             run.seed = self.seed
         elif run.seed is None and run.seed_override is not None:
@@ -141,7 +162,7 @@ class SeedPlugin(BasePlugin):
         else:
             seed = self.seed_for(ctx.get("replicate", 0), run.seed)
         if self.seed_fn is None:
-            seed_global_state(seed)
+            seed_global_state(seed, self._seeders)
         else:
             self._call_seed_fn(self.seed_fn, seed)
         ctx.add("seed_used", seed)
@@ -149,7 +170,13 @@ class SeedPlugin(BasePlugin):
 
     def __fingerprint__(self) -> object:
         """Say what of the settings makes cells what they are, beside the base seed, given or drawn."""
-        return self.auto_seed, self.seed_fn
+        strangers = [] if self.seed_fn is not None else self._strangers()
+        return (self.auto_seed, self.seed_fn, *strangers)
+
+    def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any]:
+        """Record what seeds other libraries, where they are imported."""
+        del experiment
+        return {} if self.seed_fn is not None else {"seeders": self._seeders.described()}
 
     @staticmethod
     def _call_seed_fn(seed_fn: Callable[[int], Any], seed: int) -> None:
@@ -162,13 +189,15 @@ class SeedPlugin(BasePlugin):
             ) from error
 
 
-def seed_global_state(seed: int) -> None:
-    """Seed Python's ``random`` and NumPy's global generator; what `SeedPlugin` does without a ``seed_fn``.
+def seed_global_state(seed: int, seeders: Seeders | None = None) -> None:
+    """Seed ``random``, NumPy and the libraries that have a seeder; what `SeedPlugin` does without a ``seed_fn``.
 
     Parameters
     ----------
     seed : int
         From 0 to ``2**32 - 1``.
+    seeders : Seeders, optional
+        By default those that are installed.
 
     Examples
     --------
@@ -183,6 +212,7 @@ def seed_global_state(seed: int) -> None:
     seed_numpy = _numpy_seed()
     random.seed(seed)
     seed_numpy(seed)
+    (Seeders(installed_seeders()) if seeders is None else seeders).seed(seed)
 
 
 @functools.cache

@@ -20,6 +20,7 @@ GROUPS = {
     "plugin": "crystallize.plugins",
     "verifier": "crystallize.verifiers",
     "optimizer": "crystallize.optimizers",
+    "seeder": "crystallize.seeders",
     "command": "crystallize.commands",
 }
 """What can be installed, and its entry-point group."""
@@ -27,7 +28,7 @@ GROUPS = {
 
 @click.group()
 def plugins() -> None:
-    """Show what is installed: plugins, verifiers, optimisers, commands.
+    """Show what is installed: plugins, verifiers, optimisers, seeders, commands.
 
     Works with any of them broken: each is found by its distribution's metadata alone.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import NeutralityError
 from crystallize.fingerprint import value_of
+from crystallize.pipelines.cache.randomness import torch_state
 
 if TYPE_CHECKING:
     from crystallize.hooks.manager import HookCall
@@ -18,13 +19,13 @@ __all__ = ["Guard"]
 class Guard:
     """Looks at what a neutral plugin must leave alone, before its hook and after it."""
 
-    def look(self, data: Any) -> tuple[Any, Any, str]:
+    def look(self, data: Any) -> tuple[Any, Any, Any, str]:
         """Remember the global random states and the payload's content."""
-        return random.getstate(), _numpy_state(), value_of(data)
+        return random.getstate(), _numpy_state(), torch_state(), value_of(data)
 
     def restore(self, before: Any, data: Any, call: HookCall, hook: str) -> NeutralityError | None:
         """Put the random states back; say what was changed, or None."""
-        python, numpy_state, content = before
+        python, numpy_state, torch_before, content = before
         changed = []
         if random.getstate() != python:
             random.setstate(python)
@@ -32,6 +33,10 @@ class Guard:
         if not _same_numpy_state(_numpy_state(), numpy_state):
             sys.modules["numpy"].random.set_state(numpy_state)
             changed.append("the state of NumPy's global generator (restored)")
+        now = torch_state()
+        if now is not None and torch_before is not None and not bool((now == torch_before).all()):
+            sys.modules["torch"].set_rng_state(torch_before)
+            changed.append("the state of PyTorch's global generator (restored)")
         if value_of(data) != content:
             changed.append("the data that goes to the next step")
         if not changed:

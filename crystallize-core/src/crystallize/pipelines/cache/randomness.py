@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import struct
 import sys
 import threading
 from contextlib import contextmanager
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GlobalRandomness", "global_randomness"]
+__all__ = ["GlobalRandomness", "global_randomness", "torch_state"]
 
 
 class GlobalRandomness:
-    """Watches the states of ``random`` and ``numpy.random`` while steps run that may be stored.
+    """Watches the states of ``random``, ``numpy.random`` and PyTorch while steps run that may be stored.
 
     Seeding other cells, in other threads, moves the states too. So it is announced, and does not count; what was drawn
     before it is noticed just then.
@@ -64,15 +65,24 @@ class GlobalRandomness:
         self._known = now
 
 
-def _states() -> tuple[Any, Any]:
+def torch_state() -> Any:
+    """Give the state of PyTorch's global generator of the CPU, as a tensor; None where PyTorch is not imported."""
+    # While another thread imports PyTorch the module is there and the function may not be.
+    get_state = getattr(sys.modules.get("torch"), "get_rng_state", None)
+    return None if get_state is None else get_state()
+
+
+def _states() -> tuple[Any, Any, bytes | None]:
+    torch = torch_state()
     numpy_random = sys.modules.get("numpy.random")
     # While another thread imports NumPy the module is there and the function may not be.
     get_state = getattr(numpy_random, "get_state", None)
-    return random.getstate(), None if get_state is None else get_state(legacy=False)
+    numpy = None if get_state is None else get_state(legacy=False)
+    return random.getstate(), numpy, None if torch is None else torch.numpy().tobytes()
 
 
-def _same(now: tuple[Any, Any], before: tuple[Any, Any]) -> bool:
-    if now[0] != before[0]:
+def _same(now: tuple[Any, Any, bytes | None], before: tuple[Any, Any, bytes | None]) -> bool:
+    if now[0] != before[0] or not _same_torch(now[2], before[2]):
         return False
     if before[1] is None:
         # NumPy came meanwhile: its generator is as new unless somebody has drawn from it.
@@ -80,8 +90,18 @@ def _same(now: tuple[Any, Any], before: tuple[Any, Any]) -> bool:
     return pickle.dumps(now[1]) == pickle.dumps(before[1])
 
 
+def _same_torch(now: bytes | None, before: bytes | None) -> bool:
+    if now is None or before is not None:
+        return now == before
+    # PyTorch came meanwhile: its generator is as new unless somebody has drawn from it.
+    return now[_TORCH_PLACE] == _FRESH_TORCH
+
+
 # Where the Mersenne twister stands as long as nothing was drawn from it.
 _FRESH = 624
+# PyTorch's, behind the seed, which is another one in each process: numbers left, whether seeded, the next one's place.
+_TORCH_PLACE = slice(8, 24)
+_FRESH_TORCH = struct.pack("=iiQ", 1, 1, 0)
 
 global_randomness = GlobalRandomness()
 """The one of this process: there is one state."""
