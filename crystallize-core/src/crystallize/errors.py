@@ -320,10 +320,12 @@ class PipelineExecutionError(CrystallizeError):
         The formatted traceback, always.
     stops_run : bool
         Whether a plugin that asked for it made the cell fail, and no further cell is to start.
+    log : str
+        What the cell printed and logged, at most its last 64 KiB; kept where an experiment stores its runs.
     """
 
     # Only the record travels: the original may not survive a pickle, and what cannot be rebuilt breaks its channel.
-    _carried = ("step_name", "condition", "replicate", "error_type", "traceback_text", "stops_run")
+    _carried = ("step_name", "condition", "replicate", "error_type", "traceback_text", "stops_run", "log")
 
     def __init__(
         self,
@@ -336,8 +338,10 @@ class PipelineExecutionError(CrystallizeError):
         traceback_text: str = "",
         original_exception: BaseException | None = None,
         stops_run: bool = False,
+        log: str = "",
     ) -> None:
         super().__init__(message)
+        self.log = log
         self.stops_run = stops_run
         self.step_name = step_name
         self.condition = condition

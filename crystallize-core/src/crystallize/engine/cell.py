@@ -195,6 +195,10 @@ class CellRunner:
         with self._lock:
             self._foreign.absorb(report)
 
+    def keep_logs(self) -> None:
+        """Have what failed cells printed come with their errors; before the first cell."""
+        self._job.keeps_logs = True
+
     def admit(self, treatments: Sequence[Treatment]) -> None:
         """Add conditions to a run that is under way; copies in other processes do not learn of it."""
         self._job.treatments.update((treatment.name, treatment) for treatment in treatments)

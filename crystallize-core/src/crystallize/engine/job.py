@@ -33,6 +33,8 @@ class Job:
         Whether an outcome keeps the final data.
     policies : Policies or None
         When to try a cell again, and how long it may take; None where nothing was declared.
+    keeps_logs : bool
+        Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
         How the coordinating process sees the step cache; None there, and where no step is cacheable.
     """
@@ -45,6 +47,7 @@ class Job:
     keeps_payload: bool = False
     policies: Policies | None = None
     cache: CacheBrief | None = None
+    keeps_logs: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
 

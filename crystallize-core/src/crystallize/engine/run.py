@@ -323,6 +323,8 @@ class Run:
         if view.run.strategy == "resume":
             adopt_seed(view)
         self.dispatch.before_run()
+        if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
+            self.runner.keep_logs()  # somebody stores the run
         planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
         if view.run.strategy == "resume" and planned:
             planned = self.without_completed(planned)

@@ -19,6 +19,7 @@ from crystallize.engine.failure import (
     running_task,
     text_of,
 )
+from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.program import compile_condition
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
 from crystallize.pipelines.step import PipelineStep
@@ -99,11 +100,15 @@ class Worker:
         self._report = WorkerReport()
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
+        self._keeps_logs = False
 
     # -- the worker's own life --------------------------------------------------------------------
 
     def start(self) -> None:
         """Call ``worker_start`` and ``setup``; what goes wrong becomes the error of every cell."""
+        if self.job.keeps_logs:
+            begin_keeping()
+            self._keeps_logs = True
         self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
         for call in self.job.active.calls("worker_start"):
             try:
@@ -112,6 +117,9 @@ class Worker:
                 raise
             except BaseException as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
                 self._fail_start("worker_start", call, exc)
+        self._set_steps_up()
+
+    def _set_steps_up(self) -> None:
         # By identity: a step that stands in two places is one object, and is set up once.
         setups = {
             id(step): (step, label)
@@ -171,6 +179,9 @@ class Worker:
         for host in hosts:
             host.call(self.close_thread)
         self._note_closing(self.resources.close_all())
+        if self._keeps_logs:
+            self._keeps_logs = False
+            end_keeping()
         report, self._report = self._report, WorkerReport()
         return report
 
@@ -256,6 +267,10 @@ class Worker:
         durations: list[float] = []
         tick = durations.append
         task = running_task() if host is None else None
+        log = None
+        if self._keeps_logs:
+            log = CellLog()
+            current_log.set(log)
         position = 0
         phase = "treatment"
         data: Any = None
@@ -318,7 +333,7 @@ class Worker:
             ctx.metrics._values if error is None else {},
             own.get("seed_used"),
             error,
-            () if ctx._artifacts is None or error is not None else _artifact_records(ctx, labels),
+            () if ctx._artifacts is None or (error is not None and error.pruned) else _artifact_records(ctx, labels),
             CellTrace(
                 program.shape(position, ctx._journal, recorded._order),
                 array("d", durations),
@@ -334,6 +349,10 @@ class Worker:
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)
+        if log is not None:
+            current_log.set(None)
+            if outcome.error is not None:
+                outcome.error.log = log.text()
         return outcome
 
     def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
@@ -343,7 +362,7 @@ class Worker:
             except PluginHookError as exc:
                 if outcome.error is None:
                     outcome.error = execution_error(exc, step="after_replicate", cell=cell)
-                    outcome.metrics, outcome.artifacts, outcome.payload = {}, (), None
+                    outcome.metrics, outcome.payload = {}, None
                 else:
                     # The cell keeps the error that it has, and this one is not lost.
                     failures.append(plugin_failure(exc.__cause__ or exc, call, "after_replicate", cell))

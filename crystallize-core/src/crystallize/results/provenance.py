@@ -311,21 +311,30 @@ class ByCell(Mapping[str, Mapping[int, Any]]):
 
 
 class ArtifactsView(Sequence[dict[str, Any]]):
-    """Every file that a step wrote, in the order of conditions and replicates, described on access."""
+    """Every file that a step wrote, in the order of conditions and replicates, described on access.
 
-    __slots__ = ("_logs",)
+    Parameters
+    ----------
+    logs : mapping of str to ConditionLog
+    failed : bool, default False
+        Whether those of the cells that failed are meant, not those of the others.
+    """
 
-    def __init__(self, logs: Mapping[str, ConditionLog]) -> None:
+    __slots__ = ("_failed", "_logs")
+
+    def __init__(self, logs: Mapping[str, ConditionLog], *, failed: bool = False) -> None:
         self._logs = logs
+        self._failed = failed
 
     def records(self) -> Iterator[tuple[str, int, ArtifactRecord]]:
         """Give condition, replicate and record of each file."""
         for name, log in self._logs.items():
             for replicate, record in log.artifacts:
-                yield name, replicate, record
+                if (replicate in log.failed) is self._failed:
+                    yield name, replicate, record
 
     def __len__(self) -> int:
-        return sum(len(log.artifacts) for log in self._logs.values())
+        return sum(1 for _ in self.records())
 
     def __getitem__(self, index: Any) -> Any:
         found = list(self.records())[index]

@@ -60,7 +60,8 @@ class Result:
         ``replicates_requested``
             Number that was asked for.
         ``cells``
-            For each condition how many cells were ``requested``, ``completed``, ``failed`` and are ``missing``.
+            For each condition how many cells were ``requested``, ``completed``, ``failed`` and are ``missing``; in an
+            optimisation also how many were ``pruned``, where some were.
         ``seeds``, ``durations`` (seconds), ``workers``
             For each condition a list, one entry a cell, in replicate order.
         ``ctx_changes``
@@ -71,6 +72,8 @@ class Result:
         ``artifacts``
             For each file its ``condition``, ``replicate``, ``step``, ``name``, ``path``, ``sha256`` and ``size``
             (bytes).
+        ``artifacts_of_failed_cells``
+            The same for what cells wrote that failed, in their last attempts: to be looked at, and handed on to nobody.
         ``attempts``
             For each condition and replicate that did not succeed at once a list of the attempts that failed and were
             followed by another: ``number`` (from 1), ``step``, ``error_type``, ``error`` and ``duration`` (seconds).
@@ -351,6 +354,7 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         "ctx_changes": ByCell(logs, ConditionLog.steps_of),
         "before_steps": ByCell(logs, ConditionLog.before_of),
         "artifacts": ArtifactsView(logs),
+        "artifacts_of_failed_cells": ArtifactsView(logs, failed=True),
         "attempts": {
             name: {replicate: [attempt._asdict() for attempt in made] for replicate, made in log.attempts.items()}
             for name, log in logs.items()

@@ -251,6 +251,7 @@ def _error_parts(error: PipelineExecutionError) -> dict[str, Any]:
         "type": error.error_type,
         "traceback": error.traceback_text,
         "stops_run": error.stops_run,
+        **({"log": error.log} if error.log else {}),
     }
 
 
@@ -263,4 +264,5 @@ def _error_from(parts: Mapping[str, Any], cell: Cell) -> PipelineExecutionError:
         error_type=parts["type"],
         traceback_text=parts["traceback"],
         stops_run=parts["stops_run"],
+        log=parts.get("log", ""),
     )

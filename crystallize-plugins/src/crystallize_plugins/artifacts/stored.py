@@ -185,11 +185,9 @@ class StoredRun:
         return self._artifact(step, name, Cell(condition, replicate)).sha256
 
     def _artifact(self, step: str | None, name: str, cell: Cell) -> ArtifactRecord:
-        found = {
-            record.step: record
-            for record in self.artifacts.get(cell, ())
-            if record.name == name and step in (None, record.step)
-        }
+        # What a failed cell wrote is there to be looked at, not to go on from.
+        usable = self.artifacts.get(cell, ()) if self._states.get(cell) else ()
+        found = {record.step: record for record in usable if record.name == name and step in (None, record.step)}
         if len(found) > 1:
             raise ArtifactMissingError(
                 f"{len(found)} steps of {self.path} wrote a file {name!r}: say which is meant, of {', '.join(found)}"
@@ -324,7 +322,7 @@ class StoredRun:
         if succeeded is None:
             return f"there is no file {wanted}: {where} was never run to its end (the run is {self.status})"
         if not succeeded:
-            return f"there is no file {wanted}: {where} failed, and what a failed cell wrote is not kept"
+            return f"there is no file {wanted}: {where} failed, and what a failed cell wrote is not handed on"
         written = ", ".join(f"{record.name!r} of {record.step}" for record in self.artifacts.get(cell, ()))
         return f"there is no file {wanted} in {where}; it wrote {written or 'no files'}"
 

@@ -24,7 +24,7 @@ from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.engine.identity import CellIdentities
@@ -388,6 +388,7 @@ class RunWriter:
         first = self._connection is None
         connection = self._connection = self._connection or self._opened()
         rows = self._store_artifacts(group.artifacts)
+        before = self._files_of(connection, group.again)
         if not (
             first
             or rows
@@ -424,11 +425,24 @@ class RunWriter:
                 merge_groups(connection)
                 self._insert_ending(connection, group.ending)
             operations.commit(connection)
+        self._remove(before.difference(row[4] for row in rows))
         for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
             artifact.path = str(self.folder / location)
             artifact.sha256, artifact.size, artifact.data = digest, size, None
             if not self.facts.versioned:
                 self.stored.append(artifact)
+
+    @staticmethod
+    def _files_of(connection: sqlite3.Connection, cells: Sequence[Cell]) -> set[str]:
+        """Give where the files lie that these cells wrote when they ran before."""
+        query = "SELECT step, name FROM artifact WHERE condition = ? AND replicate = ?"
+        return {artifact_location(cell, *row) for cell in cells for row in connection.execute(query, cell)}
+
+    def _remove(self, locations: Iterable[str]) -> None:
+        """Remove files of attempts that count no more; a link that leads out of the run is left alone."""
+        for path in [self.folder / location for location in locations]:
+            if path.resolve().is_relative_to(self.folder.resolve()):
+                path.unlink(missing_ok=True)
 
     def _store_artifacts(self, artifacts: list[tuple[Cell, ArtifactRecord]]) -> list[tuple[Any, ...]]:
         """Write files, and give their rows."""

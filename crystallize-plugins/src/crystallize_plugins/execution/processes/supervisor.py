@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.handover import STOPS
+from crystallize.engine.printed import CellLog
 from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.either_way import EitherWay
@@ -54,7 +55,7 @@ class _Member:
     """What the coordinator knows of one worker."""
 
     __slots__ = (
-        "assigned", "fresh", "gone", "hand", "link", "overdue", "read_up_to", "ready", "refill_at", "relatives",
+        "assigned", "fresh", "gone", "hand", "link", "log", "overdue", "read_up_to", "ready", "refill_at", "relatives",
         "reported",
     )  # fmt: skip
 
@@ -70,10 +71,26 @@ class _Member:
         self.read_up_to = 0
         self.overdue: Overdue | None = None
         self.relatives: Sequence[Relative] = ()
+        self.log: CellLog | None = None
 
     @property
     def name(self) -> str:
         return f"process-{self.hand.number}"
+
+    def hears(self, kind: str, rest: Sequence[Any]) -> None:
+        """Keep what the worker prints and logs: if it dies, its cell can tell of it no more."""
+        if kind == "warning":
+            return
+        if self.log is None:
+            self.log = CellLog()
+        said = rest[1] if kind == "text" else f"{rest[0]['levelname']} {rest[0]['name']}: {rest[0]['msg']}\n"
+        self.log.add(said)
+
+    def with_log(self, outcome: CellOutcome) -> CellOutcome:
+        """Give the outcome of a cell that cost the worker its life, with what had arrived of what it printed."""
+        if self.log is not None and outcome.error is not None:
+            outcome.error.log = self.log.text()
+        return outcome
 
     def outlives_its_end(self) -> bool:
         """Whether it was killed and lives: the system waits for a file server that does not answer."""
@@ -229,7 +246,7 @@ class ProcessLoop(EitherWay):
         elif kind == "event":
             self._take_event(member, *rest)
         elif self._replay.take(kind, *rest):
-            pass
+            member.hears(kind, rest)
         elif kind == "ready":
             member.ready = True
         elif kind == "interrupted":
@@ -271,12 +288,14 @@ class ProcessLoop(EitherWay):
         self, member: _Member, index: int, attempt: Attempt, delay: float, failures: Sequence[PluginFailure]
     ) -> None:
         member.assigned.discard(index)
+        member.log = None
         if index in self._schedule.unfinished:
             self._failures.again(index, self._cells[index], attempt, delay, failures)
 
     def _finished(self, member: _Member | None, index: int, outcome: CellOutcome) -> None:
         if member is not None:
             member.assigned.discard(index)
+            member.log = None
         if self._schedule.finished(index, outcome.duration):
             self._barren = 0
             self._ready.append(self._failures.completed(index, outcome))
@@ -394,7 +413,7 @@ class ProcessLoop(EitherWay):
             return
         cell = self._cells[culprit]
         error = crash_error(cell, code, worker=member.name, again=culprit in self._tried)
-        outcome = self._runner.failed(cell, error, worker=member.name)
+        outcome = member.with_log(self._runner.failed(cell, error, worker=member.name))
         if culprit not in self._tried:
             self._tried.add(culprit)
             _LOGGER.warning(
@@ -406,7 +425,7 @@ class ProcessLoop(EitherWay):
             self._finished(None, culprit, outcome)
 
     def _took_too_long(self, member: _Member, index: int, overdue: Overdue) -> None:
-        outcome = self._failures.overdue(self._cells[index], overdue, member.name)
+        outcome = member.with_log(self._failures.overdue(self._cells[index], overdue, member.name))
         _LOGGER.info(
             "worker %s (pid %s) was ended while it ran condition %r, replicate %s: %s",
             member.name, member.hand.pid, *self._cells[index], outcome.error and outcome.error.original_exception,
