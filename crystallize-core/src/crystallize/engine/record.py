@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from crystallize.engine.failure import is_cancellation, say_how_to_go_on
 from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params, injected_keys
 from crystallize.pipelines.step import FunctionStep
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from crystallize.pipelines import Pipeline
     from crystallize.results import Result
 
-__all__ = ["Described", "condition_records", "how_to_go_on", "run_record"]
+_LOGGER = logging.getLogger("crystallize")
+
+__all__ = ["Described", "condition_records", "run_record", "tell_how_to_go_on"]
 
 
 class Described(Mapping[str, Any]):
@@ -163,7 +167,18 @@ def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseExcepti
     }
 
 
-def how_to_go_on(view: ExperimentView, result: Result) -> str:
+def tell_how_to_go_on(stopped_by: BaseException | None, view: ExperimentView, result: Result) -> None:
+    """Say in what stopped a run, where that is Ctrl-C, or in the log, how to go on."""
+    if stopped_by is None or view.run.kind in ("apply", "debug"):
+        return
+    if isinstance(stopped_by, KeyboardInterrupt):
+        say_how_to_go_on(stopped_by, _how_to_go_on(view, result))
+    elif is_cancellation(stopped_by):
+        # Ctrl-C, maybe: `asyncio.run` makes an exception of its own of it.
+        _LOGGER.info("cancelled: %s", _how_to_go_on(view, result))
+
+
+def _how_to_go_on(view: ExperimentView, result: Result) -> str:
     """Say what is left of a run that was interrupted, and how it is resumed."""
     counts = result.provenance["cells"].values()
     left = sum(cells["missing"] for cells in counts)

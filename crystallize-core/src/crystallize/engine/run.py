@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.engine.answers import check_answer, not_given, unasked
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
-from crystallize.engine.failure import attach_result, free_key, is_cancellation, say_how_to_go_on
+from crystallize.engine.failure import attach_result, free_key
 from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_into
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.job import Job
@@ -20,12 +20,11 @@ from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
-from crystallize.engine.record import condition_records, how_to_go_on, run_record
+from crystallize.engine.record import condition_records, run_record, tell_how_to_go_on
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
-from crystallize.results.trials import was_pruned
 
 if TYPE_CHECKING:
     import asyncio
@@ -103,8 +102,7 @@ class Run:
         self._todo: set[Cell] = set()
         self._again: dict[Cell, PluginHookError] = {}
         self._each = False
-        # Elsewhere nobody prunes: a cell that says so has failed.
-        self._prunes = view.run.kind == "trial"
+        self._prunes = view.run.kind == "trial"  # elsewhere nobody does: a cell that says so has failed
         self._tickets: list[Any] = []
         self._item: Any = ()
         self._failures = None if most_failures is None else FailureCount(most_failures)
@@ -388,9 +386,7 @@ class Run:
                 annotate(outcome)
             dispatch = self.dispatch
             dispatch.collect(outcome, self._tickets if self._each else None)
-            error = outcome.error
-            if error is not None:
-                error = self._failure(error)
+            error = None if outcome.error is None else self._failure(outcome.error)
             if dispatch.hears_ends:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
@@ -406,7 +402,16 @@ class Run:
     def _failure(self, error: PipelineExecutionError) -> PipelineExecutionError | None:
         """Log why a cell did not run to its end, and give that where the cell has failed: a pruned one has not."""
         pruned = self._prunes and error.pruned
-        self._log(error, pruned=pruned)
+        # One traceback for each kind of failure: a hundred equal ones would bury everything else.
+        kind = (error.step_name, error.error_type)
+        first = kind not in self._logged
+        self._logged.add(kind)
+        if pruned or self.view.run.kind in ("apply", "debug"):
+            _LOGGER.debug("%s", error)  # it has not failed, or the caller gets the exception itself
+        elif first and error.traceback_text:
+            _LOGGER.warning("%s\n%s", error, error.traceback_text.rstrip())
+        else:
+            _LOGGER.warning("%s", error)
         if error.stops_run:
             raise error.original_exception or error
         return None if pruned else error
@@ -418,18 +423,6 @@ class Run:
             raise error from None
         # Where Ctrl-C is raised in an executor, it cannot tell what it has handed on: refused only if none follows.
         self._again[outcome.cell] = error
-
-    def _log(self, error: PipelineExecutionError, *, pruned: bool) -> None:
-        # One traceback for each kind of failure: a hundred equal ones would bury everything else.
-        kind = (error.step_name, error.error_type)
-        first = kind not in self._logged
-        self._logged.add(kind)
-        if pruned or self.view.run.kind in ("apply", "debug"):
-            _LOGGER.debug("%s", error)  # it has not failed, or the caller gets the exception itself
-        elif first and error.traceback_text:
-            _LOGGER.warning("%s\n%s", error, error.traceback_text.rstrip())
-        else:
-            _LOGGER.warning("%s", error)
 
     def _wait_until_stored(self) -> None:
         for ticket in self._tickets:
@@ -482,8 +475,8 @@ class Run:
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
-        failed = sum(o.error is not None and not (self._prunes and was_pruned(o)) for o in outcomes)
-        self.dispatch.progress("run_finished", failed=failed)
+        failed = [o for o in outcomes if o.error is not None and not (self._prunes and o.error.pruned)]
+        self.dispatch.progress("run_finished", failed=len(failed))
         unread = self._keys.settle(self.conditions, self.kept)
         self.result = build_result(
             conditions=conditions,
@@ -502,18 +495,9 @@ class Run:
         for problem in (first, late):
             if problem is not None:
                 attach_result(problem, self.result)
-        self._say_how_to_go_on(first, self.result)
+        tell_how_to_go_on(first, self.view, self.result)
         if first is not None and first is not raised:
             raise first
-
-    def _say_how_to_go_on(self, stopped_by: BaseException | None, result: Result) -> None:
-        if stopped_by is None or self.view.run.kind in ("apply", "debug"):
-            return
-        if isinstance(stopped_by, KeyboardInterrupt):
-            say_how_to_go_on(stopped_by, how_to_go_on(self.view, result))
-        elif is_cancellation(stopped_by):
-            # Ctrl-C, maybe: `asyncio.run` makes an exception of its own of it.
-            _LOGGER.info("cancelled: %s", how_to_go_on(self.view, result))
 
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread}

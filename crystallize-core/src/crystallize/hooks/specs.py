@@ -37,8 +37,7 @@ CONTRACT = "1.1"
 class RunCell(Protocol):
     """What `HookSpecs.run_experiment_loop` gets to run a cell with.
 
-    Calling it never raises for a cell that fails, whatever the class of what it raised: the outcome has the error.
-    `KeyboardInterrupt` passes through.
+    Calling it never raises for a cell that fails: the outcome has the error. `KeyboardInterrupt` alone passes through.
     It may be called from several threads at once, and it pickles, so that it can be sent to another process.
     """
 

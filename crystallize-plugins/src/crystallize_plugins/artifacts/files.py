@@ -21,6 +21,7 @@ __all__ = [
     "file_digest",
     "prepare_text",
     "publish",
+    "remove_inside",
     "replace_text",
     "store_error",
     "sync_folder",
@@ -121,6 +122,20 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         operations.replace(temporary, path)
     for folder in made:
         sync_folder(folder)
+
+
+def remove_inside(folder: Path, locations: Iterable[str]) -> None:
+    """Remove files, as far as there are any; one that a link takes out of the folder is left alone.
+
+    Parameters
+    ----------
+    folder : Path
+    locations : iterable of str
+        Paths below it.
+    """
+    for path in [folder / location for location in locations]:
+        if path.resolve().is_relative_to(folder.resolve()):
+            path.unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

@@ -15,7 +15,7 @@ from crystallize_plugins.artifacts.cells import pack_cell
 from crystallize_plugins.artifacts.checksum import seal, seal_group, sealed_row
 from crystallize_plugins.artifacts.conditions import ConditionRow, ConditionTable
 from crystallize_plugins.artifacts.encoding import encode
-from crystallize_plugins.artifacts.files import Content, store_error, write_synced
+from crystallize_plugins.artifacts.files import Content, remove_inside, store_error, write_synced
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
 from crystallize_plugins.artifacts.merging import merge_groups
 from crystallize_plugins.artifacts.owner import HEARTBEAT, written_here
@@ -24,7 +24,7 @@ from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.engine.identity import CellIdentities
@@ -389,17 +389,8 @@ class RunWriter:
         connection = self._connection = self._connection or self._opened()
         rows = self._store_artifacts(group.artifacts)
         before = self._files_of(connection, group.again)
-        if not (
-            first
-            or rows
-            or group.again
-            or group.inputs
-            or group.shapes
-            or group.conditions
-            or group.journal
-            or group.documents
-            or group.ending
-        ):
+        others = (group.inputs, group.shapes, group.conditions, group.journal, group.documents)
+        if not (first or rows or group.again or any(others) or group.ending):
             # One statement is one commit, and one wait for the interpreter's lock instead of three.
             self._insert_cells(connection, group)
         else:
@@ -425,7 +416,7 @@ class RunWriter:
                 merge_groups(connection)
                 self._insert_ending(connection, group.ending)
             operations.commit(connection)
-        self._remove(before.difference(row[4] for row in rows))
+        remove_inside(self.folder, before.difference(row[4] for row in rows))
         for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
             artifact.path = str(self.folder / location)
             artifact.sha256, artifact.size, artifact.data = digest, size, None
@@ -437,12 +428,6 @@ class RunWriter:
         """Give where the files lie that these cells wrote when they ran before."""
         query = "SELECT step, name FROM artifact WHERE condition = ? AND replicate = ?"
         return {artifact_location(cell, *row) for cell in cells for row in connection.execute(query, cell)}
-
-    def _remove(self, locations: Iterable[str]) -> None:
-        """Remove files of attempts that count no more; a link that leads out of the run is left alone."""
-        for path in [self.folder / location for location in locations]:
-            if path.resolve().is_relative_to(self.folder.resolve()):
-                path.unlink(missing_ok=True)
 
     def _store_artifacts(self, artifacts: list[tuple[Cell, ArtifactRecord]]) -> list[tuple[Any, ...]]:
         """Write files, and give their rows."""
