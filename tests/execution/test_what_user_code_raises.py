@@ -360,7 +360,7 @@ class Tells(BasePlugin):
 
 def test_a_caller_that_cancels_arun_cancels_it_under_every_executor(build, executor):
     async def wait(data, ctx):
-        await asyncio.sleep(0 if ctx["replicate"] == 0 else 60)
+        await asyncio.sleep(0 if ctx["replicate"] == 0 else 5)
         return data, {"fine": 1}
 
     async def main():

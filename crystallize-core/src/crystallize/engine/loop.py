@@ -60,7 +60,12 @@ class LoopHost:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
         if self._helper is None and not loop_is_running():
-            return _opened(self._run_here(self._loop, _captured(coroutine)))
+            loop = self._loop
+            try:
+                return _opened(self._run_here(loop, _captured(coroutine)))
+            finally:
+                if self._loop is not loop:  # closed meanwhile, in a thread that its executor left behind
+                    loop.close()
         if self._helper is None:
             self._helper = threading.Thread(target=self._serve, args=(self._loop,), daemon=True)
             self._helper.start()
