@@ -1,70 +1,102 @@
-"""Arrays and frames by content, hashed where they lie; no array library is imported for it."""
+"""Arrays of NumPy by content, hashed where they lie; NumPy is not imported for it."""
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._project import module_of
+from crystallize.fingerprint._state import attributes_of, held_name
 from crystallize.fingerprint._tree import PIECE, digest_of_buffer, digest_of_pieces
 
 if TYPE_CHECKING:
     from crystallize.fingerprint._walk import Walk
 
-__all__ = ["describe_array"]
+__all__ = ["describe_array", "describe_dtype", "describe_ufunc"]
+
+# What a masked array keeps for itself; its mask and what it is filled with are asked for.
+_OF_MASKED = frozenset({"_mask", "_fill_value", "_hardmask", "_sharedmask", "_basedict", "_isfield", "_baseclass"})
+# Of extended precision: 80 bits in 16 bytes, of which the rest means nothing.
+_EXTENDED = "gG"
+_EXTENDED_DIGITS = 63
+_EXTENDED_BYTES = 10
 
 
 def describe_array(walk: Walk, node: int, value: Any) -> bool:
-    """Describe an array, an array's scalar or a frame; say whether `value` is one."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-        return _numpy(walk, node, value, numpy)
+    """Describe an array or an array's scalar: type, shape, items, and what a subclass adds to them."""
+    numpy = sys.modules["numpy"]
     kind = type(value)
-    library = module_of(kind).partition(".")[0]
-    if library in ("pandas", "polars") and hasattr(value, "columns") and hasattr(value, "to_numpy"):
-        index = getattr(value, "index", None)
-        walk.fill(
-            node,
-            b"frame",
-            [walk.ref(kind), walk.ref(list(value.columns)), walk.ref(index), walk.ref(_columns(value, library))],
-        )
-        return True
-    if library in ("pandas", "polars") and hasattr(value, "to_numpy") and hasattr(value, "dtype"):
-        # Of an index or a series: its own index and name go with the values.
-        index = getattr(value, "index", None) if kind.__name__ == "Series" else None
-        parts = [str(value.dtype), getattr(value, "name", None), index, value.to_numpy()]
-        walk.fill(node, b"series", [walk.ref(kind), *map(walk.ref, parts)])
-        return True
-    if hasattr(kind, "__array__") and hasattr(value, "dtype") and hasattr(value, "shape"):
-        return _foreign(walk, node, value)
-    return False
-
-
-def _columns(frame: Any, library: str) -> Any:
-    """Give what a frame holds, without its index, which all columns share."""
-    if library == "polars":
-        return frame.get_columns()
-    types = list(frame.dtypes)
-    if len(types) > 1 and all(kind == types[0] for kind in types) and getattr(types[0], "kind", "O") in "biufc":
-        values = frame.to_numpy()
-        if values.dtype == types[0]:
-            return [str(types[0]), values]
-    # By position: two columns may have one name.
-    return [(str(column.dtype), column.to_numpy()) for _, column in frame.items()]
-
-
-def _numpy(walk: Walk, node: int, value: Any, numpy: Any) -> bool:
-    plain = type(value) in (numpy.ndarray, numpy.memmap) or isinstance(value, numpy.generic)
-    if not plain:
-        return False  # matrices, masked arrays and the like: by what they pickle
-    described = [walk.ref(repr(value.dtype.descr)), walk.ref(value.shape)]
+    scalar = issubclass(kind, numpy.generic)
+    array = numpy.asarray(value) if scalar else numpy.ndarray.view(value, numpy.ndarray)
+    described = [walk.ref(_dtype(array.dtype)), walk.ref(array.shape)]
     # Items that are references, of objects or of text of variable length, mean nothing as bytes.
-    if value.dtype.hasobject:
-        walk.fill(node, b"items", [*described, walk.ref(value.tolist())])
+    if array.dtype.hasobject:
+        head = b"items"
+        described.append(walk.ref(array.tolist()))
     else:
-        head = b"scalar" if isinstance(value, numpy.generic) else b"array"
-        walk.fill(node, head, [*described, _content(numpy.asarray(value), numpy)])
+        head = b"scalar" if scalar else b"array"
+        described += _contents(array, numpy)
+    if not (kind in (numpy.ndarray, numpy.memmap) or (scalar and module_of(kind) == "numpy")):
+        head = b"kind of " + head
+        described += [walk.ref(kind), walk.ref(_added(value, numpy))]
+    walk.fill(node, head, described)
     return True
+
+
+def _added(value: Any, numpy: Any) -> dict[str, Any]:
+    attributes = attributes_of(value)
+    if not isinstance(value, numpy.ma.MaskedArray):
+        return attributes
+    kept = {name: item for name, item in attributes.items() if name not in _OF_MASKED}
+    said = {"mask": numpy.ma.getmaskarray(value), "fill_value": value.fill_value, "hardmask": value.hardmask}
+    return {**kept, **said}
+
+
+def describe_dtype(walk: Walk, node: int, value: Any) -> bool:
+    """Describe a type of items."""
+    walk.fill(node, b"dtype", [walk.ref(_dtype(value))])
+    return True
+
+
+def _dtype(dtype: Any) -> Any:
+    """Say what a type of items is: byte order, unit, fields with their places, metadata."""
+    metadata = dtype.metadata and dict(dtype.metadata)
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return "sub", _dtype(base), shape, metadata
+    name = f"{module_of(dtype.type)}.{dtype.type.__qualname__}"
+    if dtype.names is not None:
+        fields = [(name, *dtype.fields[name][1:], _dtype(dtype.fields[name][0])) for name in dtype.names]
+        return "fields", name, dtype.itemsize, fields, metadata
+    if dtype.kind == "T":
+        return dtype.str, name, metadata, dtype.coerce, getattr(dtype, "na_object", "none")
+    return dtype.str, name, metadata
+
+
+def _contents(array: Any, numpy: Any) -> list[bytes]:
+    """Digest the items; of records with gaps or overlaps field by field, since what lies between them is no content."""
+    dtype = array.dtype
+    if _is_packed(dtype, numpy):
+        return [_content(array, numpy)]
+    if dtype.names is not None:
+        return [part for name in dtype.names for part in _contents(array[name], numpy)]
+    bytes_of_items = numpy.ascontiguousarray(array).reshape(-1).view("u1").reshape(-1, 16)
+    return [_content(bytes_of_items[:, :_EXTENDED_BYTES], numpy)]
+
+
+def _is_packed(dtype: Any, numpy: Any) -> bool:
+    """Whether all bytes of an item mean something, each once."""
+    if dtype.subdtype is not None:
+        return _is_packed(dtype.subdtype[0], numpy)
+    if dtype.names is None:
+        return dtype.char not in _EXTENDED or numpy.finfo(dtype).nmant != _EXTENDED_DIGITS
+    end = 0
+    for field, offset, *_ in sorted(dtype.fields.values(), key=lambda found: found[1]):
+        if offset != end or not _is_packed(field, numpy):
+            return False
+        end += field.itemsize
+    return bool(end == dtype.itemsize)
 
 
 def _content(array: Any, numpy: Any) -> bytes:
@@ -100,10 +132,16 @@ def _content(array: Any, numpy: Any) -> bytes:
     return digest_of_pieces(count, piece)
 
 
-def _foreign(walk: Walk, node: int, value: Any) -> bool:
-    try:
-        array = value.__array__()
-    except Exception:  # noqa: BLE001 - whatever a library raises for what it cannot convert
-        return False
-    walk.fill(node, b"converted", [walk.ref(type(value)), walk.ref(str(value.dtype)), walk.ref(array)])
+def describe_ufunc(walk: Walk, node: int, value: Any) -> bool:
+    """Describe a universal function: by name where a library has it, else by the function that it was made from."""
+    name = held_name(value, value.__name__)
+    # It shows its function to nobody but the garbage collector.
+    made_from = [item for item in gc.get_referents(value) if callable(item)] if name is None else []
+    if name is not None:
+        walk.fill(node, b"named", [walk.ref(name)])
+    elif made_from:
+        says = (value.nin, value.nout, value.types, value.signature, value.identity)
+        walk.fill(node, b"ufunc", [walk.ref(says), *map(walk.ref, made_from)])
+    else:
+        walk.fill_live(node, type(value))
     return True

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.fingerprint._graph import new_hash
 
 if TYPE_CHECKING:
-    import os
+    from collections.abc import Iterator
 
-__all__ = ["content_of"]
+__all__ = ["content_of", "content_of_path"]
 
 _CHUNK = 1 << 20
+_MOST_KNOWN = 1 << 18
+_MOST_FILES = 100_000
+# A file may change again within the time that its stamp counts in.
+_SETTLED = 2.0
+
+# What programs keep beside data: it comes and goes without the data being any other.
+_SKIPPED = frozenset({"__pycache__", ".git"})
+_SKIPPED_WITH = frozenset({"CACHEDIR.TAG", "pyvenv.cfg"})
+_RUN = "run.db"
+
+_known: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
 
 
 def content_of(path: str | os.PathLike[str]) -> str:
     """Give the digest of what a file, or everything in a folder, contains.
 
-    Names count inside a folder, but neither the path itself nor times and permissions.
+    Names count inside a folder, but neither the path itself nor times and permissions. Links are followed. Left out are
+    what lies in ``__pycache__`` and ``.git``, in virtual environments, and in folders marked as caches by a file
+    ``CACHEDIR.TAG``. A file is read again once its size or a time of it has changed.
 
     Parameters
     ----------
@@ -30,27 +46,120 @@ def content_of(path: str | os.PathLike[str]) -> str:
     str
         64 hexadecimal digits.
 
+    Raises
+    ------
+    OSError
+        A file cannot be read, or is none that could be read again: a pipe, a socket, a device.
+
     Examples
     --------
     >>> content_of("no such file") == content_of("nor this one")
     True
     """
-    root = Path(path)
+    return _content(os.fspath(path), None, runs=True)
+
+
+def content_of_path(path: Path) -> str:
+    """Give the digest of what lies below a `Path` that code or a value refers to.
+
+    As `content_of`, with two differences. A folder that the program runs in, such as ``Path.cwd()``, may hold what
+    earlier runs have stored, which is no part of what it means. And one of more than a hundred thousand files is more
+    likely a place than data: that is an error.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    OSError
+        A file cannot be read, or there are too many.
+    """
+    text = os.fspath(path)
+    return _content(text, _MOST_FILES, runs=not _is_above(os.path.realpath(text), str(Path.cwd())))
+
+
+def _content(path: str, most: int | None, *, runs: bool) -> str:
     digest = new_hash()
-    if root.is_dir():
-        for file in sorted(found for found in root.rglob("*") if found.is_file()):
-            digest.update(f"{file.relative_to(root).as_posix()}\0".encode("utf-8", "surrogateescape"))
-            digest.update(_file(file))
-    elif root.exists():
-        digest.update(b"file\0" + _file(root))
-    else:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a text, as from a walk over folders
+    except (FileNotFoundError, NotADirectoryError):
         digest.update(b"absent")
+        return digest.hexdigest()
+    except ValueError:  # a text that is no path, with a null byte in it, say
+        digest.update(b"absent")
+        return digest.hexdigest()
+    if not stat.S_ISDIR(status.st_mode):
+        digest.update(b"absent" if path == os.devnull else b"file\0" + _file(path, status))
+        return digest.hexdigest()
+    for count, (name, content) in enumerate(_listed(path, status, runs=runs)):
+        if most is not None and count >= most:
+            raise OSError(f"{path} holds more than {most} files")
+        digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+        digest.update(content)
     return digest.hexdigest()
 
 
-def _file(path: Path) -> bytes:
+class _Folder(NamedTuple):
+    path: str
+    prefix: str
+    names: Iterator[str]
+
+
+def _listed(path: str, status: os.stat_result, *, runs: bool) -> Iterator[tuple[str, bytes]]:
+    """Give the names in a folder, however deep, and what each stands for, in the order of their parts."""
+    met = {(status.st_dev, status.st_ino): "."}
+    pending = [_Folder(path, "", iter(sorted(os.listdir(path))))]  # noqa: PTH208 - names, sorted as such
+    while pending:
+        folder = pending[-1]
+        name = next(folder.names, None)
+        if name is None:
+            pending.pop()
+            continue
+        inner, relative = os.path.join(folder.path, name), f"{folder.prefix}{name}"  # noqa: PTH118 - texts
+        try:
+            status = os.stat(inner)  # noqa: PTH116 - a text
+        except OSError:
+            # A link that leads nowhere, or in a circle of links.
+            yield relative, b"link " + os.fsencode(os.readlink(inner))  # noqa: PTH115 - a text
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield relative, _file(inner, status)
+        elif not stat.S_ISDIR(status.st_mode):
+            yield relative, b"special"
+        elif (status.st_dev, status.st_ino) in met:
+            # Reached once more, through a link: what is in it has been counted, or is being counted.
+            yield relative, b"as " + met[status.st_dev, status.st_ino].encode("utf-8", "surrogateescape")
+        else:
+            names = os.listdir(inner)  # noqa: PTH208 - names, sorted as such
+            if name in _SKIPPED or not _SKIPPED_WITH.isdisjoint(names) or (not runs and _RUN in names):
+                continue
+            if not names:
+                yield f"{relative}/", b"empty"
+            met[status.st_dev, status.st_ino] = relative
+            pending.append(_Folder(inner, f"{relative}/", iter(sorted(names))))
+
+
+def _file(path: str, status: os.stat_result) -> bytes:
+    """Give the digest of a file, which is read again only where its stamp is another one."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is neither a file nor a folder, and cannot be read twice")
+    place = (status.st_dev, status.st_ino)
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    known = _known.get(place)
+    if known is not None and known[0] == stamp:
+        return known[1]
     digest = new_hash()
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+    if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[place] = (stamp, digest.digest())
     return digest.digest()
+
+
+def _is_above(folder: str, inner: str) -> bool:
+    """Whether a folder is another one, or one of those that the other lies in."""
+    return os.path.realpath(inner).startswith(folder.rstrip(os.sep) + os.sep) or os.path.realpath(inner) == folder

@@ -57,8 +57,6 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         # Made by a library, by a decorator say: known by name, with what it holds of the project.
         made_in = function.__globals__.get("__name__")
         parts += [walk.ref(f"{made_in}.{getattr(code, 'co_qualname', code.co_name)}")]
-        walk.guards.name(function.__dict__, "__wrapped__", function.__dict__.get("__wrapped__", ABSENT))
-        parts += [walk.ref(function.__dict__.get("__wrapped__"))]
     else:
         walk.name(name, node, function)
         parts += [syntax(code)]
@@ -66,7 +64,15 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         package = function.__globals__.get("__package__") or ""
         for module, level, names in references(code).imports:
             parts += _imported(walk, absolute_names(module, level, names, package))
-    parts += _closure(walk, function)
+    attributes = dict(vars(function))
+    if library and made_in == "functools" and "registry" in attributes:
+        # What functools.singledispatch made: by what is registered, not by what it has looked up so far.
+        attributes = {k: v for k, v in attributes.items() if k not in ("dispatch", "register", "_clear_cache")}
+        walk.guards.hold = False
+    else:
+        parts += _closure(walk, function)
+    if attributes:
+        parts += [b"attributes", walk.ref(attributes)]
     walk.fill(node, b"function", parts)
 
 

@@ -3,15 +3,18 @@
 A walk over code takes a tenth of a millisecond, and every run asks. So a walk notes each place where it looked that
 could hold something else the next time: globals, closures, defaults, attributes of modules and classes. To look there
 again takes microseconds. What is met on the way and can change without such a place telling (an object of the
-project, an array, a file) makes the walk one that is not remembered.
+project, an array, a file that is imported) makes the walk one that is not remembered.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.fingerprint._files import content_of_path
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import CellType, FunctionType
 
 __all__ = ["ABSENT", "Guards", "Known", "recall", "remember"]
@@ -31,16 +34,17 @@ class Guards:
         Whether they tell of everything that could change.
     """
 
-    __slots__ = ("_cells", "_classes", "_functions", "_names", "_plain", "_write", "hold")
+    __slots__ = ("_cells", "_classes", "_functions", "_names", "_paths", "_plain", "_write", "hold")
 
     def __init__(self, write: Callable[[Any], bytes | None]) -> None:
         self.hold = True
         self._write = write
         self._names: list[tuple[Mapping[str, Any], str, Any]] = []
-        self._functions: list[tuple[FunctionType, Any, Any, Any]] = []
+        self._functions: list[tuple[FunctionType, Any, Any, Any, dict[str, Any]]] = []
         self._cells: list[tuple[CellType, Any]] = []
         self._classes: list[tuple[type, tuple[type, ...], dict[str, Any]]] = []
         self._plain: list[tuple[Any, bytes]] = []
+        self._paths: list[tuple[Path, str]] = []
 
     def name(self, names: Mapping[str, Any], name: str, value: Any) -> None:
         """Note what a name stood for."""
@@ -48,7 +52,8 @@ class Guards:
 
     def function(self, function: FunctionType) -> None:
         """Note what a function was made of."""
-        self._functions.append((function, function.__code__, function.__defaults__, function.__kwdefaults__))
+        made_of = function.__code__, function.__defaults__, function.__kwdefaults__, dict(vars(function))
+        self._functions.append((function, *made_of))
 
     def cell(self, cell: CellType, value: Any) -> None:
         """Note what a closure variable held."""
@@ -62,17 +67,25 @@ class Guards:
         """Note the content of a small container."""
         self._plain.append((value, written))
 
+    def path(self, path: Path, content: str) -> None:
+        """Note what a file or a folder contained."""
+        self._paths.append((path, content))
+
     def unchanged(self) -> bool:
         """Whether all of them are as they were."""
         return (
             all(names.get(name, ABSENT) is value for names, name, value in self._names)
             and all(
-                function.__code__ is code and function.__defaults__ is defaults and function.__kwdefaults__ is keywords
-                for function, code, defaults, keywords in self._functions
+                function.__code__ is code
+                and function.__defaults__ is defaults
+                and function.__kwdefaults__ is keywords
+                and _same(vars(function), attributes)
+                for function, code, defaults, keywords, attributes in self._functions
             )
             and all(_content(cell) is value for cell, value in self._cells)
             and all(self._write(value) == written for value, written in self._plain)
             and all(kind.__bases__ == bases and _same(vars(kind), was) for kind, bases, was in self._classes)
+            and all(_lies_below(path) == content for path, content in self._paths)
         )
 
 
@@ -110,6 +123,13 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return ABSENT
+
+
+def _lies_below(path: Path) -> str | None:
+    try:
+        return content_of_path(path)
+    except OSError:
+        return None
 
 
 def _same(now: Mapping[str, Any], was: dict[str, Any]) -> bool:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import inspect
+import itertools
 import marshal
 import types
+import weakref
 from collections import OrderedDict
 from enum import Enum
 from logging import Logger
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._arrays import describe_array
+from crystallize.fingerprint._files import content_of_path
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
-from crystallize.fingerprint._project import is_library_module, module_of
+from crystallize.fingerprint._libraries import describe_known
+from crystallize.fingerprint._project import is_library_class, is_library_module, module_of
+from crystallize.fingerprint._state import attributes_of, held_name, lasting
 from crystallize.fingerprint._syntax import bytecode
+from crystallize.fingerprint._tree import digest_of_buffer
 from crystallize.fingerprint._walk import are_atoms, type_name
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ def _is_constant(kind: type, value: Any) -> bool:
     """Whether a value that is none of the built-in ones can never change: a path, a date, a library's module."""
     if issubclass(kind, types.ModuleType):
         return is_library_module(value.__name__)
-    return module_of(kind) in _CONSTANT_MODULES or isinstance(value, Logger)
+    return module_of(kind) in _CONSTANT_MODULES or issubclass(kind, (Logger, Path))
 
 
 def _sequence(walk: Walk, node: int, value: Any) -> None:
@@ -92,24 +97,21 @@ def _member(walk: Walk, node: int, value: Any) -> None:
 
 
 def _object(walk: Walk, node: int, value: Any) -> None:
-    kind = type(value)
-    says = getattr(kind, "__fingerprint__", None)
+    says = getattr(type(value), "__fingerprint__", None)
     if says is not None:
-        walk.fill(node, b"says", [walk.ref(kind), walk.ref(says(value))])
-    elif module_of(kind) in ("weakref", "_weakref"):
-        walk.fill(node, b"weak", [walk.ref(kind)])
-    elif module_of(kind) == "itertools":
-        walk.fill_live(node, kind)  # later versions of Python cannot look into them
-    elif callable(value) and inspect.getattr_static(value, "__wrapped__", None) is not None:
-        walk.fill(node, b"wrapper", [walk.ref(kind), walk.ref(value.__wrapped__)])
-    elif not describe_array(walk, node, value):
-        _reduced(walk, node, value)
+        walk.fill(node, b"says", [walk.ref(type(value)), walk.ref(says(value))])
+        return
+    try:
+        if not describe_known(walk, node, value):
+            _reduced(walk, node, value)
+    except Exception as problem:  # noqa: BLE001 - objects refuse in any way they like, and then it is said of them
+        walk.fill_live(node, type(value), f"{type(problem).__name__} when looked at")
 
 
 def _reduced(walk: Walk, node: int, value: Any) -> None:
     """Describe an object by what it would pickle, without pickling what that in turn refers to."""
     kind = type(value)
-    library = is_library_module(module_of(kind))
+    library = is_library_class(kind)
     name = walk.global_name(value) if library else None
     if name is not None:
         walk.fill(node, b"named", [walk.ref(name)])
@@ -117,36 +119,137 @@ def _reduced(walk: Walk, node: int, value: Any) -> None:
     try:
         reducer = copyreg.dispatch_table.get(kind)
         made: Any = value.__reduce_ex__(4) if reducer is None else reducer(value)
-        if isinstance(made, tuple):
-            made = _listed(*made)
+        parts = None if isinstance(made, str) else _listed(*made)
     except Exception:  # noqa: BLE001 - objects refuse in any way they like
-        state = getattr(value, "__dict__", None)
-        if library or not state:
-            walk.fill_live(node, kind)
-        else:
-            walk.fill(node, b"object", [walk.ref(kind), walk.ref(_lasting(kind, state))])
+        _refusing(walk, node, value, library=library)
         return
-    if isinstance(made, str):
-        walk.fill(node, b"named", [walk.ref(f"{module_of(kind)}.{made}")])
+    if parts is None:
+        _named(walk, node, value, made)
         return
-    rebuild, arguments, state, items, pairs = made
-    if isinstance(state, dict):
-        state = _lasting(kind, state)
-        if library:
-            walk.own(node, kind, state)
-    walk.fill(node, b"object", [walk.ref(kind), *map(walk.ref, (rebuild, arguments, state, items, pairs))])
+    rebuild, arguments, state, items, pairs = parts
+    if issubclass(kind, (set, frozenset)) and kind.__reduce__ in _OF_SETS:
+        # They give their items in a list, in the order of a set.
+        contained: Any = walk.bag([walk.ref(item) for item in value])
+    else:
+        contained = walk.ref(arguments)
+    state = _lasting_state(kind, state)
+    if library and isinstance(state, dict):
+        walk.own(node, kind, state)
+    children = [walk.ref(kind), walk.ref(rebuild), contained, walk.ref(state), walk.ref(items)]
+    if pairs is not None:
+        refs = [walk.pair(key, item) for key, item in pairs]
+        children.append(walk.ref(None) if not refs else walk.bag(refs))
+        if issubclass(kind, OrderedDict):
+            children += refs
+    else:
+        children.append(walk.ref(None))
+    walk.fill(node, b"object", children)
 
 
 def _listed(
     rebuild: Any, arguments: Any, state: Any = None, items: Any = None, pairs: Any = None, _setter: Any = None
 ) -> tuple[Any, ...]:
-    return rebuild, arguments, state, items and list(items), pairs and dict(pairs)
+    return rebuild, arguments, state, None if items is None else list(items), None if pairs is None else list(pairs)
 
 
-def _lasting(kind: type, state: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what an object computes on demand: whether it has been asked for makes no difference."""
-    on_demand = functools.cached_property
-    return {name: item for name, item in state.items() if not isinstance(getattr(kind, name, None), on_demand)}
+def _lasting_state(kind: type, state: Any) -> Any:
+    """Leave out what says nothing of an object, of its attributes and, where it has some, of its slots."""
+    if type(state) is tuple and len(state) == _WITH_SLOTS:
+        return tuple(lasting(kind, part) if type(part) is dict else part for part in state)
+    return lasting(kind, state) if type(state) is dict else state
+
+
+def _refusing(walk: Walk, node: int, value: Any, *, library: bool) -> None:
+    """Describe an object that refuses to be pickled: one of the project by its attributes, others by their type."""
+    kind = type(value)
+    state = attributes_of(value)
+    if library or not state:
+        walk.fill_live(node, kind)
+        return
+    if _hides(kind):
+        walk.note_live(node, kind)
+    walk.fill(node, b"object", [walk.ref(kind), walk.ref(lasting(kind, state))])
+
+
+def _named(walk: Walk, node: int, value: Any, name: str) -> None:
+    """Describe an object whose reducer gives a name: by that, if a library has this very object under it."""
+    kind = type(value)
+    held = held_name(value, name)
+    if held is not None:
+        walk.fill(node, b"named", [walk.ref(held)])
+        return
+    state = lasting(kind, attributes_of(value))
+    if kind.__module__ == "typing":
+        says = [getattr(value, attribute, None) for attribute in _OF_TYPE_VARIABLES]
+        walk.fill(node, b"type variable", [walk.ref(kind), walk.ref(says)])
+        return
+    if _hides(kind) and getattr(value, "__qualname__", None) is None:
+        walk.note_live(node, kind)
+    walk.fill(node, b"object", [walk.ref(kind), walk.ref(name), walk.ref(state)])
+
+
+def _hides(kind: type) -> bool:
+    """Whether a class that is written in C may keep something which its attributes do not show."""
+    return any(not base.__flags__ & _HEAP_TYPE for base in kind.__mro__ if base is not object)
+
+
+def _partial(walk: Walk, node: int, value: functools.partial[Any]) -> None:
+    attributes = lasting(type(value), dict(vars(value)))
+    parts = [type(value), value.func, value.args, value.keywords, attributes]
+    walk.fill(node, b"partial", [walk.ref(part) for part in parts])
+
+
+def _cached(walk: Walk, node: int, value: Any) -> None:
+    """Describe a function that remembers results: how many, and how it tells arguments apart, changes none of them."""
+    attributes = lasting(type(value), {k: v for k, v in vars(value).items() if k != "cache_parameters"})
+    walk.fill(node, b"wrapper", [walk.ref(type(value)), walk.ref(attributes)])
+
+
+def _path(walk: Walk, node: int, value: Path) -> None:
+    """Describe a path: as it is written, and by what lies there."""
+    try:
+        content = content_of_path(value)
+    except OSError as problem:
+        walk.guards.hold = False
+        walk.fill_live(node, type(value), str(problem))
+        return
+    walk.guards.path(value, content)
+    parts = [type(value), value.parts, getattr(value, "__dict__", None) or None, content]
+    walk.fill(node, b"path", [walk.ref(part) for part in parts])
+
+
+def _memory(walk: Walk, node: int, value: memoryview) -> None:
+    try:
+        parts = [value.format, value.shape, value.readonly, digest_of_buffer(value.tobytes())]
+    except ValueError:  # it has been released
+        walk.fill_live(node, memoryview, "released")
+        return
+    walk.fill(node, b"memoryview", [walk.ref(part) for part in parts])
+
+
+def _weak_reference(walk: Walk, node: int, value: weakref.ref[Any]) -> None:
+    walk.fill(node, b"weak", [walk.ref(type(value)), walk.ref(value())])
+
+
+def _weak_proxy(walk: Walk, node: int, value: Any) -> None:
+    try:
+        target = value.__repr__.__self__
+    except (ReferenceError, AttributeError):
+        target = None
+    walk.fill(node, b"weak", [walk.ref(type(value)), walk.ref(target)])
+
+
+def _weak_mapping(walk: Walk, node: int, value: Mapping[Any, Any]) -> None:
+    pairs = [walk.pair(key, item) for key, item in list(value.items())]
+    walk.fill(node, b"weak", [walk.ref(type(value)), walk.bag(pairs)])
+
+
+def _weak_set(walk: Walk, node: int, value: weakref.WeakSet[Any]) -> None:
+    walk.fill(node, b"weak", [walk.ref(type(value)), walk.bag([walk.ref(item) for item in list(value)])])
+
+
+def _running(walk: Walk, node: int, value: Any) -> None:
+    walk.fill_live(node, type(value))
 
 
 _DESCRIBERS: dict[type, Callable[[Walk, int, Any], None]] = {
@@ -156,7 +259,7 @@ _DESCRIBERS: dict[type, Callable[[Walk, int, Any], None]] = {
     set: _set,
     frozenset: _set,
     bytearray: _bytes,
-    memoryview: _bytes,
+    memoryview: _memory,
     OrderedDict: _ordered,
     type({}.keys()): _set,
     type({}.values()): _sequence,
@@ -172,6 +275,9 @@ _DESCRIBERS: dict[type, Callable[[Walk, int, Any], None]] = {
     classmethod: _attributes("__func__"),
     staticmethod: _attributes("__func__"),
     functools.cached_property: _attributes("func"),
+    type(functools.lru_cache(len)): _cached,
+    weakref.ProxyType: _weak_proxy,
+    weakref.CallableProxyType: _weak_proxy,
     types.MethodDescriptorType: _descriptor,
     types.WrapperDescriptorType: _descriptor,
     types.ClassMethodDescriptorType: _descriptor,
@@ -186,8 +292,22 @@ _GUARDED = frozenset(
 _CONSTANT_MODULES = frozenset(
     {"datetime", "decimal", "fractions", "uuid", "pathlib", "pathlib._local", "re", "zoneinfo"}
 )
+_OF_SETS: tuple[Any, ...] = (set.__reduce__, frozenset.__reduce__)
+_WITH_SLOTS = 2
+_OF_TYPE_VARIABLES = (
+    *("__name__", "__bound__", "__constraints__", "__covariant__", "__contravariant__", "__default__", "__supertype__"),
+)
+_HEAP_TYPE = 1 << 9
 _BY_BASE: tuple[tuple[type, Callable[[Walk, int, Any], None]], ...] = (
     (type, describe_class),
     (types.ModuleType, describe_module),
     (Enum, _member),
+    (Path, _path),
+    (functools.partial, _partial),
+    (weakref.ref, _weak_reference),
+    (weakref.WeakSet, _weak_set),
+    (weakref.WeakKeyDictionary, _weak_mapping),
+    (weakref.WeakValueDictionary, _weak_mapping),
+    # Later versions of Python cannot look into them.
+    *((kind, _running) for kind in vars(itertools).values() if isinstance(kind, type)),
 )

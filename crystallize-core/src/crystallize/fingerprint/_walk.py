@@ -143,10 +143,20 @@ class Walk:
         """Say that a node is an object of a library's class, with such attributes."""
         self._owners[node] = (kind, state, self._label)
 
-    def fill_live(self, node: int, kind: type) -> None:
-        """Say that a node is something running or open, which has no content: it is known by its type."""
-        self._live[node] = f"{self._label}: {type_name(kind)}"
+    def bag(self, children: Sequence[Ref]) -> int:
+        """Refer to several things whose order means nothing."""
+        node = self.graph.reserve()
+        self.fill_plain(node, b"bag", children, unordered=True)
+        return node
+
+    def fill_live(self, node: int, kind: type, why: str = "") -> None:
+        """Say that a node cannot be followed: it runs, is open, or hides what it is. It is known by its type."""
+        self.note_live(node, kind, why)
         self.fill(node, b"live", [self.ref(type_name(kind))])
+
+    def note_live(self, node: int, kind: type, why: str = "") -> None:
+        """Note that something in an object cannot be followed, beside what its description says."""
+        self._live[node] = f"{self._label}: {type_name(kind)}" + (f" ({why})" if why else "")
 
     def _settle_owners(self) -> None:
         """Know an object of a library that holds something live (a client, a pool) by what it was made with.

@@ -13,7 +13,7 @@ from crystallize.pipelines.cache.keyfile import load_key
 from crystallize.pipelines.cache.settings import current_settings
 from crystallize.pipelines.cache.sources import SourceIdentities
 from crystallize.pipelines.cache.store import EntryStore
-from crystallize.pipelines.cache.values import FileContents, Looks, is_array
+from crystallize.pipelines.cache.values import Looks, is_array
 
 if TYPE_CHECKING:
     from crystallize.context import FrozenContext
@@ -48,9 +48,8 @@ class CacheSession:
     def __init__(self, settings: CacheSettings | None, *, plugins: str = "", chained: bool = True) -> None:
         self.plugins = plugins
         self.chained = chained
-        files = FileContents()
-        self.looks = Looks(files)
-        self.sources = SourceIdentities(self.looks, files)
+        self.looks = Looks()
+        self.sources = SourceIdentities(self.looks)
         self._settings = settings
         self._store: EntryStore | None = None
         self._opened = False

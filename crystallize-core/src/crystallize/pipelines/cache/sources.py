@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources.base import DataSource
 from crystallize.datasources.function import FunctionSource
 from crystallize.datasources.inputs import ExperimentInput
-from crystallize.fingerprint import combine, identify
+from crystallize.fingerprint import combine, content_of, identify
 from crystallize.pipelines.cache.values import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crystallize.fingerprint import Identity
-    from crystallize.pipelines.cache.values import FileContents, Looks
+    from crystallize.pipelines.cache.values import Looks
 
 __all__ = ["SourceIdentities"]
 
@@ -25,12 +25,10 @@ class SourceIdentities:
     Parameters
     ----------
     looks : Looks
-    files : FileContents
     """
 
-    def __init__(self, looks: Looks, files: FileContents) -> None:
+    def __init__(self, looks: Looks) -> None:
         self._looks = looks
-        self._files = files
         self._arrays: dict[int, tuple[Any, Identity]] = {}
 
     def of(self, source: DataSource) -> str | None:
@@ -43,7 +41,7 @@ class SourceIdentities:
         found = list(self._parts(source))
         if any(part.untracked for part in found):
             return None
-        return combine(*(part.digest for part in found), *map(self._files.of, source.depends_on))
+        return combine(*(part.digest for part in found), *map(content_of, source.depends_on))
 
     def _parts(self, source: DataSource) -> Iterator[Identity]:
         if isinstance(source, ExperimentInput):

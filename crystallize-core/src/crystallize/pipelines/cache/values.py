@@ -1,51 +1,23 @@
 """What a step can see of a value beside what makes it equal to another one.
 
 Resuming compares values. A step may go by more: the order of a dict's keys, how an array lies in memory (sums differ in
-their last bits), what the file contains that a path leads to.
+their last bits).
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import ATOMS
-from crystallize.fingerprint import Identity, combine, content_of, identify
+from crystallize.fingerprint import Identity, combine, identify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FileContents", "Looks", "is_array"]
+__all__ = ["Looks", "is_array"]
 
-# A file may change again within the time that its stamp counts in.
-_SETTLED = 2.0
 _all_atoms = ATOMS.issuperset
-
-
-class FileContents:
-    """The digests of files during a run; each is read once, as long as its size and time stay what they are."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[tuple[int, ...], str]] = {}
-
-    def of(self, path: Path) -> str:
-        """Give the digest of what a file or a folder contains."""
-        try:
-            found = path.stat()
-        except OSError:
-            return content_of(path)
-        if not path.is_file():
-            return content_of(path)
-        stamp = (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
-        known = self._known.get(str(path))
-        if known is not None and known[0] == stamp:
-            return known[1]
-        content = content_of(path)
-        if time.time() - found.st_mtime > _SETTLED:
-            self._known[str(path)] = (stamp, content)
-        return content
 
 
 def is_array(value: Any) -> bool:
@@ -55,15 +27,7 @@ def is_array(value: Any) -> bool:
 
 
 class Looks:
-    """Identities of values by all that a step can see of them.
-
-    Parameters
-    ----------
-    files : FileContents
-    """
-
-    def __init__(self, files: FileContents) -> None:
-        self._files = files
+    """Identities of values by all that a step can see of them."""
 
     def identity(self, value: Any) -> Identity:
         """Give the identity of a value."""
@@ -84,8 +48,6 @@ class Looks:
             return (list(value), parts) if len(value) > 1 or parts else None
         if kind is list or kind is tuple:
             return self._parts(value, value, seen)
-        if isinstance(value, Path):
-            return self._files.of(value) if value.is_file() else None
         return value.strides if is_array(value) and not value.flags.c_contiguous else None
 
     def _parts(self, value: Any, items: Sequence[Any], seen: dict[int, Any]) -> Any:
