@@ -19,6 +19,7 @@ from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import Graph, new_hash
 from crystallize.fingerprint._large import remembered
 from crystallize.fingerprint._memo import Known, recall, remember
+from crystallize.fingerprint._project import asked_for, module_of
 from crystallize.fingerprint._tree import digest_of_buffer
 from crystallize.fingerprint._values import describe_value
 from crystallize.fingerprint._walk import Walk, written
@@ -230,6 +231,6 @@ def combine(*parts: str) -> str:
 
 
 def _label(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
-    module = getattr(named, "__module__", None)
-    return named.__qualname__ if module in (None, "builtins") else f"{module}.{named.__qualname__}"
+    named = value if isinstance(asked_for(value, "__qualname__"), str) else type(value)
+    module = module_of(named)
+    return named.__qualname__ if module in ("", "builtins") else f"{module}.{named.__qualname__}"

@@ -153,8 +153,8 @@ def describe_polars_series(walk: Walk, node: int, value: Any) -> bool:
 
 def _polars_type(value: Any) -> Any:
     """Say what type the values have; a text does not name all categories."""
-    categories = value.dtype.categories.to_list() if hasattr(value.dtype, "categories") else None
-    return str(value.dtype), categories if isinstance(categories, list) else None
+    categories: Any = getattr(value.dtype, "categories", None)
+    return str(value.dtype), categories.to_list() if hasattr(categories, "to_list") else repr(categories)
 
 
 # -- Arrow --------------------------------------------------------------------------------------------

@@ -16,12 +16,14 @@ from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._memo import ABSENT
 from crystallize.fingerprint._project import (
     find_source,
+    is_library_class,
     is_library_function,
     is_library_module,
     module_file,
     module_of,
 )
 from crystallize.fingerprint._references import absolute_names, references
+from crystallize.fingerprint._state import stands_for
 from crystallize.fingerprint._syntax import module_syntax, syntax, tree
 
 if TYPE_CHECKING:
@@ -64,13 +66,13 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         package = function.__globals__.get("__package__") or ""
         for module, level, names in references(code).imports:
             parts += _imported(walk, absolute_names(module, level, names, package))
-    attributes = dict(vars(function))
-    if library and made_in == "functools" and "registry" in attributes:
-        # What functools.singledispatch made: by what is registered, not by what it has looked up so far.
-        attributes = {k: v for k, v in attributes.items() if k not in ("dispatch", "register", "_clear_cache")}
-        walk.guards.hold = False
-    else:
+    decides = stands_for(function) if library else None
+    if decides is None:
         parts += _closure(walk, function)
+        attributes = dict(vars(function))
+    else:
+        walk.guards.hold = False
+        attributes = decides
     if attributes:
         parts += [b"attributes", walk.ref(attributes)]
     walk.fill(node, b"function", parts)
@@ -140,10 +142,11 @@ def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iter
 def describe_class(walk: Walk, node: int, kind: type) -> None:
     """Describe a class: by name if it is a library's, else by its bases and everything that its body made."""
     name = f"{module_of(kind)}.{kind.__qualname__}"
-    if is_library_module(module_of(kind)):
+    if is_library_class(kind):
         walk.fill(node, b"named", [walk.ref(name)])
         return
-    walk.name(name, node, kind)
+    if not is_library_module(module_of(kind)):
+        walk.name(name, node, kind)
     walk.guards.kind(kind)
     parts: list[Ref] = [walk.ref(type(kind)), walk.ref(kind.__bases__)]
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())
@@ -158,8 +161,8 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
             value = value.func  # noqa: PLW2901 - the same attribute, without its lock
         parts += [walk.ref(key), walk.ref(value, f"{name}.{key}")]
     # Annotations make fields: of dataclasses and of everything that is like them.
-    annotations = vars(kind).get("__annotations__") or {}
-    parts += [walk.ref(list(annotations.items()))]
+    annotations = vars(kind).get("__annotations__")
+    parts += [walk.ref(list(annotations.items()) if isinstance(annotations, dict) else [])]
     walk.fill(node, b"class", parts)
 
 

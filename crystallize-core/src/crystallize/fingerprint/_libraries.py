@@ -20,11 +20,11 @@ from crystallize.fingerprint._frames import (
     describe_series,
 )
 from crystallize.fingerprint._project import module_of
-from crystallize.fingerprint._state import attributes_of
+from crystallize.fingerprint._state import attributes_of, compiler_of
 from crystallize.fingerprint._tree import digest_of_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from crystallize.fingerprint._walk import Walk
 
@@ -35,7 +35,7 @@ __all__ = ["describe_known"]
 
 def describe_known(walk: Walk, node: int, value: Any) -> bool:
     """Describe an object of a kind that is known here; say whether it is one."""
-    kind: Hashable = type(value)
+    kind: Any = type(value)
     describe = _describer(kind)
     return describe is not None and describe(walk, node, value)
 
@@ -117,6 +117,21 @@ def _numba_function(walk: Walk, node: int, value: Any) -> bool:
     return True
 
 
+def _torch_compiled(walk: Walk, node: int, value: Any) -> bool:
+    parts = [type(value), value._orig_mod, compiler_of(value.dynamo_ctx.callback)]
+    walk.fill(node, b"compiled", [walk.ref(part) for part in parts])
+    return True
+
+
+def _jax_compiled(walk: Walk, node: int, value: Any) -> bool:
+    """Describe a function that JAX compiles; what it has compiled so far is left out."""
+    info = value._jit_info
+    names = [name for name in info._fields if name not in ("fun_sourceinfo", "fun_signature")]
+    parts = [type(value), value.__wrapped__, {name: repr(getattr(info, name)) for name in names}]
+    walk.fill(node, b"compiled", [walk.ref(part) for part in parts])
+    return True
+
+
 def _numba_callback(walk: Walk, node: int, value: Any) -> bool:
     walk.fill(node, b"compiled", [walk.ref(part) for part in (type(value), value._pyfunc, str(value._sig))])
     return True
@@ -165,8 +180,10 @@ _KNOWN: dict[tuple[str, str], Describe] = {
     ("pyarrow", "Array"): describe_arrow,
     ("pyarrow", "ChunkedArray"): describe_arrow,
     ("torch", "Tensor"): _tensor,
+    ("torch", "OptimizedModule"): _torch_compiled,
     ("torch", "UntypedStorage"): _storage,
     ("torch", "TypedStorage"): _storage,
+    ("jaxlib", "PjitFunction"): _jax_compiled,
     ("numba", "Dispatcher"): _numba_function,
     ("numba", "CFunc"): _numba_callback,
     ("wrapt", "ObjectProxy"): _proxy,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import FunctionType, ModuleType
 
 __all__ = [
+    "asked_for",
     "find_source",
     "is_library_class",
     "is_library_file",
@@ -81,9 +82,13 @@ def library_name(value: Any) -> str | None:
     str or None
         The qualified name; None for what belongs to the project, and for what a library made and does not hold.
     """
-    module, qualified = module_of(value), getattr(value, "__qualname__", None)
-    if not isinstance(qualified, str) or not is_library_module(module):
+    module, qualified = module_of(value), asked_for(value, "__qualname__")
+    if not isinstance(qualified, str):
         return None
+    if not is_library_module(module):
+        # An extension type may name a module that is nowhere: none of the project, which would have been loaded.
+        nowhere = module.partition(".")[0] not in sys.modules
+        return f"{module}.{qualified}" if nowhere and _is_built_in(value) else None
     if _found(module, qualified) is value or _is_built_in(value):
         return f"{module}.{qualified}"
     # Some are held under another name than their own, such as _thread.LockType.
@@ -100,10 +105,7 @@ def _found(module: str, qualified: str) -> Any:
     """Give what an import by name gives, or None."""
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
-        try:
-            found = getattr(found, part, None)
-        except Exception:  # noqa: BLE001 - modules and classes may look up attributes in any way they like
-            return None
+        found = asked_for(found, part)
     return found
 
 
@@ -114,8 +116,16 @@ def _is_built_in(value: Any) -> bool:
 
 def module_of(kind: Any) -> str:
     """Give the name of the module that a class or function says it comes from; empty where it says nothing."""
-    name = getattr(kind, "__module__", "")
+    name = asked_for(kind, "__module__")
     return name if isinstance(name, str) else ""
+
+
+def asked_for(value: Any, name: str) -> Any:
+    """Give an attribute of an object; None where it has none, and where it refuses to tell in any way it likes."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - attributes may be computed, and by code that raises anything
+        return None
 
 
 def module_file(module: ModuleType | None) -> str | None:

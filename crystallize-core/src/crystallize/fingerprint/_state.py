@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import MemberDescriptorType
+from types import FunctionType, MemberDescriptorType
 from typing import Any
 
-from crystallize.fingerprint._project import is_library_module, module_of
+from crystallize.fingerprint._project import asked_for, is_library_module, module_of
 
-__all__ = ["attributes_of", "held_name", "lasting"]
+__all__ = ["attributes_of", "compiler_of", "held_name", "lasting", "stands_for"]
 
 # What `functools.update_wrapper` copies to a wrapper; it says no more of the wrapper than of what that wraps.
 _COPIED = frozenset({"__module__", "__name__", "__qualname__"})
@@ -89,12 +89,8 @@ def held_name(value: Any, name: str) -> str | None:
     name : str
         What the object says that it is called, as its reducer does: pickle would look it up in the same way.
     """
-    try:
-        own = getattr(value, "__module__", None)
-    except Exception:  # noqa: BLE001 - an object may refuse in any way it likes
-        own = None
-    for module in dict.fromkeys([own, module_of(type(value))]):
-        if isinstance(module, str) and module and _holds(sys.modules.get(module), name, value):
+    for module in dict.fromkeys([module_of(value), module_of(type(value))]):
+        if module and _holds(sys.modules.get(module), name, value):
             return f"{module}.{name}" if is_library_module(module) else None
     # It does not say where it is from, as the functions of scipy.special do not.
     holders = [key for key, module in list(sys.modules.items()) if _holds(module, name, value, deep=False)]
@@ -103,10 +99,29 @@ def held_name(value: Any, name: str) -> str | None:
 
 
 def _holds(module: Any, name: str, value: Any, *, deep: bool = True) -> bool:
-    found = getattr(module, "__dict__", {}).get(name if not deep else name.partition(".")[0])
-    for part in name.split(".")[1:] if deep else ():
-        try:
-            found = getattr(found, part, None)
-        except Exception:  # noqa: BLE001 - whatever a class raises when it is asked for an attribute
-            return False
+    first, *more = name.split(".") if deep else [name]
+    found = getattr(module, "__dict__", {}).get(first)
+    for part in more:
+        found = asked_for(found, part)
     return found is value
+
+
+def stands_for(function: FunctionType) -> dict[str, Any] | None:
+    """Give what decides what a function does that a library made, where its closure holds more; else None."""
+    attributes = vars(function)
+    made_in = function.__globals__.get("__name__")
+    if made_in == "functools" and "registry" in attributes:
+        # Of functools.singledispatch: what is registered, not what it has looked up so far.
+        return {k: v for k, v in attributes.items() if k not in ("dispatch", "register", "_clear_cache")}
+    if made_in == "torch._dynamo.eval_frame" and "_torchdynamo_orig_callable" in attributes:
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+        compiler = compiler_of(cells["callback"].cell_contents) if "callback" in cells else None
+        return {"function": attributes["_torchdynamo_orig_callable"], "compiler": compiler}
+    return None
+
+
+def compiler_of(callback: Any) -> dict[str, Any]:
+    """Give the settings of what compiles for PyTorch, which stands in several wrappers."""
+    while "_torchdynamo_orig_backend" in attributes_of(callback):
+        callback = callback._torchdynamo_orig_backend
+    return {"kind": type(callback), **attributes_of(callback)}
