@@ -6,7 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._project import module_of
+from crystallize.fingerprint._project import asked_for, module_of
 from crystallize.fingerprint._state import attributes_of, held_name
 from crystallize.fingerprint._tree import PIECE, digest_of_buffer, digest_of_pieces
 
@@ -49,8 +49,8 @@ def _added(value: Any, numpy: Any) -> dict[str, Any]:
     if not isinstance(value, numpy.ma.MaskedArray):
         return attributes
     kept = {name: item for name, item in attributes.items() if name not in _OF_MASKED}
-    said = {"mask": numpy.ma.getmaskarray(value), "fill_value": value.fill_value, "hardmask": value.hardmask}
-    return {**kept, **said}
+    said = {name: asked_for(value, name) for name in ("fill_value", "hardmask")}
+    return {**kept, **said, "mask": numpy.ma.getmaskarray(value)}
 
 
 def describe_dtype(walk: Walk, node: int, value: Any) -> bool:

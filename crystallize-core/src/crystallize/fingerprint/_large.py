@@ -22,6 +22,8 @@ _SEQUENCES = frozenset({list, tuple})
 _PLAIN = _ATOMS | _SEQUENCES | {dict}
 _DEEPEST = 32
 _MOST = 64
+_MOST_SHARED = 1000
+_SHARED = 4
 
 _known: dict[bytes, str] = {}
 
@@ -63,7 +65,10 @@ def _written(value: Any) -> bytes | None:
             # Without references: they depend on which objects are shared.
             digest.update(marshal.dumps(value, 0))
             return digest.digest()
-        mappings = [each for each in level if type(each) is dict]
-        sequences = [each for each in level if type(each) in _SEQUENCES]
+        containers = [each for each in level if type(each) not in _ATOMS]
+        if len(containers) > _MOST_SHARED + _SHARED * len(set(map(id, containers))):
+            return None  # some hold each other in many ways: written down, each way would take its room
+        mappings = [each for each in containers if type(each) is dict]
+        sequences = [each for each in containers if type(each) in _SEQUENCES]
         level = chain(chain.from_iterable(sequences), *mappings, *(each.values() for each in mappings))
     return None

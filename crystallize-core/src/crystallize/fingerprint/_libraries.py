@@ -75,9 +75,10 @@ def _tensor(walk: Walk, node: int, value: Any) -> bool:
             content = _memory(plain.resolve_conj().resolve_neg().cpu().contiguous())
         else:
             content = (layout, plain.to_dense())
-    says = (layout, str(value.dtype), tuple(value.shape), str(value.device), value.requires_grad)
-    kind = type(value)
-    walk.fill(node, b"tensor", [walk.ref(part) for part in (kind, says, attributes_of(value), content)])
+    # Of a nested tensor neither shape nor attributes are the same twice, and its parts say all.
+    shape, attributes = ((), {}) if plain.is_nested else (tuple(value.shape), attributes_of(value))
+    says = (layout, str(value.dtype), shape, str(value.device), value.requires_grad)
+    walk.fill(node, b"tensor", [walk.ref(part) for part in (type(value), says, attributes, content)])
     return True
 
 

@@ -34,7 +34,8 @@ def attributes_of(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in reversed(type(value).__mro__):
         for name, member in vars(kind).items():
-            if type(member) is MemberDescriptorType:
+            # Some types written in C list where their fields lie in memory among their members.
+            if type(member) is MemberDescriptorType and (name == "__wrapped__" or not name.startswith("__")):
                 try:
                     found[name] = member.__get__(value)
                 except (AttributeError, TypeError):  # a slot that is not set

@@ -6,6 +6,7 @@ import copyreg
 import functools
 import itertools
 import marshal
+import struct
 import types
 import weakref
 from collections import OrderedDict
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.fingerprint._files import content_of_path
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
 from crystallize.fingerprint._libraries import describe_known
-from crystallize.fingerprint._project import is_library_class, is_library_module, module_of
+from crystallize.fingerprint._project import asked_for, is_library_class, is_library_module, module_of
 from crystallize.fingerprint._state import attributes_of, held_name, lasting
 from crystallize.fingerprint._syntax import bytecode
 from crystallize.fingerprint._tree import digest_of_buffer
@@ -97,7 +98,7 @@ def _member(walk: Walk, node: int, value: Any) -> None:
 
 
 def _object(walk: Walk, node: int, value: Any) -> None:
-    says = getattr(type(value), "__fingerprint__", None)
+    says = asked_for(type(value), "__fingerprint__")
     if says is not None:
         walk.fill(node, b"says", [walk.ref(type(value)), walk.ref(says(value))])
         return
@@ -179,22 +180,25 @@ def _named(walk: Walk, node: int, value: Any, name: str) -> None:
         walk.fill(node, b"named", [walk.ref(held)])
         return
     state = lasting(kind, attributes_of(value))
-    if kind.__module__ == "typing":
+    if module_of(kind) == "typing":
         says = [getattr(value, attribute, None) for attribute in _OF_TYPE_VARIABLES]
         walk.fill(node, b"type variable", [walk.ref(kind), walk.ref(says)])
         return
-    if _hides(kind) and getattr(value, "__qualname__", None) is None:
+    if _hides(kind):
         walk.note_live(node, kind)
     walk.fill(node, b"object", [walk.ref(kind), walk.ref(name), walk.ref(state)])
 
 
 def _hides(kind: type) -> bool:
-    """Whether a class that is written in C may keep something which its attributes do not show."""
-    return any(not base.__flags__ & _HEAP_TYPE for base in kind.__mro__ if base is not object)
+    """Whether objects of a class are larger than their attributes: something in them is kept in C."""
+    slots = [each for base in kind.__mro__ for each in vars(base).values() if type(each) is types.MemberDescriptorType]
+    pointers = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    return bool(kind.__itemsize__) or kind.__basicsize__ > object.__basicsize__ + pointers * _POINTER
 
 
 def _partial(walk: Walk, node: int, value: functools.partial[Any]) -> None:
-    attributes = lasting(type(value), dict(vars(value)))
+    own = {k: v for k, v in attributes_of(value).items() if k not in ("func", "args", "keywords")}
+    attributes = lasting(type(value), own)
     parts = [type(value), value.func, value.args, value.keywords, attributes]
     walk.fill(node, b"partial", [walk.ref(part) for part in parts])
 
@@ -297,7 +301,7 @@ _WITH_SLOTS = 2
 _OF_TYPE_VARIABLES = (
     *("__name__", "__bound__", "__constraints__", "__covariant__", "__contravariant__", "__default__", "__supertype__"),
 )
-_HEAP_TYPE = 1 << 9
+_POINTER = struct.calcsize("P")
 _BY_BASE: tuple[tuple[type, Callable[[Walk, int, Any], None]], ...] = (
     (type, describe_class),
     (types.ModuleType, describe_module),
