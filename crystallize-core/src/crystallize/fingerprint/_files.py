@@ -24,7 +24,8 @@ _SETTLED = 2.0
 # What programs keep beside data: it comes and goes without the data being any other.
 _SKIPPED = frozenset({"__pycache__", ".git"})
 _SKIPPED_WITH = frozenset({"CACHEDIR.TAG", "pyvenv.cfg"})
-_RUN = "run.db"
+# What a stored run consists of, as far as it has begun.
+_RUN = frozenset({"run.db", "run.json"})
 
 _known: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
 
@@ -132,7 +133,11 @@ def _listed(path: str, status: os.stat_result, *, runs: bool) -> Iterator[tuple[
             yield relative, b"as " + met[status.st_dev, status.st_ino].encode("utf-8", "surrogateescape")
         else:
             names = os.listdir(inner)  # noqa: PTH208 - names, sorted as such
-            if name in _SKIPPED or not _SKIPPED_WITH.isdisjoint(names) or (not runs and _RUN in names):
+            if (
+                name in _SKIPPED
+                or not _SKIPPED_WITH.isdisjoint(names)
+                or (not runs and (not names or not _RUN.isdisjoint(names)))
+            ):
                 continue
             if not names:
                 yield f"{relative}/", b"empty"
