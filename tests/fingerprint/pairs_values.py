@@ -476,6 +476,7 @@ WRAPPERS = [
         "numba.cfunc('f8(f8)')(lambda x: 2 * x)",
         travels=False,
     ),
+    equal("function that sorts by another one", "functools.cmp_to_key(power)", untracked=True, travels=False),
     differ("function in a wrapper of wrapt", "decorated(wrapt, 1)", "decorated(wrapt, 2)", travels=False),
     differ("proxy of wrapt with an attribute", "proxy(wrapt, 1)", "proxy(wrapt, 2)", travels=False),
     differ("proxy of wrapt of another object", "wrapt.ObjectProxy([1])", "wrapt.ObjectProxy([2])", travels=False),
@@ -704,6 +705,7 @@ ARRAYS = [
         "sklearn.LinearRegression().fit([[0], [1]], [0, 2])",
     ),
     differ("parameter of a model", "sklearn.Ridge(alpha=1)", "sklearn.Ridge(alpha=2)"),
+    differ("search tree", "spatial(np, 0)", "spatial(np, 1)"),
     differ("frozen distribution", "distributions().norm(0, 1)", "distributions().norm(0, 2)", travels=False),
     differ("dimensions", "xr.DataArray([[1]], dims=('x', 'y'))", "xr.DataArray([[1]], dims=('y', 'x'))"),
     differ(
@@ -934,6 +936,7 @@ PATHS = [
         "digest_at('h', lambda: files(x='1'))",
         "digest_at('h', lambda: with_cache(files(x='1')))",
     ),
+    differ("path with a null byte", "Path('a\\0')", "Path('b\\0')"),
     differ("path that leads nowhere", "Path('nowhere')", "Path('nor_there')"),
     differ("path and text", "Path('nowhere')", "'nowhere'"),
     differ("pure path", "PurePath('a')", "PurePath('b')"),
@@ -956,6 +959,13 @@ def distributions():
     import scipy.stats
 
     return scipy.stats
+
+
+def spatial(np, last):
+    """Give a tree for nearest neighbours."""
+    import scipy.spatial
+
+    return scipy.spatial.KDTree(np.array([[0.0, 1.0], [2.0, last]]))
 
 
 def with_cache(folder):

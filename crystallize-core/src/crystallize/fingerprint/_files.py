@@ -77,17 +77,14 @@ def content_of_path(path: Path) -> str:
         A file cannot be read, or there are too many.
     """
     text = os.fspath(path)
-    return _content(text, _MOST_FILES, runs=not _is_above(os.path.realpath(text), str(Path.cwd())))
+    return _content(text, _MOST_FILES, runs="\0" in text or not _is_above(os.path.realpath(text), str(Path.cwd())))
 
 
 def _content(path: str, most: int | None, *, runs: bool) -> str:
     digest = new_hash()
     try:
         status = os.stat(path)  # noqa: PTH116 - a text, as from a walk over folders
-    except (FileNotFoundError, NotADirectoryError):
-        digest.update(b"absent")
-        return digest.hexdigest()
-    except ValueError:  # a text that is no path, with a null byte in it, say
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a text with a null byte in it
         digest.update(b"absent")
         return digest.hexdigest()
     if not stat.S_ISDIR(status.st_mode):

@@ -159,6 +159,13 @@ def _of_registry(walk: Walk, node: int, value: Any) -> bool:
     return True
 
 
+def _search_tree(walk: Walk, node: int, value: Any) -> bool:
+    """Describe a tree of SciPy for nearest neighbours, which pickles with addresses in it."""
+    parts = [type(value), value.data, value.indices, value.leafsize, value.boxsize]
+    walk.fill(node, b"search tree", [walk.ref(part) for part in parts])
+    return True
+
+
 def _live(walk: Walk, node: int, value: Any) -> bool:
     walk.fill_live(node, type(value))
     return True
@@ -191,6 +198,7 @@ _KNOWN: dict[tuple[str, str], Describe] = {
     ("_wrappers", "ObjectProxy"): _proxy,
     ("pint", "PlainQuantity"): _of_registry,
     ("pint", "PlainUnit"): _of_registry,
+    ("scipy", "cKDTree"): _search_tree,
     # It reads when it is asked to: a file that may be another one by then.
     ("xarray", "FileManager"): _live,
 }
