@@ -227,6 +227,7 @@ class Point(NamedTuple):
         (dt.datetime(2024, 1, 1, tzinfo=Zone()), "2024-01-01 00:00:00+01:00"),
         (np.array([{}, 1], dtype=object), [{}, 1]),
         (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+        (np.array([(1, 2)], {"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [4, 0]}), [[1, 2]]),
     ],
     ids=lambda value: repr(value)[:30],
 )

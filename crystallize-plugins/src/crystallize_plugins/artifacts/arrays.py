@@ -89,8 +89,8 @@ def _plain_dtype(dtype: np.dtype[Any]) -> Any:
 
     if dtype.hasobject or dtype.metadata:
         return None
-    described = np.lib.format.dtype_to_descr(dtype)
     try:
+        described = np.lib.format.dtype_to_descr(dtype)
         same = _dtype(described)
     except (TypeError, ValueError):
         return None

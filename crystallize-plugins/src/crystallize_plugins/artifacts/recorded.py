@@ -263,7 +263,7 @@ def _is_large(value: Any) -> bool:
     while waiting:
         each = waiting.pop()
         items += 1
-        size += getattr(each, "nbytes", 0) if hasattr(type(each), "nbytes") else 8
+        size += _size_of(each)
         if isinstance(each, (str, bytes, bytearray)):
             size += len(each)
         elif isinstance(each, (list, tuple, set, frozenset)):
@@ -275,6 +275,16 @@ def _is_large(value: Any) -> bool:
         if items >= _MOST_ITEMS or size > _LARGEST:
             return True
     return False
+
+
+def _size_of(value: Any) -> int:
+    """Give how many bytes an array says that it has; of anything else, those of a reference."""
+    if not hasattr(type(value), "nbytes"):
+        return 8
+    try:
+        return int(value.nbytes)
+    except Exception:  # noqa: BLE001 - a sparse tensor, for one, has the attribute and refuses to tell
+        return 8
 
 
 def _without(git: Mapping[str, Any], root: Path) -> dict[str, Any]:
