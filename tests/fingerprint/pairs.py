@@ -57,7 +57,7 @@ class Pair(NamedTuple):
     kind : str
         What is told apart, or taken for the same; each once.
     left, right : str
-        Expressions, evaluated among the names of the module that has the table.
+        Expressions, evaluated among the ``NAMES`` of the table's module, or what it defines.
     same : bool
         Whether they have one identity.
     untracked : bool
@@ -86,13 +86,14 @@ def equal(kind, left, right=None, **more):
 
 def looked_at(table, pair):
     """Give the identities of a pair: of each thing, of the left one made anew, and of the copy that travelled."""
-    names = dict(vars(sys.modules[table]))
+    module = sys.modules[table]
+    names = dict(getattr(module, "NAMES", vars(module)))
     text = f"{pair.left} {pair.right}"
     try:
-        for alias, module in ALIASES.items():
+        for alias, name in ALIASES.items():
             if re.search(rf"\b{alias}\b", text):
-                importlib.import_module(module)
-                names[alias] = importlib.import_module(module.partition(".")[0] if alias == "scipy" else module)
+                importlib.import_module(name)
+                names[alias] = importlib.import_module(name.partition(".")[0] if alias == "scipy" else name)
     except ImportError as problem:
         return {"missing": str(problem)}
     try:

@@ -14,7 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 # Further tables are modules beside this one.
-TABLES = ("pairs_values",)
+TABLES = ("pairs_of_wrappers", "pairs_of_frames", "pairs_of_arrays", "pairs_of_objects")
 PAIRS = [(table, pair) for table in TABLES for pair in importlib.import_module(table).PAIRS]
 sys.path.remove(str(HERE))
 
