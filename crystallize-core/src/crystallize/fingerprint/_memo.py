@@ -79,7 +79,7 @@ class Guards:
                 function.__code__ is code
                 and function.__defaults__ is defaults
                 and function.__kwdefaults__ is keywords
-                and _same(vars(function), attributes)
+                and (_same(function.__dict__, attributes) if attributes else not function.__dict__)
                 for function, code, defaults, keywords, attributes in self._functions
             )
             and all(_content(cell) is value for cell, value in self._cells)
