@@ -8,16 +8,27 @@ import os
 import sys
 import sysconfig
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import FunctionType, ModuleType
 
-__all__ = ["find_source", "is_library_file", "is_library_function", "is_library_module", "module_file", "module_of"]
+__all__ = [
+    "find_source",
+    "is_library_class",
+    "is_library_file",
+    "is_library_function",
+    "is_library_module",
+    "library_name",
+    "module_file",
+    "module_of",
+]
 
 # Installed from a checkout they lie outside site-packages, and are no less a library.
 _OWN = ("crystallize", "crystallize_plugins", "crystallize_cli")
 _INSTALLED = {"site-packages", "dist-packages"}
+# Set for classes that were made while the program ran: by a class statement, a call of `type`, or an extension module.
+_HEAP_TYPE = 1 << 9
 
 
 @functools.lru_cache(maxsize=1)
@@ -55,8 +66,54 @@ def is_library_function(function: FunctionType) -> bool:
     return is_library_module(module) if file.startswith("<") else is_library_file(file)
 
 
-def module_of(kind: type) -> str:
-    """Give the name of the module that a class says it comes from; empty where an extension type says nothing."""
+def library_name(value: Any) -> str | None:
+    """Give the name under which the library that a class or function names as its origin holds that very object.
+
+    Anything can be made to say that it comes from a library: ``types.new_class`` and ``make_dataclass`` do it by
+    themselves, and ``__module__`` can be assigned. Only what an import by that name gives is what the name says.
+
+    Parameters
+    ----------
+    value : class or function
+
+    Returns
+    -------
+    str or None
+        The qualified name; None for what belongs to the project, and for what a library made and does not hold.
+    """
+    module, qualified = module_of(value), getattr(value, "__qualname__", None)
+    if not isinstance(qualified, str) or not is_library_module(module):
+        return None
+    if _found(module, qualified) is value or _is_built_in(value):
+        return f"{module}.{qualified}"
+    # Some are held under another name than their own, such as _thread.LockType.
+    held = getattr(sys.modules.get(module), "__dict__", {})
+    return f"{module}.{qualified}" if any(each is value for each in held.values()) else None
+
+
+def is_library_class(kind: type) -> bool:
+    """Whether a class is a library's own, and so known by its name."""
+    return library_name(kind) is not None
+
+
+def _found(module: str, qualified: str) -> Any:
+    """Give what an import by name gives, or None."""
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        try:
+            found = getattr(found, part, None)
+        except Exception:  # noqa: BLE001 - modules and classes may look up attributes in any way they like
+            return None
+    return found
+
+
+def _is_built_in(value: Any) -> bool:
+    """Whether a class is part of the interpreter or of an extension module, whether or not that shows it."""
+    return issubclass(type(value), type) and not value.__flags__ & _HEAP_TYPE
+
+
+def module_of(kind: Any) -> str:
+    """Give the name of the module that a class or function says it comes from; empty where it says nothing."""
     name = getattr(kind, "__module__", "")
     return name if isinstance(name, str) else ""
 
