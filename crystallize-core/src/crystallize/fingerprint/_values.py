@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._arrays import describe_array
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
+from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._project import is_library_module, module_of
 from crystallize.fingerprint._syntax import bytecode
 from crystallize.fingerprint._walk import are_atoms, type_name
@@ -98,8 +99,8 @@ def _object(walk: Walk, node: int, value: Any) -> None:
         walk.fill(node, b"says", [walk.ref(kind), walk.ref(says(value))])
     elif module_of(kind) in ("weakref", "_weakref"):
         walk.fill(node, b"weak", [walk.ref(kind)])
-    elif module_of(kind) == "itertools":
-        walk.fill_live(node, kind)  # later versions of Python cannot look into them
+    elif module_of(kind) == "itertools" or is_harmless(kind):
+        walk.fill_live(node, kind)  # later versions of Python cannot look into those of itertools
     elif callable(value) and inspect.getattr_static(value, "__wrapped__", None) is not None:
         walk.fill(node, b"wrapper", [walk.ref(kind), walk.ref(value.__wrapped__)])
     elif not describe_array(walk, node, value):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._functions import describe_source
 from crystallize.fingerprint._graph import Graph, Ref, new_hash
+from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._memo import Guards
 from crystallize.fingerprint._project import module_of
 
@@ -145,8 +146,16 @@ class Walk:
 
     def fill_live(self, node: int, kind: type) -> None:
         """Say that a node is something running or open, which has no content: it is known by its type."""
-        self._live[node] = f"{self._label}: {type_name(kind)}"
+        if not is_harmless(kind):
+            self._live[node] = f"{self._label}: {type_name(kind)}"
         self.fill(node, b"live", [self.ref(type_name(kind))])
+
+    def unknown(self, where: str, what: str) -> int:
+        """Refer to something that code gets at in a way that cannot be followed."""
+        node = self.graph.reserve()
+        self._live[node] = f"{where}: {what}"
+        self.fill(node, b"unknown", [self.ref(what)])
+        return node
 
     def _settle_owners(self) -> None:
         """Know an object of a library that holds something live (a client, a pool) by what it was made with.
