@@ -12,9 +12,9 @@ import enum
 import fractions
 import functools
 import logging
+import multiprocessing
 import pathlib
 import pickle
-import multiprocessing
 import queue
 import re
 import sqlite3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logging import Filterer, LoggerAdapter
+from logging import Filter, Handler, LoggerAdapter
 
 from crystallize.fingerprint._project import is_library_module, module_of
 
@@ -37,4 +37,4 @@ def is_harmless(kind: type) -> bool:
     module = module_of(kind)
     if f"{module}.{kind.__qualname__}" in _NAMES:
         return True
-    return issubclass(kind, (Filterer, LoggerAdapter)) and is_library_module(module)
+    return issubclass(kind, (Filter, Handler, LoggerAdapter)) and is_library_module(module)
