@@ -12,10 +12,12 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from crystallize.fingerprint._classes import class_data, is_salted
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._memo import ABSENT
 from crystallize.fingerprint._project import (
     find_source,
+    is_library_class,
     is_library_function,
     is_library_module,
     module_file,
@@ -134,10 +136,11 @@ def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iter
 def describe_class(walk: Walk, node: int, kind: type) -> None:
     """Describe a class: by name if it is a library's, else by its bases and everything that its body made."""
     name = f"{module_of(kind)}.{kind.__qualname__}"
-    if is_library_module(module_of(kind)):
+    if is_library_class(kind):
         walk.fill(node, b"named", [walk.ref(name)])
         return
-    walk.name(name, node, kind)
+    if not is_library_module(module_of(kind)):
+        walk.name(name, node, kind)
     walk.guards.kind(kind)
     parts: list[Ref] = [walk.ref(type(kind)), walk.ref(kind.__bases__)]
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())
@@ -145,8 +148,14 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
         members: list[Any] = list(kind.__members__.values())
         parts += [walk.ref([(member.name, member.value) for member in members])]
         attributes = [(name, value) for name, value in attributes if _is_code(value)]
+        # What a flag does with values that it does not know.
+        parts += [walk.ref(boundary) for boundary in (vars(kind).get("_boundary_"),) if boundary is not None]
+    else:
+        for key, value in class_data(kind):
+            if not _is_code(value):
+                parts += [walk.ref(key), walk.ref(value, f"{name}.{key}")]
     for key, value in attributes:
-        if key == "_abc_impl" or (_is_dunder(key) and not _is_code(value)):
+        if key == "_abc_impl" or (_is_dunder(key) and not _is_code(value)) or is_salted(value):
             continue
         if isinstance(value, functools.cached_property):
             value = value.func  # noqa: PLW2901 - the same attribute, without its lock

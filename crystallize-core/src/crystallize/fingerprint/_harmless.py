@@ -25,6 +25,8 @@ _NAMES = frozenset(
         "multiprocessing.synchronize.Semaphore",
         "multiprocessing.synchronize.BoundedSemaphore",
         "multiprocessing.synchronize.Barrier",
+        # A field of a structure of ctypes, which is told of in `_fields_`.
+        "_ctypes.CField",
         # Loggers and consoles of other libraries.
         "loguru._logger.Logger",
         "rich.console.Console",

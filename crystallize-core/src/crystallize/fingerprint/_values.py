@@ -13,6 +13,7 @@ from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._arrays import describe_array
+from crystallize.fingerprint._classes import readable_members
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
 from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._project import is_library_module, module_of
@@ -121,8 +122,8 @@ def _reduced(walk: Walk, node: int, value: Any) -> None:
         if isinstance(made, tuple):
             made = _listed(*made)
     except Exception:  # noqa: BLE001 - objects refuse in any way they like
-        state = getattr(value, "__dict__", None)
-        if library or not state:
+        state = readable_members(value) if library else getattr(value, "__dict__", None)
+        if not state:
             walk.fill_live(node, kind)
         else:
             walk.fill(node, b"object", [walk.ref(kind), walk.ref(_lasting(kind, state))])

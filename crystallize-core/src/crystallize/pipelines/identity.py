@@ -148,8 +148,8 @@ def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, Identit
         parts = {label: identify(source)}
     # A source that declares what its data depends on vouches for everything else.
     vouched = getattr(source, "is_declared", False)
-    for name, part in parts.items():
-        yield name, Identity(part.digest) if vouched else part
+    for name, found in parts.items():
+        yield name, Identity(found.digest) if vouched else found
     for path in getattr(source, "depends_on", ()):
         # By content alone: a file that was moved is the same data.
         yield f"{label} file {str(path)!r}", Identity(content_of(path))
