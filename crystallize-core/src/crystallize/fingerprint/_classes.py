@@ -63,7 +63,8 @@ def class_data(kind: type) -> Iterator[tuple[str, Any]]:
 
 def _kept_by_the_metaclass(kind: type) -> Iterator[tuple[str, Any]]:
     """Give what a metaclass that is written in C keeps of a class, such as the defaults of msgspec's structs."""
-    for base in type(kind).__mro__:
+    metaclass: type = type(kind)
+    for base in metaclass.__mro__:
         if base is type:
             return
         for name, descriptor in sorted(vars(base).items()):

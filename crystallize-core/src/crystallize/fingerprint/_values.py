@@ -6,6 +6,7 @@ import copyreg
 import functools
 import inspect
 import marshal
+import sys
 import types
 from collections import OrderedDict
 from enum import Enum
@@ -16,6 +17,7 @@ from crystallize.fingerprint._arrays import describe_array
 from crystallize.fingerprint._classes import readable_members
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
 from crystallize.fingerprint._harmless import is_harmless
+from crystallize.fingerprint._lookups import known_name
 from crystallize.fingerprint._project import is_library_module, module_of
 from crystallize.fingerprint._syntax import bytecode
 from crystallize.fingerprint._walk import are_atoms, type_name
@@ -31,6 +33,16 @@ __all__ = ["describe_value"]
 def describe_value(walk: Walk, node: int, value: Any) -> None:
     """Describe any value, by its type."""
     kind = type(value)
+    known = known_name(value)
+    if known is not None:
+        # Handed on, so that nobody knows what it is asked for.
+        walk.fill_unknown(node, known)
+        return
+    if kind is dict and "__spec__" in value:
+        module = sys.modules.get(str(value.get("__name__")))
+        if module is not None and vars(module) is value:
+            describe_module(walk, node, module)
+            return
     describe = _DESCRIBERS.get(kind)
     if describe is None:
         describe = next((found for base, found in _BY_BASE if issubclass(kind, base)), _object)

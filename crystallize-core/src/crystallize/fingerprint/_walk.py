@@ -153,9 +153,13 @@ class Walk:
     def unknown(self, where: str, what: str) -> int:
         """Refer to something that code gets at in a way that cannot be followed."""
         node = self.graph.reserve()
-        self._live[node] = f"{where}: {what}"
-        self.fill(node, b"unknown", [self.ref(what)])
+        self.fill_unknown(node, what, where)
         return node
+
+    def fill_unknown(self, node: int, what: str, where: str = "") -> None:
+        """Say that a node is something that nobody can know beforehand."""
+        self._live[node] = f"{where or self._label}: {what}"
+        self.fill(node, b"unknown", [self.ref(what)])
 
     def _settle_owners(self) -> None:
         """Know an object of a library that holds something live (a client, a pool) by what it was made with.
