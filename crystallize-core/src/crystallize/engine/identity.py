@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.given import GivenFiles
 from crystallize.engine.plan import BASELINE
-from crystallize.fingerprint import Identity, combine, identify
+from crystallize.fingerprint import Identity, added_code, combine, identify
 from crystallize.pipelines.identity import source_parts, step_parts
 
 if TYPE_CHECKING:
@@ -178,6 +178,8 @@ def _common_parts(view: ExperimentView, active: ActivePlugins) -> Iterator[tuple
         # With its name: what it writes lies in a folder of that name.
         yield f"step {position} {label} code", code._replace(digest=combine(label, code.digest))
         yield f"step {position} {label} params", params
+    for place, added in added_code().items():
+        yield f"code added to {place}", added
     yield from _context_parts(view.initial_ctx)
     for name, artifact in view.outputs.items():
         yield f"output {name!r}", identify((name, artifact.name, artifact.writer))

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
+from crystallize.fingerprint._added import added_to_libraries, may_have_added
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import Graph, new_hash
 from crystallize.fingerprint._large import remembered
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CodeRecord",
     "Identity",
+    "added_code",
     "code_of",
     "code_record",
     "combine",
     "content_of",
     "digest_of_buffer",
     "identify",
+    "may_have_added",
     "untracked_in",
     "value_of",
 ]
@@ -198,6 +201,19 @@ def untracked_in(value: Any) -> tuple[str, ...]:
     ('dict: itertools.count',)
     """
     return identify(value).untracked
+
+
+def added_code() -> dict[str, Identity]:
+    """Give the identity of what the project has added to libraries: accessors, replaced methods, registered handlers.
+
+    Code that uses such a thing does not refer to it, so that it is part of no other identity.
+
+    Returns
+    -------
+    dict of str to Identity
+        By place, such as ``"pandas.DataFrame.house"``, sorted.
+    """
+    return {place: identify(held) for place, held in added_to_libraries().items()}
 
 
 @lru_cache(maxsize=4096)

@@ -174,6 +174,10 @@ class CachedCall:
         """
         step, session = self._step, self._session
         code, params = step_parts(step)
+        added = session.added
+        if added is not None:
+            untracked = (*code.untracked, *added.untracked)
+            code = code._replace(digest=combine(code.digest, added.digest), untracked=untracked)
         found = [params]
         if isinstance(step, FunctionStep) and self._plain:
             unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
