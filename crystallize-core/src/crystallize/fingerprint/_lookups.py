@@ -106,10 +106,11 @@ def known_name(value: Any) -> str | None:
         return full if full in _KNOWN else None
     if kind is MethodType and value.__self__ is os.environ:
         return f"os.environ.{value.__func__.__name__}"
-    for name, holder in (("os.environ", os.environ), ("sys.modules", sys.modules), ("sys.path", sys.path)):
-        if value is holder:
-            return name
-    return "os.environb" if value is getattr(os, "environb", None) else None
+    if kind is dict or kind is list:
+        return "sys.modules" if value is sys.modules else "sys.path" if value is sys.path else None
+    if kind is type(os.environ):
+        return "os.environ" if value is os.environ else "os.environb"
+    return None
 
 
 def named_module(value: Any, attributes: tuple[str, ...]) -> str | None:
