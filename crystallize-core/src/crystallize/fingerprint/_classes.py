@@ -28,6 +28,8 @@ _GENERATED = {
     "__pydantic_setattr_handlers__", "__pydantic_validator__", "__schema_cache__", "__sqlmodel_relationships__",
     "__table__",
 }  # fmt: skip
+# By its type: a class that travelled by value has another such object.
+_MISSING = type(dataclasses.MISSING)
 _FIELD = ("name", "default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only")
 
 
@@ -44,7 +46,7 @@ def class_data(kind: type) -> Iterator[tuple[str, Any]]:
             [
                 [getattr(each, name, None) for name in _FIELD]
                 for each in body["__dataclass_fields__"].values()
-                if each.default_factory is not dataclasses.MISSING or each.metadata or not (each.init and each.compare)
+                if type(each.default_factory) is not _MISSING or each.metadata or not (each.init and each.compare)
             ],
         )
     decorators = body.get("__pydantic_decorators__")
