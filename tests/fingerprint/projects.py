@@ -7,12 +7,11 @@ import importlib.util
 import json
 import os
 import sys
-import textwrap
 import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from pairs_code import HELPERS, ROWS, Row
+from pairs_code import ROWS, Row
 
 from crystallize.fingerprint import identify
 
@@ -21,13 +20,13 @@ LIBRARIES = ("pydantic", "msgspec", "attrs", "numpy", "pandas", "sklearn", "scip
 
 def write(row: Row, folder: Path, side: int) -> set[str]:
     """Write one side of a pair; give the names of its modules."""
-    files = {"helpers": HELPERS, **row.more, "steps": row.steps}
+    files = row.files
     for name, text in files.items():
         path = folder.joinpath(*name.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         if "." in name:
             path.parent.joinpath("__init__.py").touch()
-        path.write_text(textwrap.dedent(text).replace("@@", str(row.sides[side])), encoding="utf-8")
+        path.write_text(text.replace("@@", str(row.sides[side])), encoding="utf-8")
     return {*files, *(name.partition(".")[0] for name in files), "colorsys", "made_up"}
 
 
