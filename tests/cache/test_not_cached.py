@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sqlite3
 import threading
@@ -44,7 +45,7 @@ def test_what_cannot_be_stored_is_simply_not_cached(make, note, ran, log, output
 
 
 @pytest.mark.parametrize(
-    "given", [lambda: (n for n in range(3)), lambda: [threading.Lock(), 1]], ids=["generator", "lock"]
+    "given", [lambda: (n for n in range(3)), lambda: [threading.local(), 1]], ids=["generator", "local"]
 )
 def test_an_input_that_cannot_be_hashed_leaves_the_step_uncached(make, note, ran, log, values, given):
     @pipeline_step(cacheable=True)
@@ -151,10 +152,11 @@ def test_a_step_that_changes_an_object_of_the_context_is_not_cached(make, note, 
     assert "not cached: it changes" in log.text(logging.WARNING)
 
 
-def test_what_cannot_be_tracked_in_code_is_named_once_and_version_is_the_way_out(make, note, ran, log):
+@pytest.mark.parametrize("version", [None, 1])
+def test_what_cannot_be_tracked_in_code_is_named_once_and_version_is_the_way_out(make, note, ran, log, version):
     opened = Path("opened.txt").open("w")  # noqa: SIM115
 
-    @pipeline_step(cacheable=True)
+    @pipeline_step(cacheable=True, version=version)
     def writing(data, ctx):
         opened.fileno()
         note()
@@ -164,10 +166,42 @@ def test_what_cannot_be_tracked_in_code_is_named_once_and_version_is_the_way_out
         make(writing()).run(replicates=3)
     opened.close()
     warned = [record.getMessage() for record in log.records if record.levelno >= logging.WARNING]
-    assert len(warned) == 2
-    assert "TextIOWrapper" in warned[0]
-    assert "version=" in warned[0]
-    assert ran() == ["ran"], "it is cached all the same"
+    if version is None:
+        assert len(warned) == 2, "once in each run"
+        assert "TextIOWrapper" in warned[0]
+        assert "version=" in warned[0]
+        assert len(ran()) == 6
+    else:
+        assert warned == []
+        assert len(ran()) == 1
+
+
+class Writing(PipelineStep):
+    cacheable = True
+    opened = itertools.count()
+
+    def __init__(self, note):
+        self._note = note
+
+    def __call__(self, data, ctx):
+        self._note()
+        return data, {"out": str(self.opened)[:5]}
+
+
+class VersionedWriting(Writing):
+    version = "1"
+
+
+def test_a_version_vouches_for_what_a_class_of_steps_holds_but_not_for_its_attributes(make, note, ran, log):
+    for kind, times in ((Writing, 2), (VersionedWriting, 1)):
+        for _ in range(2):
+            make(kind(note)).run()
+        assert len(ran()) == times
+    step = VersionedWriting(note)
+    step.given = itertools.count()
+    for _ in range(2):
+        make(step).run()
+    assert len(ran()) == 2
 
 
 class Reading(PipelineStep):

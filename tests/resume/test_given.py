@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from crystallize import Artifact, ExperimentInput, data_source, resource_factory
+from crystallize import (
+    Artifact,
+    ArtifactPlugin,
+    ExperimentInput,
+    Treatment,
+    data_source,
+    pipeline_step,
+    resource_factory,
+)
 from crystallize.errors import ArtifactMissingError, StoreError
 
 
@@ -98,25 +108,86 @@ def test_files_of_an_artifact_datasource_count_as_well(build, ran):
 # ------------------------------------------------------------------ what cannot be tracked
 
 
-def test_what_cannot_be_compared_is_named_once_and_the_rest_is_resumed(build, ran, log, monkeypatch):
+@pytest.fixture
+def asks(monkeypatch):
+    """A step whose code holds something that cannot be compared, in a process that has not said so yet."""
     from crystallize_plugins.artifacts import resume
 
     monkeypatch.setattr(resume, "_warned", set())
-    connection = sqlite3.connect(":memory:")
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
 
-    def asks(data, ctx):
-        ctx.metrics.add("one", connection.execute("SELECT 1").fetchone()[0])
-        return data
+        def asks(data, ctx):
+            ctx.metrics.add("one", connection.execute("SELECT 1").fetchone()[0])
+            return data
 
+        yield asks
+
+
+def test_cells_that_refer_to_what_cannot_be_compared_run_again_and_say_so(build, ran, log, asks):
     build(asks).run(replicates=2)
     assert "cannot be compared" not in log.text()
+    first = ran()
+    for _ in range(2):
+        assert all("untracked" in planned.reason for planned in build(asks).plan(replicates=2).cells)
+        result = build(asks).run(replicates=2, strategy="resume")
+        assert ran() == first
+        told = result.provenance["resume"]
+        assert any("asks.connection: sqlite3.Connection" in text for text in told["untracked"])
+        (reason,) = told["ran"]
+        assert reason.startswith("untracked: ")
+        assert "asks.connection: sqlite3.Connection" in reason
+    assert log.text().count("would go unnoticed") == 1, "once in a process"
+    assert "version=" in log.text()
+
+
+def test_cells_that_refer_to_what_cannot_be_compared_are_kept_by_those_who_trust_it(build, ran, log, asks):
+    build(asks).run(replicates=2)
     ran()
     for _ in range(2):
-        result = build(asks).run(replicates=2, strategy="resume")
+        store = ArtifactPlugin(trust_untracked=True)
+        result = build(asks, store=store).run(replicates=2, strategy="resume")
         assert not ran()
         assert any("sqlite3.Connection" in text for text in result.provenance["resume"]["untracked"])
     assert log.text().count("goes unnoticed") == 1
-    connection.close()
+
+
+def test_a_version_vouches_for_what_code_holds_and_cannot_be_compared(build, ran, log, asks):
+    def step(version):
+        return pipeline_step(version=version)(asks)()
+
+    build(step(1)).run(replicates=2)
+    ran()
+    assert build(step(1)).run(replicates=2, strategy="resume").provenance["resume"]["untracked"] == []
+    assert not ran()
+    assert "compared" not in log.text()
+    build(step(2)).run(replicates=2, strategy="resume")
+    assert len(ran()) == 4
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_source_that_declares_its_files_vouches_for_the_rest(build, ran, declared):
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+
+        def rows(ctx):
+            return connection.execute("SELECT 1").fetchone()[0]
+
+        def experiment():
+            source = data_source(depends_on=[])(rows) if declared else data_source(rows)
+            return build(lambda data, ctx: (data, {"out": data}), datasource=source())
+
+        experiment().run(replicates=2)
+        ran()
+        experiment().run(replicates=2, strategy="resume")
+        assert len(ran()) == (0 if declared else 4)
+
+
+def test_what_a_treatment_holds_concerns_its_condition_only(build, ran):
+    numbers = itertools.count()
+    treatments = [Treatment("plain", {"delta": 1.0}), Treatment("counting", lambda ctx: ctx.add("n", next(numbers)))]
+    build(treatments=treatments).run(replicates=2)
+    ran()
+    build(treatments=treatments).run(replicates=2, strategy="resume")
+    assert ran() == ["counting_rep_0", "counting_rep_1"]
 
 
 def test_a_resource_is_known_by_its_factory(build, ran, module):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.engine.identity import _plugin
 from crystallize.errors import ConfigurationError
-from crystallize.fingerprint import combine, identify
+from crystallize.fingerprint import Identity, added_code, combine, identify
 from crystallize.pipelines.cache.fetch import watched_fetch
 from crystallize.pipelines.cache.randomness import global_randomness
-from crystallize.pipelines.cache.session import CacheSession
+from crystallize.pipelines.cache.session import CacheSession, together
 from crystallize.pipelines.cache.settings import CacheSettings, current_settings
 
 if TYPE_CHECKING:
@@ -37,11 +37,14 @@ class CacheBrief(NamedTuple):
         is none.
     chained : bool
         Whether no plugin may change the data between two steps.
+    added : Identity or None
+        Of what the project has added to libraries; None where that is nothing.
     """
 
     settings: CacheSettings | None
     plugins: str
     chained: bool
+    added: Identity | None
 
 
 def brief_for(job: Job) -> CacheBrief:
@@ -58,13 +61,13 @@ def brief_for(job: Job) -> CacheBrief:
         seeds = identify((run.seed, run.seed_override)).digest
         plugins = combine(seeds, *(_plugin(info).digest for info in influential))
     chained = all(call.neutral for call in job.active.calls("after_step"))
-    return CacheBrief(settings, plugins, chained)
+    return CacheBrief(settings, plugins, chained, together(added_code()))
 
 
 def session_for(job: Job) -> CacheSession:
     """Give the step cache of a worker."""
     brief = job.cache or brief_for(job)
-    return CacheSession(brief.settings, plugins=brief.plugins, chained=brief.chained)
+    return CacheSession(brief.settings, plugins=brief.plugins, chained=brief.chained, added=brief.added)
 
 
 def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.given import GivenFiles
 from crystallize.engine.plan import BASELINE
-from crystallize.fingerprint import Identity, combine, identify
+from crystallize.fingerprint import Identity, added_code, combine, identify
 from crystallize.pipelines.identity import source_parts, step_parts
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class CellIdentities:
     common_parts : mapping of str to str
         What it is made of, by name: digests.
     untracked : dict of str to None
-        What is known by its type alone, as ``"where: type"``, in the order of meeting; grows with the conditions that
-        are asked for.
+        What cannot be compared, as ``"where: what"``, in the order of meeting; grows with the conditions that are
+        asked for. See `untracked_of`.
     """
 
     def __init__(self, view: ExperimentView, active: ActivePlugins) -> None:
@@ -57,12 +57,14 @@ class CellIdentities:
         self._treatments: dict[str, Treatment] = {}
         self._met = 0
         self._own: dict[str, tuple[str, dict[str, str]]] = {}
+        self._own_untracked: dict[str, tuple[str, ...]] = {}
         self.untracked: dict[str, None] = {}
         self._given = GivenFiles(view.datasource)
         parts = {}
         for name, identity in _common_parts(view, active):
             parts[name] = identity.digest
             self.untracked.update(dict.fromkeys(identity.untracked))
+        self._common_untracked = tuple(self.untracked)
         self.common_parts: Mapping[str, str] = parts
         # Without the names: a file that was moved is the same data.
         self.common = combine(*parts.values())
@@ -97,6 +99,21 @@ class CellIdentities:
         """
         return {**self.common_parts, **self._of(name)[1]}
 
+    def untracked_of(self, name: str | None = None) -> tuple[str, ...]:
+        """Give what of a condition's identity cannot be compared, as ``"where: what"``.
+
+        Two cells of one identity may differ in such a thing.
+
+        Parameters
+        ----------
+        name : str, optional
+            A condition; by default what all conditions share.
+        """
+        if name is None:
+            return self._common_untracked
+        self._of(name)
+        return tuple(dict.fromkeys((*self._common_untracked, *self._own_untracked.get(name, ()))))
+
     @property
     def reads_files(self) -> bool:
         """Whether the cells are given what another experiment stored, so that `given` has something to say."""
@@ -121,6 +138,7 @@ class CellIdentities:
             if treatment is not None:
                 identity = identify(treatment._apply_value)
                 self.untracked.update(dict.fromkeys(identity.untracked))
+                self._own_untracked[name] = identity.untracked
                 parts["treatment"] = identity.digest
             known = self._own[name] = combine(self.common, *parts.values()), parts
         return known
@@ -160,6 +178,8 @@ def _common_parts(view: ExperimentView, active: ActivePlugins) -> Iterator[tuple
         # With its name: what it writes lies in a folder of that name.
         yield f"step {position} {label} code", code._replace(digest=combine(label, code.digest))
         yield f"step {position} {label} params", params
+    for place, added in added_code().items():
+        yield f"code added to {place}", added
     yield from _context_parts(view.initial_ctx)
     for name, artifact in view.outputs.items():
         yield f"output {name!r}", identify((name, artifact.name, artifact.writer))

@@ -2,7 +2,7 @@
 
 A function is known by its code in a normal form, its defaults and closure, and by the functions and values of the
 project that it refers to, however far away. What libraries define is known by name. What has no content,
-such as an open connection, is known by its type, and never by an address.
+such as an open connection, is known by its type, and never by an address; it is named as untracked.
 
 An object can say what it is by a method ``__fingerprint__(self)`` that returns any value: that value, and the class,
 then stand for it.
@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
+from crystallize.fingerprint._added import added_to_libraries, may_have_added
 from crystallize.fingerprint._files import content_of
 from crystallize.fingerprint._graph import Graph, new_hash
 from crystallize.fingerprint._large import remembered
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CodeRecord",
     "Identity",
+    "added_code",
     "code_of",
     "code_record",
     "combine",
     "content_of",
     "digest_of_buffer",
     "identify",
+    "may_have_added",
     "untracked_in",
     "value_of",
 ]
@@ -51,7 +54,7 @@ class Identity(NamedTuple):
     digest: str
     """64 hexadecimal digits."""
     untracked: tuple[str, ...] = ()
-    """What is known by its type alone, as ``"where: type"``."""
+    """What cannot be compared, as ``"where: what"``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class CodeRecord:
         The digest of each function, class, module and value of the project that the code refers to, itself
         included, by qualified name: compare two of them to see what has changed.
     untracked : tuple of str
-        What is known by its type alone, as ``"where: type"``.
+        What cannot be compared, as ``"where: what"``.
     """
 
     digest: str
@@ -151,7 +154,10 @@ def value_of(value: Any) -> str:
 
 
 def identify(value: Any) -> Identity:
-    """Give the identity of a value by content, as `value_of` does, and say what in it is known by its type alone.
+    """Give the identity of a value by content, as `value_of` does, and say what in it cannot be compared.
+
+    That is what has no content that could be read, such as an open connection, and what code gets at by a name that is
+    not written in it. Locks and loggers are no such thing: no result depends on which of them it gets.
 
     Parameters
     ----------
@@ -160,9 +166,9 @@ def identify(value: Any) -> Identity:
 
     Examples
     --------
-    >>> import threading
-    >>> identify({"guard": threading.Lock()}).untracked
-    ('dict: _thread.lock',)
+    >>> import itertools, threading
+    >>> identify({"numbers": itertools.count(), "guard": threading.Lock()}).untracked
+    ('dict: itertools.count',)
     """
     plain = written(value)
     if plain is not None:
@@ -182,7 +188,7 @@ def _looked_at(value: Any) -> Identity:
 
 
 def untracked_in(value: Any) -> tuple[str, ...]:
-    """Say what in a value is known by its type alone, as ``"where: type"``.
+    """Say what in a value cannot be compared, as ``"where: what"``.
 
     Parameters
     ----------
@@ -191,11 +197,24 @@ def untracked_in(value: Any) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> import threading
-    >>> untracked_in({"guard": threading.Lock()})
-    ('dict: _thread.lock',)
+    >>> import itertools
+    >>> untracked_in({"numbers": itertools.count()})
+    ('dict: itertools.count',)
     """
     return identify(value).untracked
+
+
+def added_code() -> dict[str, Identity]:
+    """Give the identity of what the project has added to libraries: accessors, replaced methods, registered handlers.
+
+    Code that uses such a thing does not refer to it, so that it is part of no other identity.
+
+    Returns
+    -------
+    dict of str to Identity
+        By place, such as ``"pandas.DataFrame.house"``, sorted.
+    """
+    return {place: identify(held) for place, held in added_to_libraries().items()}
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import os
 import sys
 from collections import deque
 from enum import EnumMeta
@@ -12,7 +13,18 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from crystallize.fingerprint._classes import class_data, is_salted
 from crystallize.fingerprint._files import content_of
+from crystallize.fingerprint._lookups import (
+    Lookup,
+    builtin_name,
+    is_known,
+    known_name,
+    known_under,
+    lookups,
+    named_module,
+    needs_a_look,
+)
 from crystallize.fingerprint._memo import ABSENT
 from crystallize.fingerprint._project import (
     find_source,
@@ -21,13 +33,14 @@ from crystallize.fingerprint._project import (
     is_library_module,
     module_file,
     module_of,
+    read_source,
 )
 from crystallize.fingerprint._references import absolute_names, references
 from crystallize.fingerprint._state import stands_for
-from crystallize.fingerprint._syntax import module_syntax, syntax, tree
+from crystallize.fingerprint._syntax import module_syntax, syntax, tree, written_function
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from crystallize.fingerprint._graph import Ref
     from crystallize.fingerprint._walk import Walk
@@ -63,9 +76,13 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         walk.name(name, node, function)
         parts += [syntax(code)]
         parts += [part for path in references(code).global_paths for part in _global(walk, function, path)]
+        found = _lookups(function)
+        folders = [each.name for each in found if each.kind == "path"]
         package = function.__globals__.get("__package__") or ""
         for module, level, names in references(code).imports:
-            parts += _imported(walk, absolute_names(module, level, names, package))
+            parts += _imported(walk, absolute_names(module, level, names, package), folders=folders)
+        for each in found:
+            parts += _looked_up(walk, each, name, package, folders, function)
     decides = stands_for(function) if library else None
     if decides is None:
         parts += _closure(walk, function)
@@ -91,6 +108,8 @@ def _global(walk: Walk, function: FunctionType, path: tuple[str, ...]) -> Iterat
     yield walk.ref(name)
     value = function.__globals__.get(name, ABSENT)
     walk.guards.name(function.__globals__, name, value)
+    if known_under(value, path[1:]) is not None:
+        return  # what it is asked for is looked at
     if name in _PLACE or value is ABSENT:
         yield b"builtin" if hasattr(builtins, name) else b"absent"
     else:
@@ -111,6 +130,8 @@ def _closure(walk: Walk, function: FunctionType) -> Iterator[Ref]:
             yield b"empty"
         else:
             walk.guards.cell(cells[name], value)
+            if known_under(value, tuple(attributes)) is not None:
+                continue
             yield from _followed(walk, f"{function.__module__}.{function.__qualname__}.{name}", value, attributes)
 
 
@@ -125,14 +146,23 @@ def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iter
             walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))
             if attribute in vars(value):
                 yield walk.ref(vars(value)[attribute], f"{label}.{attribute}")
-        if type(value) is not ModuleType or is_library_module(value.__name__):
+        if not isinstance(value, ModuleType) or attribute == "__dict__" or is_library_module(value.__name__):
             break
         label = f"{value.__name__}.{attribute}"
         walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))
-        if attribute not in vars(value):
+        if attribute in vars(value):
+            value = vars(value)[attribute]
+            continue
+        # The module may make it now, as the code that asks for it will have it do.
+        walk.guards.hold = False
+        try:
+            value = getattr(value, attribute)
+        except AttributeError:
             yield b"absent"
             return
-        value = vars(value)[attribute]
+        except Exception as error:  # noqa: BLE001 - code of the project, which may fail in any way
+            yield walk.unknown(label, f"cannot be had ({type(error).__name__})")
+            return
     reference = walk.ref(value, label)
     if not isinstance(value, (ModuleType, FunctionType, type)):
         walk.name(label, reference, value)
@@ -154,8 +184,14 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
         members: list[Any] = list(kind.__members__.values())
         parts += [walk.ref([(member.name, member.value) for member in members])]
         attributes = [(name, value) for name, value in attributes if _is_code(value)]
+        # What a flag does with values that it does not know.
+        parts += [walk.ref(boundary) for boundary in (vars(kind).get("_boundary_"),) if boundary is not None]
+    else:
+        for key, value in class_data(kind):
+            if not _is_code(value):
+                parts += [walk.ref(key), walk.ref(value, f"{name}.{key}")]
     for key, value in attributes:
-        if key == "_abc_impl" or (_is_dunder(key) and not _is_code(value)):
+        if key == "_abc_impl" or (_is_dunder(key) and not _is_code(value)) or is_salted(value):
             continue
         if isinstance(value, functools.cached_property):
             value = value.func  # noqa: PLW2901 - the same attribute, without its lock
@@ -192,13 +228,114 @@ def describe_module(walk: Walk, node: int, module: ModuleType) -> None:
     """Describe a module that is used as a whole."""
     if is_library_module(module.__name__):
         walk.fill(node, b"named", [walk.ref(module.__name__)])
-    elif module_file(module):
-        walk.fill(node, b"module", _imported(walk, [module.__name__]))
+        return
+    walk.guards.hold = False
+    # What it holds may have been changed since its source was executed. Objects of Crystallize say what is run.
+    holds = {
+        name: value
+        for name, value in vars(module).items()
+        if not (_is_dunder(name) or isinstance(value, ModuleType) or known_name(value))
+        and not module_of(type(value)).startswith("crystallize")
+    }
+    source = _imported(walk, [module.__name__]) if module_file(module) else []
+    walk.fill(node, b"module", [*source, walk.ref(holds)])
+
+
+def _lookups(function: FunctionType) -> list[Lookup]:
+    """Find what a function gets at by a name while it runs."""
+    used = references(function.__code__)
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+
+    def value_of(path: tuple[str, ...]) -> Any:
+        try:
+            return cells[path[0]].cell_contents if path[0] in cells else function.__globals__.get(path[0], ABSENT)
+        except ValueError:  # not yet assigned
+            return ABSENT
+
+    def resolve(path: tuple[str, ...]) -> str | None:
+        value = value_of(path)
+        return builtin_name(path) if value is ABSENT else named_module(value, path[1:])
+
+    def constant(path: tuple[str, ...]) -> str | None:
+        value = value_of(path)
+        for attribute in path[1:]:
+            value = vars(value).get(attribute) if isinstance(value, (ModuleType, type)) else None
+        return value if isinstance(value, str) else None
+
+    paths = (*used.global_paths, *used.free_paths)
+    known = [path for path in paths if known_under(value_of(path), path[1:]) is not None]
+    if not (known or needs_a_look(used.names)):
+        return []
+    node = written_function(function.__code__)
+    if node is not None:
+        return lookups(node, resolve, constant)
+    # Without its source nobody sees what is asked for.
+    known += [path for path in used.global_paths if is_known(resolve(path)) and path not in known]
+    return [Lookup("unknown", ".".join(path)) for path in known]
+
+
+def _looked_up(
+    walk: Walk, found: Lookup, where: str, package: str, folders: list[str], function: FunctionType | None = None
+) -> Iterator[Ref]:
+    """Describe what code gets at by a name."""
+    kind, name = found.kind, found.name
+    if kind == "unknown":
+        yield walk.unknown(where, name)
+    elif kind in ("global", "own", "attribute"):
+        if function is not None:  # a module that is known by its source holds no more than that
+            yield from _named(walk, found, function)
     else:
-        walk.fill(node, b"module", [walk.ref({k: v for k, v in vars(module).items() if not _is_dunder(k)})])
+        walk.guards.hold = False  # neither files nor the environment tell when they change
+        if kind == "variable":
+            yield walk.ref([name, os.environ.get(name)])
+        elif kind == "file":
+            yield walk.source(name, name) if Path(name).is_file() else b"absent"
+        elif kind == "code":
+            yield from _executed(walk, name, where, package, folders, function)
+        elif kind == "import" and function is not None and name == function.__globals__.get("__name__"):
+            yield _own(walk, function)
+        elif kind == "import":
+            name, level = name.partition(":")[0], len(name) - len(name.lstrip("."))
+            yield from _imported(walk, absolute_names(name[level:], level, (), found.of or package), folders=folders)
 
 
-def _imported(walk: Walk, names: list[str], importer: str = "") -> list[Ref]:
+def _named(walk: Walk, found: Lookup, function: FunctionType) -> Iterator[Ref]:
+    """Describe what a function gets at by a name in a module that is there."""
+    if found.kind == "own":
+        yield _own(walk, function)
+    elif found.kind == "global":
+        yield from _global(walk, function, (found.name,))
+    else:
+        yield from _global(walk, function, (*found.of.split("."), found.name))
+
+
+def _own(walk: Walk, function: FunctionType) -> Ref:
+    """Describe everything that a function's module holds."""
+    module = sys.modules.get(str(function.__globals__.get("__name__")))
+    whole = module is not None and vars(module) is function.__globals__
+    return walk.ref(module if whole else {k: v for k, v in function.__globals__.items() if not _is_dunder(k)})
+
+
+def _executed(
+    walk: Walk, text: str, where: str, package: str, folders: list[str], function: FunctionType | None
+) -> Iterator[Ref]:
+    """Describe what a text refers to that code executes."""
+    try:
+        parsed, code = ast.parse(text.strip()), compile(text.strip(), "<text>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        yield walk.ref(text)
+        return
+    used = references(code)
+    for module, level, names in used.imports:
+        yield from _imported(walk, absolute_names(module, level, names, package), folders=folders)
+    if function is not None:
+        for path in used.global_paths:
+            yield from _global(walk, function, path)
+    for each in lookups(parsed, builtin_name, lambda _: None):
+        yield from _looked_up(walk, each, where, package, folders, function)
+
+
+def _imported(walk: Walk, names: list[str], importer: str = "", folders: Sequence[str] = ()) -> list[Ref]:
     """Describe modules that code imports while it runs, by source: whether they are loaded by now must not matter."""
     found: list[Ref] = []
     top = importer.partition(".")[0]
@@ -208,10 +345,13 @@ def _imported(walk: Walk, names: list[str], importer: str = "") -> list[Ref]:
     for name in names:
         if is_library_module(name):
             return [walk.ref(name)]
-        file = module_file(sys.modules.get(name)) or find_source(name)
-        if file is not None:
-            walk.guards.hold = False  # a file may be edited at any time
-            found.append(walk.source(name, file))
+        # With the packages that it is in, which are imported before it.
+        for end in [at for at, letter in enumerate(name) if letter == "."] + [len(name)]:
+            part = name[:end]
+            file = module_file(sys.modules.get(part)) or find_source(part, folders)
+            if file is not None:
+                walk.guards.hold = False  # a file may be edited at any time
+                found.append(walk.source(part, file))
     return found or [walk.ref(names)]
 
 
@@ -220,18 +360,23 @@ def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
     name, file = module
     walk.name(name, node, Path(file))
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = read_source(name, file)
         imports = [item for item in ast.walk(tree(text)) if isinstance(item, (ast.Import, ast.ImportFrom))]
         parts: list[Ref] = [module_syntax(text)]
     except (OSError, SyntaxError, ValueError, RecursionError):
         walk.fill(node, b"file", [walk.ref(content_of(file))])
         return
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
+    own: dict[tuple[str, ...], str] = {("__name__",): name, ("__package__",): package}
+    looks = lookups(tree(text), builtin_name, own.get, whole=True)
+    folders = [each.name for each in looks if each.kind == "path"]
     for item in imports:
         level = getattr(item, "level", 0)
         listed = tuple(alias.name for alias in item.names)
         if isinstance(item, ast.ImportFrom):
-            parts += _imported(walk, absolute_names(item.module or "", level, listed, package), name)
+            parts += _imported(walk, absolute_names(item.module or "", level, listed, package), name, folders)
         else:
-            parts += [part for one in listed for part in _imported(walk, [one], name)]
+            parts += [part for one in listed for part in _imported(walk, [one], name, folders)]
+    for each in looks:
+        parts += _looked_up(walk, each, name, package, folders)
     walk.fill(node, b"source", parts)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.machinery
 import os
 import sys
 import sysconfig
+import tokenize
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import importlib.machinery
+    from collections.abc import Sequence
     from types import FunctionType, ModuleType
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "library_name",
     "module_file",
     "module_of",
+    "read_source",
 ]
 
 # Installed from a checkout they lie outside site-packages, and are no less a library.
@@ -52,9 +56,11 @@ def is_library_module(name: str) -> bool:
     if top == "__main__":
         return False
     module = sys.modules.get(name) or sys.modules.get(top)
-    file = module_file(module) if module is not None else find_source(name)
-    # Without a file it is built into the interpreter, a namespace, or made up.
-    return is_library_file(file) if file else top in sys.stdlib_module_names
+    file = find_source(name) if module is None else module_file(module) or module_file(sys.modules.get(top))
+    if file:
+        return is_library_file(file)
+    # Without a file it is built into the interpreter, a namespace, or made up, in place of a library's even.
+    return top in sys.stdlib_module_names and getattr(sys.modules.get(top), "__spec__", name) is not None
 
 
 def is_library_function(function: FunctionType) -> bool:
@@ -134,18 +140,55 @@ def module_file(module: ModuleType | None) -> str | None:
     return file if isinstance(file, str) else None
 
 
-def find_source(name: str) -> str | None:
-    """Find a module's file without importing anything, or give None."""
+def find_source(name: str, folders: Sequence[str] = ()) -> str | None:
+    """Find a module's file without importing anything, or give None.
+
+    Parameters
+    ----------
+    name : str
+    folders : sequence of str
+        Where to look before everywhere else.
+    """
     path = None
     spec = None
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
-        try:
-            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), path)
-        except (ImportError, ValueError, OSError):
-            return None
+        part = ".".join(parts[:count])
+        spec = (_spec(part, folders) if folders and count == 1 else None) or _spec(part, path)
         if spec is None:
             return None
         path = list(spec.submodule_search_locations or ())
-    origin = spec.origin if spec else None
-    return origin if origin and Path(origin).exists() else None
+    if spec is None or not spec.has_location or not spec.origin:
+        return None
+    return spec.origin if Path(spec.origin).exists() or hasattr(spec.loader, "get_source") else None
+
+
+def _spec(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
+    """Ask everybody who finds modules, those of editable installations included."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec = None
+        # A finder of anybody's, which may fail in any way.
+        with contextlib.suppress(Exception):
+            spec = None if find is None else find(name, path)
+        if spec is not None:
+            return spec  # type: ignore[no-any-return]
+    return None
+
+
+def read_source(name: str, file: str) -> str:
+    """Give the text of a module, out of an archive too.
+
+    Raises
+    ------
+    OSError, ValueError, SyntaxError
+        It cannot be had.
+    """
+    if Path(file).is_file():
+        with tokenize.open(file) as opened:
+            return opened.read()
+    spec = getattr(sys.modules.get(name), "__spec__", None) or _spec(name, None)
+    source = getattr(getattr(spec, "loader", None), "get_source", lambda _: None)(name)
+    if not isinstance(source, str):
+        raise OSError(f"no source of the module {name} can be had")
+    return source

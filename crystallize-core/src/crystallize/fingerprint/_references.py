@@ -30,6 +30,8 @@ class References(NamedTuple):
     """The same for closure variables."""
     imports: tuple[tuple[str, int, Path], ...]
     """Imports in the function's body: module, level, names."""
+    names: frozenset[str]
+    """All names and attributes that it uses."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -38,9 +40,11 @@ def references(code: CodeType) -> References:
     free: set[Path] = set()
     found: set[Path] = set()
     imports: set[tuple[str, int, Path]] = set()
+    used: set[str] = set()
     waiting = [code]
     while waiting:
         each = waiting.pop()
+        used.update(each.co_names)
         waiting.extend(const for const in each.co_consts if isinstance(const, CodeType))
         steps = [step for step in dis.get_instructions(each) if step.opname not in _SILENT]
         for at, step in enumerate(steps):
@@ -53,7 +57,10 @@ def references(code: CodeType) -> References:
                 imports.add((str(step.argval), level if isinstance(level, int) else 0, tuple(names or ())))
     outside = set(code.co_freevars)
     return References(
-        tuple(sorted(found)), tuple(sorted(path for path in free if path[0] in outside)), tuple(sorted(imports))
+        tuple(sorted(found)),
+        tuple(sorted(path for path in free if path[0] in outside)),
+        tuple(sorted(imports)),
+        frozenset(used),
     )
 
 

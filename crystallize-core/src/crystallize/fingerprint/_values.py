@@ -7,6 +7,7 @@ import functools
 import itertools
 import marshal
 import struct
+import sys
 import types
 import weakref
 from collections import OrderedDict
@@ -15,9 +16,12 @@ from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.fingerprint._classes import readable_members
 from crystallize.fingerprint._files import content_of_path
 from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
+from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._libraries import describe_known
+from crystallize.fingerprint._lookups import known_name
 from crystallize.fingerprint._project import asked_for, is_library_class, is_library_module, module_of
 from crystallize.fingerprint._state import attributes_of, held_name, lasting
 from crystallize.fingerprint._syntax import bytecode
@@ -35,6 +39,16 @@ __all__ = ["describe_value"]
 def describe_value(walk: Walk, node: int, value: Any) -> None:
     """Describe any value, by its type."""
     kind = type(value)
+    known = known_name(value)
+    if known is not None:
+        # Handed on, so that nobody knows what it is asked for.
+        walk.fill_unknown(node, known)
+        return
+    if kind is dict and "__spec__" in value:
+        module = sys.modules.get(str(value.get("__name__")))
+        if module is not None and vars(module) is value:
+            describe_module(walk, node, module)
+            return
     describe = _DESCRIBERS.get(kind)
     if describe is None:
         describe = next((found for base, found in _BY_BASE if issubclass(kind, base)), _object)
@@ -103,7 +117,9 @@ def _object(walk: Walk, node: int, value: Any) -> None:
         walk.fill(node, b"says", [walk.ref(type(value)), walk.ref(says(value))])
         return
     try:
-        if not describe_known(walk, node, value):
+        if is_harmless(type(value)):
+            walk.fill_live(node, type(value))
+        elif not describe_known(walk, node, value):
             _reduced(walk, node, value)
     except Exception as problem:  # noqa: BLE001 - objects refuse in any way they like, and then it is said of them
         walk.fill_live(node, type(value), f"{type(problem).__name__} when looked at")
@@ -163,6 +179,10 @@ def _lasting_state(kind: type, state: Any) -> Any:
 def _refusing(walk: Walk, node: int, value: Any, *, library: bool) -> None:
     """Describe an object that refuses to be pickled: one of the project by its attributes, others by their type."""
     kind = type(value)
+    members = readable_members(value)
+    if members is not None:
+        walk.fill(node, b"object", [walk.ref(kind), walk.ref(members)])
+        return
     state = attributes_of(value)
     if library or not state:
         walk.fill_live(node, kind)

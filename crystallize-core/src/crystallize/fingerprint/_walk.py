@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.fingerprint._functions import describe_source
 from crystallize.fingerprint._graph import Graph, Ref, new_hash
+from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._memo import Guards
 from crystallize.fingerprint._project import module_of
 
@@ -156,7 +157,19 @@ class Walk:
 
     def note_live(self, node: int, kind: type, why: str = "") -> None:
         """Note that something in an object cannot be followed, beside what its description says."""
-        self._live[node] = f"{self._label}: {type_name(kind)}" + (f" ({why})" if why else "")
+        if not is_harmless(kind):
+            self._live[node] = f"{self._label}: {type_name(kind)}" + (f" ({why})" if why else "")
+
+    def unknown(self, where: str, what: str) -> int:
+        """Refer to something that code gets at in a way that cannot be followed."""
+        node = self.graph.reserve()
+        self.fill_unknown(node, what, where)
+        return node
+
+    def fill_unknown(self, node: int, what: str, where: str = "") -> None:
+        """Say that a node is something that nobody can know beforehand."""
+        self._live[node] = f"{where or self._label}: {what}"
+        self.fill(node, b"unknown", [self.ref(what)])
 
     def _settle_owners(self) -> None:
         """Know an object of a library that holds something live (a client, a pool) by what it was made with.

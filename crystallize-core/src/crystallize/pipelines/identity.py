@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from crystallize.pipelines.step import PipelineStep
 
-__all__ = ["StepParts", "source_identity", "source_parts", "step_identity", "step_parts"]
+__all__ = ["StepParts", "source_identity", "source_parts", "step_identity", "step_parts", "without_code"]
 
 
 class StepParts(NamedTuple):
@@ -74,11 +74,18 @@ def step_parts(step: PipelineStep) -> StepParts:
         code, params = identify(step.spec.fn), identify(step._params)
     else:
         # By what the object holds, where it names no parameters: it may still have been made with some.
-        code, params = identify(type(step)), identify(dict(step.params) or step)
+        code, params = identify(type(step)), without_code(step, identify(dict(step.params) or step))
     version = getattr(step, "version", None)
     if version is not None:
-        code = code._replace(digest=combine(code.digest, identify(version).digest))
+        # What cannot be seen in the code is vouched for: whoever changes it gives another version.
+        code = Identity(combine(code.digest, identify(version).digest))
     return StepParts(code, params)
+
+
+def without_code(step: PipelineStep, identity: Identity) -> Identity:
+    """Leave out of what is untracked in a step's object what its class holds, which is told of its code."""
+    told = identify(type(step)).untracked
+    return identity._replace(untracked=tuple(text for text in identity.untracked if text not in told))
 
 
 def source_identity(source: DataSource) -> str:
@@ -134,13 +141,15 @@ def _source_parts(source: DataSource, label: str) -> Iterator[tuple[str, Identit
         yield label, identify(_reading(source))
         return
     if isinstance(source, FunctionSource) and type(source).__fingerprint__ is FunctionSource.__fingerprint__:
-        yield label, identify(source.fn)
-        yield f"{label} params", identify(source._params)
+        parts = {label: identify(source.fn), f"{label} params": identify(source._params)}
     elif getattr(type(source), "__fingerprint__", None) is DataSource.__fingerprint__:
-        yield label, identify(type(source))
-        yield f"{label} params", identify(source._state())
+        parts = {label: identify(type(source)), f"{label} params": identify(source._state())}
     else:
-        yield label, identify(source)
+        parts = {label: identify(source)}
+    # A source that declares what its data depends on vouches for everything else.
+    vouched = getattr(source, "is_declared", False)
+    for name, found in parts.items():
+        yield name, Identity(found.digest) if vouched else found
     for path in getattr(source, "depends_on", ()):
         # By content alone: a file that was moved is the same data.
         yield f"{label} file {str(path)!r}", Identity(content_of(path))

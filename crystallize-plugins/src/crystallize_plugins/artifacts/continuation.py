@@ -41,6 +41,8 @@ class Continuation(Resumption):
     experiment : ExperimentView
     earlier : EarlierRun or None
         The stored optimisation.
+    trust_untracked : bool, default False
+        Whether cells hold although something that they refer to cannot be compared.
 
     Attributes
     ----------
@@ -48,9 +50,11 @@ class Continuation(Resumption):
         Why the next version begins; empty where the stored optimisation goes on, or there is none.
     """
 
-    def __init__(self, experiment: ExperimentView, earlier: EarlierRun | None) -> None:
+    def __init__(
+        self, experiment: ExperimentView, earlier: EarlierRun | None, *, trust_untracked: bool = False
+    ) -> None:
         identities = experiment.cell_identities()
-        super().__init__(earlier, identities)
+        super().__init__(earlier, identities, trust_untracked=trust_untracked)
         self._replay: Replay | None = None
         self._conditions = frozenset(() if earlier is None else earlier.outcomes.conditions)
         self._new = 0
@@ -180,5 +184,4 @@ class Continuation(Resumption):
             "and %d are of new trials",
             kept, again, self._new,
         )  # fmt: skip
-        if kept:
-            self._warn()
+        self._warn(kept=bool(kept))

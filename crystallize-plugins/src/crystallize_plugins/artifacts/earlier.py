@@ -34,6 +34,9 @@ FAILED = "failed"
 INEXACT = "not stored exactly"
 UNKNOWN = "changed: what it was made of was not recorded"
 
+UNTRACKED = "untracked: "
+"""What the reason begins with where something cannot be compared."""
+
 _MOST_NAMED = 4
 
 
@@ -65,6 +68,8 @@ class EarlierRun:
         All its cells, those that failed included.
     state : tuple
         Differs once something has been added.
+    trust_untracked : bool
+        Whether cells hold although something that they refer to cannot be compared; False unless set.
 
     Raises
     ------
@@ -77,6 +82,7 @@ class EarlierRun:
 
     def __init__(self, path: Path, source: RunDatabase | None = None) -> None:
         self.path = path
+        self.trust_untracked = False
         self._parts: dict[str, Mapping[str, str]] = {}
         self._why: dict[str, str] = {}
         self._rare: tuple[frozenset[Cell], frozenset[Cell]] | None = None
@@ -196,12 +202,17 @@ class EarlierRun:
         )
 
     def why_changed(self, name: str, identities: CellIdentities) -> str:
-        """Say what of a condition's identity differs; nothing where it is the same, or the condition was not there."""
+        """Say what of a condition's identity differs, or cannot be compared.
+
+        Nothing where it is the same, or the condition was not there.
+        """
         known = self._why.get(name)
         if known is None:
             stored = self._conditions.get(name)
-            if stored is None or stored.identity == identities.condition(name):
+            if stored is None:
                 known = ""
+            elif stored.identity == identities.condition(name):
+                known = self._why_untracked(identities.untracked_of(name))
             elif stored.identity is None:
                 known = UNKNOWN
             else:
@@ -211,14 +222,17 @@ class EarlierRun:
         return known
 
     def why_other(self, identities: CellIdentities) -> str:
-        """Name what all conditions share, and is another now; nothing where it is the same."""
+        """Name what all conditions share, and is another now or cannot be compared; nothing where it is the same."""
         for name in self.outcomes.conditions:
             common = self._conditions[name].common
             if common is None:
                 return UNKNOWN
             if common != identities.common:
                 return _difference(self._parts.get(common, {}), identities.common_parts)
-        return ""
+        return self._why_untracked(identities.untracked_of()) if self.outcomes.conditions else ""
+
+    def _why_untracked(self, untracked: Sequence[str]) -> str:
+        return UNTRACKED + _listed(untracked) if untracked and not self.trust_untracked else ""
 
     def can_go_on(self, wanted: Collection[str], identities: CellIdentities) -> bool:
         """Say whether new cells can join those that are stored, because none of these would change.
@@ -311,9 +325,12 @@ def _difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     if not names:
         # Digests by name are equal: only the order of some parts differs.
         return "changed: order"
-    shown = ", ".join(names[:_MOST_NAMED])
+    return "changed: " + _listed(names)
+
+
+def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
-    return f"changed: {shown}" + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _digest(path: Path, size: int) -> str:

@@ -46,6 +46,9 @@ class ArtifactPlugin(BasePlugin):
     artifact_retention : int, optional
         Of how many of the newest runs the files that steps wrote are kept; those of older runs are removed when a run
         ends, and their metrics stay. By default nothing is ever removed.
+    trust_untracked : bool, default False
+        Whether a resumed run keeps cells although something that they refer to cannot be compared, such as an open
+        connection: a warning names it then. By default such cells run again.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class ArtifactPlugin(BasePlugin):
         root_dir: str | os.PathLike[str] = "data",
         versioned: bool = True,
         artifact_retention: int | None = None,
+        trust_untracked: bool = False,
     ) -> None:
         try:
             self.root_dir = Path(root_dir)
@@ -77,6 +81,7 @@ class ArtifactPlugin(BasePlugin):
         self.artifact_retention = (
             None if artifact_retention is None else check_count(artifact_retention, what="artifact_retention")
         )
+        self.trust_untracked = check_flag(trust_untracked, what="trust_untracked")
         self._active: dict[str, ActiveRun] = {}
         self._resumed: dict[str, Resumption] = {}
         self._found: dict[str, Found] = {}
@@ -104,7 +109,9 @@ class ArtifactPlugin(BasePlugin):
 
             found = self._found.pop(run.id, None) or self._find(experiment)
             folder = self._folder(experiment)
-            active, self._resumed[run.id] = take_over(experiment, folder, found, versioned=self.versioned)
+            active, self._resumed[run.id] = take_over(
+                experiment, folder, found, versioned=self.versioned, trust_untracked=self.trust_untracked
+            )
         else:
             version = take_folder(self._folder(experiment), versioned=self.versioned)
             active = ActiveRun.begin(experiment, version, versioned=self.versioned)
@@ -129,7 +136,7 @@ class ArtifactPlugin(BasePlugin):
         from crystallize_plugins.artifacts.resume import Resumption
 
         found = self._found.pop(experiment.run.id, None) or self._find(experiment)
-        resumption = Resumption(found.run, experiment.cell_identities())
+        resumption = Resumption(found.run, experiment.cell_identities(), trust_untracked=self.trust_untracked)
         resumption.decide(cells)
         return resumption.reasons
 

@@ -13,7 +13,7 @@ from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import contents, database, operations
 from crystallize_plugins.artifacts.checksum import sealed_row
 from crystallize_plugins.artifacts.documents import ENDING
-from crystallize_plugins.artifacts.earlier import COMPLETE, EarlierRun
+from crystallize_plugins.artifacts.earlier import COMPLETE, UNTRACKED, EarlierRun
 from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.files import store_error
 from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version, versions
@@ -230,6 +230,8 @@ class Resumption:
         The stored run; None where there is none.
     identities : CellIdentities or None
         Of what is wanted now.
+    trust_untracked : bool, default False
+        Whether cells hold although something that they refer to cannot be compared.
 
     Attributes
     ----------
@@ -239,8 +241,13 @@ class Resumption:
         Whether the stored run itself goes on.
     """
 
-    def __init__(self, earlier: EarlierRun | None, identities: CellIdentities | None) -> None:
+    def __init__(
+        self, earlier: EarlierRun | None, identities: CellIdentities | None, *, trust_untracked: bool = False
+    ) -> None:
         self.earlier = earlier
+        if earlier is not None:
+            earlier.trust_untracked = trust_untracked
+        self._trust_untracked = trust_untracked
         self.identities = identities
         self.in_place = False
         self.reasons: dict[Cell, str] = {}
@@ -277,7 +284,7 @@ class Resumption:
 
     @property
     def untracked(self) -> tuple[str, ...]:
-        """What could not be compared, as ``"where: type"``."""
+        """What could not be compared, as ``"where: what"``."""
         return () if self.identities is None or self.earlier is None else tuple(self.identities.untracked)
 
     def facts(self) -> dict[str, Any]:
@@ -310,21 +317,30 @@ class Resumption:
                 "resume: %d of %d cells are kept from %s, %s; %d to run: %s",
                 total - todo, total, self.earlier.path, where, todo, what,
             )  # fmt: skip
-        if total > todo:
-            self._warn()
+        self._warn(kept=total > todo)
 
     def _total(self) -> int:
         return len(self.earlier.outcomes) if self._whole and self.earlier is not None else len(self.reasons)
 
-    def _warn(self) -> None:
-        """Name, once in a process, what could have changed unnoticed."""
+    def _warn(self, *, kept: bool) -> None:
+        """Name, once in a process, what could have changed unnoticed, and the way out."""
+        again = any(reason.startswith(UNTRACKED) for reason in set(self.reasons.values()))
         new = [text for text in self.untracked if text not in _warned]
-        if new:
-            _warned.update(new)
+        if not new or not (again or (kept and self._trust_untracked)):
+            return
+        _warned.update(new)
+        if again:
             _LOGGER.warning(
-                "resume: cells are kept although some of what they refer to has no content that could be compared, so "
-                "that a change of it goes unnoticed: %s. Give such an object a method __fingerprint__, or the step a "
-                "version=",
+                "resume: cells run again because some of what they refer to cannot be compared, so that a change of it "
+                "would go unnoticed: %s. Give a step whose code holds it a version=, a data source depends_on=, the "
+                "object a method __fingerprint__, or let resource_factory make it; "
+                "ArtifactPlugin(trust_untracked=True) keeps such cells",
+                ", ".join(new),
+            )
+        else:
+            _LOGGER.warning(
+                "resume: cells are kept although some of what they refer to cannot be compared, so that a change of it "
+                "goes unnoticed: %s. Give such an object a method __fingerprint__, or the step a version=",
                 ", ".join(new),
             )
 

@@ -20,7 +20,7 @@ __all__ = ["take_over"]
 
 
 def take_over(
-    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool
+    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool, trust_untracked: bool
 ) -> tuple[ActiveRun | None, Resumption]:
     """Begin a resumed run.
 
@@ -34,6 +34,8 @@ def take_over(
         The run that is to be resumed.
     versioned : bool
         Whether every run is kept.
+    trust_untracked : bool
+        Whether cells hold although something that they refer to cannot be compared.
 
     Returns
     -------
@@ -50,12 +52,12 @@ def take_over(
         Something cannot be read or written.
     """
     if experiment.run.kind == "trial":
-        return _continue(experiment, folder, found, versioned=versioned)
+        return _continue(experiment, folder, found, versioned=versioned, trust_untracked=trust_untracked)
     conditions = condition_names(experiment.treatments)
     identities = experiment.cell_identities()
     while True:
         earlier = found.run
-        resumption = Resumption(earlier, identities)
+        resumption = Resumption(earlier, identities, trust_untracked=trust_untracked)
         todo = resumption.decide_all(conditions, experiment.replicates)
         if earlier is not None and not todo and earlier.is_finished:
             experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
@@ -74,11 +76,11 @@ def take_over(
 
 
 def _continue(
-    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool
+    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool, trust_untracked: bool
 ) -> tuple[ActiveRun | None, Continuation]:
     """Begin a resumed optimisation: where the stored one goes on, nothing is written yet."""
     while True:
-        continuation = Continuation(experiment, found.run)
+        continuation = Continuation(experiment, found.run, trust_untracked=trust_untracked)
         active = None
         if found.run is not None and continuation.in_place:
             experiment.run.version, experiment.run.folder = int(found.run.path.name[1:]), str(found.run.path)

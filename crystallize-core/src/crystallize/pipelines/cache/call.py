@@ -19,7 +19,7 @@ from crystallize.fingerprint import combine, identify
 from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
 from crystallize.pipelines.cache.store import Address
 from crystallize.pipelines.cache.watching import Lineage, Watching
-from crystallize.pipelines.identity import step_parts
+from crystallize.pipelines.identity import step_parts, without_code
 from crystallize.pipelines.injection import find_output
 from crystallize.pipelines.step import FunctionStep, open_parameters
 
@@ -55,10 +55,6 @@ class _Known(NamedTuple):
 
     step: str
     digest: str
-
-
-# They have no content, and no step's output depends on which of them it gets.
-_HARMLESS = ("_thread.lock", "_thread.RLock", "threading.Condition", "threading.Event", "threading.Semaphore")
 
 
 class CachedCall:
@@ -157,7 +153,7 @@ class CachedCall:
         else:
             found = self._content(data)
             if found.untracked:
-                _LOGGER.debug("%s is not cached: its input is known by type alone: %s", self._label, found.untracked)
+                _LOGGER.debug("%s is not cached: its input cannot be compared: %s", self._label, found.untracked)
                 return None
             given = found.digest
         step = self._identity(ctx)
@@ -178,13 +174,17 @@ class CachedCall:
         """
         step, session = self._step, self._session
         code, params = step_parts(step)
+        added = session.added
+        if added is not None:
+            untracked = (*code.untracked, *added.untracked)
+            code = code._replace(digest=combine(code.digest, added.digest), untracked=untracked)
         found = [params]
         if isinstance(step, FunctionStep) and self._plain:
             unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
             found.append(identify(unsaid))
         else:
             # Its attributes, beside the parameters that it names.
-            found.append(identify(step))
+            found.append(without_code(step, identify(step)))
             unsaid = [
                 (name, session.looks.unsaid(value)) for name, value in sorted(getattr(step, "__dict__", {}).items())
             ]
@@ -202,20 +202,22 @@ class CachedCall:
         if code.untracked:
             session.tell(
                 self._label,
-                "the cacheable step %s refers to what is known by its type alone, so a change in it is not seen: %s; "
-                "give the step another version=... when it changes",
+                "the cacheable step %s is not cached: its code refers to what cannot be compared, so a change of it "
+                "would not be seen: %s; give the step a version=..., and another one whenever that changes",
                 ", ".join(code.untracked),
             )
+            return None
         return None if self.is_given_unknown(text for part in found for text in part.untracked) else combine(*digests)
 
     def is_given_unknown(self, untracked: Iterable[str]) -> bool:
         """Whether something that the step is given, or looks up, could be another one of its kind; said once."""
-        told = dict.fromkeys(text for text in untracked if not text.endswith(_HARMLESS))
+        told = dict.fromkeys(untracked)
         if told:
             self._session.tell(
                 self._label,
-                "the cacheable step %s is not cached: what it is given is known by its type alone, so another one "
-                "would look the same: %s; let resource_factory make it, or give the step what it is made from",
+                "the cacheable step %s is not cached: what it is given cannot be compared, so another one would look "
+                "the same: %s; let resource_factory make it, give it a method __fingerprint__, or give the step what "
+                "it is made from",
                 ", ".join(told),
             )
         return bool(told)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ConfigurationError
+from crystallize.fingerprint import Identity, added_code, combine, may_have_added
 from crystallize.pipelines.cache.keyfile import load_key
 from crystallize.pipelines.cache.settings import current_settings
 from crystallize.pipelines.cache.sources import SourceIdentities
@@ -16,14 +18,25 @@ from crystallize.pipelines.cache.store import EntryStore
 from crystallize.pipelines.cache.values import Looks, is_array
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crystallize.context import FrozenContext
-    from crystallize.fingerprint import Identity
     from crystallize.pipelines.cache.settings import CacheSettings
 
-__all__ = ["CacheSession"]
+__all__ = ["CacheSession", "together"]
 
 _LOGGER = logging.getLogger("crystallize")
 _MOST_ARRAYS = 256
+
+
+def together(added: Mapping[str, Identity]) -> Identity | None:
+    """Give one identity for what was added to libraries, by place; None for nothing."""
+    if not added:
+        return None
+    return Identity(
+        combine(*(each.digest for each in added.values())),
+        tuple(text for each in added.values() for text in each.untracked),
+    )
 
 
 class CacheSession:
@@ -38,6 +51,8 @@ class CacheSession:
         is none.
     chained : bool
         Whether nobody between two steps may change the data.
+    added : Identity, optional
+        Of what the project had added to libraries when the run began.
 
     Attributes
     ----------
@@ -45,17 +60,34 @@ class CacheSession:
     sources : SourceIdentities
     """
 
-    def __init__(self, settings: CacheSettings | None, *, plugins: str = "", chained: bool = True) -> None:
+    def __init__(
+        self, settings: CacheSettings | None, *, plugins: str = "", chained: bool = True, added: Identity | None = None
+    ) -> None:
         self.plugins = plugins
         self.chained = chained
         self.looks = Looks()
         self.sources = SourceIdentities(self.looks)
         self._settings = settings
+        self._added = added
+        self._modules = len(sys.modules)
         self._store: EntryStore | None = None
         self._opened = False
         self._lock = threading.Lock()
         self._told: set[tuple[str, ...]] = set()
         self._arrays: dict[int, tuple[weakref.ref[Any], Identity]] = {}
+
+    @property
+    def added(self) -> Identity | None:
+        """The identity of what the project has added to libraries; None where that is nothing.
+
+        A module that is imported while the run goes on may add something.
+        """
+        loaded = len(sys.modules)
+        if loaded != self._modules:
+            if may_have_added(self._modules):
+                self._added = together(added_code())
+            self._modules = loaded
+        return self._added
 
     @property
     def store(self) -> EntryStore | None:
