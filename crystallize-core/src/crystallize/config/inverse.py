@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.code import MARK
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
 from crystallize.datasources.function import FunctionSource
 from crystallize.design._verifier import BoundVerifier, VerifierFactory
 from crystallize.errors import PluginError
 from crystallize.fingerprint import value_of
+from crystallize.folders import MARK, home_of
 from crystallize.hooks import find_plugins, load_plugin
 from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.info import default_kind, identify
@@ -104,8 +104,7 @@ class Inverse:
         return str(shown)
 
     def _module_of(self, section: str, wanted: Any) -> ModuleType | None:
-        name = getattr(wanted, "__module__", None)
-        module = sys.modules.get(name if isinstance(name, str) else type(wanted).__module__)
+        module = home_of(wanted)
         if module is None:
             return None
         if getattr(module, MARK, False):

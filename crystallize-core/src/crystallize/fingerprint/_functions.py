@@ -117,7 +117,7 @@ def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iter
             walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))
             if attribute in vars(value):
                 yield walk.ref(vars(value)[attribute], f"{label}.{attribute}")
-        if type(value) is not ModuleType or is_library_module(value.__name__):
+        if not isinstance(value, ModuleType) or is_library_module(value.__name__):
             break
         label = f"{value.__name__}.{attribute}"
         walk.guards.name(vars(value), attribute, vars(value).get(attribute, ABSENT))

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
-from crystallize_plugins.execution.processes.pickling import Pickler, definition, dumps
+from crystallize.folders import MARK, FolderModules, offer
+from crystallize_plugins.execution.processes.pickling import Pickler, definition, dumps, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ __all__ = ["CarriedModule", "Pieces", "absent_modules", "install", "pieces_of"]
 
 _LARGEST_PIECE = 1 << 20
 """Bytes that a piece may have: nobody has asked for it yet."""
-_ATTRIBUTES = ("__doc__", "__file__", "__package__", "__path__", "__spec__", "__crystallize_folder__")
+_ATTRIBUTES = ("__doc__", "__file__", "__package__", "__path__", "__spec__", MARK)
 _LOCK = threading.Lock()
 
 
@@ -39,11 +40,14 @@ class Pieces(NamedTuple):
     ----------
     attributes : bytes
         Pickled: those that say where it comes from.
+    public : str
+        The name of a module of an experiment's folder in that folder; else empty.
     definitions : dict of str to bytes
         Pickled, by name: what did not travel with the experiment.
     """
 
     attributes: bytes
+    public: str
     definitions: dict[str, bytes]
 
 
@@ -98,7 +102,7 @@ class _Survey:
     def _look(self, name: str, module: types.ModuleType) -> bool:
         spec = getattr(module, "__spec__", None)
         origin = getattr(module, "__file__", None) or getattr(spec, "origin", None)
-        if getattr(module, "__crystallize_folder__", False):
+        if getattr(module, MARK, None):
             return False  # of an experiment's folder: loaded under a name that only this process knows
         if origin in ("built-in", "frozen") or (isinstance(origin, str) and origin.startswith(self._installed)):
             return True
@@ -151,14 +155,23 @@ def pieces_of(pickler: Pickler, absent: frozenset[str]) -> dict[str, Pieces]:
     for module_name, name, value in wanted:
         with contextlib.suppress(Exception):  # it is not of the experiment; who asks for it hears that it is not there
             definitions[module_name][name] = _piece(value, places, absent, pickler.installed)
-    return {name: Pieces(_attributes(module), definitions[name]) for name, module in modules.items()}
+    return {
+        name: Pieces(_attributes(module), _public_name(module), definitions[name]) for name, module in modules.items()
+    }
 
 
 def _is_defined_in(value: object, module: str) -> bool:
     kind = type(value)
     if not (issubclass(kind, type) or kind is types.FunctionType or hasattr(kind, "cache_parameters")):
         return False
-    return getattr(value, "__module__", None) == module
+    place = name_of(value)
+    return place is not None and place[0] == module
+
+
+def _public_name(module: types.ModuleType) -> str:
+    package = vars(module).get(MARK)
+    name = "" if package is None else module.__name__.removeprefix(package).removeprefix(".")
+    return name if isinstance(sys.modules.get(name), FolderModules) else ""
 
 
 def _attributes(module: types.ModuleType) -> bytes:
@@ -268,7 +281,7 @@ class _PieceUnpickler(pickle.Unpickler):
 
 def install(pieces: Mapping[str, Pieces]) -> None:
     """Have modules that this process cannot import in their places, still empty."""
-    for name, (attributes, definitions) in pieces.items():
+    for name, (attributes, public, definitions) in pieces.items():
         _UNOPENED[name] = definitions
         sys.modules[name] = CarriedModule(name)
         vars(sys.modules[name])["__builtins__"] = __builtins__
@@ -276,3 +289,5 @@ def install(pieces: Mapping[str, Pieces]) -> None:
         if parent in sys.modules:
             setattr(sys.modules[parent], last, sys.modules[name])
         vars(sys.modules[name]).update(pickle.loads(attributes))
+        if public:
+            offer(vars(sys.modules[name])[MARK], public)

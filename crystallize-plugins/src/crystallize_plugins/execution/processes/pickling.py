@@ -13,9 +13,12 @@ import linecache
 import marshal
 import sys
 import types
+from enum import EnumMeta
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+
+from crystallize.folders import FolderModules, home_of
 
 if TYPE_CHECKING:
     import pickle
@@ -137,18 +140,22 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     def _definition(self, obj: Any) -> Any:
         place = name_of(obj)
         if place is not None and self._goes_by_name(*place):
-            return NotImplemented
+            return _by_name(obj, place)
         if type(obj) is types.FunctionType:
             return self._function(obj)
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple) or len(reduced) != _REDUCED:  # by name, or one that has none
             return reduced
-        make, arguments, *rest = reduced
-        return self._placed(obj, _class, (obj.__qualname__, make, arguments), *rest)
+        make, arguments, (attributes, slots), *_, complete = reduced
+        arguments = _with_layout(obj, arguments, attributes)
+        state = complete, (attributes, slots), _attributes_of_members(obj)
+        return self._placed(obj, _class, (obj.__qualname__, make, arguments), state, None, None, _complete_class)
 
     def _function(self, obj: types.FunctionType) -> Any:
         if obj.__code__ is _DISPATCHER_CODE:
-            return self._placed(obj, _dispatcher, (), _state_of_dispatcher(obj), None, None, _complete_dispatcher)
+            return self._placed(
+                obj, _dispatcher, (obj.__name__,), _state_of_dispatcher(obj), None, None, _complete_dispatcher
+            )
         namespace = self._namespace(obj.__globals__)
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple):
@@ -189,7 +196,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         if place is None:
             return make, arguments, *rest
         if self._goes_by_name(*place):
-            return NotImplemented
+            return _by_name(obj, place)
         module, name = place
         if module not in self._absent:  # it is one of `changed`
             if "." not in name:
@@ -241,12 +248,19 @@ def name_of(obj: Any) -> tuple[str, str] | None:
     module, name = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or "<locals>" in name:
         return None
-    found: Any = sys.modules.get(module)
-    if found is None:
-        return None
+    holder = sys.modules.get(module)
+    if isinstance(holder, FolderModules):
+        holder = home_of(obj)
+        module = module if holder is None else holder.__name__
+    found: Any = holder
     for part in name.split("."):
         found = getattr(found, part, None)
-    return (module, name) if found is obj else None
+    return (module, name) if found is obj and found is not None else None
+
+
+def _by_name(obj: Any, place: tuple[str, str]) -> Any:
+    # Of the modules that go by one name, it is in one.
+    return NotImplemented if obj.__module__ == place[0] else (definition, place)
 
 
 def top_level(name: str) -> str:
@@ -304,6 +318,41 @@ def _defined(module: str, name: str, make: Callable[..., Any], arguments: tuple[
         # At once: what it refers to may refer to it by name.
         _namespace(module).setdefault(name, made)
     return made
+
+
+def _with_layout(kind: type, arguments: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
+    """Add what has to be known when a class is made: its slots, and the aliases among the members of an enumeration.
+
+    cloudpickle would set the slots when it is too late for them, and forget the aliases.
+    """
+    made = list(arguments)
+    if isinstance(kind, EnumMeta):
+        members: dict[str, Any] = dict(kind.__members__)
+        made[3] = {name: member.value for name, member in members.items()}
+        for name in members:
+            attributes.pop(name, None)
+    elif "__slots__" in attributes and not hasattr(kind, "_fields"):  # named tuples see to it themselves
+        made[3] = {**made[3], "__slots__": attributes.pop("__slots__")}
+    return tuple(made)
+
+
+def _attributes_of_members(kind: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Give what ``__init__`` and ``__new__`` of an enumeration have set: they are not called again."""
+    if not isinstance(kind, EnumMeta):
+        return []
+    members: list[Any] = list(kind)
+    kept = [(member, {k: v for k, v in vars(member).items() if k not in _OF_MEMBERS}) for member in members]
+    return [(member, attributes) for member, attributes in kept if attributes]
+
+
+_OF_MEMBERS = ("_value_", "_name_", "__objclass__", "_sort_order_")
+
+
+def _complete_class(kind: type, state: tuple[Callable[..., Any], Any, list[tuple[Any, dict[str, Any]]]]) -> None:
+    complete, attributes, members = state
+    complete(kind, attributes)
+    for member, own in members:
+        vars(member).update(own)
 
 
 def _class(name: str, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
@@ -382,8 +431,11 @@ def _state_of_dispatcher(dispatcher: Any) -> tuple[list[tuple[type, Any]], dict[
     return list(dispatcher.registry.items()), attributes
 
 
-def _dispatcher() -> Any:
-    return functools.singledispatch(len)
+def _dispatcher(name: str) -> Any:
+    def placeholder(*_: Any) -> None: ...
+
+    placeholder.__name__ = name  # it stands in the messages of the dispatcher
+    return functools.singledispatch(placeholder)
 
 
 def _complete_dispatcher(dispatcher: Any, state: tuple[list[tuple[type, Any]], dict[str, Any]]) -> None:
