@@ -143,8 +143,9 @@ def counting():
 UP, COUNTED = counting()
 MADE = {
     "kind": Kind.GOOD, "planet": Planet.MARS, "label": Label.A, "level": Level.HIGH,
-    "access": Access.READ | Access.WRITE, "point": Point(1), "slotted": Slotted(1), "bare": Bare(), "pair": Pair(1), "old": Old(1, 2), "box": Box(1),
-    "inner": Outer.Inner(), "special": Special(), "model": Model(2), "error": OddError(1, why="x"),
+    "access": Access.READ | Access.WRITE, "point": Point(1), "slotted": Slotted(1), "bare": Bare(),
+    "pair": Pair(1), "old": Old(1, 2), "box": Box(1), "inner": Outer.Inner(), "special": Special(), "model": Model(2),
+    "error": OddError(1, why="x"),
 }
 PICKLED = pickle.dumps((Unmentioned(4), helper))
 @data_source

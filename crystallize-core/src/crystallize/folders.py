@@ -160,17 +160,20 @@ def home_of(value: Any) -> types.ModuleType | None:
     module = sys.modules.get(name if isinstance(name, str) else type(value).__module__)
     if not isinstance(module, FolderModules):
         return module
-    package = getattr(value, "__globals__", {}).get(MARK)
     own = _own(module)
-    candidates = [sys.modules[f"{each}.{own['__name__']}"] for each in (package, *reversed(own["packages"])) if each]
+    package = folder_of(value)
+    if package is not None and package in own["packages"]:
+        return sys.modules[f"{package}.{own['__name__']}"]
     wanted = value if hasattr(value, "__qualname__") else type(value)
-    for candidate in candidates:
+    for each in reversed(own["packages"]):
+        candidate = sys.modules[f"{each}.{own['__name__']}"]
         found: Any = candidate
         for part in wanted.__qualname__.split("."):
             found = getattr(found, part, None)
-        if found is wanted or any(each is value for each in vars(candidate).values()):
+        if found is wanted or any(other is value for other in vars(candidate).values()):
             return candidate
-    return candidates[0] if package is not None else own["other"]
+    other: types.ModuleType | None = own["other"]
+    return other
 
 
 def folder_of(function: object) -> str | None:

@@ -92,7 +92,7 @@ class Inverse:
 
     def _named(self, section: str, wanted: Any, what: str, also: Any = None) -> str:
         """Give the name by which one of the folder's modules has an object, or what it was made of."""
-        module = self._module_of(section, wanted)
+        module = self._module_of(section, wanted if also is None else also)
         if module is not None:
             for name in (getattr(wanted, "__name__", ""), *vars(module)):
                 value = vars(module).get(name)
