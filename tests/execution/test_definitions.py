@@ -14,7 +14,7 @@ import dataclasses, enum, functools, inspect, json, logging, multiprocessing, os
 import traceback, warnings
 from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, NewType, TypeVar
 from crystallize import (
     AsyncExecution, BasePlugin, Experiment, ParallelExecution, Pipeline, SerialExecution, data_source, pipeline_step,
 )
@@ -110,6 +110,11 @@ class OddError(Exception):
         self.why = why
     def __reduce__(self):
         return functools.partial(OddError, why=self.why), self.args
+class Absent:
+    def __reduce__(self):
+        return "ABSENT"
+ABSENT = Absent()
+Metres = NewType("Metres", float)
 FACTOR = 2
 MISSING = object()
 STATE = {"uses": 0}
@@ -145,7 +150,7 @@ MADE = {
     "kind": Kind.GOOD, "planet": Planet.MARS, "label": Label.A, "level": Level.HIGH,
     "access": Access.READ | Access.WRITE, "point": Point(1), "slotted": Slotted(1), "bare": Bare(),
     "pair": Pair(1), "old": Old(1, 2), "box": Box(1), "inner": Outer.Inner(), "special": Special(), "model": Model(2),
-    "error": OddError(1, why="x"),
+    "error": OddError(1, why="x"), "absent": ABSENT,
 }
 PICKLED = pickle.dumps((Unmentioned(4), helper))
 @data_source
@@ -180,6 +185,8 @@ def look(data, ctx, *, missing=MISSING, made=None):
     found["what members hold"] = (Planet.MARS.mass, Planet((1.0, 2.0)).radius, Label.A.text) == (6.0, 2.0, "first")
     found["flags"] = data["access"] == Access.READ | Access.WRITE and Access.READ in made["access"]
     found["a marker"] = missing is MISSING
+    found["by the name of a variable"] = made["absent"] is ABSENT is pickle.loads(pickle.dumps(ABSENT))
+    found["a new type"] = Metres(3) == 3 and pickle.loads(pickle.dumps(Metres)) is Metres
     found["slots"] = not hasattr(Slotted(1), "__dict__") and not hasattr(Bare(), "__dict__")
     found["dispatch"] = [text(3), text([1, "a"]), text(data["point"])] == ["int", "int any", "point"]
     found["functions"] = all(pickle.loads(pickle.dumps(each)) is each for each in (text, fibonacci, square))
@@ -284,6 +291,8 @@ def nested(data, ctx):
         found["made"] = all(type(each) is Point for each in pool.map(Point, data))
     with multiprocessing.Pool(2) as pool:
         found["pool"] = pool.map(square, data)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found["spawned"] = [type(each) is Point for each in pool.map(Point, data)]
     return data, found
 print(json.dumps({name: values_of(name, nested()) for name in ("process", "serial")}))
 """
@@ -293,7 +302,7 @@ print(json.dumps({name: values_of(name, nested()) for name in ("process", "seria
 def test_a_pool_inside_a_step_finds_what_the_script_defines(tmp_path, way):
     # Guarded, as a script with pools of its own has to be: under spawn they import it.
     source = HEAD + DEFINITIONS + NESTED.replace("print(", "if __name__ == '__main__':\n    print(")
-    expected = {"sum": [14, 14], "made": [True, True], "pool": [[1, 4], [1, 4]]}
+    expected = {"sum": [14, 14], "made": [True, True], "pool": [[1, 4], [1, 4]], "spawned": [[True, True]] * 2}
     assert run(tmp_path, "a script", way, source) == {"process": expected, "serial": expected}
 
 

@@ -291,3 +291,6 @@ def install(pieces: Mapping[str, Pieces]) -> None:
         vars(sys.modules[name]).update(pickle.loads(attributes))
         if public:
             offer(vars(sys.modules[name])[MARK], public)
+        if name == "__main__":
+            # Under that name `multiprocessing` knows it: so it is called in what pools of a step send back.
+            sys.modules["__mp_main__"] = sys.modules[name]

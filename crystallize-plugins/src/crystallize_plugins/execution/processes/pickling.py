@@ -7,6 +7,7 @@ there under a name is found there again. So a class is one object in a worker, h
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import linecache
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from crystallize.folders import FolderModules, home_of
+from crystallize.folders import MARK, FolderModules, home_of
 
 if TYPE_CHECKING:
     import pickle
@@ -101,6 +102,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         self._changed = changed
         self._shared = {id(value): name for name, value in (shared or {}).items()}
         self._namespaces: dict[int, _Namespace] = {}
+        self._held = {id(value) for module in _of_the_program(absent) for value in list(vars(module).values())}
         self.defined: dict[int, tuple[object, str, str]] = {}
         self.installed: set[tuple[str, str]] = set()
         self.touched: set[str] = set()
@@ -132,6 +134,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
             if name not in self._changed and _has_no_state(obj):
                 return getattr, (sys.modules["__main__"], name)
             self.copied[name] = obj
+        if id(obj) in self._held and isinstance(obj.__reduce_ex__(5), str):
+            # It goes by the name of a variable, which the receiving process does not have yet.
+            return copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None) or None  # type: ignore[attr-defined]
         return super().reducer_override(obj)
 
     def _goes_by_name(self, module: str, name: str) -> bool:
@@ -228,6 +233,12 @@ _OF_MODULES = (
     "__path__",
     "__file__",
 )
+
+
+def _of_the_program(names: frozenset[str]) -> list[types.ModuleType]:
+    """Give the script and the modules of folders, whose variables people pickle by name; other modules are many."""
+    modules = [sys.modules[name] for name in names if name in sys.modules]
+    return [module for module in modules if module.__name__ == "__main__" or MARK in vars(module)]
 
 
 class _Namespace:
