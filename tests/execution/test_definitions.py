@@ -14,7 +14,7 @@ import dataclasses, enum, functools, inspect, json, logging, multiprocessing, os
 import traceback, warnings
 from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
-from typing import Generic, NamedTuple, NewType, TypeVar
+from typing import ClassVar, Generic, NamedTuple, NewType, TypeVar
 from crystallize import (
     AsyncExecution, BasePlugin, Experiment, ParallelExecution, Pipeline, SerialExecution, data_source, pipeline_step,
 )
@@ -186,6 +186,7 @@ def look(data, ctx, *, missing=MISSING, made=None):
     found["flags"] = data["access"] == Access.READ | Access.WRITE and Access.READ in made["access"]
     found["a marker"] = missing is MISSING
     found["by the name of a variable"] = made["absent"] is ABSENT is pickle.loads(pickle.dumps(ABSENT))
+    found["a form of typing"] = pickle.loads(pickle.dumps(ClassVar)) is ClassVar
     found["a new type"] = Metres(3) == 3 and pickle.loads(pickle.dumps(Metres)) is Metres
     found["slots"] = not hasattr(Slotted(1), "__dict__") and not hasattr(Bare(), "__dict__")
     found["dispatch"] = [text(3), text([1, "a"]), text(data["point"])] == ["int", "int any", "point"]

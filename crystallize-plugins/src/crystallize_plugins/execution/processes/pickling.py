@@ -134,10 +134,17 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
             if name not in self._changed and _has_no_state(obj):
                 return getattr, (sys.modules["__main__"], name)
             self.copied[name] = obj
-        if id(obj) in self._held and isinstance(obj.__reduce_ex__(5), str):
+        if (
+            id(obj) in self._held
+            and self._is_absent(getattr(obj, "__module__", ""))
+            and isinstance(obj.__reduce_ex__(5), str)
+        ):
             # It goes by the name of a variable, which the receiving process does not have yet.
             return copyreg.__newobj__, (type(obj),), getattr(obj, "__dict__", None) or None  # type: ignore[attr-defined]
         return super().reducer_override(obj)
+
+    def _is_absent(self, module: str) -> bool:
+        return module in self._absent or isinstance(sys.modules.get(module), FolderModules)
 
     def _goes_by_name(self, module: str, name: str) -> bool:
         return module not in self._absent and not (module == "__main__" and top_level(name) in self._changed)
