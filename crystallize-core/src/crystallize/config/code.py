@@ -16,25 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.config.imports import LOAD, Rewriter, local_module
 from crystallize.config.problems import Place
+from crystallize.folders import MARK, has_library_name, offer, withdraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crystallize.config.problems import Problems
 
-__all__ = ["MARK", "PREFIX", "FolderCode"]
+__all__ = ["PREFIX", "FolderCode"]
 
 PREFIX = "crystallize_folder_"
 """What the names of the packages begin with that stand for folders."""
-MARK = "__crystallize_folder__"
-"""The attribute of every module that was loaded from an experiment's folder."""
 
 
 class FolderCode:
     """Loads the modules of one folder, once each, from their text as it is now.
 
-    They are registered under a package name of their own, so that functions are found again by name in this process;
-    a fresh process, which could not import them, gets them by value.
+    They are registered under a package name of their own, and say that they come from where their own code would import
+    them: see `crystallize.folders`. A fresh process, which could not import them, gets them by value.
 
     Parameters
     ----------
@@ -90,17 +89,23 @@ class FolderCode:
     def owns(self, value: object) -> bool:
         """Whether a function or class is defined in this folder."""
         module = getattr(value, "__module__", None)
-        return isinstance(module, str) and (module == self.package or module.startswith(f"{self.package}."))
+        if not isinstance(module, str):
+            return False
+        return module.startswith(f"{self.package}.") or f"{self.package}.{module}" in sys.modules
 
     def discard(self) -> None:
         """Forget everything, where nothing came of the load."""
         for name in [name for name in sys.modules if name == self.package or name.startswith(f"{self.package}.")]:
-            del sys.modules[name]
+            self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        del sys.modules[name]
+        withdraw(self.package, name.removeprefix(f"{self.package}."))
 
     def _register(self, module: types.ModuleType, file: Path | None) -> None:
         package = file is None or file.name == "__init__.py"
         # Whoever sends code to other processes sees that they could not import this.
-        vars(module)[MARK] = True
+        vars(module)[MARK] = self.package
         module.__package__ = module.__name__ if package else module.__name__.rpartition(".")[0]
         if file is not None:
             module.__file__ = str(file)
@@ -124,15 +129,18 @@ class FolderCode:
             raise ModuleNotFoundError(f"No module named {dotted!r} in {self._shown}", name=dotted)
         module = types.ModuleType(name)
         self._register(module, file)
+        public = name if has_library_name(dotted) else dotted
+        if public is dotted:
+            offer(self.package, dotted)
         try:
-            self._execute(module, file, dotted)
+            self._execute(module, file, dotted, public)
         except BaseException:
-            del sys.modules[name]
+            self._remove(name)
             raise
         setattr(holder, last, module)
         return module
 
-    def _execute(self, module: types.ModuleType, file: Path, dotted: str) -> None:
+    def _execute(self, module: types.ModuleType, file: Path, dotted: str, public: str) -> None:
         source = importlib.util.decode_source(file.read_bytes())
         # What a traceback shows, and what the identity of a function is read from, is the text of now.
         linecache.checkcache(str(file))
@@ -153,9 +161,12 @@ class FolderCode:
         names[LOAD] = load
         # A function may be called before its module is complete.
         names.update({late.variable: _Later(self._found, late.module) for late in rewriter.late})
+        own = module.__name__
+        module.__name__ = public  # what it defines says that it comes from there
         try:
             exec(code, names)  # noqa: S102 - running the folder's code is what loading it means
         finally:
+            module.__name__ = own
             del names[LOAD]
         for late in rewriter.late:
             names[late.variable] = self._late(late.module)

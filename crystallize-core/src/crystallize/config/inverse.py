@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.code import MARK
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
 from crystallize.datasources.function import FunctionSource
 from crystallize.design._verifier import BoundVerifier, VerifierFactory
 from crystallize.errors import PluginError
 from crystallize.fingerprint import value_of
+from crystallize.folders import MARK, home_of
 from crystallize.hooks import find_plugins, load_plugin
 from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.info import default_kind, identify
@@ -92,7 +92,7 @@ class Inverse:
 
     def _named(self, section: str, wanted: Any, what: str, also: Any = None) -> str:
         """Give the name by which one of the folder's modules has an object, or what it was made of."""
-        module = self._module_of(section, wanted)
+        module = self._module_of(section, wanted if also is None else also)
         if module is not None:
             for name in (getattr(wanted, "__name__", ""), *vars(module)):
                 value = vars(module).get(name)
@@ -104,8 +104,7 @@ class Inverse:
         return str(shown)
 
     def _module_of(self, section: str, wanted: Any) -> ModuleType | None:
-        name = getattr(wanted, "__module__", None)
-        module = sys.modules.get(name if isinstance(name, str) else type(wanted).__module__)
+        module = home_of(wanted)
         if module is None:
             return None
         if getattr(module, MARK, False):

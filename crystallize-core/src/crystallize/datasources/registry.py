@@ -117,8 +117,13 @@ def _defined_again(known: object, source: object) -> bool:
     name = getattr(now, "__qualname__", None)
     if name is None or "<locals>" in name or name != getattr(before, "__qualname__", None):
         return False
-    same_module = getattr(before, "__module__", None) == getattr(now, "__module__", "")
+    same_module = _module(before) == _module(now) != ""
     return same_module or _file(before) == _file(now) != ""
+
+
+def _module(function: object) -> str:
+    # Not `__module__`: the modules of several folders may go by one name.
+    return str(getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", ""))
 
 
 def _file(function: object) -> str:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.context.frozen import FrozenContext
 from crystallize.errors import PrunedError
 from crystallize.fingerprint import combine, identify
+from crystallize.folders import folder_of, in_folder
 from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
 from crystallize.pipelines.cache.store import Address
 from crystallize.pipelines.cache.watching import Lineage, Watching
@@ -25,6 +27,7 @@ from crystallize.pipelines.step import FunctionStep, open_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from crystallize.datasources.artifact import Artifact
     from crystallize.fingerprint import Identity
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["CachedCall", "Output"]
 
 _LOGGER = logging.getLogger("crystallize")
+_ANYWHERE = nullcontext()
 
 
 class Output(NamedTuple):
@@ -89,6 +93,7 @@ class CachedCall:
         self._position = position
         self._binding = binding
         self._artifacts: dict[str, Artifact] = {}
+        self._folder = folder_of(step.spec.fn if isinstance(step, FunctionStep) else type(step).__call__)
         self._plain = isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
         for parameter in open_parameters(step):
             declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
@@ -239,11 +244,16 @@ class CachedCall:
             return seen[name]
 
         try:
-            found = store.find(known.digest, digest, self._label)
+            with self._in_folder():
+                found = store.find(known.digest, digest, self._label)
             return None if found is None else (found[0], Output(*found[1]))
         except Exception:
             _LOGGER.debug("%s is computed: its entries cannot be looked through", self._label, exc_info=True)
             return None
+
+    def _in_folder(self) -> AbstractContextManager[None]:
+        """Have what is pickled name the modules of the step's own folder, where it is of one."""
+        return _ANYWHERE if self._folder is None else in_folder(self._folder)
 
     # -- hits -------------------------------------------------------------------------------------
 
@@ -298,7 +308,8 @@ class _Attempt(Watching):
             address = Address(self._known.digest, names, combine(*(recorder.reads[name] for name in names)))
             output = self._output(result)
             if session.store is not None:
-                session.store.put(address, tuple(output))
+                with call._in_folder():
+                    session.store.put(address, tuple(output))
                 ctx._cache = Lineage(call._position, address.text)
         except OSError as problem:
             text = f"{problem.strerror or problem} ({problem.filename or 'the cache folder'})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from crystallize.errors import CrystallizeError, SerializationError, WorkerStartError
 from crystallize_plugins.execution.processes.locate import find_culprit
+from crystallize_plugins.execution.processes.modules import absent_modules
 
 if TYPE_CHECKING:
     from crystallize.engine.cell import CellRunner
@@ -15,9 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["cannot_travel", "cannot_work"]
 
 
-def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception) -> CrystallizeError:
-    """Name the object that cannot be pickled, and where in the experiment it sits."""
-    culprit = _search(experiment, runner, rebuild=False)
+def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception, *, fresh: bool) -> CrystallizeError:
+    """Name the object that cannot be pickled, and where in the experiment it sits; `fresh`: for new interpreters."""
+    with absent_modules() if fresh else nullcontext(frozenset[str]()) as absent:
+        culprit = _search(experiment, runner, rebuild=False, absent=absent)
     if culprit is None:
         return SerializationError(
             f"the experiment cannot travel to worker processes ({type(exc).__name__}: {exc}); "
@@ -46,11 +49,13 @@ def cannot_work(experiment: ExperimentView, kind: str, text: str, traceback_text
     )
 
 
-def _search(experiment: ExperimentView, runner: CellRunner | None, *, rebuild: bool) -> Culprit | None:
+def _search(
+    experiment: ExperimentView, runner: CellRunner | None, *, rebuild: bool, absent: frozenset[str] = frozenset()
+) -> Culprit | None:
     # In the order in which people think of an experiment, so that what they gave is named, and not
     # where else it came to lie.
     for name in ("initial_ctx", "datasource", "pipeline", "treatments", "plugins", "outputs", "hypotheses"):
-        found = find_culprit(getattr(experiment, name), f"experiment.{name}", rebuild=rebuild)
+        found = find_culprit(getattr(experiment, name), f"experiment.{name}", rebuild=rebuild, absent=absent)
         if found is not None:
             return found
-    return find_culprit(runner, "run_cell", rebuild=rebuild) if runner is not None else None
+    return find_culprit(runner, "run_cell", rebuild=rebuild, absent=absent) if runner is not None else None

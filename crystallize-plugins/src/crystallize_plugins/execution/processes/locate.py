@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import types
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.function import FunctionSource
 from crystallize.pipelines.step import FunctionStep
-from crystallize_plugins.execution.processes.pickling import dumps
+from crystallize_plugins.execution.processes.pickling import Pickler, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +43,9 @@ class Culprit:
         self.reason = reason
 
 
-def find_culprit(value: object, path: str, *, rebuild: bool = False) -> Culprit | None:
+def find_culprit(
+    value: object, path: str, *, rebuild: bool = False, absent: frozenset[str] = frozenset()
+) -> Culprit | None:
     """Walk an object graph to the innermost part that cannot be pickled.
 
     Parameters
@@ -53,18 +56,20 @@ def find_culprit(value: object, path: str, *, rebuild: bool = False) -> Culprit 
         What to call it.
     rebuild : bool, default False
         Look for a part that can be pickled and not rebuilt.
+    absent : set of str, default empty
+        The modules whose definitions have to go by value.
 
     Returns
     -------
     Culprit or None
         None if `value` can travel.
     """
-    return _Walk(_rebuilding if rebuild else _pickling).search(value, path, 0)
+    return _Walk(_rebuilding if rebuild else partial(_pickling, absent)).search(value, path, 0)
 
 
-def _pickling(value: object) -> str | None:
+def _pickling(absent: frozenset[str], value: object) -> str | None:
     try:
-        dumps(value, lambda _: False)
+        Pickler(io.BytesIO(), lambda _: False, absent=absent).dump(value)
     except Exception as exc:  # noqa: BLE001 - user code: whatever it raises is the answer
         return f"{type(exc).__name__}: {exc}"
     return None

@@ -90,7 +90,7 @@ class ZygoteStarter(Starter):
         self._pid = pid
         self._process = process
         self.method = "fork" if process is None else "forkserver"
-        self.same_modules = process is None
+        self.main = dict(vars(sys.modules["__main__"])) if process is None else None
         self.keeps = process is not None
         # Answered in this order. Not by number: a run that is over early leaves an answer to the next one.
         self._asked: deque[_Child] = deque()

@@ -1,27 +1,23 @@
 """What every worker of a run needs, written once: the settings, the experiment, and its large arrays.
 
-The experiment is pickled by value where it has to be (lambdas, closures, what a script, a notebook or a
-module that no other process could import defines). Large buffers stay out of the pickle: workers map them.
+Workers that are forks of this process have its definitions, ``__main__`` included: those go by name. What a fresh
+interpreter cannot import goes by value. Large buffers stay out of the pickle: workers map them.
 """
 
 from __future__ import annotations
 
-import contextlib
+import io
 import mmap
 import pickle
 import sys
-import threading
-from importlib.machinery import PathFinder
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
-from crystallize_plugins.execution.processes.pickling import dumps
+from crystallize_plugins.execution.processes.modules import absent_modules, install, pieces_of
+from crystallize_plugins.execution.processes.pickling import Pickler
 from crystallize_plugins.execution.processes.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.results.outcome import Cell
     from crystallize_plugins.execution.processes.segment import PrivateMap
@@ -32,10 +28,12 @@ LARGE = 1 << 17
 """Bytes from which a buffer is mapped instead of copied into every worker."""
 
 _LENGTH = 8
-_BY_VALUE_LOCK = threading.Lock()
+_NOTHING = object()
 
 
-def pack(settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, same_modules: bool = False) -> Segment:
+def pack(
+    settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, main: Mapping[str, Any] | None = None
+) -> Segment:
     """Write settings, an object graph and the cells into a new segment.
 
     Parameters
@@ -45,8 +43,8 @@ def pack(settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, sa
     body : object
         Whatever is to travel.
     cells : sequence of Cell
-    same_modules : bool, default False
-        Whether the workers have the very modules of this process, so that definitions can go by name.
+    main : mapping of str to object, optional
+        What ``__main__`` held when this process was forked; None where the workers are fresh interpreters.
 
     Raises
     ------
@@ -68,14 +66,14 @@ def pack(settings: Mapping[str, Any], body: object, cells: Sequence[Cell], *, sa
         order.append(key)
         return False
 
-    with contextlib.nullcontext() if same_modules else _foreign_modules_by_value():
-        stream = dumps(body, stays_in)
+    modules, stream = _to_fresh(body, stays_in) if main is None else _to_forks(body, stays_in, main)
     head_room = 4096 + 64 * len(buffers) + 4 * len(order)
     at = _LENGTH + head_room
     parts: list[tuple[int, Any]] = []
     head: dict[str, Any] = {}
     pieces = {
         "settings": pickle.dumps(dict(settings), 5),
+        "modules": pickle.dumps(modules, 5),
         "cells": pickle.dumps([tuple(cell) for cell in cells], 5),
         "stream": stream,
     }
@@ -122,7 +120,14 @@ class Payload:
         for start, size, readonly in self._head.get("buffers", ()):
             view = self._content[start : start + size]
             views.append(view.toreadonly() if readonly else view)
-        return pickle.loads(self._part("stream"), buffers=[views[number] for number in self._head["order"]])
+        modules = pickle.loads(self._part("modules"))
+        install(modules)
+        buffers = [views[number] for number in self._head["order"]]
+        unpickler = pickle.Unpickler(io.BytesIO(self._part("stream")), buffers=buffers)
+        body = unpickler.load()
+        if not modules:
+            _renew(unpickler.load())
+        return body
 
     @property
     def mapped(self) -> PrivateMap | None:
@@ -142,69 +147,49 @@ def _place_of(raw: memoryview) -> int | tuple[int, int]:
     return numpy.frombuffer(raw, numpy.uint8).__array_interface__["data"][0], raw.nbytes
 
 
-@contextlib.contextmanager
-def _foreign_modules_by_value() -> Iterator[None]:
-    """Let definitions of modules that a fresh interpreter could not import travel by value."""
-    with _BY_VALUE_LOCK:
-        known = cloudpickle.list_registry_pickle_by_value()
-        added = [module for module in _foreign_modules() if module.__name__ not in known]
-        for module in added:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            yield
-        finally:
-            for module in added:
-                cloudpickle.unregister_pickle_by_value(module)
+def _to_fresh(body: object, aside: Callable[[pickle.PickleBuffer], bool]) -> tuple[dict[str, Any], bytes]:
+    """Pickle for fresh interpreters, and give what they are to have of the modules that they cannot import."""
+    stream = io.BytesIO()
+    with absent_modules() as absent:
+        pickler = Pickler(stream, aside, absent=absent)
+        pickler.dump(body)
+        return pieces_of(pickler, absent), stream.getvalue()
 
 
-def _foreign_modules() -> list[ModuleType]:
-    survey = _Survey()
-    return [
-        module
-        for name, module in list(sys.modules.items())
-        if name != "__main__"
-        and isinstance(module, ModuleType)  # type: ignore[redundant-expr]  # anything can be put there
-        and module.__name__ == name
-        and not survey.can_be_imported(name, module)
-    ]
+def _to_forks(
+    body: object, aside: Callable[[pickle.PickleBuffer], bool], before: Mapping[str, Any]
+) -> tuple[dict[str, Any], bytes]:
+    """Pickle for forks, and behind it what ``__main__`` is to hold there.
+
+    That is what the program has bound anew since the fork, and what the experiment carries a copy of: a step that
+    compares what it got with a variable of the script is to find it the same.
+    """
+    now = vars(sys.modules["__main__"])
+    changed = {name for name, value in list(now.items()) if before.get(name, _NOTHING) is not value}
+    changed.update(name for name in before if name not in now)
+    stream = io.BytesIO()
+    pickler = Pickler(stream, aside, changed=frozenset(changed), shared=now)
+    pickler.dump(body)
+    copied = dict(pickler.copied)
+    pickler.dump((copied, {name: _alone(name, now, changed) for name in changed if name not in copied}))
+    return {}, stream.getvalue()
 
 
-class _Survey:
-    """Which loaded modules a fresh interpreter with our ``sys.path`` would import from the same place."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, bool] = {}
-        self._installed = tuple({sys.prefix, sys.base_prefix, sys.exec_prefix})
-
-    def can_be_imported(self, name: str, module: ModuleType) -> bool:
-        answer = self._known.get(name)
-        if answer is None:
-            answer = self._known[name] = self._look(name, module)
-        return answer
-
-    def _look(self, name: str, module: ModuleType) -> bool:
-        spec = getattr(module, "__spec__", None)
-        origin = getattr(module, "__file__", None) or getattr(spec, "origin", None)
-        if getattr(module, "__crystallize_folder__", False):
-            return False  # of an experiment's folder: loaded under a name that only this process knows
-        if origin in ("built-in", "frozen") or (isinstance(origin, str) and origin.startswith(self._installed)):
-            return True
-        parent, _, _ = name.rpartition(".")
-        path = None
-        if parent:
-            package = sys.modules.get(parent)
-            path = getattr(package, "__path__", None)
-            if package is None or path is None or not self.can_be_imported(parent, package):
-                return False
-        if origin is None and getattr(module, "__path__", None) is not None:
-            return True  # a namespace package has no file of its own
-        return any(_finds(finder, name, path, origin) for finder in (PathFinder, *sys.meta_path))
-
-
-def _finds(finder: Any, name: str, path: Any, origin: object) -> bool:
-    # Editable installations bring finders of their own, which a fresh interpreter has too.
+def _alone(name: str, now: Mapping[str, Any], changed: set[str]) -> bytes | None:
+    """Pickle what a variable was bound to after the fork; None where it cannot be had."""
+    stream = io.BytesIO()
     try:
-        spec = finder.find_spec(name, path)
-    except Exception:  # noqa: BLE001 - a finder that we know nothing of
-        return False
-    return spec is not None and spec.origin == origin
+        Pickler(stream, changed=frozenset(changed)).dump(now[name])
+    except Exception:  # noqa: BLE001 - it may be nobody's concern: whoever wants it hears that it is not there
+        return None
+    return stream.getvalue()
+
+
+def _renew(given: tuple[dict[str, Any], dict[str, bytes | None]]) -> None:
+    copied, changed = given
+    main = vars(sys.modules["__main__"])
+    for name, encoded in changed.items():
+        main.pop(name, None)  # better missing than as it was
+        if encoded is not None:
+            main[name] = pickle.loads(encoded)
+    main.update(copied)

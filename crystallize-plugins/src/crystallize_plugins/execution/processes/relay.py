@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import pickle
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import SerializationError
 from crystallize_plugins.execution.processes.pickling import dumps
+from crystallize_plugins.execution.processes.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from crystallize.results.outcome import Cell, Event
     from crystallize_plugins.execution.processes.outbox import Outbox
+    from crystallize_plugins.execution.processes.streams import StreamSettings
 
 __all__ = ["Relay", "logging_levels", "warning_filters"]
 
@@ -74,12 +74,16 @@ class Relay:
     def __init__(self, outbox: Outbox) -> None:
         self.cell: Cell | None = None
         self._outbox = outbox
-        self._streams: list[_Stream] = []
+        self._streams: Streams | None = None
 
-    def install(self, levels: dict[str, tuple[int, bool]] | None, filters: list[bytes] | None) -> None:
+    def install(
+        self,
+        levels: dict[str, tuple[int, bool]] | None,
+        filters: list[bytes] | None,
+        streams: Mapping[str, StreamSettings] | None,
+    ) -> None:
         """Take over the standard streams, warnings and logging; None where those here are right already."""
-        self._streams = [_Stream(self._outbox, "stdout", 1), _Stream(self._outbox, "stderr", 2)]
-        sys.stdout, sys.stderr = self._streams
+        self._streams = Streams(self._outbox, streams)
         self._install_warnings(filters)
         self._install_logging(levels)
 
@@ -91,9 +95,8 @@ class Relay:
 
     def end_of_cell(self) -> None:
         """Send on lines that were left unfinished."""
-        for stream in self._streams:
-            if stream.rest:
-                stream.flush()
+        if self._streams is not None:
+            self._streams.flush()
         self.cell = None
 
     def emit(self, event: Event) -> None:
@@ -165,58 +168,6 @@ class Relay:
         self._outbox.tell("log", fields)
         if record.levelno >= logging.ERROR:
             self._outbox.flush()
-
-
-class _Stream(io.TextIOBase):
-    """A standard stream whose lines go to the coordinator."""
-
-    def __init__(self, outbox: Outbox, name: str, fd: int) -> None:
-        self._outbox = outbox
-        self._fd = fd
-        self.rest = ""
-        self.name = f"<{name}>"
-        self._stream = name
-        self.buffer = _Bytes(self)
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.rest += text
-        done, newline, rest = self.rest.rpartition("\n")
-        if newline:
-            self.rest = rest
-            self._outbox.tell("text", self._stream, done + newline)
-        return len(text)
-
-    def flush(self) -> None:
-        text, self.rest = self.rest, ""
-        if text:
-            self._outbox.tell("text", self._stream, text)
-
-
-class _Bytes(io.RawIOBase):
-    """The bytes under a `_Stream`, for those who write them."""
-
-    def __init__(self, stream: _Stream) -> None:
-        self._text = stream
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        content = bytes(data)
-        self._text.write(content.decode("utf-8", "replace"))
-        return len(content)
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,7 +6,7 @@ import logging
 import pickle
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from crystallize.results.outcome import Cell
 
@@ -36,7 +36,7 @@ class Replay:
         if kind == "text":
             stream = sys.stdout if rest[0] == "stdout" else sys.stderr
             if stream is not None:
-                stream.write(rest[1])
+                _write(stream, rest[1])
         elif kind == "log":
             self._log(rest[0])
         elif kind == "warning":
@@ -70,3 +70,17 @@ class Replay:
             return None
         cell: Cell | None = event.cell
         return cell if self._runner.emit(event) else None
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write what a worker printed; bytes that are no text, to the stream's own bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        content = text.encode(stream.encoding or "utf-8", "surrogateescape")
+        if hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(content)
+            return
+        text = content.decode(stream.encoding or "utf-8", "replace")
+    stream.write(text)

@@ -46,7 +46,7 @@ class Staff:
         self._only_once = experiment.run.kind != "trial"
         self._starter: Starter | None = new_starter(_needs(experiment))
         self._starter.prepare(library_threads, min(workers, _sure_cells(experiment)))
-        if self._starter.same_modules:
+        if self._starter.main is not None:
             # They are forks of what this process is at this moment.
             self._starter.surroundings = surroundings(library_threads)
         self.method = self._starter.method

@@ -66,8 +66,8 @@ class Starter(ABC):
     ----------
     method : str
         ``"fork"``, ``"forkserver"`` or ``"spawn"``, for the record.
-    same_modules : bool
-        Whether its workers have this process' modules as they are now.
+    main : mapping of str to object, or None
+        What ``__main__`` held when they were forked, if they are forks of this process.
     surroundings : mapping
         What its workers have already of what `surroundings` gives.
     keeps : bool
@@ -79,7 +79,7 @@ class Starter(ABC):
     """
 
     method: str
-    same_modules = False
+    main: Mapping[str, Any] | None = None
     keeps = False
     problem: str | None = None
     worn = False

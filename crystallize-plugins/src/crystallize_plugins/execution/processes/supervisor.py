@@ -311,9 +311,9 @@ class ProcessLoop(EitherWay):
             "hears_interrupts": ctrl_c_interrupts(),
         }
         try:
-            return pack(settings, self._runner, self._cells, same_modules=self._starter.same_modules)
+            return pack(settings, self._runner, self._cells, main=self._starter.main)
         except Exception as exc:
-            raise cannot_travel(self._experiment, self._runner, exc) from exc
+            raise cannot_travel(self._experiment, self._runner, exc, fresh=self._starter.main is None) from exc
 
     def _hire(self, number: int) -> None:
         try:
@@ -337,7 +337,7 @@ class ProcessLoop(EitherWay):
             self._retired.append(old)  # workers that it started may still be at work
         else:
             old.close()
-        if old.same_modules != self._starter.same_modules:
+        if old.main is not self._starter.main:
             before, self._payload = self._payload, self._packed()
             if before is not None:
                 before.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.relay import logging_levels, warning_filters
+from crystallize_plugins.execution.processes.streams import stream_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ def surroundings(library_threads: int) -> dict[str, Any]:
         "argv": list(sys.argv),
         "levels": logging_levels(),
         "filters": warning_filters(),
+        "streams": stream_settings(),
     }
 
 
@@ -56,7 +58,7 @@ def take_over(given: Mapping[str, Any], relay: Relay) -> None:
         sys.path[:] = given["sys_path"]
     if "argv" in given:
         sys.argv[:] = given["argv"]
-    relay.install(given.get("levels"), given.get("filters"))
+    relay.install(given.get("levels"), given.get("filters"), given.get("streams"))
 
 
 def _set_environment(environ: Mapping[str, str]) -> None:

@@ -233,7 +233,9 @@ class _Zygote:
                 work(*duty)
             status = 0
         except BaseException:
-            traceback.print_exc(file=sys.__stderr__)
+            # Not to `sys.stderr`, which leads to the coordinator: that may be what is gone.
+            with contextlib.suppress(OSError):
+                os.write(2, traceback.format_exc().encode(errors="replace"))
             raise
         finally:
             os._exit(status)
