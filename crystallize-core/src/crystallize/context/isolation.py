@@ -255,6 +255,7 @@ def _for_cell(value: Any, kind: Kind, copies: CellCopies) -> Any:
         known = copies.objects.get(id(value))
         if known is None:
             known = copies.objects[id(value)] = (value, kind.copied(value, lambda item: item))
+            copies.objects[id(known[1])] = (known[1], known[1])  # the cell's own already
         return known[1]
     if kind.nature == "other":
         copies.note((value,))

@@ -379,8 +379,11 @@ class _Parts:
         if any(id(part) in self._walk.held for part in _own_arrays(value)):
             return read_only(value)
         if value.base is None and value.dtype.hasobject and value.dtype.names is None:
-            for position, item in enumerate(value.flat):
-                value.flat[position] = self._part(item)
+            parts = list(map(self._part, value.flat))
+            if any(map(operator.is_not, parts, value.flat)):
+                value = value if value.flags.writeable else value.copy()
+                for position, part in enumerate(parts):
+                    value.flat[position] = part
         return value
 
 

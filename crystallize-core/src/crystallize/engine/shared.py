@@ -10,15 +10,22 @@ from crystallize.errors import ContextMutationError
 from crystallize.fingerprint import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["SharedObjects"]
 
 
 class SharedObjects:
-    """What one process knows of such objects: what each was like when a cell was first given it."""
+    """What one process knows of such objects: what each was like when a cell was first given it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    steps : sequence of str
+        The names of the steps.
+    """
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        self._steps = steps
         self._known: dict[int, tuple[Callable[[], Any], str | None]] = {}
         self._changed_by: dict[int, str] = {}
 
@@ -43,7 +50,7 @@ class SharedObjects:
             if known[1] is None:
                 continue
             if _state(each) != known[1]:
-                by = self._changed_by.get(id(each), "something outside of its own cell")
+                by = self._changed_by.get(id(each), f"a step of another cell, one of {', '.join(self._steps)},")
                 raise ContextMutationError(
                     _told(each, f"was changed in place by {by} after an earlier cell was given it")
                 )
@@ -73,8 +80,8 @@ class SharedObjects:
 
 def _told(value: Any, what: str) -> str:
     return (
-        f"a {type(value).__name__} that every cell is given {what}, so that other cells would get it changed: copy it "
-        "in the step (copy.deepcopy), or have the data source make it anew for each cell; let resource_factory make "
+        f"the {type(value).__name__} object that every cell is given {what}, so that others would get it changed: copy "
+        "it in the step (copy.deepcopy), or have the data source make it anew for each cell; let resource_factory make "
         "what is meant to be shared"
     )
 

@@ -89,7 +89,7 @@ class Worker:
         self._to_stop: list[HookCall] = []
         self._plain: set[type] = set()
         self._fetch = job.view.datasource.fetch
-        self._shared = SharedObjects()
+        self._shared = SharedObjects(self._labels)
         name = getattr(job.view.datasource, "name", None) or type(job.view.datasource).__name__
         self._source = f"the data source {name}"
         self._guard = _guard() if job.view.strict else None
