@@ -6,6 +6,7 @@ Classes of libraries are recognised by the names of their modules: no library is
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import io
 import sys
@@ -63,15 +64,12 @@ def copies_on_write() -> bool:
     return getattr(pandas.options.mode, "copy_on_write", False) is True
 
 
-def kind_of(kind: type) -> Kind:
+@functools.lru_cache(maxsize=4096)
+def kind_of(kind: Any) -> Kind:
     """Say how objects of a class are kept apart."""
-    known = _known.get(kind)
-    if known is None:
-        known = _known[kind] = _found(kind)
-    return known
-
-
-def _found(kind: Any) -> Kind:
+    known = _EXACT.get(kind)
+    if known is not None:
+        return known
     for base in inspect.getmro(kind):
         module = getattr(base, "__module__", None)
         if isinstance(module, str):
@@ -205,8 +203,7 @@ _CLASSES: dict[tuple[str, str], Kind] = {
     ("sklearn", "BaseEstimator"): Kind("stateful", _by_deep_copy),
 }  # fmt: skip
 _ITERABLES: tuple[Iterable[Any], ...] = ([], (), range(0), range(1 << 70), "", "é", b"", bytearray())
-_known: weakref.WeakKeyDictionary[Any, Kind] = weakref.WeakKeyDictionary()
-_known.update({array: Kind("data", _by_copy), memoryview: Kind("data", _memoryview)})
+_EXACT: dict[type, Kind] = {array: Kind("data", _by_copy), memoryview: Kind("data", _memoryview)}
 # The iterators of built-in sequences can be copied where they are.
-_known.update({type(iter(one)): Kind("stateful", _by_copy) for one in _ITERABLES})
-_known[type(reversed([]))] = Kind("stateful", _by_copy)
+_EXACT.update({type(iter(one)): Kind("stateful", _by_copy) for one in _ITERABLES})
+_EXACT[type(reversed([]))] = Kind("stateful", _by_copy)

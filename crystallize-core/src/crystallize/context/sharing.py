@@ -14,7 +14,6 @@ import threading
 import time
 from array import array
 from collections import OrderedDict, defaultdict, deque
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import ATOMS, isolate, read_only
@@ -40,6 +39,7 @@ _WRITTEN_THROUGH = ("r+", "w+")
 _PAUSE = 0.0005
 _MOST = 20_000
 _DEEPEST = 64
+_FEW = 8
 
 
 def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
@@ -64,9 +64,7 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     ContextMutationError
         An iterator or an open file is held elsewhere.
     """
-    if type(box[0]) is list and _all_atoms(map(type, box[0])) and sys.getrefcount(box[0]) == _IN_A_BOX:
-        return box.pop()
-    if _is_own(box):
+    if (sys.getrefcount(box[0]) == _IN_A_BOX and _is_simple(box[0])) or _is_own(box):
         return box.pop()
     walk = _Walk(box)
     for attempt in range(3):
@@ -85,6 +83,24 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     if not walk.held and not walk.mapped:
         return walk.root()
     return _Parts(walk, copies, what).isolated()
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether an object of a frequent kind has nothing in it that is held elsewhere; False where that takes longer."""
+    kind = type(value)
+    if kind in _CONTAINERS and len(value) <= _FEW:
+        return all(
+            type(item) in ATOMS or (sys.getrefcount(item) == _IN_A_LOOP and _is_leaf(item))
+            for item in (value.values() if kind in _MAPPINGS else value)
+        )
+    return _is_leaf(value)
+
+
+def _is_leaf(value: Any) -> bool:
+    kind = type(value)
+    if kind is list:
+        return _all_atoms(map(type, value))
+    return kind not in _CONTAINERS and _owns_memory(value)
 
 
 def _is_own(level: list[Any]) -> bool:
@@ -109,13 +125,8 @@ def _is_own(level: list[Any]) -> bool:
             if not all(_owns_memory(item) for item in level if type(item) not in opened):
                 return False
             level = [item for item in level if type(item) in opened]
-        level = _referents(level, opened)
+        level = gc.get_referents(*level)
     return False
-
-
-def _referents(level: list[Any], kinds: set[type]) -> list[Any]:
-    # Keys cannot be changed, and are as many as the values.
-    return list(chain.from_iterable(map(dict.values, level))) if kinds == {dict} else gc.get_referents(*level)
 
 
 def _owns_memory(item: Any) -> bool:
@@ -399,6 +410,11 @@ class _View:
         self.base: list[Any] = []
 
 
+def _count_in_a_loop() -> int:
+    container: list[list[Any]] = [[]]
+    return next(sys.getrefcount(item) for item in container)
+
+
 def _count_in_level() -> int:
     """Count the references to an object that a container and the list of a level hold."""
     containers: list[Any] = [[[]]]
@@ -420,6 +436,7 @@ def _count_in_nodes() -> int:
 
 # Other interpreters, and other versions, hold other references while they count.
 _IN_A_BOX = _count_in_a_box()
+_IN_A_LOOP = _count_in_a_loop()
 _IN_LEVEL = _count_in_level()
 _AS_BASE = _count_as_base()
 _IN_NODES = _count_in_nodes()
