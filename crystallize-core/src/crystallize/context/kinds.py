@@ -64,8 +64,7 @@ def copies_on_write() -> bool:
     return getattr(pandas.options.mode, "copy_on_write", False) is True
 
 
-@functools.lru_cache(maxsize=4096)
-def kind_of(kind: Any) -> Kind:
+def _kind_of(kind: Any) -> Kind:
     """Say how objects of a class are kept apart."""
     known = _EXACT.get(kind)
     if known is not None:
@@ -84,6 +83,10 @@ def kind_of(kind: Any) -> Kind:
     if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         return Kind("iterator")
     return Kind("other")
+
+
+kind_of: Callable[[type], Kind] = functools.lru_cache(maxsize=4096)(_kind_of)
+"""Say how objects of a class are kept apart."""
 
 
 def _by_copy(value: Any, _: Inner) -> Any:
