@@ -14,6 +14,8 @@ import threading
 import time
 from array import array
 from collections import OrderedDict, defaultdict, deque
+from itertools import chain
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import ATOMS, isolate, read_only
@@ -263,6 +265,11 @@ class _Walk:
                 return ()
             found = gc.get_referents(node)
             if nature == "iterator":
+                # Before Python 3.11 the variables of a generator are its frame's alone.
+                found = [
+                    *found,
+                    *chain.from_iterable(gc.get_referents(each) for each in found if type(each) is FrameType),
+                ]
                 return [each for each in found if _nature(each) in _USED_UP or type(each) is tuple]
         return [each for each in found if type(each) in _CONTAINERS or _nature(each) != "fixed"]
 
