@@ -116,7 +116,7 @@ def _frame(value: Any, inner: Inner) -> Any:
         state, copied = copied.__getstate__(), kind.__new__(kind)
         copied.__setstate__(state)
     for name, item in vars(value).items():
-        if name not in vars(copied):
+        if name not in vars(copied) and not name.startswith("_"):  # those of pandas lead to other frames
             object.__setattr__(copied, name, inner(item))
     return _with_isolated_cells(copied, inner)
 
