@@ -266,9 +266,7 @@ def bind(
             late.append(_Late(parameter, keys, is_there=known is not None))
             shared.append(parameter.default)
     by_reference = tuple(filter(goes_by_reference, shared))
-    return _assembled(spec, constant, made, late, tuple(reads))._replace(
-        keys=tuple(looked_up), shared=by_reference
-    )
+    return _assembled(spec, constant, made, late, tuple(reads))._replace(keys=tuple(looked_up), shared=by_reference)
 
 
 class _Late(NamedTuple):
