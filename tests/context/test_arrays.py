@@ -165,3 +165,22 @@ def test_large_arrays_are_never_copied():
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
+
+
+def test_the_metadata_of_a_type_stay():
+    unit = np.dtype("f8", metadata={"unit": "m"})
+    nested = np.dtype([("length", unit), ("count", "i4")])
+    for dtype in (unit, nested):
+        view = read(np.zeros(2, dtype))
+        assert view.dtype == dtype
+        assert not view.flags.writeable
+    assert read(np.zeros(2, nested)).dtype["length"].metadata == {"unit": "m"}
+    assert read(np.zeros(2, unit)).dtype.metadata == {"unit": "m"}
+
+
+def test_lists_in_an_array_of_objects_are_copied():
+    mine = np.array([[1], None], dtype=object)
+    view = read(mine)
+    view[0].append(2)
+    assert mine[0] == [1]
+    assert not view.flags.writeable

@@ -166,7 +166,7 @@ class HypothesisError(CrystallizeError):
 
 
 class ContextMutationError(CrystallizeError, TypeError):
-    """A key of the context was written a second time, or a read-only context was written to."""
+    """A key was written a second time, a read-only context was written to, or what several cells get was changed."""
 
 
 class MissingParameterError(CrystallizeError, TypeError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.context.artifacts import ArtifactLog, ArtifactLogView
 from crystallize.context.events import Event
-from crystallize.context.isolation import ATOMS, isolate, snapshot
+from crystallize.context.isolation import ATOMS, CellCopies, isolate, snapshot
 from crystallize.context.metrics import Metrics, MetricsView
 from crystallize.context.resources import ResourceFactory, ResourcePool
 from crystallize.errors import (
@@ -42,8 +42,8 @@ class FrozenContext:
     Parameters
     ----------
     initial : mapping of str to object, optional
-        The first keys. Built-in containers are copied, arrays become read-only views, other objects
-        are kept by reference.
+        The first keys. Built-in containers are copied, arrays become read-only views, frames are copied on write, each
+        cell has one copy of a generator of random numbers or of an estimator, other objects are kept by reference.
     logger : logging.Logger, optional
         What ``ctx.logger`` gives; by default the ``crystallize`` logger.
 
@@ -59,14 +59,16 @@ class FrozenContext:
     """
 
     __slots__ = (
-        "_artifacts", "_base", "_cache", "_cell", "_emit", "_events", "_journal", "_logger", "_own", "_position",
-        "_resources", "_rng", "_rng_factory", "_steps", "metrics",
+        "_artifacts", "_base", "_cache", "_cell", "_copies", "_emit", "_events", "_journal", "_logger", "_own",
+        "_position", "_resources", "_rng", "_rng_factory", "_steps", "metrics",
     )  # fmt: skip
 
     metrics: Metrics
     """What this cell has recorded."""
     _cache: Any
     """What the step cache knows of this cell; set by it, and absent where no step is cacheable."""
+    _copies: CellCopies
+    """What this cell was given of what all cells of the condition are given."""
 
     def __init__(self, initial: Mapping[str, Any] | None = None, logger: logging.Logger | None = None) -> None:
         self._base: Mapping[str, Any] = isolated_mapping(initial, what="initial context")
@@ -84,6 +86,7 @@ class FrozenContext:
         self._cell: Any = None
         self._steps: tuple[str, ...] = ()
         self._resources: ResourcePool | None = None
+        self._copies = CellCopies()
         self.metrics = Metrics()
 
     @classmethod
@@ -95,6 +98,7 @@ class FrozenContext:
         steps: tuple[str, ...],
         resources: ResourcePool,
         emit: Callable[[Any], object] | None,
+        copies: CellCopies | None = None,
     ) -> FrozenContext:
         # Past __init__: `base` is isolated already and shared by all cells of a condition.
         self = object.__new__(cls)
@@ -111,14 +115,17 @@ class FrozenContext:
         self._cell = cell
         self._steps = steps
         self._resources = resources
+        self._copies = CellCopies() if copies is None else copies
         self.metrics = Metrics()
         return self
 
     # -- reading ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
+        copies = None  # What this cell has added is its own.
         value = self._own.get(key, _ABSENT)
         if value is _ABSENT:
+            copies = self._copies
             value = self._base.get(key, _ABSENT)
             if value is _ABSENT:
                 if key == "step_name" and self._position:
@@ -126,12 +133,14 @@ class FrozenContext:
                 self._journal.extend((self._position, key))
                 raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
         self._journal.extend((self._position, key))
-        return value if value.__class__ in ATOMS else self._handed_out(value)
+        return value if value.__class__ in ATOMS else self._handed_out(value, copies)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Give the value of `key`, or `default` where the context does not have it."""
+        copies = None  # What this cell has added is its own.
         value = self._own.get(key, _ABSENT)
         if value is _ABSENT:
+            copies = self._copies
             value = self._base.get(key, _ABSENT)
             if value is _ABSENT:
                 if key == "step_name" and self._position:
@@ -139,14 +148,14 @@ class FrozenContext:
                 self._journal.extend((self._position, key))
                 return default
         self._journal.extend((self._position, key))
-        return value if value.__class__ in ATOMS else self._handed_out(value)
+        return value if value.__class__ in ATOMS else self._handed_out(value, copies)
 
-    def _handed_out(self, value: Any) -> Any:
+    def _handed_out(self, value: Any, copies: CellCopies | None) -> Any:
         if value.__class__ is ResourceFactory:
             if self._resources is None:
                 self._resources = ResourcePool()
             return self._resources.get(value, self)
-        return isolate(value)
+        return isolate(value, copies)
 
     def __contains__(self, key: object) -> bool:
         if isinstance(key, str):
@@ -183,7 +192,7 @@ class FrozenContext:
         """Give all keys and values as a read-only mapping; resources stand in it as their factories."""
         for key in self:
             self._journal.extend((self._position, key))
-        return MappingProxyType(isolate({**self._base, **self._own}))
+        return MappingProxyType({**isolate(dict(self._base), self._copies), **isolate(self._own)})
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -337,6 +346,7 @@ class ReadOnlyContext(FrozenContext):
         self._cell = ctx._cell
         self._steps = ctx._steps
         self._resources = ctx._resources
+        self._copies = ctx._copies
         self.metrics = MetricsView(ctx.metrics)
 
     def add(self, key: str, value: Any) -> None:  # noqa: ARG002

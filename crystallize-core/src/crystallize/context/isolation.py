@@ -1,7 +1,8 @@
 """Isolation: what a caller or a step does to its own copy changes nothing elsewhere.
 
-Built-in containers are copied, arrays are handed out as views that cannot be written to, and every
-other object goes by reference. NumPy is never imported here: where it is not loaded, no array exists.
+Built-in containers are copied, arrays are handed out as views that cannot be written to, frames and other data of
+libraries as copies (see `crystallize.context.kinds`), and every other object goes by reference. NumPy is never imported
+here: where it is not loaded, no array exists.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.errors import ValidationError
+from crystallize.context.kinds import Kind, ends_with_use, is_ndarray, kind_of
+from crystallize.errors import ContextMutationError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["ATOMS", "is_constant", "isolate", "snapshot"]
+__all__ = ["ATOMS", "CellCopies", "goes_by_reference", "is_constant", "isolate", "read_only", "referenced", "snapshot"]
 
 ATOMS: frozenset[type] = frozenset(
     {type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis), type},
@@ -28,15 +30,52 @@ Memo = dict[int, Any]
 _shareable = ATOMS.issuperset
 
 
-def isolate(value: T) -> T:
+class CellCopies:
+    """What one cell was given of objects that isolation does not copy each time.
+
+    Parameters
+    ----------
+    noted : callable of sequence of object, optional
+        Gets the objects that the cell is given by reference; gives those that are to be checked after each step.
+
+    Attributes
+    ----------
+    objects : dict of int to tuple
+        Objects with a state, each with the cell's copy of it, by its identity.
+    checked : list of object
+    """
+
+    __slots__ = ("_noted", "checked", "objects")
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether other cells are given the same, so that what changes in place matters."""
+        return self._noted is not None
+
+    def __init__(self, noted: Callable[[Sequence[Any]], list[Any]] | None = None) -> None:
+        self._noted = noted
+        self.objects: dict[int, tuple[Any, Any]] = {}
+        self.checked: list[Any] = []
+
+    def note(self, objects: Sequence[Any]) -> None:
+        """Take down what the cell is given by reference."""
+        if self._noted is not None:
+            self.checked += self._noted(objects)
+
+
+def isolate(value: T, copies: CellCopies | None = None) -> T:
     """Give a copy of `value` that shares no built-in container with it.
 
     Parameters
     ----------
     value : object
         Lists, dicts, sets, tuples, bytearrays and those of `collections` are copied, cycles and aliases
-        kept; a NumPy array becomes a read-only view of the same memory; anything else, subclasses of
+        kept; a NumPy array becomes a read-only view of the same memory; frames, series and indexes of pandas are
+        copied on write, sparse matrices, tensors and data of xarray and polars copied; anything else, subclasses of
         the containers included, is given back as it is.
+    copies : CellCopies, optional
+        What one cell was given. With it, generators of random numbers and estimators are copied too, one copy of each
+        for the whole cell, and an iterator is refused.
 
     Returns
     -------
@@ -45,6 +84,8 @@ def isolate(value: T) -> T:
 
     Raises
     ------
+    ContextMutationError
+        If an iterator is to be handed out to a cell: the next one would find it used up.
     ValidationError
         If containers are nested several hundred levels deep.
 
@@ -61,7 +102,7 @@ def isolate(value: T) -> T:
         return value
     copier = _COPIERS.get(kind, _isolate_other)
     try:
-        return copier(value, {})  # type: ignore[no-any-return]
+        return copier(value, {} if copies is None else _ForCell(copies))  # type: ignore[no-any-return]
     except RecursionError:
         raise _too_deep(kind) from None
 
@@ -78,6 +119,13 @@ class _Snapshot(Memo):
     """The memo of a copy that copies arrays too."""
 
 
+class _ForCell(Memo):
+    """The memo of a copy for one cell, which has one copy of each object with a state."""
+
+    def __init__(self, copies: CellCopies) -> None:
+        self.copies = copies
+
+
 def _too_deep(kind: type) -> ValidationError:
     return ValidationError(
         f"a {kind.__name__} whose containers are nested hundreds of levels deep cannot be copied: keep it in an object "
@@ -88,18 +136,37 @@ def _too_deep(kind: type) -> ValidationError:
 def is_constant(value: object) -> bool:
     """Whether `value` may be handed out again and again as it is."""
     kind = type(value)
-    return kind in ATOMS or (kind not in _COPIERS and not _is_array(value) and not _is_record(value))
+    if kind in ATOMS:
+        return True
+    return kind not in _COPIERS and kind_of(kind).nature in ("fixed", "other", "file") and not _is_record(value)
 
 
-def _ndarray() -> Any:
-    numpy = sys.modules.get("numpy")
-    # While another thread imports NumPy the module is there and the class may not be.
-    return getattr(numpy, "ndarray", None)
+def goes_by_reference(value: object) -> bool:
+    """Whether isolation hands an object out as it is although it has a content that could be changed."""
+    kind = type(value)
+    return kind not in ATOMS and kind not in _COPIERS and not _is_record(value) and kind_of(kind).nature == "other"
 
 
-def _is_array(value: object) -> bool:
-    ndarray = _ndarray()
-    return ndarray is not None and isinstance(value, ndarray)
+def referenced(value: object) -> list[Any]:
+    """Give the objects in `value`, which may be one itself, that go by reference."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    todo: list[Any] = [value]
+    while todo:
+        item = todo.pop()
+        kind = type(item)
+        if kind in ATOMS or kind in _FLAT or id(item) in seen:
+            continue
+        if kind in _COPIERS or _is_record(item):
+            items = item.values() if kind in _MAPPINGS else item
+            if not _shareable(map(type, items)):
+                seen.add(id(item))
+                todo.extend(items)
+        elif is_ndarray(item):
+            todo.extend(item.flat if item.dtype.hasobject and item.dtype.names is None else ())
+        elif goes_by_reference(item):
+            found[id(item)] = item
+    return list(found.values())
 
 
 def _is_record(value: object) -> bool:
@@ -169,30 +236,62 @@ def _copy_deque(value: deque[Any], memo: Memo) -> deque[Any]:
 
 
 def _isolate_other(value: Any, memo: Memo) -> Any:
-    if _is_array(value):
-        copied = memo[id(value)] = value.copy() if type(memo) is _Snapshot else _read_only(value)
-        return copied
+    if is_ndarray(value):
+        copied = value.copy() if type(memo) is _Snapshot else read_only(value)
+        memo[id(value)] = copied
+        return _with_isolated_items(value, copied, memo) if value.dtype.hasobject else copied
     if _is_record(value):
         # As with tuples: a cycle through this record has copied it on the way.
         return memo.setdefault(id(value), type(value)._make([_copy(item, memo) for item in value]))
+    kind = kind_of(type(value))
+    if kind.nature == "data":
+        copied = memo[id(value)] = kind.copied(value, lambda item: _copy(item, memo))
+        return copied
+    return _for_cell(value, kind, memo.copies) if isinstance(memo, _ForCell) else value
+
+
+def _for_cell(value: Any, kind: Kind, copies: CellCopies) -> Any:
+    if kind.nature == "stateful":
+        known = copies.objects.get(id(value))
+        if known is None:
+            known = copies.objects[id(value)] = (value, kind.copied(value, lambda item: item))
+            copies.objects[id(known[1])] = (known[1], known[1])  # the cell's own already
+        return known[1]
+    if kind.nature == "other":
+        copies.note((value,))
+    if kind.nature == "iterator" and copies.is_checked:
+        raise ContextMutationError(ends_with_use(value, "what several cells are given"))
     return value
 
 
-def _read_only(array: Any) -> Any:
-    """A view that cannot be written to, nor (where the layout allows it) be made writable again."""
+def _with_isolated_items(array: Any, view: Any, memo: Memo) -> Any:
+    """Give a read-only array whose items are isolated too, where any of them could be changed."""
+    if array.dtype.names is not None or _shareable(map(type, array.flat)):
+        return view
+    copied = memo[id(array)] = array.copy()
+    for position, item in enumerate(array.flat):
+        copied.flat[position] = _copy(item, memo)
+    if type(memo) is not _Snapshot:
+        copied.flags.writeable = False
+    return copied
+
+
+def read_only(array: Any) -> Any:
+    """Give a view that cannot be written to, nor (where the layout allows it) be made writable again."""
     numpy = sys.modules["numpy"]
     if type(array) is numpy.ndarray:
         if not array.flags.writeable and isinstance(array.base, memoryview):
             return array[...] if array.ndim else array.view()
         view = _locked(numpy, array)
         if view is not None and view.dtype == array.dtype and view.shape == array.shape:
-            return view
+            # The buffer does not tell all of a type: its metadata, and whether it is aligned.
+            return view if view.dtype is array.dtype else view.view(array.dtype)
     view = array.view()
     view.flags.writeable = False
     mask = getattr(view, "_mask", None)
-    if _is_array(mask):
+    if is_ndarray(mask):
         # The mask of a masked array is an array of its own, shared between views.
-        view._mask = _read_only(mask)
+        view._mask = read_only(mask)
     return view
 
 
@@ -220,3 +319,5 @@ _COPIERS: dict[type, Callable[[Any, Memo], Any]] = {
     Counter: _copy_flat,
     deque: _copy_deque,
 }
+_FLAT = frozenset({set, bytearray, Counter})
+_MAPPINGS = frozenset({dict, OrderedDict, defaultdict})

@@ -27,7 +27,8 @@ class DataSource(ABC):
     """Something that fetches the data of one cell.
 
     Subclass it and write `fetch`, or decorate a function with ``@data_source``. `fetch` runs once for every
-    cell, in whatever worker runs the cell; what it creates belongs to that cell.
+    cell, in whatever worker runs the cell; what it creates belongs to that cell. What is also held elsewhere, such as a
+    table of a module, is isolated as values of the context are, or a step that changes it fails.
 
     Attributes
     ----------

@@ -78,7 +78,7 @@ class FunctionSource(DataSource):
         """Call the function; ``name.parameter`` means one of its parameters where `name` is among `addresses`."""
         if not self._open and not self._params:
             return self._declaration.function(ctx)
-        values = isolate(self._params)
+        values = isolate(self._params, getattr(ctx, "_copies", None))
         # A source that is tried alone may be given no context at all.
         asked = ctx if isinstance(ctx, FrozenContext) else FrozenContext()
         for name in self._open:

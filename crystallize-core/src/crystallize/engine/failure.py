@@ -39,7 +39,7 @@ __all__ = [
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
     """Say which cell failed, where and why, keeping the original and its traceback's text."""
     return PipelineExecutionError(
-        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {_told(exc)}",
+        f"{step} failed in condition {cell.condition!r}, replicate {cell.replicate}: {_told(exc)}{_advice(exc)}",
         step_name=step,
         condition=cell.condition,
         replicate=cell.replicate,
@@ -82,6 +82,13 @@ def plugin_failure(exc: BaseException, call: HookCall, hook: str, cell: Cell | N
 def _told(exc: BaseException) -> str:
     text = text_of(exc)
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _advice(exc: BaseException) -> str:
+    """Say what to do about an array that cannot be written to: NumPy does not know why."""
+    if not isinstance(exc, (ValueError, TypeError)) or "read-only" not in text_of(exc):
+        return ""
+    return " (arrays that several cells are given are handed out read-only: change a copy of it, array.copy())"
 
 
 def running_task() -> asyncio.Task[Any] | None:

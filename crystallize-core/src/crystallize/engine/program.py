@@ -43,9 +43,11 @@ class Program:
         The steps' names.
     late_names : frozenset of str
         Parameters that keep their defaults unless a cell's own context sets them.
+    shared : tuple of object
+        Objects that the steps of all its cells are given by reference, as parameters.
     """
 
-    __slots__ = ("_reads", "_shapes", "apply", "base", "calls", "labels", "late_names")
+    __slots__ = ("_reads", "_shapes", "apply", "base", "calls", "labels", "late_names", "shared")
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Program:
         reads: tuple[tuple[str, ...], ...],
         late_names: frozenset[str],
         shapes: dict[Any, TraceShape] | None = None,
+        shared: tuple[Any, ...] = (),
     ) -> None:
         self.base = base
         self.apply = apply
@@ -63,6 +66,7 @@ class Program:
         self.labels = labels
         self._reads = reads
         self.late_names = late_names
+        self.shared = shared
         self._shapes: dict[Any, TraceShape] = {} if shapes is None else shapes
 
     def shape(self, begun: int, journal: Sequence[Any], order: Sequence[Any]) -> TraceShape:
@@ -112,6 +116,7 @@ def compile_condition(
     With a `cache`, the calls of cacheable steps look there first.
     """
     context = dict(base)
+    objects: list[Any] = []
     apply: Callable[[Any], Any] | None = None
     if treatment is not None:
         if treatment.is_callable:
@@ -135,6 +140,7 @@ def compile_condition(
         else:
             bound = Binding(step, wants_ctx=True, late=None, late_names=(), reads=())
         reads.append(bound.reads)
+        objects += bound.shared
         if cache is not None and step.cacheable:
             cached = _cached(cache, step, pipeline.labels[position - 1], position, bound, outputs)
             calls.append((position, cached, True, None, step))
@@ -142,8 +148,9 @@ def compile_condition(
             calls.append((position, bound.call, bound.wants_ctx, bound.late, step))
             late_names.update(bound.late_names)
     read = tuple(reads)
-    shared = None if shapes is None else shapes.setdefault(read, {})
-    return Program(context, apply, tuple(calls), pipeline.labels, read, frozenset(late_names), shared)
+    alike = None if shapes is None else shapes.setdefault(read, {})
+    once = tuple({id(each): each for each in objects}.values())
+    return Program(context, apply, tuple(calls), pipeline.labels, read, frozenset(late_names), alike, once)
 
 
 def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:

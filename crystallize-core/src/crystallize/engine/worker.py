@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
+from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
+from crystallize.context.sharing import unshared
 from crystallize.engine.failure import (
     ends_the_run,
     execution_error,
@@ -21,6 +23,7 @@ from crystallize.engine.failure import (
 )
 from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.program import compile_condition
+from crystallize.engine.shared import SharedObjects
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
@@ -88,6 +91,9 @@ class Worker:
         self._to_stop: list[HookCall] = []
         self._plain: set[type] = set()
         self._fetch = job.view.datasource.fetch
+        self._shared = SharedObjects(self._labels)
+        name = getattr(job.view.datasource, "name", None) or type(job.view.datasource).__name__
+        self._source = f"the data source {name}"
         self._guard = _guard() if job.view.strict else None
         calls = job.active.calls
         self._before_replicate = calls("before_replicate")
@@ -142,6 +148,7 @@ class Worker:
             else:
                 self._set_up.append((step, label))
         self._report.setup = {key: describe(value, key=key) for key, value in ctx._own.items() if key not in self._base}
+        self._shared.exempt(referenced([value for key, value in ctx._own.items() if key not in self._base]))
         self._base = dict(ctx._own)
         self._programs = {}
 
@@ -260,7 +267,8 @@ class Worker:
             return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
-        ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit)
+        copies = CellCopies(self._shared.handed_out)
+        ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit, copies)
         before_step, after_step, plain = self._before_step, self._after_step, self._plain
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
@@ -271,13 +279,17 @@ class Worker:
         if self._keeps_logs:
             log = CellLog()
             current_log.set(log)
+        shared = copies.checked
         position = 0
         phase = "treatment"
         data: Any = None
         error = None
         try:
+            if program.shared:
+                copies.note(program.shared)
             if program.apply is not None:
                 _check_applied(program.apply(ctx), own, cell)
+                _unshare_values(ctx, cell)
             if self._before_replicate:
                 phase = "before_replicate"
                 self._call(self._before_replicate, phase, cell, failures, ctx)
@@ -293,6 +305,9 @@ class Worker:
                         kind = data.__class__
                     if kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
+                if kind not in ATOMS:
+                    box, data = [data], None
+                    data = unshared(box, copies, what=self._source)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             then = _clock()
             for position, call, wants_ctx, late, step in program.calls:
@@ -317,6 +332,8 @@ class Worker:
                         data, metrics = data
                         for name, value in metrics.items():
                             recorded.add(name, value)
+                if shared:
+                    self._shared.check(shared, labels[position - 1])
                 if after_step:
                     self._call(after_step, "after_step", cell, failures, ctx, step, data)
                 now = _clock()
@@ -412,6 +429,14 @@ def _guard() -> Guard:
     from crystallize.engine.strict import Guard
 
     return Guard()
+
+
+def _unshare_values(ctx: FrozenContext, cell: Cell) -> None:
+    """Isolate what a treatment's function has added from what it is held by."""
+    own = ctx._own
+    for key in list(own):
+        box = [own.pop(key)]
+        own[key] = unshared(box, ctx._copies, what=f"treatment {cell.condition!r}, which gives it as {key!r},")
 
 
 async def _awaited(awaitable: Any) -> Any:

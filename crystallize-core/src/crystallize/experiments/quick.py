@@ -50,7 +50,7 @@ class _Call(PipelineStep):
         return getattr(self._fn, "__name__", type(self._fn).__name__)
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
-        arguments = (isolate(self._configs.get(ctx["condition"])), ctx)[: self._wanted]
+        arguments = (isolate(self._configs.get(ctx["condition"]), ctx._copies), ctx)[: self._wanted]
         value = self._fn(*arguments)
         if inspect.isawaitable(value):
             return self._awaited(value, ctx)

@@ -13,7 +13,7 @@ from types import FunctionType, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from crystallize.context.frozen import keys_of
-from crystallize.context.isolation import is_constant, isolate
+from crystallize.context.isolation import goes_by_reference, is_constant, isolate
 from crystallize.context.resources import ResourceFactory
 from crystallize.datasources.artifact import Artifact
 from crystallize.errors import ArgumentTypeError, MissingParameterError
@@ -189,6 +189,8 @@ class Binding(NamedTuple):
         Context keys that were bound, and are read by every call.
     keys : tuple of (str, tuple of str)
         Each parameter that the context supplies where it can, with the keys that may, the one that counts most first.
+    shared : tuple of object
+        Objects that every call is given by reference.
     """
 
     call: Callable[..., Any]
@@ -197,6 +199,7 @@ class Binding(NamedTuple):
     late_names: tuple[str, ...]
     reads: tuple[str, ...]
     keys: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    shared: tuple[Any, ...] = ()
 
 
 def bind(
@@ -229,9 +232,11 @@ def bind(
     late: list[_Late] = []
     reads: list[str] = []
     looked_up: list[tuple[str, tuple[str, ...]]] = []
+    shared: list[Any] = []
 
     def give(name: str, value: Any) -> None:
         make = _maker(value)
+        shared.append(value)
         if make is None:
             constant[name] = value
         else:
@@ -259,7 +264,9 @@ def bind(
             give(name, context[known])
         else:
             late.append(_Late(parameter, keys, is_there=known is not None))
-    return _assembled(spec, constant, made, late, tuple(reads))._replace(keys=tuple(looked_up))
+            shared.append(parameter.default)
+    by_reference = tuple(filter(goes_by_reference, shared))
+    return _assembled(spec, constant, made, late, tuple(reads))._replace(keys=tuple(looked_up), shared=by_reference)
 
 
 class _Late(NamedTuple):
@@ -285,8 +292,9 @@ def _maker(value: Any) -> Callable[[FrozenContext], Any] | None:
     if isinstance(value, Artifact):
         return value.bind
     if value.__class__ is ResourceFactory:
-        return lambda ctx: ctx._handed_out(value)
-    return None if is_constant(value) else lambda _: isolate(value)
+        return lambda ctx: ctx._handed_out(value, None)
+    # A step that is tried alone may be given anything in place of a context.
+    return None if is_constant(value) else lambda ctx: isolate(value, getattr(ctx, "_copies", None))
 
 
 def _made(value: Any, ctx: FrozenContext) -> Any:

@@ -104,7 +104,7 @@ class CachedCall:
         """Give the output from the cache, or run the step and keep what it gives."""
         session = self._session
         lineage, ctx._cache = getattr(ctx, "_cache", None), None
-        if session.store is None or ctx.__class__ is not FrozenContext:
+        if session.store is None or ctx.__class__ is not FrozenContext or _has_changed_copies(ctx):
             return self._run(data, ctx)
         known = self._known(data, ctx, lineage)
         found = self._find(known, ctx)
@@ -281,6 +281,15 @@ class CachedCall:
         return [key for key in held if key is not None and key not in self._binding.reads]
 
 
+def _has_changed_copies(ctx: FrozenContext) -> bool:
+    """Whether the cell has changed its copy of an object: the context tells of the original alone."""
+    for given, own in ctx._copies.objects.values():
+        found = identify(own)
+        if own is not given and (found.untracked or found.digest != identify(given).digest):
+            return True
+    return False
+
+
 class _Attempt(Watching):
     """One run of a step whose output may be kept."""
 
@@ -335,6 +344,8 @@ class _Attempt(Watching):
             _LOGGER.debug("the output of %s is not kept: its data source changes what it goes by", call._label)
             return False
         changed = self.recorder.settled(self.ctx)
+        if changed is None and _has_changed_copies(self.ctx):
+            changed = "its cell's copy of an object (a generator of random numbers, an estimator)"
         if changed is None and call._identity(self.ctx) != self._known.step:
             changed = "what it refers to (a global, a closure value, an attribute or a parameter)"
         if changed is not None:
