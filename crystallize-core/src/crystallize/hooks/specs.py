@@ -157,7 +157,8 @@ class HookSpecs:
         -------
         mapping of Cell to str, or None
             ``"complete"`` for what `completed_cells` would give, else why the cell would run; one that is left out is
-            ``"missing"``. None, or `NotImplemented`, leaves the question to the next plugin.
+            ``"missing"``. A stored cell that is none of `cells` may be added, with the reason why it is not taken
+            over. None, or `NotImplemented`, leaves the question to the next plugin.
 
         Examples
         --------
