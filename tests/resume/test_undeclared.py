@@ -32,9 +32,7 @@ def versions():
     ids=["deleted", "deleted, more replicates", "deleted, fewer", "renamed", "replaced", "all deleted", "all replaced"],
 )
 @pytest.mark.parametrize("how", ["own", "given"])
-def test_the_next_version_has_the_declared_conditions_alone(
-    build, ran, files, told, log, now, replicates, ran_now, how
-):
+def test_the_next_version_has_the_declared_conditions_alone(build, ran, files, told, log, now, replicates, new, how):
     if how == "own":
         build(treatments=[A, B]).run(replicates=2)
     else:
