@@ -193,7 +193,7 @@ def reproduce(
     before = subject_of(stored)
     recorded = {outcome.cell: outcome for outcome in stored.outcomes()}
     skipped = {
-        cell.key: "its optimiser had it stopped"
+        cell.key: "its optimiser pruned it"
         for cell, outcome in recorded.items()
         if outcome.error is not None and outcome.error.pruned
     }
