@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.failure import is_cancellation, say_how_to_go_on
@@ -12,17 +12,26 @@ from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params, injected_keys
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
+from crystallize.results.metrics import NO_METRIC
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
 if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
-    from crystallize.results import Result
+    from crystallize.results import LazyOutcomes, Result
+    from crystallize.results.outcome import CellOutcome
+
+__all__ = [
+    "Described",
+    "condition_records",
+    "run_record",
+    "tell_how_to_go_on",
+    "warn_without_metrics",
+    "without_success",
+]
 
 _LOGGER = logging.getLogger("crystallize")
-
-__all__ = ["Described", "condition_records", "run_record", "tell_how_to_go_on"]
 
 
 class Described(Mapping[str, Any]):
@@ -203,3 +212,22 @@ def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str,
             wanted.discard(treatment.name)
             found[treatment.name] = treatment
     return found
+
+
+def without_success(conditions: Sequence[str], outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None) -> list[str]:
+    """Give those of some conditions of which no cell succeeded, neither of this run's nor of those that were kept."""
+    if not conditions:
+        return []
+    succeeded = {outcome.cell.condition for outcome in outcomes if outcome.error is None}
+    if kept is not None:
+        succeeded.update(name for name in kept.conditions if kept.columns(name).succeeded)
+    return [name for name in conditions if name not in succeeded]
+
+
+def warn_without_metrics(result: Result) -> None:
+    """Say that no step recorded a metric, unless cells failed, which is what has to be looked at then."""
+    cells = result.provenance["cells"].values()
+    if result.metric_names or any(each["failed"] for each in cells) or not any(each["completed"] for each in cells):
+        return
+    # An experiment may be there for the files alone that others read.
+    _LOGGER.log(logging.INFO if result.provenance["artifacts"] else logging.WARNING, "%s", NO_METRIC)

@@ -20,11 +20,16 @@ from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
-from crystallize.engine.record import condition_records, run_record, tell_how_to_go_on
+from crystallize.engine.record import (
+    condition_records,
+    run_record,
+    tell_how_to_go_on,
+    warn_without_metrics,
+    without_success,
+)
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
-from crystallize.results.metrics import NO_METRIC
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -468,7 +473,8 @@ class Run:
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions, kept=self.kept)
         treatments = {name: treatment.metrics for name, treatment in metrics.treatments.items()}
-        absent = [name for name, recorded in treatments.items() if not (recorded or self._succeeded(name))]
+        empty = [name for name, recorded in treatments.items() if not recorded]
+        absent = without_success(empty, outcomes, self.kept)
         hypotheses, judged = judge(
             self.view.hypotheses,
             metrics.baseline.metrics,
@@ -493,7 +499,7 @@ class Run:
             kept=self.kept,
         )
         if stopped_by is None and self.view.run.kind == "run":
-            self._say_what_is_missing(self.result)
+            warn_without_metrics(self.result)
         late = self.dispatch.after_run(self.result)
         first = stopped_by or self.dispatch.stopped or late
         first = first or self._keys.error(unread)
@@ -503,19 +509,6 @@ class Run:
         tell_how_to_go_on(first, self.view, self.result)
         if first is not None and first is not raised:
             raise first
-
-    def _succeeded(self, condition: str) -> bool:
-        if self.kept is not None and condition in self.kept.conditions and self.kept.columns(condition).succeeded:
-            return True
-        return any(one.error is None for one in self.outcomes.values() if one.cell.condition == condition)
-
-    def _say_what_is_missing(self, result: Result) -> None:
-        """Say that no step recorded a metric, which leaves nothing to compare."""
-        if result.metric_names or not any(cells["completed"] for cells in result.provenance["cells"].values()):
-            return
-        # An experiment may be there for the files alone that others read.
-        level = logging.INFO if result.provenance["artifacts"] else logging.WARNING
-        _LOGGER.log(level, "%s", NO_METRIC)
 
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread}

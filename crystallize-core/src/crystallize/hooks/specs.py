@@ -156,9 +156,8 @@ class HookSpecs:
         Returns
         -------
         mapping of Cell to str, or None
-            ``"complete"`` for what `completed_cells` would give, else why the cell would run; one that is left out is
-            ``"missing"``. A stored cell that is none of `cells` may be added, with the reason why it is not taken
-            over. None, or `NotImplemented`, leaves the question to the next plugin.
+            ``"complete"`` for what `completed_cells` would give, else why the cell would run (``"missing"`` if left
+            out); stored cells that are not taken over may be added. None, or `NotImplemented`, leaves it to the next.
 
         Examples
         --------
