@@ -226,8 +226,7 @@ def without_success(conditions: Sequence[str], outcomes: Iterable[CellOutcome], 
 
 def warn_without_metrics(result: Result) -> None:
     """Say that no step recorded a metric, unless cells failed, which is what has to be looked at then."""
-    cells = result.provenance["cells"].values()
-    if result.metric_names or any(each["failed"] for each in cells) or not any(each["completed"] for each in cells):
+    if result.metric_names or not result._succeeded or any(log.failed for log in result._logs.values()):
         return
     # An experiment may be there for the files alone that others read.
-    _LOGGER.log(logging.INFO if result.provenance["artifacts"] else logging.WARNING, "%s", NO_METRIC)
+    _LOGGER.log(logging.INFO if len(result._artifacts_view) else logging.WARNING, "%s", NO_METRIC)

@@ -269,6 +269,11 @@ class Result:
         return f"<Result: {', '.join(filter(None, parts))}>"
 
     @property
+    def _succeeded(self) -> set[str]:
+        """The conditions of which a cell succeeded; not from `provenance`, whose entries plugins may replace."""
+        return {name for name, log in self._logs.items() if len(log.replicates) > len(log.failed)}
+
+    @property
     def _artifacts_view(self) -> ArtifactsView:
         return ArtifactsView(self._logs)
 
