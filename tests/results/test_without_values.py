@@ -178,7 +178,7 @@ def test_of_an_experiment_that_writes_files_it_is_a_remark(caplog):
     assert said.levelname == "INFO"
 
 
-@pytest.mark.parametrize("step", [measured, lambda data: 1 / 0])
+@pytest.mark.parametrize("step", [measured, lambda data, ctx: 1 / (ctx.get("shift", 0) * 0)])
 def test_it_is_not_said_where_there_are_metrics_or_nothing_succeeded(step, caplog):
     with caplog.at_level(logging.INFO, "crystallize"):
         result = experiment("broken", step=step).run()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
-    from crystallize.results import LazyOutcomes, Result
+    from crystallize.results import ExperimentMetrics, LazyOutcomes, Result
     from crystallize.results.outcome import CellOutcome
 
 __all__ = [
@@ -214,18 +214,24 @@ def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str,
     return found
 
 
-def without_success(conditions: Sequence[str], outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None) -> list[str]:
-    """Give those of some conditions of which no cell succeeded, neither of this run's nor of those that were kept."""
-    if not conditions:
+def without_success(
+    metrics: ExperimentMetrics, outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None
+) -> list[str]:
+    """Give the treatments of which no cell succeeded, neither of this run's nor of those that were kept."""
+    empty = [name for name, recorded in metrics.treatments.items() if not recorded.metrics]
+    if not empty:
         return []
     succeeded = {outcome.cell.condition for outcome in outcomes if outcome.error is None}
     if kept is not None:
         succeeded.update(name for name in kept.conditions if kept.columns(name).succeeded)
-    return [name for name in conditions if name not in succeeded]
+    return [name for name in empty if name not in succeeded]
 
 
 def warn_without_metrics(result: Result) -> None:
-    """Say that no step recorded a metric, unless cells failed, which is what has to be looked at then."""
+    """Say that no step recorded a metric in a whole run, unless cells failed: that has to be looked at first."""
+    about = result.facts["run"]
+    if about["kind"] != "run" or about.get("stopped_by"):
+        return
     if result.metric_names or not result._succeeded or any(log.failed for log in result._logs.values()):
         return
     # An experiment may be there for the files alone that others read.

@@ -472,13 +472,11 @@ class Run:
         outcomes = self.outcomes.values()
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions, kept=self.kept)
-        treatments = {name: treatment.metrics for name, treatment in metrics.treatments.items()}
-        empty = [name for name, recorded in treatments.items() if not recorded]
-        absent = without_success(empty, outcomes, self.kept)
+        absent = without_success(metrics, outcomes, self.kept)
         hypotheses, judged = judge(
             self.view.hypotheses,
             metrics.baseline.metrics,
-            {name: recorded for name, recorded in treatments.items() if name not in absent},
+            {name: treatment.metrics for name, treatment in metrics.treatments.items() if name not in absent},
             absent=absent,
         )
         for key, error in judged.items():
@@ -498,11 +496,9 @@ class Run:
             metrics=metrics,
             kept=self.kept,
         )
-        if stopped_by is None and self.view.run.kind == "run":
-            warn_without_metrics(self.result)
+        warn_without_metrics(self.result)
         late = self.dispatch.after_run(self.result)
-        first = stopped_by or self.dispatch.stopped or late
-        first = first or self._keys.error(unread)
+        first = stopped_by or self.dispatch.stopped or late or self._keys.error(unread)
         for problem in (first, late):
             if problem is not None:
                 attach_result(problem, self.result)
@@ -511,8 +507,7 @@ class Run:
             raise first
 
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
-        facts = {**self.dispatch.provenance(), **unread}
-        facts["plugins"] = self.active.lock()
+        facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
