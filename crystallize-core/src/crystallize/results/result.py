@@ -271,7 +271,7 @@ class Result:
     @property
     def _succeeded(self) -> set[str]:
         """The conditions of which a cell succeeded; not from `provenance`, whose entries plugins may replace."""
-        return {name for name, log in self._logs.items() if len(log.replicates) > len(log.failed)}
+        return {name for name, log in self._logs.items() if len(log.replicates) > len(log.failed) + len(log.pruned)}
 
     @property
     def _artifacts_view(self) -> ArtifactsView:
