@@ -87,7 +87,7 @@ def test_metrics_come_back_with_their_types_replicates_and_tags(rich):
     assert opened.metrics.baseline.metrics["odd"][0] == Decimal("1.5")
     assert opened.metrics.baseline.metrics["odd"][2] == {(1,): b"x"}
     assert opened.metrics.treatments["fast"].metrics["loss"].tags == {2: {"epoch": 2}}
-    assert "absent" not in opened.metrics.treatments
+    assert opened.metrics.treatments["absent"].metrics == {}
 
 
 def test_seeds_durations_and_workers_come_back(rich):

@@ -200,7 +200,7 @@ CASES = {
     # -- other experiments
     "no such experiment": Case("datasource: {t: other#t}\nsteps: [total]\n", 1, "no folder 'other'", "Folders there: none"),
     "an experiment outside": Case("datasource: {t: ../lab#t}\nsteps: [total]\n", 1, "no folder '../lab'", "Folders there"),
-    "itself": Case("datasource: {t: lab#t}\nsteps: [total]\n", 1, "in a circle: lab -> lab", "Remove one"),
+    "itself": Case("datasource: {t: lab#t}\nsteps: [total]\n", 1, "in a cycle: lab -> lab", "Remove one"),
 }  # fmt: skip
 
 

@@ -139,12 +139,12 @@ def test_a_mistaken_reference_is_named_with_the_nearest(reference, message, advi
     assert advice in problem.advice
 
 
-def test_a_circle_is_said(write, problems_of):
+def test_a_cycle_is_said(write, problems_of):
     for name, other in (("a", "b"), ("b", "c"), ("c", "a")):
         text = f"datasource: {{x: {other}#t}}\nsteps: [total]\noutputs: {{t: {{}}}}\n"
         write(text, name=name)
     (problem,) = problems_of("a")
-    assert "in a circle: a -> b -> c -> a" in problem.message
+    assert "in a cycle: a -> b -> c -> a" in problem.message
 
 
 def test_an_experiment_remembers_what_it_was_read_from(pair):

@@ -44,11 +44,12 @@ def test_the_treatments_run_where_the_baseline_failed(make):
     assert dict(result.metrics.baseline.metrics) == {}
 
 
-def test_a_condition_without_a_success_is_absent_from_the_metrics(make):
+def test_a_condition_without_a_success_has_no_metrics(make):
     result = make(failing(0, 1, condition="t"), record).run(
         treatments=[Treatment("t", {}), Treatment("u", {})], replicates=2
     )
-    assert list(result.metrics.treatments) == ["u"]
+    assert list(result.metrics.treatments) == ["t", "u"]
+    assert result.metrics.treatments["t"].metrics == {}
 
 
 def test_an_error_names_step_condition_and_replicate_and_keeps_the_original(make):

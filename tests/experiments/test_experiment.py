@@ -56,11 +56,11 @@ def test_arguments_hold_for_one_run_alone(make):
     )
     assert list(result.metrics.treatments) == ["given"]
     assert result.metrics.baseline.metrics["replicate"] == [0, 1, 2]
-    assert result.get_hypothesis("h") is not None
+    assert [tested.name for tested in result.metrics.hypotheses] == ["h"]
     again = experiment.run()
     assert list(again.metrics.treatments) == ["own"]
     assert again.metrics.baseline.metrics["replicate"] == [0, 1]
-    assert again.get_hypothesis("h") is None
+    assert again.metrics.hypotheses == []
 
 
 def test_an_empty_list_means_none_of_them(make):

@@ -91,7 +91,7 @@ def test_what_is_wrong_in_any_folder_is_named_with_its_place(folders):
 def test_experiments_that_read_from_each_other_are_refused(folders):
     config = folders / "make" / "config.yaml"
     config.write_text(MAKE.replace("{numbers: numbers}", "{numbers: last#x}"), encoding="utf-8")
-    with pytest.raises((ConfigurationError, GraphError), match="circle"):
+    with pytest.raises((ConfigurationError, GraphError), match="cycle"):
         ExperimentGraph.from_yaml(folders / "last")
 
 

@@ -95,22 +95,22 @@ def test_an_experiment_that_is_read_from_has_to_be_in_the_graph(node):
     assert caught.value.experiment == "below"
 
 
-def test_a_circle_is_refused_and_named(node):
+def test_a_cycle_is_refused_and_named(node):
     first = node("first")
     second = node("second", first)
     graph = ExperimentGraph(first, second)
-    with pytest.raises(GraphError, match="circle: .*'first'.*'second'"):
+    with pytest.raises(GraphError, match="cycle: .*'first'.*'second'"):
         graph.add_dependency(first, second)
     assert graph.order == ("first", "second"), "the graph is as it was"
     first.datasource = second.published
-    with pytest.raises(GraphError, match="circle"):
+    with pytest.raises(GraphError, match="cycle"):
         graph.run()
 
 
-def test_an_experiment_that_reads_from_itself_is_a_circle(node):
+def test_an_experiment_that_reads_from_itself_is_a_cycle(node):
     own = node("own")
     own.datasource = own.published
-    with pytest.raises(GraphError, match="circle"):
+    with pytest.raises(GraphError, match="cycle"):
         ExperimentGraph(own)
 
 

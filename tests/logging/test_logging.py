@@ -319,7 +319,7 @@ def test_a_program_without_any_logging_of_its_own_sees_the_lines_once(run_script
         @pipeline_step()
         def same(data, ctx):
             ctx.logger.warning("from a step")
-            return data
+            return data, {"m": 1}
 
         Experiment(one(), Pipeline([same()]), plugins=[LoggingPlugin()], name="x", default_plugins=False).run()
         """

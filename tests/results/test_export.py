@@ -226,7 +226,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch):
 def test_a_result_is_written_with_its_four_parts(outcome, build):
     result = build([outcome("baseline", 0, {"m": [math.nan, np.float32(1)]}), outcome("t", 0, error="boom\nbang")])
     data = strictly(result.to_json())
-    assert data["metrics"] == {"baseline": {"m": [None, 1.0]}, "treatments": {}}
+    assert data["metrics"] == {"baseline": {"m": [None, 1.0]}, "treatments": {"t": {}}}
     assert data["hypotheses"] == []
     assert "boom\nbang" in data["errors"]["t_rep_0"]
     assert data["provenance"]["seeds"] == {"baseline": [100], "t": [100]}

@@ -89,10 +89,11 @@ def test_a_hypothesis_that_cannot_be_tested_costs_no_metrics():
     assert result.get_hypothesis("sound").ranking["best"] == "double"
 
 
-def test_a_treatment_that_always_fails_is_absent_and_the_hypothesis_names_it():
+def test_a_treatment_that_always_fails_has_no_values_and_the_hypothesis_names_it():
     treatments = [Treatment("broken", {}), Treatment("double", {"factor": 2.0})]
     result = experiment(treatments=treatments, hypotheses=[Hypothesis(always_higher, name="higher")]).run()
-    assert list(result.metrics.treatments) == ["double"]
+    assert list(result.metrics.treatments) == ["broken", "double"]
+    assert result.metrics.treatments["broken"].metrics == {}
     assert [key for key in result.errors if key.startswith("broken")] == [f"broken_rep_{n}" for n in range(3)]
     assert "'broken'" in str(result.errors["hypothesis:higher"])
     assert result.get_hypothesis("higher").ranking["best"] == "double"

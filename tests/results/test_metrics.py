@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.results import Cell, CellOutcome, ConditionRecord, MetricValues, collect_metrics
+from crystallize.results import (
+    Cell,
+    CellOutcome,
+    ConditionRecord,
+    MetricValues,
+    TreatmentMetrics,
+    collect_metrics,
+)
 
 CONDITIONS = [ConditionRecord("baseline"), ConditionRecord("b"), ConditionRecord("a")]
 
@@ -78,9 +85,9 @@ def test_treatments_come_in_the_order_of_the_conditions(outcome):
     assert list(collected(outcomes).treatments) == ["b", "a"]
 
 
-def test_a_treatment_without_a_single_success_is_absent(outcome):
+def test_a_treatment_without_a_single_success_is_there_and_empty(outcome):
     metrics = collected([outcome("baseline"), outcome("a", 0, error="no"), outcome("a", 1, error="no")])
-    assert metrics.treatments == {}
+    assert metrics.treatments == {"b": TreatmentMetrics(), "a": TreatmentMetrics()}
 
 
 def test_a_treatment_that_ran_and_recorded_nothing_is_there_and_empty(outcome):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.errors import PipelineExecutionError
+from crystallize.errors import PipelineExecutionError, UnknownNameError
 from crystallize.results import (
     Cell,
     CellOutcome,
@@ -190,7 +190,8 @@ def test_hypotheses_are_found_by_name(outcome, build):
     assert result.get_hypothesis("h") is tested
     assert result.get_hypothesis("h").get_for_treatment("t") == {"p_value": 0.5}
     assert result.get_hypothesis("h").get_for_treatment("u") is None
-    assert result.get_hypothesis("other") is None
+    with pytest.raises(UnknownNameError, match="no hypothesis 'other'. its hypotheses: 'h'"):
+        result.get_hypothesis("other")
     assert result.metrics.hypotheses == [tested]
     assert result.to_dict()["hypotheses"] == [
         {

@@ -128,7 +128,7 @@ assert_type(experiment.artifact_datasource("RecordStep").fetch(standalone_contex
 
 result = experiment.run(treatments=[Treatment("best", lambda ctx: ctx.add("delta", 1.0))], replicates=40)
 assert_type(result, Result)
-assert_type(result.get_hypothesis("greater"), HypothesisResult | None)
+assert_type(result.get_hypothesis("greater"), HypothesisResult)
 assert_type(result.get_artifact("data.json"), dict[str, Path])
 assert_type(result.to_json(), str)
 for name, values in result.metrics.baseline.metrics.items():

@@ -21,7 +21,7 @@ def main() -> int:
         return 0
     from crystallize_cli.main import run
 
-    return run(sys.argv[1:])
+    return run(sys.argv[1:], exits=True)
 
 
 if __name__ == "__main__":

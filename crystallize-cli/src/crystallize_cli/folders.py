@@ -1,15 +1,21 @@
-"""Finding folder experiments below a folder."""
+"""Finding folder experiments below a folder, and by their names."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
+
+from crystallize_cli.exits import ExitCode, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["CONFIG", "find_folders"]
+    from click.shell_completion import CompletionItem
+
+__all__ = ["CONFIG", "ExperimentPath", "find_experiment", "find_folders"]
 
 CONFIG = "config.yaml"
 
@@ -49,3 +55,64 @@ def find_folders(top: Path) -> Iterator[Path]:
     for name in sorted(folders):
         if not name.startswith(".") and name not in _NEVER:
             yield from find_folders(top / name)
+
+
+def find_experiment(path: Path) -> Path:
+    """Give the path that is meant: itself where it exists, else the folder experiment of that name.
+
+    Parameters
+    ----------
+    path : Path
+        A path, or a name that ``crystallize list`` shows in the current folder.
+
+    Raises
+    ------
+    Failure
+        There is neither, or several experiments have that name.
+    """
+    if path.exists():
+        return path
+    name = str(path)
+    known = _names()
+    found = known.get(name, [])
+    if len(found) > 1:
+        folders = ", ".join(map(str, found))
+        raise Failure(f"several experiments have the name {name!r}: give the folder of one of them: {folders}")
+    if not found:
+        from crystallize.names import did_you_mean
+
+        raise Failure(
+            f"there is no file or folder {name}, and no experiment of that name.{did_you_mean(name, known)} "
+            "`crystallize list` shows what is there",
+            ExitCode.NOTHING,
+        )
+    return found[0]
+
+
+class ExperimentPath(click.Path):
+    """An argument that names an experiment: a path, or a name, which shells complete as well."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Give the names that begin like this, after what makes the shell complete paths."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in _names() if name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, param, incomplete), *map(CompletionItem, names)]
+
+
+def _names() -> dict[str, list[Path]]:
+    """Give the folder experiments below the current folder by name, as ``crystallize list`` shows them."""
+    from crystallize.config import read_description
+    from crystallize.errors import CrystallizeError
+
+    known: dict[str, list[Path]] = {}
+    for folder in find_folders(Path()):
+        try:
+            name = read_description(folder).name
+        except CrystallizeError:
+            name = folder.name  # what is wrong with it is said where it is loaded
+        known.setdefault(name, []).append(folder)
+    return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -51,7 +52,9 @@ def load_command(record: PluginRecord) -> click.Command:
     from crystallize.hooks import load_plugin
 
     try:
-        command = load_plugin(record.name, GROUP)
+        # Whether it is asked for JSON is not known yet: what it prints when it is imported must not be in there.
+        with redirect_stdout(sys.stderr):
+            command = load_plugin(record.name, GROUP)
     except PluginError as error:
         raise Failure(str(error)) from error
     if not isinstance(command, click.Command):

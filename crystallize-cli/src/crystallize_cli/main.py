@@ -10,6 +10,7 @@ import click
 from crystallize_cli import __version__
 from crystallize_cli.exits import ExitCode
 from crystallize_cli.installed import installed_commands, load_command
+from crystallize_cli.output import EXITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,13 +130,15 @@ def cli() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], *, exits: bool = False) -> int:
     """Run the command line with these arguments.
 
     Parameters
     ----------
     arguments : sequence of str
         What follows ``crystallize`` on the command line.
+    exits : bool, default False
+        Whether the process ends afterwards. Then, with ``--json``, what is printed at exit goes to stderr, too.
 
     Returns
     -------
@@ -149,7 +152,9 @@ def run(arguments: Sequence[str]) -> int:
     0
     """
     try:
-        outcome = cli.main(args=list(arguments), prog_name="crystallize", standalone_mode=False)
+        outcome = cli.main(
+            args=list(arguments), prog_name="crystallize", standalone_mode=False, obj=EXITS if exits else None
+        )
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE

@@ -25,7 +25,7 @@ class _Messages(logging.Handler):
         tqdm = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
         if tqdm is not None and tqdm._instances:
             tqdm.write(text, file=sys.stderr)
-        else:
+        elif sys.stderr is not None:  # as it is where the process was started without
             sys.stderr.write(f"{text}\n")
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
+
+from crystallize_cli.streams import reserved_stdout, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Output", "with_output"]
+__all__ = ["EXITS", "Output", "with_output"]
+
+EXITS = object()
+"""The ``obj`` of click's root context where the process ends with the command."""
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -31,11 +37,15 @@ class Output:
         No messages but errors.
     verbose : bool
         More messages: what the framework logs, too.
+    stream : text stream or None
+        Where data goes; None means standard output. With ``--json`` everything else that is printed meanwhile, by
+        steps, imported modules, C libraries and child processes, goes to stderr.
     """
 
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    stream: TextIO | None = None
 
     def data(self, record: Any, text: Callable[[], str]) -> None:
         """Write the answer to stdout.
@@ -50,11 +60,15 @@ class Output:
         if self.json:
             from crystallize.results.export import dump_json
 
-            click.echo(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
+            self.write(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
         else:
             shown = text()
             if shown:
-                click.echo(shown)
+                self.write(shown)
+
+    def write(self, text: str, *, newline: bool = True) -> None:
+        """Write text to stdout as it is; a reader that has gone (``| head``) is no error."""
+        write(f"{text}\n" if newline else text, self.stream)
 
     def table(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
         """Write rows to stdout: a list of objects as JSON, else columns of text, empty ones left out.
@@ -104,6 +118,12 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def _exits() -> bool:
+    """Whether the process ends with the command."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().obj is EXITS
+
+
 def _coloured() -> bool:
     # https://no-color.org: any value that is not empty counts.
     return not os.environ.get("NO_COLOR") and sys.stderr.isatty()
@@ -133,7 +153,11 @@ def with_output(command: F) -> F:
             raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
         from crystallize_cli.messages import messages_at
 
-        with messages_at(ERROR if quiet else DEBUG if verbose else INFO):
-            return command(*args, output=Output(json=as_json, quiet=quiet, verbose=verbose), **kwargs)
+        # First of all: the modules of an experiment, and loggers that they make, may print when they are imported.
+        with (
+            reserved_stdout(exits=_exits()) if as_json else nullcontext() as stream,
+            messages_at(ERROR if quiet else DEBUG if verbose else INFO),
+        ):
+            return command(*args, output=Output(as_json, quiet, verbose, stream), **kwargs)
 
     return with_options  # type: ignore[return-value]

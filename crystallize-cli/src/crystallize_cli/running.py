@@ -44,7 +44,7 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
     else:
         from crystallize_plugins.reports import summary_text
 
-        click.echo("\n\n".join(summary_text(result) for result in results.values()))
+        output.write("\n\n".join(summary_text(result) for result in results.values()))
     for name, reason in getattr(results, "skipped", {}).items():
         output.say(f"{name} was not run, since it depends on {reason}")
     _say_what_failed(target, results, output)

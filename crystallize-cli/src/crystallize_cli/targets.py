@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from crystallize_cli.exits import ExitCode, Failure
-from crystallize_cli.folders import CONFIG
+from crystallize_cli.folders import CONFIG, ExperimentPath, find_experiment
 from crystallize_cli.loading import load_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from crystallize import Experiment, ExperimentGraph
 
@@ -58,7 +58,7 @@ def target_options(command: F) -> F:
         ),
         click.option("--only", is_flag=True, help="Leave out the experiments that this one reads from."),
         click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
-        click.argument("path", type=click.Path(path_type=Path)),
+        click.argument("path", type=ExperimentPath()),
     ):
         command = option(command)
     return command
@@ -72,7 +72,8 @@ def load_target(
     Parameters
     ----------
     path : Path
-        A Python file that defines an experiment, a folder with a config.yaml, or that file.
+        A Python file that defines an experiment, a folder with a config.yaml, that file, or the name of a folder
+        experiment below the current folder.
     overrides : sequence of str
         ``key.path=value``, for folders.
     only : bool, default False
@@ -84,12 +85,11 @@ def load_target(
     Failure
         Nothing can be loaded from there; with everything that is wrong.
     """
-    if not path.exists():
-        raise Failure(f"there is no file or folder {path}. `crystallize list` shows what is there", ExitCode.NOTHING)
-    if path.suffix == ".py":
-        target = _from_file(path, overrides, replicates)
-    elif path.is_dir() or path.suffix in (".yaml", ".yml"):
-        target = _from_folder(path, overrides, only=only, replicates=replicates)
+    place = find_experiment(path)
+    if place.is_dir() or place.suffix in (".yaml", ".yml"):
+        target = _from_folder(path, place, overrides, only=only, replicates=replicates)
+    elif place.suffix == ".py":
+        target = _from_file(place, overrides, replicates)
     else:
         raise Failure(f"{path} is neither a Python file, nor a folder with a {CONFIG}")
     if seed is not None:
@@ -111,7 +111,7 @@ def _from_file(path: Path, overrides: Sequence[str], replicates: int | None) -> 
     return Target(path, load_experiment(path), None, count)
 
 
-def _from_folder(path: Path, overrides: Sequence[str], *, only: bool, replicates: int | None) -> Target:
+def _from_folder(given: Path, path: Path, overrides: Sequence[str], *, only: bool, replicates: int | None) -> Target:
     from crystallize import ExperimentGraph
     from crystallize.config import load_folder
     from crystallize.errors import ConfigurationError, MissingExtraError
@@ -127,7 +127,7 @@ def _from_folder(path: Path, overrides: Sequence[str], *, only: bool, replicates
     graph = None
     if loaded.references and not only:
         graph = ExperimentGraph.from_experiments([each.experiment for each in known.values()])
-    return Target(path, loaded.experiment, graph, replicates)
+    return Target(given, loaded.experiment, graph, replicates)
 
 
 def _reseed(experiment: Experiment, seed: int) -> None:

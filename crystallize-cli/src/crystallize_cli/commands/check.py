@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.exits import ExitCode, Failure
-from crystallize_cli.folders import CONFIG, find_folders
+from crystallize_cli.folders import CONFIG, ExperimentPath, find_experiment, find_folders
 from crystallize_cli.output import with_output
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ __all__ = ["check"]
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=ExperimentPath())
 @with_output
 def check(paths: tuple[Path, ...], output: Output) -> int:
     """Load every experiment below PATHS and say all that is wrong, with file, line and column.
 
-    PATHS are folders, config.yaml files and Python files; by default the current folder. Their modules are imported,
-    and no cell runs. A key of a treatment that nothing reads, as far as the code shows it, is a problem, too.
+    PATHS are folders, config.yaml files, Python files and names that `crystallize list` shows; by default the current
+    folder. Their modules are imported, and no cell runs. A key of a treatment that nothing reads, as far as the code
+    shows it, is a problem, too.
     """
     found = [each for path in paths or (Path(),) for each in _experiments(path)]
     if not found:
@@ -48,10 +49,8 @@ def _experiments(path: Path) -> Iterator[Path]:
         yield from found
         if (path / CONFIG).is_file() and path not in found:
             yield path  # it was asked for by name
-    elif path.exists():
-        yield path
     else:
-        raise Failure(f"there is no file or folder {path}", ExitCode.NOTHING)
+        yield find_experiment(path)
 
 
 def _checked(paths: list[Path]) -> list[tuple[Path, list[dict[str, Any]]]]:

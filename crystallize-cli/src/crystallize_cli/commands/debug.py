@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crystallize_cli.exits import ExitCode, Failure, code_of
+from crystallize_cli.folders import ExperimentPath
 from crystallize_cli.output import with_output
 from crystallize_cli.targets import load_target
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize import Experiment, Treatment
     from crystallize_cli.output import Output
 
@@ -20,7 +22,7 @@ __all__ = ["debug"]
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=ExperimentPath())
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--condition", metavar="NAME", default="baseline", show_default=True, help="Which condition.")
 @click.option(

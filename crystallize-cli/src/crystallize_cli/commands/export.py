@@ -50,7 +50,7 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
     else:
         text = f"{dump_json(rows)}\n" if chosen == "json" else _csv(rows)
         if target is None:
-            click.echo(text, nl=False)
+            output.write(text, newline=False)
         else:
             write_atomically(target, text)
     if target is not None:

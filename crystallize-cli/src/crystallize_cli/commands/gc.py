@@ -27,7 +27,7 @@ def _age(context: click.Context, parameter: click.Parameter, value: str | None) 
         return None
     match = _AGE.fullmatch(value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is no length of time: write 12h, 30d or 8w")
+        raise click.BadParameter(f"{value!r} is not a duration: write 12h, 30d or 8w")
     return timedelta(**{_UNITS[match["unit"]]: int(match["count"])})
 
 

@@ -54,5 +54,5 @@ def plan(strategy: str, output: Output, **options: Any) -> int:
     if output.json or output.verbose:
         output.table(rows, ["experiment", "cell", "action", "reason"])
     else:
-        click.echo("\n".join(f"{name}: {each.summary()}" for name, each in plans.items()))
+        output.write("\n".join(f"{name}: {each.summary()}" for name, each in plans.items()))
     return ExitCode.DONE if any(each.to_run for each in plans.values()) else ExitCode.NOTHING

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from crystallize_cli.exits import ExitCode, stored_errors
+from crystallize_cli.folders import ExperimentPath, find_experiment
 from crystallize_cli.output import with_output
 from crystallize_cli.references import find_run, root_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize_cli.output import Output
 
 __all__ = ["reproduce"]
@@ -19,20 +21,20 @@ __all__ = ["reproduce"]
 
 @click.command()
 @click.argument("run")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", type=ExperimentPath(), required=False)
 @root_option
 @with_output
 def reproduce(run: str, path: Path | None, root: Path, output: Output) -> int:
     """Do a stored run again from its record, and compare it bit for bit.
 
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. PATH is the Python file, or the folder
-    with a config.yaml, that defines the experiment; by default the one that the run recorded. Nothing is stored. Ends
-    with 1 where something has drifted; what has changed in code, packages and plugins stands beside it.
+    with a config.yaml or its name, that defines the experiment; by default the one that the run recorded. Nothing is
+    stored. Ends with 1 where something has drifted; what has changed in code, packages and plugins stands beside it.
     """
     from crystallize_plugins.runs.reproducing import reproduce as run_again
 
     stored = find_run(run, root)
     with stored_errors():
-        found = run_again(stored, path)
+        found = run_again(stored, None if path is None else find_experiment(path))
     output.data(found, found.text)
     return ExitCode.DONE if found.identical else ExitCode.FAILED

@@ -23,8 +23,8 @@ __all__ = ["run"]
 def run(check: bool, output: Output, **target: Any) -> int:
     """Run an experiment and show its results.
 
-    PATH is a folder with a config.yaml, or a Python file with one Experiment at its top level (or with one that is
-    named `experiment`). A folder that reads what others write runs after those. KEY=VALUE replaces what config.yaml
-    says: replicates=30 treatments.fast.lr=0.1.
+    PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
+    at its top level (or with one that is named `experiment`). A folder that reads what others write runs after those.
+    KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1.
     """
     return carry_out(load_target(**target), output, strategy=None, check=check)

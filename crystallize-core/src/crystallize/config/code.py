@@ -192,7 +192,7 @@ class FolderCode:
             for frame, line in traceback.walk_tb(error.__traceback__):
                 place = self._place(Path(frame.f_code.co_filename), line, 1) or place
             what = f"{type(error).__name__}: {error}"
-        advice = f"Mend it; `python {file}` in that folder shows the whole traceback"
+        advice = f"Fix it; `python {file}` in that folder shows the whole traceback"
         if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith(PREFIX):
             advice = f"Install what provides {error.name!r}, or put {error.name.partition('.')[0]}.py into the folder"
         self._problems.add(place, f"{file} cannot be imported: {what}", advice, cause=error)

@@ -73,7 +73,7 @@ def read_document(path: Path, shown: str, problems: Problems) -> Node | None:
         before = content[: error.start].decode("utf-8-sig", "replace")
         problems.add(
             _place_at(before, len(before), shown),
-            f"the byte 0x{content[error.start]:02x} is no UTF-8",
+            f"the byte 0x{content[error.start]:02x} is not UTF-8",
             "Save the file in the encoding UTF-8",
         )
         return None

@@ -230,10 +230,10 @@ class _Loader:
             return None
         target = (beside / name).resolve()
         if target in readers:
-            circle = " -> ".join([*(reader.name for reader in readers[readers.index(target) :]), name])
+            cycle = " -> ".join([*(reader.name for reader in readers[readers.index(target) :]), name])
             self._problems.add(
                 reference.place,
-                f"experiments read from each other in a circle: {circle}",
+                f"experiments read from each other in a cycle: {cycle}",
                 "Remove one of the references",
             )
             return None

@@ -70,7 +70,7 @@ def _source(document: Document, named: Named) -> DataSource | None:
         return None
     if isinstance(found, DataSource):
         return found
-    with document.guarded(named.place, what, "Mend it in datasources.py, or give the parameters that it needs"):
+    with document.guarded(named.place, what, "Fix it in datasources.py, or give the parameters that it needs"):
         source = as_data_source(found(**named.params), what=what)
         _check_given(document, source)
         return source
@@ -192,7 +192,7 @@ def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> 
     given = _with_artifacts(document, named, found, outputs)
     if not fine or given is None:
         return None
-    advice = "Mend it in steps.py, or give the parameters that it needs"
+    advice = "Fix it in steps.py, or give the parameters that it needs"
     with document.guarded(named.place, f"the step {named.name!r}", advice):
         return as_step(found if isinstance(found, PipelineStep) else found(**given))
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.failure import is_cancellation, say_how_to_go_on
@@ -12,17 +12,26 @@ from crystallize.engine.plan import treatments_by_condition
 from crystallize.engine.program import effective_params, injected_keys
 from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
+from crystallize.results.metrics import NO_METRIC
 from crystallize.results.provenance import ConditionRecord, StepRecord
 
 if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
-    from crystallize.results import Result
+    from crystallize.results import ExperimentMetrics, LazyOutcomes, Result
+    from crystallize.results.outcome import CellOutcome
+
+__all__ = [
+    "Described",
+    "condition_records",
+    "run_record",
+    "tell_how_to_go_on",
+    "warn_without_metrics",
+    "without_success",
+]
 
 _LOGGER = logging.getLogger("crystallize")
-
-__all__ = ["Described", "condition_records", "run_record", "tell_how_to_go_on"]
 
 
 class Described(Mapping[str, Any]):
@@ -203,3 +212,27 @@ def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str,
             wanted.discard(treatment.name)
             found[treatment.name] = treatment
     return found
+
+
+def without_success(
+    metrics: ExperimentMetrics, outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None
+) -> list[str]:
+    """Give the treatments of which no cell succeeded, neither of this run's nor of those that were kept."""
+    empty = [name for name, recorded in metrics.treatments.items() if not recorded.metrics]
+    if not empty:
+        return []
+    succeeded = {outcome.cell.condition for outcome in outcomes if outcome.error is None}
+    if kept is not None:
+        succeeded.update(name for name in kept.conditions if kept.columns(name).succeeded)
+    return [name for name in empty if name not in succeeded]
+
+
+def warn_without_metrics(result: Result) -> None:
+    """Say that no step recorded a metric in a whole run, unless cells failed: that has to be looked at first."""
+    about = result.facts["run"]
+    if about["kind"] != "run" or about.get("stopped_by"):
+        return
+    if result.metric_names or not result._succeeded or any(log.failed for log in result._logs.values()):
+        return
+    # An experiment may be there for the files alone that others read.
+    _LOGGER.log(logging.INFO if len(result._artifacts_view) else logging.WARNING, "%s", NO_METRIC)

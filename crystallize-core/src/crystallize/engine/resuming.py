@@ -9,7 +9,7 @@ from crystallize.datasources.stored import ArtifactStore
 from crystallize.hooks.info import default_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results.outcome import Cell
@@ -27,14 +27,16 @@ class PlannedCell:
     Attributes
     ----------
     cell : Cell
-    action : {"run", "keep"}
+    action : {"run", "keep", "leave"}
+        ``"leave"``: it is stored, is no cell of this run, and stays where it is.
     reason : str
         ``"complete"``; ``"missing"``, ``"failed"``, ``"changed: ..."`` with the parts that changed, ``"not stored
-        exactly"``, ``"file gone: ..."``, ``"file damaged: ..."``; ``"rerun"`` where nothing is to be kept.
+        exactly"``, ``"file gone: ..."``, ``"file damaged: ..."``; ``"rerun"`` where nothing is to be kept; ``"no
+        longer declared"``.
     """
 
     cell: Cell
-    action: Literal["run", "keep"]
+    action: Literal["run", "keep", "leave"]
     reason: str
 
 
@@ -45,7 +47,7 @@ class Plan:
     Attributes
     ----------
     cells : tuple of PlannedCell
-        In the order in which they are planned.
+        In the order in which they are planned; after them the stored cells that are not taken over.
 
     Examples
     --------
@@ -71,20 +73,32 @@ class Plan:
         """The cells of which the stored outcome would be kept."""
         return tuple(planned for planned in self.cells if planned.action == "keep")
 
+    @property
+    def to_leave(self) -> tuple[PlannedCell, ...]:
+        """The stored cells that are not taken over, because their condition is no longer declared."""
+        return tuple(planned for planned in self.cells if planned.action == "leave")
+
     def summary(self) -> str:
         """Give the plan in a few lines: how many cells are kept and run, and the latter's reasons."""
-        reasons: dict[str, list[str]] = {}
-        for planned in self.to_run:
-            reasons.setdefault(planned.reason, []).append(planned.cell.key)
-        running = sum(map(len, reasons.values()))
-        lines = [f"{len(self.cells)} cells: {len(self.cells) - running} to keep, {running} to run"]
-        for reason, keys in reasons.items():
-            more = f", … ({len(keys) - _MOST_SHOWN} more)" if len(keys) > _MOST_SHOWN else ""
-            lines.append(f"  {len(keys)} {reason}: {', '.join(keys[:_MOST_SHOWN])}{more}")
+        running, kept = self.to_run, self.to_keep
+        lines = [f"{len(kept) + len(running)} cells: {len(kept)} to keep, {len(running)} to run"]
+        lines += _by_reason(running)
+        if self.to_leave:
+            lines.append("the next version begins, without stored cells of this version:")
+            lines += _by_reason(self.to_leave)
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.summary()
+
+
+def _by_reason(cells: Sequence[PlannedCell]) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for planned in cells:
+        reasons.setdefault(planned.reason, []).append(planned.cell.key)
+    for reason, keys in reasons.items():
+        more = f", … ({len(keys) - _MOST_SHOWN} more)" if len(keys) > _MOST_SHOWN else ""
+        yield f"  {len(keys)} {reason}: {', '.join(keys[:_MOST_SHOWN])}{more}"
 
 
 def adopt_seed(view: ExperimentView) -> None:
@@ -139,6 +153,8 @@ def plan_of(view: ExperimentView, active: ActivePlugins, cells: Sequence[Cell]) 
     for cell in cells:
         reason = reasons.get(cell, "missing")
         planned.append(PlannedCell(cell, "keep" if reason == COMPLETE else "run", reason))
+    asked = set(cells)
+    planned += [PlannedCell(cell, "leave", reason) for cell, reason in reasons.items() if cell not in asked]
     return Plan(tuple(planned))
 
 

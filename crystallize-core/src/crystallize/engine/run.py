@@ -18,9 +18,15 @@ from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.loop import Interrupts, LoopHost
-from crystallize.engine.plan import BASELINE, check_treatment_keys, condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.plan import check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
-from crystallize.engine.record import condition_records, run_record, tell_how_to_go_on
+from crystallize.engine.record import (
+    condition_records,
+    run_record,
+    tell_how_to_go_on,
+    warn_without_metrics,
+    without_success,
+)
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import LazyOutcomes, build_result, collect_metrics
@@ -466,11 +472,12 @@ class Run:
         outcomes = self.outcomes.values()
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions, kept=self.kept)
+        absent = without_success(metrics, outcomes, self.kept)
         hypotheses, judged = judge(
             self.view.hypotheses,
             metrics.baseline.metrics,
-            {name: treatment.metrics for name, treatment in metrics.treatments.items()},
-            absent=[name for name in self.conditions if name != BASELINE and name not in metrics.treatments],
+            {name: treatment.metrics for name, treatment in metrics.treatments.items() if name not in absent},
+            absent=absent,
         )
         for key, error in judged.items():
             errors[key] = error
@@ -489,9 +496,9 @@ class Run:
             metrics=metrics,
             kept=self.kept,
         )
+        warn_without_metrics(self.result)
         late = self.dispatch.after_run(self.result)
-        first = stopped_by or self.dispatch.stopped or late
-        first = first or self._keys.error(unread)
+        first = stopped_by or self.dispatch.stopped or late or self._keys.error(unread)
         for problem in (first, late):
             if problem is not None:
                 attach_result(problem, self.result)
@@ -500,8 +507,7 @@ class Run:
             raise first
 
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
-        facts = {**self.dispatch.provenance(), **unread}
-        facts["plugins"] = self.active.lock()
+        facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)

@@ -43,7 +43,7 @@ class Guard:
             return None
         return NeutralityError(
             f"plugin {call.info.name!r} says that it is neutral, and changed {' and '.join(changed)} in {hook}: "
-            "mend it, or set neutral = False on its class",
+            "fix it, or set neutral = False on its class",
             plugin=call.info.name,
             distribution=call.info.distribution,
             version=call.info.version,

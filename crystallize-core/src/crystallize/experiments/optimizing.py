@@ -65,7 +65,7 @@ async def aoptimize(
 
 def extract_objective(result: Result, objective: Objective | Sequence[Objective]) -> dict[str, float]:
     """Give each objective's metric and its mean over the replicates of a result's one treatment."""
-    trials = list(result.metrics.treatments.values())
+    trials = [recorded for name, recorded in result.metrics.treatments.items() if name in result._succeeded]
     if len(trials) != 1:
         raise OptimizationError(
             f"one number is told of one treatment, and the result has metrics of {len(trials)}: override "

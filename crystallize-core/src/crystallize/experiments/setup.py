@@ -307,6 +307,7 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         # Conditions that were compiled before are used again: no hook may change what they were compiled with.
         initial_ctx=frozen_context(experiment),
         strict=experiment.strict,
+        declared=tuple([own.name for own in checked_treatments(experiment.treatments)]),
         run=RunInfo(id=fresh_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
         identity=lambda: experiment.id,
         definition=lambda: definition_of(experiment),

@@ -156,8 +156,8 @@ class HookSpecs:
         Returns
         -------
         mapping of Cell to str, or None
-            ``"complete"`` for what `completed_cells` would give, else why the cell would run; one that is left out is
-            ``"missing"``. None, or `NotImplemented`, leaves the question to the next plugin.
+            ``"complete"`` for what `completed_cells` would give, else why the cell would run (``"missing"`` if left
+            out); stored cells that are not taken over may be added. None, or `NotImplemented`, leaves it to the next.
 
         Examples
         --------

@@ -75,6 +75,8 @@ class ExperimentView:
     outputs: Mapping[str, Any]
     initial_ctx: Mapping[str, Any]
     strict: bool = False
+    declared: Sequence[str] = ()
+    """The names of the experiment's own treatments, also where this run was given others."""
     run: RunInfo = field(default_factory=lambda: RunInfo(id=""))
     identity: Callable[[], str] | str = ""
     """The experiment's identity, or what computes it: looking at code takes its time, and few runs ask."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINE",
+    "NO_METRIC",
     "ExperimentMetrics",
     "HypothesisResult",
     "MetricValues",
@@ -28,6 +29,11 @@ __all__ = [
 
 BASELINE = "baseline"
 """Name of the condition that treatments are compared with."""
+
+NO_METRIC = (
+    'no step recorded a metric: return (data, {"name": value}) from a step, or call ctx.metrics.add("name", value)'
+)
+"""What is said of a run that recorded nothing."""
 
 _by_replicate = attrgetter("cell.replicate")
 
@@ -153,7 +159,7 @@ class ExperimentMetrics:
     baseline : TreatmentMetrics
         Empty where the baseline did not run, or failed in every replicate.
     treatments : dict of str to TreatmentMetrics
-        In the order of the treatments; one without a single successful cell is absent.
+        In the order of the treatments; one without a single successful cell has no metrics.
     hypotheses : list of HypothesisResult
         In the order in which they were given.
     """
@@ -210,13 +216,11 @@ def collect_metrics(
         if isinstance(members, CellColumns):
             # The lists of a result belong to whoever has it.
             joined = {metric: values.copy() for metric, values in members.metrics.items()}
-            any_succeeded = members.succeeded > 0
         else:
-            succeeded = [outcome for outcome in members if outcome.error is None]
-            joined, any_succeeded = _join(succeeded), bool(succeeded)
+            joined = _join([outcome for outcome in members if outcome.error is None])
         if name == BASELINE:
             collected.baseline.metrics.update(joined)
-        elif any_succeeded:
+        else:
             collected.treatments[name] = TreatmentMetrics(joined)
     return collected
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.errors import UnknownNameError
+from crystallize.names import did_you_mean
 from crystallize.results.columns import CellColumns
 from crystallize.results.description import mask_secrets
 from crystallize.results.export import result_to_dict, write_json
@@ -138,6 +140,12 @@ class Result:
         return not self.plugin_errors
 
     @property
+    def metric_names(self) -> list[str]:
+        """The names of all recorded metrics, whichever condition recorded them."""
+        conditions = (self.metrics.baseline, *self.metrics.treatments.values())
+        return list(dict.fromkeys(name for condition in conditions for name in condition.metrics))
+
+    @property
     def artifacts(self) -> dict[str, dict[str, Path]]:
         """The stored files: by file name and condition the path that the first replicate wrote."""
         found: dict[str, dict[str, Path]] = {}
@@ -169,9 +177,19 @@ class Result:
                 found.setdefault(condition, Path(record.path))
         return found
 
-    def get_hypothesis(self, name: str) -> HypothesisResult | None:
-        """Give what testing the hypothesis of that name gave, or None if there is none."""
-        return next((tested for tested in self.metrics.hypotheses if tested.name == name), None)
+    def get_hypothesis(self, name: str) -> HypothesisResult:
+        """Give what testing the hypothesis of that name gave.
+
+        Raises
+        ------
+        UnknownNameError
+            A `KeyError`: no hypothesis of that name was tested; with the nearest name.
+        """
+        known = {tested.name: tested for tested in self.metrics.hypotheses}
+        if name not in known:
+            listed = f"its hypotheses: {', '.join(map(repr, known))}" if known else "no hypothesis was tested in it"
+            raise UnknownNameError(f"the result has no hypothesis {name!r}.{did_you_mean(name, known)} {listed}")
+        return known[name]
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
         """Give what `print_tree` prints, as text."""
@@ -238,22 +256,22 @@ class Result:
         failed = sum(len(log.failed) for log in self._logs.values())
         pruned = sum(len(log.pruned) for log in self._logs.values())
         counts = ", ".join(f"{count} {what}" for count, what in ((failed, "failed"), (pruned, "pruned")) if count)
-        named = dict.fromkeys(
-            name
-            for condition in (self.metrics.baseline, *self.metrics.treatments.values())
-            for name in condition.metrics
-        )
         parts = [
             " and ".join(
                 [BASELINE] * (BASELINE in self._logs) + [_counted(treatments, "treatment")] * (treatments > 0)
             ),
             _counted(self.provenance["replicates"], "replicate"),
             _counted(cells, "cell") + (f" ({counts})" if counts else ""),
-            f"metrics: {', '.join(named) or 'none'}",
+            f"metrics: {', '.join(self.metric_names) or 'none'}",
         ]
         if self.metrics.hypotheses:
             parts.append(f"hypotheses: {', '.join(tested.name for tested in self.metrics.hypotheses)}")
         return f"<Result: {', '.join(filter(None, parts))}>"
+
+    @property
+    def _succeeded(self) -> set[str]:
+        """The conditions of which a cell succeeded; not from `provenance`, whose entries plugins may replace."""
+        return {name for name, log in self._logs.items() if len(log.replicates) > len(log.failed) + len(log.pruned)}
 
     @property
     def _artifacts_view(self) -> ArtifactsView:

@@ -291,10 +291,10 @@ def _whole(result: Result) -> None:
     failed = {f"failing_rep_{replicate}" for replicate in range(REPLICATES)}
     _promise(set(result.errors) == failed, f"other cells failed than were meant to: {sorted(result.errors)}")
     for condition, found in numbers_of(result).items():
+        expected = 0 if condition == "failing" else REPLICATES
         for name in ("total", "size"):
-            _promise(
-                len(found.get(name, ())) == REPLICATES, f"{condition} has {len(found.get(name, ()))} values of {name!r}"
-            )
+            count = len(found.get(name, ()))
+            _promise(count == expected, f"{condition} has {count} values of {name!r}")
 
 
 def _leads_to(target: Any, plugin: object) -> bool:

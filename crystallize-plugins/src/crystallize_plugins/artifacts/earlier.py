@@ -221,6 +221,15 @@ class EarlierRun:
             self._why[name] = known
         return known
 
+    def cells_beside(self, conditions: Collection[str]) -> dict[str, list[Cell]]:
+        """Give the stored cells of all other conditions than these, by condition; of one that never ran, none."""
+        others = [name for name in self._conditions if name not in conditions]
+        found: dict[str, list[Cell]] = {name: [] for name in others}
+        for cell in self.outcomes if others else ():
+            if cell.condition in found:
+                found[cell.condition].append(cell)
+        return found
+
     def why_other(self, identities: CellIdentities) -> str:
         """Name what all conditions share, and is another now or cannot be compared; nothing where it is the same."""
         for name in self.outcomes.conditions:

@@ -193,7 +193,8 @@ def _put_dict(out: _Output, value: dict[Any, Any]) -> None:
 
 def _put_set(out: _Output, value: set[Any] | frozenset[Any]) -> None:
     if _keys_are_exact(value):
-        _put_items(out, value, value, b"e" if type(value) is set else b"f")
+        # In one order, whatever the hashes of texts are in this process: equal sets are equal bytes.
+        _put_items(out, value, sorted(value, key=_order_of), b"e" if type(value) is set else b"f")
     else:
         _put_substitute(out, value)
 
@@ -212,6 +213,10 @@ def _put_items(out: _Output, container: Any, items: Iterable[Any], tag: bytes) -
         else:
             _put_unlisted(out, item)
     out.above.pop()
+
+
+def _order_of(item: Any) -> bytes:
+    return encode(item).data
 
 
 def _keys_are_exact(keys: Iterable[Any]) -> bool:

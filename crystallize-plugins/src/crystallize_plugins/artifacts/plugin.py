@@ -138,7 +138,8 @@ class ArtifactPlugin(BasePlugin):
         found = self._found.pop(experiment.run.id, None) or self._find(experiment)
         resumption = Resumption(found.run, experiment.cell_identities(), trust_untracked=self.trust_untracked)
         resumption.decide(cells)
-        return resumption.reasons
+        left = resumption.leave_undeclared(experiment)
+        return {**resumption.reasons, **dict.fromkeys(left, "no longer declared")}
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
         """Store an outcome; the ticket says when it is safe."""

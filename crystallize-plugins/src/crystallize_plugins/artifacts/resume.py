@@ -8,7 +8,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.plan import plan_cells
+from crystallize.engine.plan import condition_names, plan_cells
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import contents, database, operations
 from crystallize_plugins.artifacts.checksum import sealed_row
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.engine.identity import CellIdentities
+    from crystallize.hooks import ExperimentView
     from crystallize.results import Cell, LazyOutcomes
     from crystallize_plugins.artifacts.facts import RunFacts, Session
 
@@ -239,6 +240,9 @@ class Resumption:
         Of each cell that was asked about.
     in_place : bool
         Whether the stored run itself goes on.
+    undeclared : dict of str to list of Cell
+        The stored cells of conditions that the experiment does not have any more, by condition: see
+        `leave_undeclared`.
     """
 
     def __init__(
@@ -251,7 +255,28 @@ class Resumption:
         self.identities = identities
         self.in_place = False
         self.reasons: dict[Cell, str] = {}
+        self.undeclared: dict[str, list[Cell]] = {}
         self._whole = False
+
+    def leave_undeclared(self, experiment: ExperimentView) -> list[Cell]:
+        """Find stored conditions that are no longer declared: these are not taken over, and the next version begins.
+
+        Declared is what this run is asked for, and what is among the experiment's own treatments: a run that is asked
+        for some of them leaves the others where they are.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+
+        Returns
+        -------
+        list of Cell
+            Their stored cells.
+        """
+        if self.earlier is not None and experiment.run.kind == "run" and not self._whole:
+            declared = {*condition_names(experiment.treatments), *experiment.declared}
+            self.undeclared = self.earlier.cells_beside(declared)
+        return [cell for cells in self.undeclared.values() for cell in cells]
 
     def decide_all(self, conditions: Sequence[str], replicates: int) -> list[Cell]:
         """Decide about a whole run; see `decide`."""
@@ -297,6 +322,7 @@ class Resumption:
             "in_place": self.in_place,
             "kept": self._total() - sum(map(len, groups.values())),
             "ran": {reason: _by_condition(cells) for reason, cells in groups.items()},
+            "undeclared": {name: [cell.replicate for cell in cells] for name, cells in self.undeclared.items()},
             "untracked": list(self.untracked),
         }
 
@@ -310,8 +336,15 @@ class Resumption:
             return
         what = "; ".join(f"{len(cells)} {reason} ({_shown(cells)})" for reason, cells in groups.items())
         where = "which goes on" if self.in_place else "whose next version begins"
+        if self.undeclared:
+            gone = ", ".join(f"{name!r} ({len(cells)} cells)" for name, cells in self.undeclared.items())
+            _LOGGER.info(
+                "resume: %s holds conditions that are no longer declared, so the next version begins without them: %s",
+                self.earlier.path, gone,
+            )  # fmt: skip
         if not todo:
-            _LOGGER.info("resume: all %d cells are kept from %s; nothing to do", total, self.earlier.path)
+            done = "nothing to run" if self.undeclared else "nothing to do"
+            _LOGGER.info("resume: all %d cells are kept from %s; %s", total, self.earlier.path, done)
         else:
             _LOGGER.info(
                 "resume: %d of %d cells are kept from %s, %s; %d to run: %s",

@@ -59,11 +59,18 @@ def take_over(
         earlier = found.run
         resumption = Resumption(earlier, identities, trust_untracked=trust_untracked)
         todo = resumption.decide_all(conditions, experiment.replicates)
-        if earlier is not None and not todo and earlier.is_finished:
+        resumption.leave_undeclared(experiment)
+        if earlier is not None and not (todo or resumption.undeclared) and earlier.is_finished:
             experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
             resumption.log()
             return None, resumption
-        if earlier is not None and found.newest and identities and earlier.can_go_on(conditions, identities):
+        if (
+            earlier is not None
+            and found.newest
+            and identities
+            and not resumption.undeclared
+            and earlier.can_go_on(conditions, identities)
+        ):
             resumption.in_place = True
             active = ActiveRun.go_on(experiment, earlier)
         else:

@@ -56,9 +56,12 @@ def code_facts(view: ExperimentView, identities: CellIdentities) -> dict[str, An
         ``functions``: by qualified name everything of the project that the code consists of, each with ``digest``,
         ``kind``, ``file``, ``line``, and ``source``, the key of its text in ``sources`` (None where it is not at hand,
         or the file was edited since it was imported); ``values``: the globals and closure variables that the code
-        refers to, with ``digest`` and a short ``value``; ``complete``: False where something was too long.
+        refers to, with ``digest`` and a short ``value``; ``judging``: the names of those in both that only verifiers
+        and rankers refer to; ``complete``: False where something was too long.
     """
-    roots = list(_roots(view))
+    judges = [part for each in view.hypotheses for part in (each.verifier, each.ranker) if part is not None]
+    cells = list(_roots(view))
+    roots = [*cells, *judges]
     # Digests of code take microseconds to give again; texts are looked for once for each of them.
     key = (*map(_name, roots), *_digests(view, identities))
     known = _remembered.get(key)
@@ -70,7 +73,11 @@ def code_facts(view: ExperimentView, identities: CellIdentities) -> dict[str, An
         ]
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
-        known = _remembered[key] = {"steps": steps, **_described(code_parts(*roots))}
+        parts_of_all = code_parts(*roots)
+        judging = [
+            _told(name) for name in parts_of_all.keys() - (code_parts(*cells) if judges else parts_of_all).keys()
+        ]
+        known = _remembered[key] = {"steps": steps, **_described(parts_of_all), "judging": sorted(judging)}
     return known
 
 
@@ -123,8 +130,6 @@ def _roots(view: ExperimentView) -> Iterator[Any]:
     for output in view.outputs.values():
         if output.writer is not None:
             yield output.writer
-    for hypothesis in view.hypotheses:
-        yield from (part for part in (hypothesis.verifier, hypothesis.ranker) if part is not None)
 
 
 def _sources_of(source: Any) -> Iterator[Any]:

@@ -68,7 +68,8 @@ def library_threads() -> list[dict[str, Any]]:
     import threadpoolctl
 
     found = [{key: library[key] for key in _TOLD_OF_LIBRARIES if key in library} for library in _loaded(threadpoolctl)]
-    return sorted(found, key=lambda library: (str(library.get("user_api")), str(library.get("internal_api"))))
+    # They are listed in the order in which they were loaded, which differs between processes.
+    return sorted(found, key=lambda library: [str(library.get(key)) for key in _TOLD_OF_LIBRARIES])
 
 
 def _loaded(threadpoolctl: Any) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from crystallize.errors import UnknownNameError
 from crystallize.results import BASELINE
+from crystallize.results.metrics import NO_METRIC
 from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
 from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
 from crystallize_plugins.reports._verdicts import verdicts
@@ -104,9 +104,7 @@ def _chosen(result: Result, names: str | Sequence[str] | None) -> list[Hypothesi
         return list(tested)
     wanted = [names] if isinstance(names, str) else list(names)
     for name in wanted:
-        if result.get_hypothesis(name) is None:
-            known = ", ".join(repr(each.name) for each in tested) or "none"
-            raise UnknownNameError(f"the result has no hypothesis {name!r}; its hypotheses: {known}")
+        result.get_hypothesis(name)
     return [each for each in tested if each.name in wanted]
 
 
@@ -186,6 +184,8 @@ def _left_out(result: Result) -> list[str]:
     others = [
         name for name in dict.fromkeys(name for values in recorded.values() for name in values) if name not in shown
     ]
+    if not (others or shown) and result._succeeded:
+        return [NO_METRIC]
     return [f"metrics that are not numbers, and not in the table: {', '.join(others)}"] if others else []
 
 

@@ -46,7 +46,7 @@ def _functions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[
             if texts[0] != texts[1]:
                 yield Difference("code", name, "changed", detail=_text_diff(name, *texts))
             elif not texts[0]:
-                yield Difference("code", name, "changed", detail="its source was not at hand")
+                yield Difference("code", name, "changed", detail="its source was not available")
 
 
 def _constants(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:

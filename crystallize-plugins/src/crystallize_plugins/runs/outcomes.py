@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.runs.differences import Difference
+from crystallize_plugins.runs.pairs import same_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crystallize.results.metrics import MetricValues
     from crystallize.results.provenance import ConditionLog
 
-__all__ = ["results", "same_value"]
+__all__ = ["results"]
 
 _BASELINE = "baseline"
 
@@ -31,11 +31,6 @@ def results(first: Result, second: Result) -> Iterator[Difference]:
     yield from _files(set(both), first, second)
     yield from _errors(first, second)
     yield from _hypotheses(first, second)
-
-
-def same_value(first: Any, second: Any) -> bool:
-    """Whether two recorded values are the same bit by bit: NaN is NaN, and 0.0 is not -0.0."""
-    return encode(first).data == encode(second).data
 
 
 def _cells(condition: str, first: Result, second: Result) -> Iterator[Difference]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.runs.differences import Difference
 
 if TYPE_CHECKING:
@@ -11,7 +12,29 @@ if TYPE_CHECKING:
 
     from crystallize_plugins.runs.subjects import Subject
 
-__all__ = ["flat", "mappings", "recorded", "unknown", "values"]
+__all__ = ["flat", "mappings", "recorded", "same_value", "unknown", "values"]
+
+_DEEPEST = 50
+
+
+def same_value(first: Any, second: Any) -> bool:
+    """Whether two recorded values are the same bit by bit: NaN is NaN, and 0.0 is not -0.0.
+
+    The order of a mapping's keys does not count: it may come from a set, whose order is another in each process.
+    """
+    if encode(first).data == encode(second).data:
+        return True
+    return encode(_in_order(first, _DEEPEST)).data == encode(_in_order(second, _DEEPEST)).data
+
+
+def _in_order(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if depth and kind in (list, tuple):
+        return kind(_in_order(item, depth - 1) for item in value)
+    if depth and kind is dict:
+        items = sorted(value.items(), key=lambda item: encode(item[0]).data)
+        return {key: _in_order(item, depth - 1) for key, item in items}
+    return value
 
 
 def recorded(name: str, first: Subject, second: Subject) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -34,7 +57,7 @@ def _is_recorded(fact: Any) -> bool:
 
 def values(part: str, name: str, first: Any, second: Any) -> Iterator[Difference]:
     """Compare two values under one name."""
-    if first != second or type(first) is not type(second):
+    if not same_value(first, second):
         yield Difference(part, name, "changed", first, second)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.runs.differences import Difference
-from crystallize_plugins.runs.pairs import mappings, values
+from crystallize_plugins.runs.pairs import mappings, same_value, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def _exact_treatment(name: str, first: Subject, second: Subject) -> Iterator[Dif
     records = [
         next(record for record in subject.result.conditions if record.name == name) for subject in (first, second)
     ]
-    for key in ours.values.keys() & theirs.values.keys():
+    for key in sorted(ours.values.keys() & theirs.values.keys()):
         described = [record.context.get(key) for record in records]
-        if described[0] == described[1] and encode(ours.values[key]) != encode(theirs.values[key]):
+        if same_value(*described) and not same_value(ours.values[key], theirs.values[key]):
             yield Difference("parameters", f"{name}: context {key}", "changed", detail="other content of the same form")

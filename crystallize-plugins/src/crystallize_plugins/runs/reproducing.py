@@ -13,7 +13,7 @@ from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.comparing import compare_surroundings
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
 from crystallize_plugins.runs.finding import Found, find_experiment, find_in
-from crystallize_plugins.runs.outcomes import same_value
+from crystallize_plugins.runs.pairs import same_value
 from crystallize_plugins.runs.rerunning import conditions_again, run_again
 from crystallize_plugins.runs.subjects import stored_run, subject_of
 
@@ -193,7 +193,7 @@ def reproduce(
     before = subject_of(stored)
     recorded = {outcome.cell: outcome for outcome in stored.outcomes()}
     skipped = {
-        cell.key: "its optimiser had it stopped"
+        cell.key: "its optimiser pruned it"
         for cell, outcome in recorded.items()
         if outcome.error is not None and outcome.error.pruned
     }
@@ -210,10 +210,12 @@ def reproduce(
         after = subject_of(again)
         locks = [*before.facts.get("plugins", ()), *after.facts.get("plugins", ())]
         neutral = {entry["name"] for entry in locks if entry.get("neutral")}
+        # Hypotheses are not tested again.
+        judging = {name for facts in (before.facts, after.facts) for name in facts.get("code", {}).get("judging", ())}
         changes = [
             difference
             for difference in compare_surroundings(before, after)
-            if not _is_expected(difference, neutral) and not _is_store(difference, before.facts, stored.path)
+            if not _is_expected(difference, neutral, judging) and not _is_store(difference, before.facts, stored.path)
         ]
     drift = [each for cell in cells for each in _drift(recorded[cell], outcomes.get(cell))]
     ordered = tuple(sorted(changes, key=lambda each: PARTS.index(each.part)))
@@ -281,9 +283,11 @@ def _is_store(difference: Difference, facts: dict[str, Any], run: Path) -> bool:
     return place in run.parents or run.parent.parent in place.parents
 
 
-def _is_expected(difference: Difference, neutral: set[str]) -> bool:
+def _is_expected(difference: Difference, neutral: set[str], judging: set[str]) -> bool:
     """Whether something differs only because this is a reproduction."""
     if difference.part == "plugins":
         name = difference.name.partition(":")[0]
         return name in {"artifacts", "order"} or (name in neutral and difference.kind in ("removed", "added"))
+    if difference.part == "code" and difference.name in judging:
+        return True
     return difference.name in _EXPECTED.get(difference.part, ())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from crystallize_plugins.loading import FILE_MODULE
 from crystallize_plugins.runs.differences import Difference
 from crystallize_plugins.runs.pairs import flat, mappings, recorded, unknown, values
 
@@ -39,7 +41,10 @@ def data(first: Subject, second: Subject) -> Iterator[Difference]:
 
 def plugins(first: Subject, second: Subject) -> Iterator[Difference]:
     """Compare the plugin locks: who was there, in which version and order, with which settings."""
-    ours, theirs = ({entry["name"]: entry for entry in subject.facts.get("plugins", ())} for subject in (first, second))
+    ours, theirs = (
+        {entry["name"]: _named_alike(entry, subject) for entry in subject.facts.get("plugins", ())}
+        for subject in (first, second)
+    )
     if bool(ours) != bool(theirs):
         yield Difference("plugins", "plugins", "unknown", detail="not recorded by both runs")
         return
@@ -53,6 +58,15 @@ def plugins(first: Subject, second: Subject) -> Iterator[Difference]:
     orders = [[name for name in entries if name in ours and name in theirs] for entries in (ours, theirs)]
     if orders[0] != orders[1]:
         yield Difference("plugins", "order", "changed", ", ".join(orders[0]), ", ".join(orders[1]))
+
+
+def _named_alike(entry: Mapping[str, Any], subject: Subject) -> Mapping[str, Any]:
+    """Give the lock of a plugin with a class name that is the same whether its file was run or loaded."""
+    module, colon, name = str(entry.get("class")).partition(":")
+    if module == "__main__":
+        command = subject.facts.get("command") or {}
+        module = command.get("module") or PurePath(command.get("file") or module).stem
+    return {**entry, "class": f"{module.removeprefix(FILE_MODULE)}{colon}{name}"}
 
 
 def _plugin(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
@@ -89,14 +103,37 @@ def environment(first: Subject, second: Subject) -> Iterator[Difference]:
             yield from unknown("environment", name, first, second)
         else:
             yield from mappings("environment", "", *map(flat, facts))
-    libraries = [_libraries(subject.facts.get("libraries")) for subject in (first, second)]
-    yield from mappings("environment", "", *libraries)
+    ours, theirs = (_libraries(subject.facts.get("libraries")) for subject in (first, second))
+    for api in sorted(ours.keys() & theirs.keys()):
+        yield from _other_libraries(ours[api], theirs[api])
 
 
-def _libraries(listed: Any) -> dict[str, Any]:
-    if not isinstance(listed, list):
-        return {}
-    return flat({f"{each.get('user_api')} {each.get('internal_api')}": each for each in listed})
+def _libraries(listed: Any) -> dict[str, list[dict[str, Any]]]:
+    """Give the loaded BLAS and OpenMP libraries by what they are for; one environment may have several of a kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in listed if isinstance(listed, list) else ():
+        found.setdefault(str(each.get("user_api")), []).append(each)
+    return found
+
+
+def _other_libraries(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Iterator[Difference]:
+    """Compare the libraries of one kind, whatever their order.
+
+    Nothing is said where all that one process had loaded the other had, too: what had been imported at the moment of
+    recording says nothing of what the cells used.
+    """
+    first = [each for each in ours if each not in theirs]
+    second = [each for each in theirs if each not in ours]
+    if not (first and second):
+        return
+    named = [{_library_name(each, listed): each for each in sorted(listed, key=repr)} for listed in (first, second)]
+    yield from mappings("environment", "", *map(flat, named))
+
+
+def _library_name(library: Mapping[str, Any], among: list[dict[str, Any]]) -> str:
+    name = f"{library.get('user_api')} {library.get('internal_api')}"
+    alike = [each for each in among if each.get("internal_api") == library.get("internal_api")]
+    return f"{name} {library.get('version')}" if len(alike) > 1 else name
 
 
 def git(first: Subject, second: Subject) -> Iterator[Difference]:

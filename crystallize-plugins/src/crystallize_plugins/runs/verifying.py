@@ -234,7 +234,7 @@ class _Verifier:
                 self._note(path, "missing", "it describes the run in short")
             return complete
         except ValueError as error:
-            self._note(path, "damaged", f"it is no JSON: {error}")
+            self._note(path, "damaged", f"it is not valid JSON: {error}")
             return complete
         told = told if isinstance(told, dict) else {}
         wrong = [name for name, value in _identity(run).items() if told.get(name) != value]
@@ -267,7 +267,7 @@ class _Verifier:
                     self._note(path, "missing" if finished else "unfinished", "it holds a condition's metrics")
                 continue
             except ValueError as error:
-                self._note(path, "damaged", f"it is no JSON: {error}")
+                self._note(path, "damaged", f"it is not valid JSON: {error}")
                 continue
             by_name = {"baseline": result.metrics.baseline, **result.metrics.treatments}
             values = by_name[condition.name].metrics if condition.name in by_name else {}

@@ -43,7 +43,7 @@ class ExperimentGraph:
     ValidationError
         One has no name, or two have the same.
     GraphError
-        One reads what no experiment of the graph writes, or they read from each other in a circle.
+        One reads what no experiment of the graph writes, or they read from each other in a cycle.
 
     Examples
     --------
@@ -359,9 +359,9 @@ class ExperimentGraph:
         try:
             return tuple(sorter.static_order())
         except CycleError as exc:
-            circle = exc.args[1]
+            cycle = exc.args[1]
             raise GraphError(
-                f"the experiments wait for each other in a circle: {' -> '.join(map(repr, circle))}, each for the one "
+                f"the experiments depend on each other in a cycle: {' -> '.join(map(repr, cycle))}, each for the one "
                 "before it; remove one of these dependencies"
             ) from exc
 

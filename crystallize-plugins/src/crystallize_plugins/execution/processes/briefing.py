@@ -23,11 +23,11 @@ def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception
         culprit = _search(experiment, runner, rebuild=False, absent=absent)
     if culprit is None:
         return SerializationError(
-            f"the experiment cannot travel to worker processes ({type(exc).__name__}: {exc}); "
+            f"the experiment cannot be sent to worker processes ({type(exc).__name__}: {exc}); "
             "use ParallelExecution(executor_type='thread')"
         )
     return SerializationError(
-        f"{culprit.path} cannot travel to worker processes: {culprit.kind} objects cannot be pickled "
+        f"{culprit.path} cannot be sent to worker processes: {culprit.kind} objects cannot be pickled "
         f"({culprit.reason}). Make it in the worker, with resource_factory in initial_ctx, "
         "or use ParallelExecution(executor_type='thread')",
         path=culprit.path,
@@ -37,14 +37,14 @@ def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception
 def cannot_work(experiment: ExperimentView, kind: str, text: str, traceback_text: str) -> CrystallizeError:
     """Say why a worker could not take up the experiment."""
     culprit = _search(experiment, None, rebuild=True)
-    where = "" if culprit is None else f"{culprit.path} ({culprit.kind}) can be pickled and not rebuilt; "
+    where = "" if culprit is None else f"{culprit.path} ({culprit.kind}) can be pickled but not unpickled; "
     hint = (
         "it can be imported here and not there: install it, or put its folder on sys.path or PYTHONPATH"
         if kind in ("ModuleNotFoundError", "ImportError")
         else "whatever the experiment holds has to be rebuilt in each worker"
     )
     return WorkerStartError(
-        f"a worker process could not take up the experiment: {kind}: {text}; {where}{hint}.\n"
+        f"a worker process could not load the experiment: {kind}: {text}; {where}{hint}.\n"
         f"In the worker:\n{traceback_text.rstrip()}"
     )
 

@@ -298,7 +298,7 @@ class ZygoteStarter(Starter):
             self._dismissed = True
             with contextlib.suppress(OSError):
                 self._control.send(pickle.dumps(("dismiss",)))
-        self.problem = self.problem or "it was dismissed"
+        self.problem = self.problem or "it was shut down"
 
     def close(self) -> None:
         """Dismiss the zygote; it waits for its workers to leave, for a moment."""

@@ -15,10 +15,10 @@ __all__ = ["crash_error", "how_it_ended"]
 _HINTS = {
     "SIGKILL": "something killed it: most often the system, because memory ran out",
     "SIGSEGV": "native code touched memory that is not its own",
-    "SIGABRT": "native code gave up",
+    "SIGABRT": "native code aborted",
     "SIGBUS": "native code, or a file that shrank while it was mapped",
     "SIGILL": "native code that this processor cannot run",
-    "SIGTERM": "somebody asked it to end",
+    "SIGTERM": "it was asked to end",
 }
 
 
@@ -39,7 +39,7 @@ def how_it_ended(code: int | None) -> tuple[str, str | None]:
     except ValueError:
         name = f"signal {-code}"
     hint = _HINTS.get(name)
-    return f"died of {name}{f' ({hint})' if hint else ''}", name
+    return f"died with {name}{f' ({hint})' if hint else ''}", name
 
 
 def crash_error(cell: Cell, code: int | None, *, worker: str, again: bool) -> WorkerCrashError:
