@@ -47,7 +47,8 @@ def test_explicit_parameters_are_in_the_key_and_win_over_the_context(make, note,
     step = scaled(note)
     assert [values(make(step(factor=factor)).run()) for factor in (2, 3, 2)] == [[12], [18], [12]]
     assert len(ran()) == 2
-    assert values(make(step(factor=2), initial_ctx={"factor": 10}).run()) == [12]
+    result = make(step(factor=2)).run(treatments=[Treatment("ten", {"factor": 10})])
+    assert values(result, treatment="ten") == [12]
     assert ran() == []
 
 

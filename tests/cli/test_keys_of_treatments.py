@@ -84,10 +84,14 @@ def test_a_key_that_an_override_adds_is_refused_or_told_of(folder, crystallize):
     assert "treatment 't' sets 'xx', which nothing has read: it changed nothing" in shown.stdout
 
 
-def test_a_parameter_that_the_configuration_gives_is_refused(folder, crystallize):
-    done = crystallize("run", folder("told: {x: 5}"))
-    assert done.returncode == 2
-    assert "made with x=..." in done.stderr
+def test_a_parameter_that_the_configuration_gives_is_refused_or_told_of(folder, crystallize):
+    refused = crystallize("run", folder("loss: {x: 5}"))
+    assert refused.returncode == 2
+    assert "made with x=..." in refused.stderr
+    told = crystallize("run", folder("told: {x: 5}"))
+    assert told.returncode == 0
+    assert "made with x=..., which counts more" in told.stderr
+    assert crystallize("check", "one").returncode == 2
 
 
 def test_addresses_are_keys_of_the_configuration_and_of_overrides(folder, crystallize):

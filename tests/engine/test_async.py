@@ -118,7 +118,7 @@ def test_parameters_are_injected_into_async_steps(make, where):
         return [value * factor for value in data]
 
     assert where(lambda: make(scale()).apply(Treatment("t", {"factor": 3}))) == [3, 6, 9]
-    assert where(lambda: make(scale(factor=2), initial_ctx={"factor": 3}).apply()) == [2, 4, 6]
+    assert where(lambda: make(scale(factor=2)).apply(Treatment("t", {"factor": 3}))) == [2, 4, 6]
 
 
 class AsyncSource(DataSource):

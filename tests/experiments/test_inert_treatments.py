@@ -110,9 +110,8 @@ REFUSED = {
     "a key that is like none": (numbers(), [loss()], {"temperature": 1}, None, ()),
     "one good key and one bad": (numbers(), [loss()], {"x": 1, "sizes": 2}, "size", ()),
     "a parameter that a step was given": (numbers(), [loss(x=5)], {"x": 1}, None, ("loss",)),
-    "one that a step with a context was given": (numbers(), [told(x=5)], {"x": 1}, None, ("told",)),
+    "one that two steps were given": (numbers(), [loss(x=5), loss(x=6)], {"x": 1}, None, ("LossStep", "LossStep_2")),
     "one that a data source was given": (numbers(size=2), [loss()], {"size": 1}, None, ("numbers",)),
-    "one that both steps were given": (numbers(), [loss(x=5), told(x=5)], {"x": 1}, None, ("loss", "told")),
     "one of an input that was given": (
         ExperimentInput(left=numbers(size=1), right=by_level()),
         [loss()],
@@ -120,7 +119,6 @@ REFUSED = {
         None,
         ("numbers",),
     ),
-    "one that a step of a class was made with": (numbers(), [Settled(x=5)], {"x": 1}, None, ("SettledStep",)),
     "an address whose parameter was given": (numbers(), [loss(x=5)], {"loss.x": 1}, None, ("loss",)),
     "a misspelt parameter behind an address": (numbers(), [told()], {"told.xx": 1}, "told.x", ()),
     "a misspelt address of a step": (numbers(), [told()], {"tolld.x": 1}, "told.x", ()),
@@ -399,11 +397,29 @@ def test_a_given_parameter_is_not_refused_where_another_function_may_read_the_ke
     assert [text.endswith("The step LossStep was made with x=..., which counts more.") for text in told_of] == [True]
 
 
-def test_code_without_source_is_looked_at_as_far_as_it_can_be():
+def without_source():
     namespace = {"pipeline_step": pipeline_step}
     exec("@pipeline_step()\ndef made_up(data, ctx, *, x=1):\n    return data, {'x': x}\n", namespace)
+    return namespace["made_up"]
+
+
+OVERRULED = {
+    "of a step that takes the context": [told(x=5)],
+    "of two steps, one of which takes the context": [loss(x=5), told(x=5)],
+    "of a step of a class": [Settled(x=5)],
+    "of a step whose source nobody has": [without_source()(x=5)],
+}
+
+
+@pytest.mark.parametrize("steps", OVERRULED.values(), ids=OVERRULED)
+def test_a_key_that_a_step_could_read_and_its_own_value_overrules_is_told_of(steps, caplog):
+    result, told_of = unread(made(numbers(), *steps, treatments=[Treatment("t", {"x": 1})]), caplog)
+    assert result.metrics.treatments["t"].metrics == result.metrics.baseline.metrics
+    assert result.conditions["t"].unread == ("x",)
+    (message,) = told_of
+    assert "made with x=..., which counts more" in message
     with pytest.raises(UnreadKeyError, match="made with x="):
-        made(numbers(), namespace["made_up"](x=5), treatments=[Treatment("t", {"x": 2})]).run()
+        made(numbers(), *steps, treatments=[Treatment("t", {"x": 1})], strict=True).run()
 
 
 def test_a_run_of_its_own_treatments_is_checked_as_those_of_the_experiment_are():

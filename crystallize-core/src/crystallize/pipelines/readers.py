@@ -158,7 +158,7 @@ class Readers:
             why = f"{named.what} is no parameter; a key of its own addresses each of its parameters"
             raise self._unread(treatment, key, why, nearest_to=inside[0] if inside else key)
         given = [each for each in self._parts if key in each.given]
-        if given and self._seen is not None:
+        if given and (self._seen is not None if strict else not self._may_read_anything):
             raise self._overruled(treatment, key, key, given)
         if strict and self._seen is not None:
             raise self._unread(treatment, key, "nothing in the code of the steps or of the data source reads it")
