@@ -30,6 +30,8 @@ _GENERATED = {
 }  # fmt: skip
 # By its type: a class that travelled by value has another such object.
 _MISSING = type(dataclasses.MISSING)
+# What the hooks note in a class that has passed their checks.
+_OURS = "__crystallize_"
 _FIELD = ("name", "default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only")
 
 
@@ -37,7 +39,8 @@ def class_data(kind: type) -> Iterator[tuple[str, Any]]:
     """Give what of a class is data and has a name with two underscores on each side, or is kept in C."""
     body = vars(kind)
     for name in sorted(body):
-        if name.startswith("__") and name.endswith("__") and name not in _OF_CLASSES | _GENERATED:
+        is_data = name.startswith("__") and name.endswith("__") and name not in _OF_CLASSES | _GENERATED
+        if is_data and not name.startswith(_OURS):
             yield name, body[name]
     if "__dataclass_fields__" in body:
         # Not all of a field by what pickles: later versions of Python add to it.
