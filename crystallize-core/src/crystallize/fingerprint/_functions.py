@@ -9,7 +9,7 @@ import os
 import sys
 from collections import deque
 from enum import EnumMeta
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from crystallize.fingerprint._project import (
 from crystallize.fingerprint._references import absolute_names, references
 from crystallize.fingerprint._state import stands_for
 from crystallize.fingerprint._syntax import module_syntax, syntax, tree, written_function
+from crystallize.fingerprint._written import only_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,6 +113,8 @@ def _global(walk: Walk, function: FunctionType, path: tuple[str, ...]) -> Iterat
         return  # what it is asked for is looked at
     if name in _PLACE or value is ABSENT:
         yield b"builtin" if hasattr(builtins, name) else b"absent"
+    elif _is_output(function, name, value):
+        yield walk.ref(str(value))
     else:
         yield from _followed(walk, f"{function.__globals__.get('__name__')}.{name}", value, attributes)
 
@@ -132,7 +135,15 @@ def _closure(walk: Walk, function: FunctionType) -> Iterator[Ref]:
             walk.guards.cell(cells[name], value)
             if known_under(value, tuple(attributes)) is not None:
                 continue
+            if _is_output(function, name, value):
+                yield walk.ref(str(value))
+                continue
             yield from _followed(walk, f"{function.__module__}.{function.__qualname__}.{name}", value, attributes)
+
+
+def _is_output(function: FunctionType, name: str, value: Any) -> bool:
+    """Say whether a name stands for a path that the function only writes to: what lies there is no part of it."""
+    return isinstance(value, PurePath) and not is_library_function(function) and name in only_written(function.__code__)
 
 
 def _followed(walk: Walk, label: str, value: Any, attributes: list[str]) -> Iterator[Ref]:
