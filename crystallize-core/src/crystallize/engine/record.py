@@ -27,7 +27,7 @@ __all__ = [
     "condition_records",
     "run_record",
     "tell_how_to_go_on",
-    "warn_without_metrics",
+    "tell_of_no_metrics",
     "without_success",
 ]
 
@@ -227,12 +227,12 @@ def without_success(
     return [name for name in empty if name not in succeeded]
 
 
-def warn_without_metrics(result: Result) -> None:
+def tell_of_no_metrics(result: Result) -> None:
     """Say that no step recorded a metric in a whole run, unless cells failed: that has to be looked at first."""
     about = result.facts["run"]
     if about["kind"] != "run" or about.get("stopped_by"):
         return
     if result.metric_names or not result._succeeded or any(log.failed for log in result._logs.values()):
         return
-    # An experiment may be there for the files alone that others read.
-    _LOGGER.log(logging.INFO if len(result._artifacts_view) else logging.WARNING, "%s", NO_METRIC)
+    # No warning: an experiment may be there for its files, or for what its steps do.
+    _LOGGER.info("%s", NO_METRIC)

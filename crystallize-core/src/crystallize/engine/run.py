@@ -24,7 +24,7 @@ from crystallize.engine.record import (
     condition_records,
     run_record,
     tell_how_to_go_on,
-    warn_without_metrics,
+    tell_of_no_metrics,
     without_success,
 )
 from crystallize.engine.resuming import adopt_seed, plan_of
@@ -496,7 +496,7 @@ class Run:
             metrics=metrics,
             kept=self.kept,
         )
-        warn_without_metrics(self.result)
+        tell_of_no_metrics(self.result)
         late = self.dispatch.after_run(self.result)
         first = stopped_by or self.dispatch.stopped or late or self._keys.error(unread)
         for problem in (first, late):
