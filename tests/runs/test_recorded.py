@@ -247,15 +247,17 @@ def test_an_experiment_that_a_helper_makes_is_found_where_the_helper_was_called(
 def test_each_process_that_works_on_a_run_records_its_own_surroundings(script, write, python, facts, tmp_path):
     source = script.replace("experiment.run()", "experiment.run(strategy='resume')").replace(
         "    mean = sum(data) / len(data)\n",
-        "    import os\n"
-        "    if ctx['replicate'] == 1 and os.environ['OMP_NUM_THREADS'] == '1':\n"
+        "    import os, pathlib\n"
+        "    if ctx['replicate'] == 1 and pathlib.Path('armed').exists():\n"
         "        import signal, time\n"
         "        time.sleep(1)\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    mean = sum(data) / len(data)\n",
     )
     write(source)
+    (tmp_path / "armed").touch()
     python("script.py", OMP_NUM_THREADS="1", code=-9)
+    (tmp_path / "armed").unlink()
     run = tmp_path / "data" / "shift" / "v0"
     assert facts(run)["environment"]["variables"]["OMP_NUM_THREADS"] == "1"
     python("script.py", OMP_NUM_THREADS="2")
