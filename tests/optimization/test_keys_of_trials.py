@@ -67,6 +67,11 @@ def test_a_key_that_nothing_can_read_is_refused_before_its_first_cell(optimizer)
     assert experiment.last_optimization is None or not experiment.last_optimization.trials
 
 
+def test_a_refused_key_of_a_search_space_is_said_to_be_the_spaces():
+    with pytest.raises(UnreadKeyError, match="the space of GridSearch' sets 'sise'"):
+        made(loss()).optimize(GridSearch({"sise": [1]}, OBJECTIVE), num_trials=1)
+
+
 def test_a_parameter_that_the_step_was_given_is_refused():
     with pytest.raises(UnreadKeyError, match="made with x="):
         made(loss(x=1)).optimize(GridSearch({"x": [0, 1]}, OBJECTIVE), num_trials=2)

@@ -64,10 +64,11 @@ def tally(tmp_path):
 
 class Tally:
     def __init__(self, folder):
-        self._folder = Path(folder)
+        # As text: the files below a Path would be part of what the steps are, and each attempt writes one.
+        self._folder = str(folder)
 
     def _file(self, cell):
-        return self._folder / f"{cell['condition']}_{cell['replicate']}.attempts"
+        return Path(self._folder, f"{cell['condition']}_{cell['replicate']}.attempts")
 
     def __call__(self, ctx):
         with self._file(ctx).open("ab", buffering=0) as file:

@@ -38,6 +38,10 @@ def test_a_plan_is_summed_up_in_a_few_lines(build):
     assert len(plan.to_keep) == 4
 
 
+def test_a_plan_of_one_cell_says_cell(build):
+    assert build(treatments=[]).plan(replicates=1).summary().startswith("1 cell: 0 to keep, 1 to run")
+
+
 def test_the_plan_is_what_the_run_then_does(build, ran):
     build().run(replicates=2)
     ran()

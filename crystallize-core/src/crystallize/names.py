@@ -20,6 +20,7 @@ __all__ = [
     "check_distinct",
     "check_file_name",
     "check_name",
+    "counted",
     "did_you_mean",
     "folder_name",
     "fresh_id",
@@ -180,6 +181,23 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
             shown = f"{_shown(name)}{why}"
             raise DuplicateNameError(f"two {several} are named {shown}. Give each {what} a name of its own.")
         seen[key] = name
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts, in the singular or the plural.
+
+    Parameters
+    ----------
+    number : int
+    what : str
+        A noun in the singular whose plural ends in an s.
+
+    Examples
+    --------
+    >>> counted(1, "cell"), counted(0, "cell")
+    ('1 cell', '0 cells')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

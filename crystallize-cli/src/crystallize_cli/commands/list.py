@@ -32,7 +32,8 @@ def list_(folder: Path, everything: bool, output: Output) -> int:
     shown = [row for row in rows if everything or not row["hidden"]]
     if not shown:
         hidden = f" ({len(rows)} are hidden: --all shows them)" if rows else ""
-        message = f"there is no folder experiment below {folder}{hidden}. `crystallize new NAME` makes one"
+        where = "the current folder" if folder == Path() else folder
+        message = f"there is no folder experiment below {where}{hidden}. `crystallize new NAME` makes one"
         raise Failure(message, ExitCode.NOTHING)
     shown.sort(key=lambda row: (row["group"] or "", row["priority"], row["name"]))
     output.table(shown, ["name", "group", "folder", "reads", "description", "problem"])

@@ -105,7 +105,9 @@ def _told(error: PipelineExecutionError, whole: str = "") -> str:
 
 
 def _heading(row: dict[str, Any]) -> str:
+    from crystallize.names import counted
+
     counts = [f"{row[what]} {what}" for what in ("failed", "pruned") if row[what]]
-    counted = ", ".join([f"{row['cells']} cells", *counts])
+    cells = ", ".join([counted(row["cells"], "cell"), *counts])
     seed = "no seed" if row["seed"] is None else f"seed {row['seed']}"
-    return f"{row['run']}  {row['status']}, {row['replicates']} replicates, {counted}, {seed}\n{row['path']}"
+    return f"{row['run']}  {row['status']}, {counted(row['replicates'], 'replicate')}, {cells}, {seed}\n{row['path']}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from crystallize.datasources.stored import ArtifactStore
 from crystallize.hooks.info import default_kind
+from crystallize.names import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class Plan:
     def summary(self) -> str:
         """Give the plan in a few lines: how many cells are kept and run, and the latter's reasons."""
         running, kept = self.to_run, self.to_keep
-        lines = [f"{len(kept) + len(running)} cells: {len(kept)} to keep, {len(running)} to run"]
+        lines = [f"{counted(len(kept) + len(running), 'cell')}: {len(kept)} to keep, {len(running)} to run"]
         lines += _by_reason(running)
         if self.to_leave:
             lines.append("the next version begins, without stored cells of this version:")

@@ -97,7 +97,7 @@ def _prepared(
     run = experiment._run_of(request, baseline=getattr(optimizer, "needs_baseline", False))
     space = getattr(optimizer, "space", None)
     if isinstance(space, Mapping):  # what is asked is checked, too, but only once the baseline has run
-        check_keys(experiment, [Treatment(type(optimizer).__name__, space)])
+        check_keys(experiment, [Treatment(f"the space of {type(optimizer).__name__}", space)])
     return Trials(run, optimizer, replicates, objectives, _own_extraction(experiment, optimizer)), run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import UnknownNameError
-from crystallize.names import did_you_mean
+from crystallize.names import counted, did_you_mean
 from crystallize.results.columns import CellColumns
 from crystallize.results.description import mask_secrets
 from crystallize.results.export import result_to_dict, write_json
@@ -257,11 +257,9 @@ class Result:
         pruned = sum(len(log.pruned) for log in self._logs.values())
         counts = ", ".join(f"{count} {what}" for count, what in ((failed, "failed"), (pruned, "pruned")) if count)
         parts = [
-            " and ".join(
-                [BASELINE] * (BASELINE in self._logs) + [_counted(treatments, "treatment")] * (treatments > 0)
-            ),
-            _counted(self.provenance["replicates"], "replicate"),
-            _counted(cells, "cell") + (f" ({counts})" if counts else ""),
+            " and ".join([BASELINE] * (BASELINE in self._logs) + [counted(treatments, "treatment")] * (treatments > 0)),
+            counted(self.provenance["replicates"], "replicate"),
+            counted(cells, "cell") + (f" ({counts})" if counts else ""),
             f"metrics: {', '.join(self.metric_names) or 'none'}",
         ]
         if self.metrics.hypotheses:
@@ -391,7 +389,3 @@ def _failure_entry(failure: PluginFailure) -> dict[str, Any]:
         "cell": None if failure.cell is None else failure.cell.key,
         "error": failure.error,
     }
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

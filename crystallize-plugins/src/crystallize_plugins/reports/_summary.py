@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from crystallize.names import counted
 from crystallize.results import BASELINE
 from crystallize.results.metrics import NO_METRIC
 from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
@@ -153,10 +154,10 @@ def _headline(result: Result) -> str:
     conditions = [condition.name for condition in result.conditions]
     treatments = sum(name != BASELINE for name in conditions)
     what = " and ".join(
-        filter(None, [BASELINE * (BASELINE in conditions), _counted(treatments, "treatment") if treatments else ""])
+        filter(None, [BASELINE * (BASELINE in conditions), counted(treatments, "treatment") if treatments else ""])
     )
     ran, requested = result.provenance["replicates"], result.provenance["replicates_requested"]
-    replicates = _counted(ran, "replicate") if ran == requested else f"{ran} of {requested} replicates"
+    replicates = counted(ran, "replicate") if ran == requested else f"{ran} of {requested} replicates"
     parts = [what, replicates]
     if run.get("seed") is not None:
         parts.append(f"seed {run['seed']}")
@@ -209,10 +210,10 @@ def _unread(result: Result) -> list[str]:
 def _failures(result: Result) -> list[str]:
     lines = []
     if result.errors:
-        lines.append(f"{_counted(len(result.errors), 'error')}:")
+        lines.append(f"{counted(len(result.errors), 'error')}:")
         lines += _shortened(f"  {key}: {one_line(str(error), _LONGEST)}" for key, error in result.errors.items())
     if result.plugin_errors:
-        lines.append(f"the record is incomplete, {_counted(len(result.plugin_errors), 'error')} of plugins:")
+        lines.append(f"the record is incomplete, {counted(len(result.plugin_errors), 'error')} of plugins:")
         lines += _shortened(
             f"  {failure.plugin}, {failure.hook}: {one_line(failure.error, _LONGEST)}"
             for failure in result.plugin_errors
@@ -225,7 +226,3 @@ def _shortened(lines: Iterable[str]) -> list[str]:
     if len(lines) <= _MOST_FAILURES:
         return lines
     return [*lines[:_MOST_FAILURES], f"  … and {len(lines) - _MOST_FAILURES} more"]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -6,12 +6,12 @@ import signal
 import sys
 import time
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     from crystallize.engine.cell import CellRunner
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from crystallize_plugins.execution.processes.slots import WorkerSlots
 
 __all__ = ["Bench"]
+
+T = TypeVar("T")
 
 _TO_HEAR = 0.3
 """Seconds within which a coordinator that has heard Ctrl-C, too, tells its workers."""
@@ -69,17 +71,21 @@ class Bench:
     def run(self, index: int, earlier: Mapping[int, Sequence[Attempt]]) -> None:
         """Run a cell and hand in its outcome."""
         del earlier  # a cell that cost a worker its life is run as any other
-        cell = self.begin(index)
+        outcome = self.unless_interrupted(self.runner, self.begin(index), self.emit)
+        if outcome is not None:
+            self.end(outcome)
+            self.outbox.add(index, outcome)
+
+    def unless_interrupted(self, call: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what running a cell gives; None where a step raised KeyboardInterrupt, which has been told then."""
         try:
             self._in_cell = True
-            outcome = self.runner(cell, self.emit)
+            return call(*arguments)
         except KeyboardInterrupt:
             self.interrupted()
-            return
+            return None
         finally:
             self._in_cell = False
-        self.end(outcome)
-        self.outbox.add(index, outcome)
 
     def begin(self, index: int) -> Cell:
         """Give a cell, and say that this worker is at it."""

@@ -60,15 +60,10 @@ class PatientBench(Bench):
         if self._limits_time:
             self.outbox.flush()  # nothing may be left behind in a process that is ended
         attempts = earlier.get(index, ())
-        cell = self.begin(index)
-        try:
-            self._in_cell = True
-            outcome, delay = self.runner.attempt(cell, self.emit, attempts)
-        except KeyboardInterrupt:
-            self.interrupted()
+        tried = self.unless_interrupted(self.runner.attempt, self.begin(index), self.emit, attempts)
+        if tried is None:
             return
-        finally:
-            self._in_cell = False
+        outcome, delay = tried
         self.end(outcome)
         if delay is None:
             self.outbox.add(index, outcome)
