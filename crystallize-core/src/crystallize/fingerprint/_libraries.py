@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import gc
 import sys
@@ -95,6 +94,8 @@ def _memory(tensor: Any) -> bytes:
 
 
 def _digest_at(address: int, count: int) -> bytes:
+    import ctypes
+
     if not count:
         return digest_of_buffer(b"")
     return digest_of_buffer(memoryview((ctypes.c_ubyte * count).from_address(address)).cast("B"))
