@@ -192,8 +192,8 @@ def _looked_at(value: Any) -> Identity:
 def state_of(value: Any) -> Identity:
     """Give the identity of what an object holds, to be compared with that of the same object in the same process.
 
-    Classes, functions and modules count as the objects that they are: what a class counts, or what a function keeps in a
-    global table, is no part of the object, and they change with no change of it.
+    Classes, functions and modules count as the objects that they are: what a class counts, or what a function keeps in
+    a global table, is no part of the object.
 
     Parameters
     ----------

@@ -464,7 +464,15 @@ def _complete_dispatcher(dispatcher: Any, state: tuple[list[tuple[type, Any]], d
     vars(dispatcher).update(attributes)
 
 
+def _file_reduced(file: io.TextIOWrapper) -> Any:
+    if file in (sys.stdin, sys.stdout, sys.stderr):
+        return NotImplemented
+    # cloudpickle would send all that is in it, and the worker would read a copy.
+    raise TypeError("an open file cannot be sent")
+
+
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
+    io.TextIOWrapper: _file_reduced,
     types.CodeType: _code_reduced,
     types.CellType: _cell_reduced,
     functools.cached_property: _cached_property_reduced,
