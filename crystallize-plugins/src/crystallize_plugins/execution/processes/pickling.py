@@ -374,7 +374,8 @@ def _complete_class(kind: type, state: tuple[Callable[..., Any], Any, list[tuple
 
 
 def _class(name: str, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
-    made = make(*arguments)
+    # A base class that lists its subclasses has led here before: `__init_subclass__` is not to see another one.
+    made = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(arguments[-2]) or make(*arguments)
     made.__qualname__ = name  # cloudpickle knows the last part alone
     return made
 
