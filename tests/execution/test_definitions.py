@@ -88,6 +88,12 @@ class Box(Generic[T]):
 class Outer:
     class Inner:
         pass
+class Listed:
+    known = {}
+    def __init_subclass__(cls):
+        Listed.known[cls.__name__] = cls
+class Leaf(Listed):
+    pass
 class Meta(type):
     pass
 class Special(metaclass=Meta):
@@ -197,6 +203,7 @@ def look(data, ctx, *, missing=MISSING, made=None):
     import __main__
     found["state"] = __main__.Model.uses == Model.uses == STATE["uses"] == __main__.STATE["uses"]
     found["a shared variable"] = UP() == COUNTED()
+    found["a list of subclasses"] = Listed.known == {"Leaf": Leaf} and type(Leaf()) is Listed.known["Leaf"]
     found["a type variable"] = Box[int] is Box[int] and Box.__parameters__ == (T,)
     return data, found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import contextlib
 import dataclasses
 import functools
 import io
@@ -11,6 +12,7 @@ import itertools
 import json
 import random
 import types
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -297,6 +299,89 @@ def test_a_generator_that_a_source_keeps_is_refused(build):
     result = build(changing(lambda v, by: by * sum(v)), source=Held(x for x in [1.0])).run(replicates=2)
     assert sorted(result.errors) == ["baseline_rep_0", "baseline_rep_1"]
     assert all("a generator is part of what the data source Held gives" in str(e) for e in result.errors.values())
+
+
+class Reader:
+    """Reads a file that it keeps open, from where it likes."""
+
+    def __init__(self, path):
+        self._file = path.open("rb")
+
+    def numbers(self):
+        self._file.seek(0)
+        return [float(line) for line in self._file]
+
+    def close(self):
+        self._file.close()
+
+
+class Stream:
+    def __init__(self):
+        self.rows = (float(number) for number in range(9))
+
+
+READ_FROM_FILES = {
+    "a reader of the project": (Reader, lambda v: sum(v.numbers())),
+    "an archive of arrays": (np.load, lambda v: float(v["rows"].sum())),
+    "a zip file": (zipfile.ZipFile, lambda v: float(len(v.read("rows.npy")))),
+}
+
+
+@pytest.mark.parametrize("kind", READ_FROM_FILES)
+def test_an_object_that_reads_a_file_of_its_own_is_given_to_every_cell(kind, build, tmp_path):
+    opened, total = READ_FROM_FILES[kind]
+    path = tmp_path / "rows.npz"
+    if kind == "a reader of the project":
+        path.write_text("1\n2\n")
+    else:
+        np.savez(path, rows=np.ones(3))
+    with contextlib.closing(opened(path)) as held:
+        step = changing(lambda v, by: by * total(v))
+        result = build(step, source=in_a_closure(held)).run(replicates=2, treatments=[MORE])
+    assert not result.errors
+    first, second = result.metrics.baseline.metrics["found"]
+    assert first == second > 0
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_object_with_a_generator_that_goes_on_is_refused(nested, build):
+    held = Stream()
+    assert vars(held)  # the dictionary of an object is no container of the standard library
+    source = in_a_closure({"stream": [held]} if nested else held)
+    result = build(lambda data, ctx: ctx.record("ran", 1), source=source).run(replicates=2)
+    assert sorted(result.errors) == ["baseline_rep_0", "baseline_rep_1"]
+    assert all("a generator is part of" in str(error) for error in result.errors.values())
+
+
+COUNTED = {"uses": 0}
+
+
+class Counting:
+    made = 0
+
+    def __init__(self):
+        Counting.made += 1
+        self.rows = [1.0]
+
+    def total(self):
+        COUNTED["uses"] += 1
+        return sum(self.rows)
+
+
+@pytest.mark.parametrize("place", ["source", "parameter", "context"])
+def test_what_a_class_counts_is_no_change_of_its_objects(place, executor, build):
+    @pipeline_step()
+    def count(data, ctx, *, kept=None):
+        Counting()
+        return None, {"total": (kept or ctx.get("held") or data).total()}
+
+    held = Counting()
+    step = count(kept=held) if place == "parameter" else count()
+    source = in_a_closure(held if place == "source" else None)
+    context = {"held": held} if place == "context" else {}
+    result = build(step, source=source, plugins=[executor], initial_ctx=context).run(replicates=3)
+    assert not result.errors
+    assert list(result.metrics.baseline.metrics["total"]) == [1.0] * 3
 
 
 def test_who_changed_something_is_told_to_the_cells_that_would_get_it(build):

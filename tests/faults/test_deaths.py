@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -73,35 +74,37 @@ HOW = {
 @pytest.mark.parametrize("how", HOW)
 def test_cells_that_died_are_run_again_by_a_resumed_run_and_no_others(how, build, tmp_path, tally):
     strike, kind, word = HOW[how]
-    armed, log = tmp_path / "armed", tmp_path / "log"
+    armed, log = os.fspath(tmp_path / "armed"), os.fspath(tmp_path / "log")  # a path would count with its content
 
     @pipeline_step()
     def work(data, ctx, *, delta=0):
         cell = (ctx["condition"], ctx["replicate"])
-        with log.open("a") as file:
+        with Path(log).open("a") as file:
             file.write(f"{cell[0]} {cell[1]}\n")
         ctx.metrics.add("drawn", float(ctx.rng.random()) + delta)
-        if armed.exists() and cell in VICTIMS:
+        if Path(armed).exists() and cell in VICTIMS:
             what = strike()
             if what is not None:
                 ctx.metrics.add("odd", what)
         return data
 
     def run(**more):
-        log.unlink(missing_ok=True)
+        Path(log).unlink(missing_ok=True)
         plugins = [ArtifactPlugin(), ParallelExecution(2, "process")]
         result = build(work(), plugins=plugins, treatments=[Treatment("t", {"delta": 5})]).run(replicates=12, **more)
-        return result, Counter((name, int(number)) for name, number in map(str.split, log.read_text().splitlines()))
+        return result, Counter(
+            (name, int(number)) for name, number in map(str.split, Path(log).read_text().splitlines())
+        )
 
     whole, _ = run()
-    armed.touch()
+    Path(armed).touch()
     result, _ = run()
     assert sorted(result.errors) == sorted(f"{condition}_rep_{replicate}" for condition, replicate in VICTIMS)
     for error in result.errors.values():
         assert error.error_type == kind
         assert word in str(error)
     assert len(result.metrics.baseline.metrics["drawn"]) == 10
-    armed.unlink()
+    Path(armed).unlink()
     resumed, ran = run(strategy="resume")
     assert ran == dict.fromkeys(VICTIMS, 1)
     assert not resumed.errors
@@ -133,30 +136,29 @@ def test_a_run_that_could_not_begin_is_resumed_once_its_cause_is_gone(build, tmp
 
 def test_whoever_dies_while_others_work_costs_a_resumed_run_nothing_more(build, tmp_path):
     """The workers of a resumed run may die as those of any other."""
-    log = tmp_path / "log"
-    first, second = tmp_path / "first", tmp_path / "second"
+    names = {name: os.fspath(tmp_path / name) for name in ("log", "first", "second")}  # paths count with their content
 
     @pipeline_step()
     def work(data, ctx):
-        with log.open("a") as file:
+        with Path(names["log"]).open("a") as file:
             file.write(f"{ctx['replicate']}\n")
         ctx.metrics.add("drawn", float(ctx.rng.random()))
-        if ctx["replicate"] >= 6 and first.exists():
+        if ctx["replicate"] >= 6 and Path(names["first"]).exists():
             raise ValueError("not yet")
-        if ctx["replicate"] == 8 and not second.exists():
-            second.touch()
+        if ctx["replicate"] == 8 and not Path(names["second"]).exists():
+            Path(names["second"]).touch()
             killed()
         return data
 
     def run(*plugins, **more):
         return build(work(), plugins=plugins).run(replicates=12, **more)
 
-    first.touch()
+    Path(names["first"]).touch()
     assert len(run(ArtifactPlugin()).errors) == 6
-    first.unlink()
-    log.unlink()
+    Path(names["first"]).unlink()
+    Path(names["log"]).unlink()
     resumed = run(ArtifactPlugin(), ParallelExecution(2, "process"), strategy="resume")
     assert not resumed.errors
-    ran = Counter(map(int, log.read_text().split()))
+    ran = Counter(map(int, Path(names["log"]).read_text().split()))
     assert ran == {6: 1, 7: 1, 8: 2, 9: 1, 10: 1, 11: 1}
     assert resumed.metrics.baseline.metrics["drawn"] == run().metrics.baseline.metrics["drawn"]

@@ -81,7 +81,7 @@ def numbers(ctx):
 def note(ctx, word):
     """Add a line to the notes, in one write: several processes may add theirs."""
     line = f"{word} {ctx['condition']} {ctx['replicate']} {os.getpid()} {time.monotonic()}\n"
-    descriptor = os.open(os.environ["SWEEP_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open("notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(descriptor, line.encode())
     finally:
@@ -91,8 +91,9 @@ def note(ctx, word):
 @pipeline_step()
 def draw(data, ctx, *, shift=0.0):
     note(ctx, "begin")
-    stuck = ctx["replicate"] >= int(os.environ["SWEEP_STUCK_FROM"])
-    time.sleep(60 if stuck else float(os.environ["SWEEP_PAUSE"]))
+    # A variable of the environment would be part of the step's identity.
+    pause, stuck_from = json.loads(Path("pauses").read_text(encoding="utf-8"))
+    time.sleep(60 if ctx["replicate"] >= stuck_from else pause)
     drawn = data + shift + ctx.rng.normal(size=4)
     ctx.record("mean", float(drawn.mean()))
     ctx.record("largest", drawn.max())
@@ -128,8 +129,10 @@ def difference(baseline, treatment):
 def run(job):
     """Do a job; give the digest of its result."""
     os.chdir(job.folder)
-    os.environ["SWEEP_NOTES"] = str(Path("notes").absolute())
-    os.environ.update(SWEEP_PAUSE=str(job.pause), SWEEP_STUCK_FROM=str(job.stuck_from))
+    # At once: several may start in one folder.
+    written = Path(f"pauses.{os.getpid()}")
+    written.write_text(json.dumps([job.pause, job.stuck_from]), encoding="utf-8")
+    written.replace("pauses")
     steps = [draw(), wait(), keep()] if job.waits else [draw(), keep()]
     experiment = Experiment(
         numbers(),

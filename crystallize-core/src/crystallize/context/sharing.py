@@ -242,9 +242,33 @@ class _Walk:
                     found.add(key)
                 continue
             if not owner and not _is_open(node):
-                module = module_of(type(node))
-                owner = "library" if is_library_module(module) and module not in _HOLDERS else "project"
+                owner = _owner(node)
             todo += [(id(child), owner) for child in self.children(node)]
+        return found
+
+    def used_up(self) -> list[Any]:
+        """Find iterators and files that are held elsewhere and that a cell would use itself.
+
+        An object that many cells are given moves in its files as it likes, one of a library in its iterators, too.
+        """
+        found: list[Any] = []
+        if not any(_nature(self.nodes[key]) in _USED_UP for key in self.held):
+            return found
+        todo = [(self._root, "")]
+        seen: set[tuple[int, str]] = set()
+        while todo:
+            key, user = todo.pop()
+            if (key, user) in seen or key not in self.nodes:
+                continue
+            seen.add((key, user))
+            node = self.nodes[key]
+            nature = _nature(node)
+            if key in self.held:
+                if nature in _USED_UP and (not user or (user == "project" and nature == "iterator")):
+                    found.append(node)
+                if nature == "other" and not _is_open(node):
+                    user = _owner(node)
+            todo += [(id(child), user) for child in self.children(node)]
         return found
 
     def children(self, node: Any) -> Collection[Any]:
@@ -289,6 +313,12 @@ class _Walk:
 def _nature(value: object) -> str:
     kind = type(value)
     return "fixed" if kind in ATOMS else kind_of(kind).nature
+
+
+def _owner(node: Any) -> str:
+    """Say whose class an object is of."""
+    module = module_of(type(node))
+    return "library" if is_library_module(module) and module not in _HOLDERS else "project"
 
 
 def _is_open(node: Any) -> bool:
@@ -348,9 +378,8 @@ class _Parts:
     def isolated(self) -> Any:
         """Give the data; note what goes by reference although it is held elsewhere."""
         walk = self._walk
-        for node in map(walk.nodes.__getitem__, walk.held):
-            if _nature(node) in _USED_UP:
-                raise ContextMutationError(ends_with_use(node, f"what {self._what} gives and keeps"))
+        for node in walk.used_up():
+            raise ContextMutationError(ends_with_use(node, f"what {self._what} gives and keeps"))
         # An object that is the cell's own keeps what it refers to.
         self._copies.note([walk.nodes[key] for key in walk.inside()])
         return self._part(walk.root())

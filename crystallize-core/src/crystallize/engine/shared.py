@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ContextMutationError
-from crystallize.fingerprint import identify
+from crystallize.fingerprint import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -102,9 +102,9 @@ def _state(value: Any) -> str | None:
     try:
         if lazy:
             # Whoever reads one keeps what it gives, and changes nothing.
-            found = identify((kind, {name: item for name, item in vars(value).items() if name not in lazy}))
+            found = state_of((kind, {name: item for name, item in vars(value).items() if name not in lazy}))
         else:
-            found = identify(value)
+            found = state_of(value)
     except Exception:  # noqa: BLE001 - the object's own methods say what it is; it goes by reference, as before
         return None
     return None if found.untracked else found.digest

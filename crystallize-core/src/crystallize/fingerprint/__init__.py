@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
@@ -39,6 +40,7 @@ __all__ = [
     "digest_of_buffer",
     "identify",
     "may_have_added",
+    "state_of",
     "untracked_in",
     "value_of",
 ]
@@ -185,6 +187,29 @@ def _looked_at(value: Any) -> Identity:
         known = Known(value, walk.guards, walk.graph.digest(root).hex(), tuple(walk.untracked(root)))
         remember(known)
     return Identity(known.digest, known.untracked)
+
+
+def state_of(value: Any) -> Identity:
+    """Give the identity of what an object holds, to be compared with that of the same object in the same process.
+
+    Classes, functions and modules count as the objects that they are: what a class counts, or what a function keeps in
+    a global table, is no part of the object.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+    """
+    walk = Walk(_describe_state)
+    root = walk.start(value, _label(value))
+    return Identity(walk.graph.digest(root).hex(), tuple(walk.untracked(root)))
+
+
+def _describe_state(walk: Walk, node: int, value: Any) -> None:
+    if isinstance(value, (type, FunctionType, ModuleType)):
+        walk.fill(node, b"same", [walk.ref(id(value))])
+    else:
+        describe_value(walk, node, value)
 
 
 def untracked_in(value: Any) -> tuple[str, ...]:

@@ -374,7 +374,8 @@ def _complete_class(kind: type, state: tuple[Callable[..., Any], Any, list[tuple
 
 
 def _class(name: str, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
-    made = make(*arguments)
+    # A base class that lists its subclasses has led here before: `__init_subclass__` is not to see another one.
+    made = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(arguments[-2]) or make(*arguments)
     made.__qualname__ = name  # cloudpickle knows the last part alone
     return made
 
@@ -464,7 +465,15 @@ def _complete_dispatcher(dispatcher: Any, state: tuple[list[tuple[type, Any]], d
     vars(dispatcher).update(attributes)
 
 
+def _file_reduced(file: io.TextIOWrapper) -> Any:
+    if file in (sys.stdin, sys.stdout, sys.stderr):
+        return NotImplemented
+    # cloudpickle would send all that is in it, and the worker would read a copy.
+    raise TypeError("an open file cannot be sent")
+
+
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
+    io.TextIOWrapper: _file_reduced,
     types.CodeType: _code_reduced,
     types.CellType: _cell_reduced,
     functools.cached_property: _cached_property_reduced,
