@@ -8,7 +8,7 @@ import os
 import sys
 import sysconfig
 import tokenize
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def _standard() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=4096)
 def is_library_file(path: str) -> bool:
     """Whether a file belongs to the standard library or to an installed distribution."""
-    return not _INSTALLED.isdisjoint(PurePath(path).parts) or os.path.realpath(path).startswith(_standard())
+    return not _INSTALLED.isdisjoint(path.replace("\\", "/").split("/")) or os.path.realpath(path).startswith(
+        _standard()
+    )
 
 
 def is_library_module(name: str) -> bool:
