@@ -271,7 +271,7 @@ def _lookups(function: FunctionType) -> list[Lookup]:
         value = value_of(path)
         for attribute in path[1:]:
             value = vars(value).get(attribute) if isinstance(value, (ModuleType, type)) else None
-        return value if isinstance(value, str) else None
+        return os.fspath(value) if isinstance(value, (str, Path)) else None
 
     paths = (*used.global_paths, *used.free_paths)
     known = [path for path in paths if known_under(value_of(path), path[1:]) is not None]
@@ -378,7 +378,7 @@ def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
         walk.fill(node, b"file", [walk.ref(content_of(file))])
         return
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    own: dict[tuple[str, ...], str] = {("__name__",): name, ("__package__",): package}
+    own: dict[tuple[str, ...], str] = {("__name__",): name, ("__package__",): package, ("__file__",): file}
     looks = lookups(tree(text), builtin_name, own.get, whole=True)
     folders = [each.name for each in looks if each.kind == "path"]
     for item in imports:
