@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "asked_for",
     "find_source",
+    "found_by_name",
     "is_library_class",
     "is_library_file",
     "is_library_function",
@@ -115,6 +116,11 @@ def _found(module: str, qualified: str) -> Any:
     for part in qualified.split("."):
         found = asked_for(found, part)
     return found
+
+
+def found_by_name(value: Any) -> Any:
+    """Give what an import by the name that a class or function gives itself leads to, or None."""
+    return _found(module_of(value), value.__qualname__)
 
 
 def _is_built_in(value: Any) -> bool:
