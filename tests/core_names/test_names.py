@@ -150,6 +150,7 @@ def test_two_hypotheses_are_spelt_like_that():
 
 def test_the_nearest_name_is_offered_and_only_where_one_is_near():
     assert did_you_mean("artifcats", ["artifacts", "seed"]) == " Did you mean 'artifacts'?"
+    assert did_you_mean("K", ["artifacts", "k"]) == " Did you mean 'k'?"
     assert did_you_mean("xyz", ["artifacts", "seed"]) == ""
     assert did_you_mean(5, ["artifacts"]) == ""
 

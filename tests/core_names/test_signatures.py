@@ -59,6 +59,15 @@ def other_default(data, ctx, *, rate=0.5, **kwargs):
     return fit(data, ctx, rate=rate, **kwargs)
 
 
+def fit_with_letters(data, ctx, a, *, k=2):
+    return a or k
+
+
+@wraps(fit_with_letters)
+def open_by_letters(*a, **k):
+    return fit_with_letters(*a, **k)
+
+
 @wraps(fit)
 def open_by_position(*args):
     return fit(*args)
@@ -196,6 +205,7 @@ SIGNATURES = {
     "a call that is a partial method": (CallsPartial(), "(data, ctx, *, rate=3)"),
     "a call that is a static method": (CallsStatic(), "(data, ctx, rate)"),
     "a call that is an object": (CallsObject(), "(data, ctx, rate)"),
+    "an open wrapper with names of what it wraps": (open_by_letters, "(data, ctx, a, *, k=2)"),
     "lru_cache": (lru_cache(fit), "(data, ctx, rate)"),
     "singledispatch": (singledispatch(fit), "(data, ctx, rate)"),
     "contextmanager": (contextmanager(fit), "(data, ctx, rate)"),

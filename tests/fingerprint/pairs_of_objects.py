@@ -99,6 +99,10 @@ OBJECTS = [
         "with_attributes(types.ModuleType('m'), a=1)",
         "with_attributes(types.ModuleType('m'), a=2)",
     ),
+    differ(
+        "layout of a record", "__import__('struct').Struct('<i')", "__import__('struct').Struct('<q')", travels=False
+    ),
+    equal("layout of a record, again", "__import__('struct').Struct('<4sI')", travels=False),
     equal("variable of a context", "contextvars.ContextVar('v')", untracked=True, travels=False),
     equal("running generator", "(x for x in 'ab')", untracked=True, travels=False),
     equal("open file", "open(os.devnull)", untracked=True, travels=False),

@@ -105,3 +105,50 @@ def test_what_earlier_runs_stored_is_no_part_of_the_folder_that_the_program_runs
     assert made().plan(strategy="resume").to_run == ()
     Path("a.txt").write_text("2")
     assert made().plan(strategy="resume").to_run != ()
+
+
+def stored_beside_data(path):
+    return Experiment(
+        read_texts(),
+        experiment(Path("nowhere"), "context").pipeline,
+        initial_ctx={"root": path},
+        plugins=[SeedPlugin(seed=1), ArtifactPlugin(root_dir="data")],
+        name="beside",
+        default_plugins=False,
+    )
+
+
+@pytest.mark.parametrize("before", ["with data", "empty", "absent"])
+@pytest.mark.parametrize("path", ["data", "lab"])
+def test_runs_that_are_stored_beside_data_are_no_part_of_it(before, path, monkeypatch):
+    lab = Path("lab")
+    (lab / "elsewhere").mkdir(parents=True)
+    monkeypatch.chdir(lab / "elsewhere")
+    root = Path("..", "..", "lab") if path == "lab" else Path("data")
+    if before != "absent":
+        Path("data").mkdir()
+    if before == "with data":
+        Path("data", "a.txt").write_text("1")
+    stored_beside_data(root).run()
+    if before == "empty" and path == "data":
+        # A folder that was empty and one that holds runs alone are told apart once.
+        stored_beside_data(root).run(strategy="resume")
+    assert stored_beside_data(root).plan(strategy="resume").to_run == ()
+    Path("data", "b.txt").write_text("2")
+    assert stored_beside_data(root).plan(strategy="resume").to_run != ()
+
+
+@pytest.mark.parametrize("path", ["data/other", "data/other/v0"])
+def test_the_stored_runs_of_another_experiment_count_where_a_path_leads_to_them(path):
+    other = Experiment(
+        read_texts(),
+        experiment(Path("nowhere"), "context").pipeline,
+        plugins=[SeedPlugin(seed=1), ArtifactPlugin(root_dir="data")],
+        name="other",
+        default_plugins=False,
+    )
+    other.run()
+    stored_beside_data(Path(path)).run()
+    assert stored_beside_data(Path(path)).plan(strategy="resume").to_run == ()
+    Path("data", "other", "v0", "baseline", "results.json").write_text("{}")
+    assert stored_beside_data(Path(path)).plan(strategy="resume").to_run != ()

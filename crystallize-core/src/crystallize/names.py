@@ -230,7 +230,8 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
         return None
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1) or [each for each in names if each.lower() == name.lower()]
     return near[0] if near else None
 
 

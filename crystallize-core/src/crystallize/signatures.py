@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["accepts_positional", "is_async", "signature_of"]
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -161,7 +162,8 @@ def _passed_on(outer: inspect.Signature, inner: inspect.Signature) -> inspect.Si
     by_position = inspect.Parameter.VAR_POSITIONAL in kinds
     by_name = inspect.Parameter.VAR_KEYWORD in kinds
     named = [parameter for parameter in own if parameter.kind in _POSITIONAL]
-    taken = {parameter.name for parameter in own} | _stood_for(named, inner)
+    # What a wrapper calls its own ``*args`` and ``**kwargs`` takes no name from what it wraps.
+    taken = {parameter.name for parameter in own if parameter.kind not in _OPEN} | _stood_for(named, inner)
     merged = [*named]
     later: list[inspect.Parameter] = []
     for parameter in inner.parameters.values():

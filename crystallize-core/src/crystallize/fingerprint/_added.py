@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.fingerprint._project import is_library_function, is_library_module, module_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["added_to_libraries", "may_have_added"]
 
@@ -49,6 +49,7 @@ _PLAIN = frozenset(
         WrapperDescriptorType, GetSetDescriptorType, MemberDescriptorType, ClassMethodDescriptorType,
     }
 )  # fmt: skip
+_NO_CODE = frozenset({bool, int, float, complex, str, bytes})
 _MAPPINGS = frozenset({dict, MappingProxyType})
 _CONTAINERS = frozenset({list, set, tuple}) | _MAPPINGS
 _HELD: dict[type, tuple[str, ...]] = {
@@ -64,14 +65,18 @@ _seen: dict[int, _Searched] = {}
 _known: dict[str, tuple[Any, bool]] = {}
 
 
+Watched = list[tuple["Iterable[Any]", tuple[Any, ...]]]
+"""What was looked into, and what was in it; of a mapping a view of its values."""
+
+
 class _Searched(NamedTuple):
     """What was found in a module or a class."""
 
     holder: Any
     """Kept, so that nothing else takes its identifier."""
-    mark: tuple[int, ...]
-    """Which objects are in it, and how many in its containers."""
-    containers: tuple[Any, ...]
+    watched: Watched
+    kinds: dict[int, type]
+    """The classes that a module holds, by identifier."""
     found: tuple[tuple[str, list[tuple[str, Any]]], ...]
 
 
@@ -87,23 +92,24 @@ def added_to_libraries() -> dict[str, tuple[str, list[tuple[str, Any]]]]:
     modules = {name: each for name, each in dict[str, Any](sys.modules).items() if isinstance(each, ModuleType)}
     project = {name for name, module in modules.items() if _is_projects(name, module)}
     found: dict[str, tuple[str, list[tuple[str, Any]]]] = {}
-    done: set[int] = set()
+    kinds: dict[int, type] = {}
     handed_on: set[tuple[str, tuple[int, ...]]] = set()
     for name, module in sorted(modules.items()):
         if name in project or name.partition(".")[0] in _NOT_LOOKED_AT:
             continue
-        for attribute, value in _search(module, project):
+        searched = _search(module, project)
+        kinds |= searched.kinds
+        for attribute, value in searched.found:
             # Modules hand on what others hold; which of them are loaded makes no difference.
             same = (attribute, tuple(id(each) for _, each in value))
             if same not in handed_on:
                 handed_on.add(same)
                 found[f"{name}.{attribute}"] = (attribute, value)
-        for kind in [each for each in list(vars(module).values()) if isinstance(each, type) and id(each) not in done]:
-            done.add(id(kind))
+    for kind in kinds.values():
+        for attribute, value in _search(kind, project).found:
             if module_of(kind) not in project:
-                for attribute, value in _search(kind, project):
-                    place = f"{module_of(kind)}.{kind.__qualname__}.{attribute}"
-                    found[place] = (place, value)
+                place = f"{module_of(kind)}.{kind.__qualname__}.{attribute}"
+                found[place] = (place, value)
     return dict(sorted(found.items()))
 
 
@@ -119,52 +125,81 @@ def _is_projects(name: str, module: ModuleType) -> bool:
     return known[1]
 
 
-def _search(holder: Any, project: set[str]) -> tuple[tuple[str, list[tuple[str, Any]]], ...]:
+def _search(holder: Any, project: set[str]) -> _Searched:
     """Give what of the project a module or a class of a library holds."""
     known = _seen.get(id(holder))
+    if known is not None and not known.found and _is_unchanged(known.watched):
+        return known
     names = vars(holder)
-    if known is not None and known.holder is holder and known.mark == _mark(names, known.containers):
-        return known.found
-    names = {name: value for name, value in list(names.items()) if name not in _OWN and type(value) not in _PLAIN}
-    containers = tuple(each for each in names.values() if type(each) in _CONTAINERS)
-    looked_at = ((name, _held(value, project)) for name, value in names.items())
-    found = tuple((name, held) for name, held in looked_at if held)
-    _seen[id(holder)] = _Searched(holder, _mark(vars(holder), containers), containers, found)
-    return found
+    watched: Watched = []
+    _watch(names, watched)
+    kinds: dict[int, type] = {}
+    found: list[tuple[str, list[tuple[str, Any]]]] = []
+    for name, value in list(names.items()):
+        if type(value) in _PLAIN or name in _OWN:
+            continue
+        held = _held(value, project, watched)
+        if held:
+            found.append((name, held))
+        if isinstance(value, type) and isinstance(holder, ModuleType):
+            kinds[id(value)] = value
+    searched = _seen[id(holder)] = _Searched(holder, watched, kinds, tuple(found))
+    return searched
 
 
-def _mark(names: Mapping[str, Any], containers: tuple[Any, ...]) -> tuple[int, ...]:
-    return (hash(tuple(map(id, list(names.values())))), *map(len, containers))
+def _watch(container: Any, watched: Watched) -> None:
+    """Note what is in a container, if that can change."""
+    kind = type(container)
+    if kind is not tuple:
+        items = container if kind is list or kind is set else container.values()
+        was = tuple(items)
+        # Tables of names and numbers are many, and nobody puts code into them.
+        if not was or not _NO_CODE.issuperset(map(type, was)):
+            watched.append((items, was))
 
 
-def _held(value: Any, project: set[str]) -> list[tuple[str, Any]]:
-    """Give what of the project something is, or holds."""
+def _is_unchanged(watched: Watched) -> bool:
+    """Whether the very same objects are in all containers, or equal ones."""
+    try:
+        return all(tuple(items) == was for items, was in watched)
+    except Exception:  # noqa: BLE001 - anything may be compared, which may fail in any way
+        return False
+
+
+def _held(value: Any, project: set[str], watched: Watched) -> list[tuple[str, Any]]:
+    """Give what of the project something is, or holds; note the containers that were looked into."""
     kind = type(value)
+    held: Mapping[str, Any] = {}
     if kind is FunctionType or isinstance(value, type):
         if value.__module__ in project:
             return [] if kind is FunctionType and is_library_function(value) else [("", value)]
-        held = dict(vars(value)) if kind is FunctionType else {}
+        held = vars(value) if kind is FunctionType else {}
     elif kind.__module__ in project or (kind in _PARTIAL and _belongs(value.func, project)):
         return [("", value)]
     elif kind in _CONTAINERS:
         held = {"": value}
-    else:
-        held = {name: getattr(value, name, None) for name in _HELD.get(kind, ())}
-        if kind.__dictoffset__:
-            with suppress(Exception):  # anything may answer in any way
-                held.update(vars(value))
-    return [found for name, each in held.items() for found in _in_it(name, each, project)] if held else []
+    elif kind in _HELD:
+        held = {name: getattr(value, name, None) for name in _HELD[kind]}
+    elif kind.__dictoffset__:
+        with suppress(Exception):  # anything may answer in any way
+            held = vars(value)
+    if not held:
+        return []
+    if type(held) is dict and kind not in _CONTAINERS and kind not in _HELD and "__wrapped__" not in held:
+        _watch(held, watched)
+    return [found for name, each in list(held.items()) for found in _in_it(name, each, project, watched)]
 
 
-def _in_it(name: str, value: Any, project: set[str]) -> Iterator[tuple[str, Any]]:
+def _in_it(name: str, value: Any, project: set[str], watched: Watched) -> Iterator[tuple[str, Any]]:
     """Give the functions and classes of the project that something is, or has in it where it is a container."""
     kind = type(value)
-    if kind in _CONTAINERS and 0 < len(value) <= _MOST:
-        items = list(value.items()) if kind in _MAPPINGS else [("", each) for each in value]
-        if type(items[0][1]) not in _PLAIN:
-            for key, each in items:
-                if _belongs(each, project) or _belongs(key, project):
-                    yield key if isinstance(key, str) else getattr(key, "__qualname__", ""), each
+    if kind in _CONTAINERS:
+        if len(value) > _MOST:
+            return
+        _watch(value, watched)
+        for key, each in list(value.items()) if kind in _MAPPINGS else [("", each) for each in value]:
+            if _belongs(each, project) or _belongs(key, project):
+                yield key if isinstance(key, str) else getattr(key, "__qualname__", ""), each
     elif _belongs(value, project):
         yield name, value
 

@@ -57,14 +57,15 @@ def content_of(path: str | os.PathLike[str]) -> str:
     >>> content_of("no such file") == content_of("nor this one")
     True
     """
-    return _content(os.fspath(path), None, runs=True)
+    return _content(os.fspath(path), None)
 
 
 def content_of_path(path: Path) -> str:
     """Give the digest of what lies below a `Path` that code or a value refers to.
 
-    As `content_of`, with two differences. A folder that the program runs in, such as ``Path.cwd()``, may hold what
-    earlier runs have stored, which is no part of what it means. And one of more than a hundred thousand files is more
+    As `content_of`, with two differences. A folder of experiments, such as ``Path("data")``, may hold what this
+    experiment has stored in earlier runs, which is no part of what it means: the runs of experiments below it are left
+    out, and those anywhere in a folder that the program runs in. And one of more than a hundred thousand files is more
     likely a place than data: that is an error.
 
     Parameters
@@ -77,10 +78,12 @@ def content_of_path(path: Path) -> str:
         A file cannot be read, or there are too many.
     """
     text = os.fspath(path)
-    return _content(text, _MOST_FILES, runs="\0" in text or not _is_above(os.path.realpath(text), str(Path.cwd())))
+    own = "\0" not in text and _is_above(os.path.realpath(text), str(Path.cwd()))
+    return _content(text, _MOST_FILES, runs_below=0 if own else 1)
 
 
-def _content(path: str, most: int | None, *, runs: bool) -> str:
+def _content(path: str, most: int | None, runs_below: int | None = None) -> str:
+    """Give the digest; without the stored runs that lie more than so many folders deep."""
     digest = new_hash()
     try:
         status = os.stat(path)  # noqa: PTH116 - a text, as from a walk over folders
@@ -90,11 +93,19 @@ def _content(path: str, most: int | None, *, runs: bool) -> str:
     if not stat.S_ISDIR(status.st_mode):
         digest.update(b"absent" if path == os.devnull else b"file\0" + _file(path, status))
         return digest.hexdigest()
-    for count, (name, content) in enumerate(_listed(path, status, runs=runs)):
-        if most is not None and count >= most:
+    count, left_out = 0, False
+    for name, content in _listed(path, status, runs_below):
+        if not content:
+            left_out = True
+            continue
+        count += 1
+        if most is not None and count > most:
             raise OSError(f"{path} holds more than {most} files")
         digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
+    if left_out and not count:
+        # Made to store runs in: before the first one it was not there.
+        digest.update(b"absent")
     return digest.hexdigest()
 
 
@@ -104,8 +115,11 @@ class _Folder(NamedTuple):
     names: Iterator[str]
 
 
-def _listed(path: str, status: os.stat_result, *, runs: bool) -> Iterator[tuple[str, bytes]]:
-    """Give the names in a folder, however deep, and what each stands for, in the order of their parts."""
+def _listed(path: str, status: os.stat_result, runs_below: int | None) -> Iterator[tuple[str, bytes]]:
+    """Give the names in a folder, however deep, and what each stands for, in the order of their parts.
+
+    Stored runs that are left out stand for nothing: no bytes.
+    """
     met = {(status.st_dev, status.st_ino): "."}
     pending = [_Folder(path, "", iter(sorted(os.listdir(path))))]  # noqa: PTH208 - names, sorted as such
     while pending:
@@ -130,11 +144,10 @@ def _listed(path: str, status: os.stat_result, *, runs: bool) -> Iterator[tuple[
             yield relative, b"as " + met[status.st_dev, status.st_ino].encode("utf-8", "surrogateescape")
         else:
             names = os.listdir(inner)  # noqa: PTH208 - names, sorted as such
-            if (
-                name in _SKIPPED
-                or not _SKIPPED_WITH.isdisjoint(names)
-                or (not runs and (not names or not _RUN.isdisjoint(names)))
-            ):
+            if name in _SKIPPED or not _SKIPPED_WITH.isdisjoint(names):
+                continue
+            if _is_left_out(name, names, folder.prefix.count("/"), runs_below):
+                yield f"{relative}/", b""
                 continue
             if not names:
                 yield f"{relative}/", b"empty"
@@ -160,6 +173,14 @@ def _file(path: str, status: os.stat_result) -> bytes:
             _known.clear()
         _known[place] = (stamp, digest.digest())
     return digest.digest()
+
+
+def _is_left_out(name: str, names: list[str], depth: int, runs_below: int | None) -> bool:
+    """Whether a folder holds a stored run that is left out, or one that has just begun."""
+    if runs_below is None or depth < runs_below:
+        return False
+    begun = not names and (not runs_below or (name[:1] == "v" and name[1:].isdigit()))
+    return begun or not _RUN.isdisjoint(names)
 
 
 def _is_above(folder: str, inner: str) -> bool:

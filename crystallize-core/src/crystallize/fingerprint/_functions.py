@@ -36,7 +36,7 @@ from crystallize.fingerprint._project import (
     read_source,
 )
 from crystallize.fingerprint._references import absolute_names, references
-from crystallize.fingerprint._state import stands_for
+from crystallize.fingerprint._state import attributes_of, lasting, stands_for
 from crystallize.fingerprint._syntax import module_syntax, syntax, tree, written_function
 from crystallize.fingerprint._written import only_written
 
@@ -75,6 +75,8 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
         parts += [walk.ref(f"{made_in}.{getattr(code, 'co_qualname', code.co_name)}")]
     else:
         walk.name(name, node, function)
+        if "__subclasses__" in references(code).names:
+            walk.asks_for_subclasses()
         parts += [syntax(code)]
         parts += [part for path in references(code).global_paths for part in _global(walk, function, path)]
         found = _lookups(function)
@@ -193,7 +195,11 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())
     if isinstance(kind, EnumMeta):
         members: list[Any] = list(kind.__members__.values())
-        parts += [walk.ref([(member.name, member.value) for member in members])]
+        added = [_given_to(kind, member) for member in members]
+        if any(added):
+            walk.guards.hold = False  # the class does not tell of them
+        said = zip(members, added, strict=True)
+        parts += [walk.ref([(each.name, each.value, more) if more else (each.name, each.value) for each, more in said])]
         attributes = [(name, value) for name, value in attributes if _is_code(value)]
         # What a flag does with values that it does not know.
         parts += [walk.ref(boundary) for boundary in (vars(kind).get("_boundary_"),) if boundary is not None]
@@ -211,6 +217,12 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
     annotations = vars(kind).get("__annotations__")
     parts += [walk.ref(list(annotations.items()) if isinstance(annotations, dict) else [])]
     walk.fill(node, b"class", parts)
+    walk.kind(node, kind)
+
+
+def _given_to(kind: type, member: Any) -> dict[str, Any]:
+    """Give what a member of an enumeration holds beside its value."""
+    return {name: item for name, item in lasting(kind, attributes_of(member)).items() if not name.startswith("_")}
 
 
 def _is_dunder(name: str) -> bool:
@@ -271,7 +283,7 @@ def _lookups(function: FunctionType) -> list[Lookup]:
         value = value_of(path)
         for attribute in path[1:]:
             value = vars(value).get(attribute) if isinstance(value, (ModuleType, type)) else None
-        return value if isinstance(value, str) else None
+        return os.fspath(value) if isinstance(value, (str, Path)) else None
 
     paths = (*used.global_paths, *used.free_paths)
     known = [path for path in paths if known_under(value_of(path), path[1:]) is not None]
@@ -378,7 +390,7 @@ def describe_source(walk: Walk, node: int, module: tuple[str, str]) -> None:
         walk.fill(node, b"file", [walk.ref(content_of(file))])
         return
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    own: dict[tuple[str, ...], str] = {("__name__",): name, ("__package__",): package}
+    own: dict[tuple[str, ...], str] = {("__name__",): name, ("__package__",): package, ("__file__",): file}
     looks = lookups(tree(text), builtin_name, own.get, whole=True)
     folders = [each.name for each in looks if each.kind == "path"]
     for item in imports:

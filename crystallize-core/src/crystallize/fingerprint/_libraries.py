@@ -167,6 +167,12 @@ def _search_tree(walk: Walk, node: int, value: Any) -> bool:
     return True
 
 
+def _layout(walk: Walk, node: int, value: Any) -> bool:
+    """Describe the compiled layout of a record of bytes."""
+    walk.fill(node, b"layout", [walk.ref(type(value)), walk.ref(value.format)])
+    return True
+
+
 def _live(walk: Walk, node: int, value: Any) -> bool:
     walk.fill_live(node, type(value))
     return True
@@ -200,6 +206,7 @@ _KNOWN: dict[tuple[str, str], Describe] = {
     ("pint", "PlainQuantity"): _of_registry,
     ("pint", "PlainUnit"): _of_registry,
     ("scipy", "cKDTree"): _search_tree,
+    ("_struct", "Struct"): _layout,
     # It reads when it is asked to: a file that may be another one by then.
     ("xarray", "FileManager"): _live,
 }

@@ -81,6 +81,12 @@ _TO_GLOBALS = {"f_globals", "__globals__", "__builtins__"}
 _MODULES = {name.partition(".")[0] for name in _KNOWN}
 _SUSPICIOUS = frozenset({*_TO_GLOBALS, *_MODULES, *(name.rpartition(".")[2] for name in _KNOWN), "getattr"})
 _LONGEST = 80
+# How code puts paths together.
+_PATHS: dict[str, Callable[..., str]] = {
+    **dict.fromkeys(("str", "os.fspath", "fspath", "os.path.realpath", "os.path.abspath"), lambda *parts: parts[0]),
+    **dict.fromkeys(("Path", "pathlib.Path", "os.path.join"), os.path.join),
+    "os.path.dirname": lambda *parts: os.path.dirname(parts[0]),  # noqa: PTH120 - a text
+}
 
 
 class Lookup(NamedTuple):
@@ -179,6 +185,7 @@ class _Finder(ast.NodeVisitor):
         self._bound = set(_bound(tree))
         self._aliases: dict[str, str] = {}
         self._aliasing: set[ast.AST] = set()
+        self._once = dict(_assigned_once(tree)) if whole else {}
         inside = {id(node) for scope in ast.walk(tree) if _is_function(scope) for node in ast.walk(scope)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
@@ -224,7 +231,30 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node, ast.FormattedValue):
             return self._text(node.value) if node.conversion == -1 and node.format_spec is None else None
         path = _path(node) if node is not None else None
-        return None if path is None or path[0] in self._bound or path[0] in self._aliases else self._constant(path)
+        if path is not None and len(path) == 1 and path[0] in self._once:
+            given = self._once.pop(path[0])  # it may name itself
+            text = self._text(given)
+            self._once[path[0]] = given
+            return text
+        found = None
+        if path is not None and path[0] not in self._bound and path[0] not in self._aliases:
+            found = self._constant(path)
+        return self._place(node) if found is None else found
+
+    def _place(self, node: ast.AST | None) -> str | None:
+        """Give the path that an expression puts together, such as ``str(Path(__file__).parent / "lib")``."""
+        put_together: Callable[..., str] | None = None
+        given: list[ast.expr] = []
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            put_together, given = os.path.join, [node.left, node.right]
+        elif isinstance(node, ast.Attribute) and node.attr == "parent":
+            put_together, given = os.path.dirname, [node.value]
+        elif isinstance(node, ast.Call) and not node.keywords:
+            put_together, given = _PATHS.get(ast.unparse(node.func)), node.args
+            if isinstance(node.func, ast.Attribute) and node.func.attr in ("resolve", "absolute"):
+                put_together, given = os.path.abspath, [node.func.value]
+        texts = [text for each in given if (text := self._text(each)) is not None]
+        return put_together(*texts) if put_together is not None and texts and len(texts) == len(given) else None
 
     @staticmethod
     def _argument(node: ast.Call, at: int, keyword: str) -> ast.AST | None:
@@ -383,6 +413,15 @@ def _bound(tree: ast.AST) -> Iterator[str]:
             name = None if node is tree else node.name
         if name is not None and name not in outside:
             yield name
+
+
+def _assigned_once(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Give the names that a module assigns in one place, and what it assigns."""
+    stored = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    for node in getattr(tree, "body", ()):
+        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+        if isinstance(target, ast.Name) and stored.count(target.id) == 1:
+            yield target.id, node.value
 
 
 def builtin_name(path: tuple[str, ...]) -> str | None:

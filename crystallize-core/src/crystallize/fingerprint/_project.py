@@ -8,7 +8,7 @@ import os
 import sys
 import sysconfig
 import tokenize
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "asked_for",
     "find_source",
+    "found_by_name",
     "is_library_class",
     "is_library_file",
     "is_library_function",
@@ -45,7 +46,9 @@ def _standard() -> tuple[str, ...]:
 @functools.lru_cache(maxsize=4096)
 def is_library_file(path: str) -> bool:
     """Whether a file belongs to the standard library or to an installed distribution."""
-    return not _INSTALLED.isdisjoint(PurePath(path).parts) or os.path.realpath(path).startswith(_standard())
+    return not _INSTALLED.isdisjoint(path.replace("\\", "/").split("/")) or os.path.realpath(path).startswith(
+        _standard()
+    )
 
 
 def is_library_module(name: str) -> bool:
@@ -113,6 +116,11 @@ def _found(module: str, qualified: str) -> Any:
     for part in qualified.split("."):
         found = asked_for(found, part)
     return found
+
+
+def found_by_name(value: Any) -> Any:
+    """Give what an import by the name that a class or function gives itself leads to, or None."""
+    return _found(module_of(value), value.__qualname__)
 
 
 def _is_built_in(value: Any) -> bool:

@@ -11,7 +11,7 @@ from crystallize.fingerprint._functions import describe_source
 from crystallize.fingerprint._graph import Graph, Ref, new_hash
 from crystallize.fingerprint._harmless import is_harmless
 from crystallize.fingerprint._memo import Guards
-from crystallize.fingerprint._project import module_of
+from crystallize.fingerprint._project import found_by_name, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,11 +65,16 @@ class Walk:
         self._plain: set[int] = set()
         self._owners: dict[int, tuple[type, dict[str, Any], str]] = {}
         self._live: dict[int, str] = {}
+        self._kinds: list[tuple[int, type]] = []
+        self._asks_for_subclasses = False
 
     def start(self, value: Any, label: str) -> Ref:
         """Walk over `value` and all that it refers to."""
         root = self.ref(value, label)
         self._work()
+        while self._asks_for_subclasses and self._kinds:
+            self._add_subclasses(*self._kinds.pop())
+            self._work()
         self._settle_owners()
         self._work()
         return root
@@ -143,6 +148,22 @@ class Walk:
     def own(self, node: int, kind: type, state: dict[str, Any]) -> None:
         """Say that a node is an object of a library's class, with such attributes."""
         self._owners[node] = (kind, state, self._label)
+
+    def kind(self, node: int, kind: type) -> None:
+        """Note that a node is a class of the project, which code may ask for its subclasses."""
+        self._kinds.append((node, kind))
+
+    def asks_for_subclasses(self) -> None:
+        """Note that some code asks a class for its subclasses; which one, nobody knows: so those of all count."""
+        self._asks_for_subclasses = True
+        self.guards.hold = False  # none of the places that are guarded tells of a new one
+
+    def _add_subclasses(self, node: int, kind: type) -> None:
+        found: list[type] = type.__subclasses__(kind)
+        # Not those that a decorator has replaced, or a cell of a notebook: the collector takes them at any time.
+        found = [each for each in found if "<locals>" in each.__qualname__ or found_by_name(each) is each]
+        children = [*self.graph.children[node], self.bag([self.ref(each) for each in found])]
+        self.fill(node, self.graph.heads[node], children)
 
     def bag(self, children: Sequence[Ref]) -> int:
         """Refer to several things whose order means nothing."""
