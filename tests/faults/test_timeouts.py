@@ -61,10 +61,11 @@ WAYS_TO_HANG = [sleep, hold_the_interpreter, grow, refuse_to_end, catch_everythi
 @pytest.fixture
 def note(tmp_path):
     """Note which cells began, in whatever process."""
-    file = tmp_path / "begun"
+    # A text: what lies below a path would be part of what the steps are.
+    file = str(tmp_path / "begun")
 
     def begun(ctx):
-        with file.open("a") as opened:
+        with Path(file).open("a") as opened:
             opened.write(f"{ctx['replicate']}\n")
 
     begun.file = file
@@ -72,7 +73,7 @@ def note(tmp_path):
 
 
 def begun(note):
-    return Counter(map(int, note.file.read_text().split()))
+    return Counter(map(int, Path(note.file).read_text().split()))
 
 
 def is_sleeping(text):
@@ -337,18 +338,20 @@ def test_arun_ends_processes_and_the_loop_goes_on_meanwhile(build):
 
 
 def test_resuming_runs_the_cells_that_took_too_long_and_no_others(build, note, tmp_path):
+    mended = str(tmp_path / "mended")
+
     @pipeline_step(timeout=LIMIT)
     def step(data, ctx):
         note(ctx)
-        if ctx["replicate"] % 4 == 1 and not (tmp_path / "mended").exists():
+        if ctx["replicate"] % 4 == 1 and not Path(mended).exists():
             hold_the_interpreter(ctx)
         return data, {"done": ctx["replicate"]}
 
     plugins = [ParallelExecution(2, "process"), ArtifactPlugin()]
     first = build(step(), plugins=plugins).run(replicates=10)
     assert sorted(first.errors) == ["baseline_rep_1", "baseline_rep_5", "baseline_rep_9"]
-    (tmp_path / "mended").touch()
-    note.file.unlink()
+    Path(mended).touch()
+    Path(note.file).unlink()
     resumed = build(step(), plugins=plugins).run(replicates=10, strategy="resume")
     assert resumed.errors == {}
     assert resumed.metrics.baseline.metrics["done"] == list(range(10))
