@@ -90,12 +90,14 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
 def _is_simple(value: Any) -> bool:
     """Whether an object of a frequent kind has nothing in it that is held elsewhere; False where that takes longer."""
     kind = type(value)
-    if kind in _CONTAINERS and len(value) <= _FEW:
-        return all(
-            type(item) in ATOMS or (sys.getrefcount(item) == _IN_A_LOOP and _is_leaf(item))
-            for item in (value.values() if kind in _MAPPINGS else value)
-        )
-    return _is_leaf(value)
+    if kind not in _CONTAINERS:
+        return _is_leaf(value)
+    items = value.values() if kind in _MAPPINGS else value
+    if _all_atoms(map(type, items)):
+        return True
+    return len(value) <= _FEW and all(
+        type(item) in ATOMS or (sys.getrefcount(item) == _IN_A_LOOP and _is_leaf(item)) for item in items
+    )
 
 
 def _is_leaf(value: Any) -> bool:
