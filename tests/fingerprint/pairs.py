@@ -29,6 +29,7 @@ ALIASES = {
     "weakref": "weakref",
     "zoneinfo": "zoneinfo",
     "astropy": "astropy.units",
+    "dtypes": "numpy.dtypes",
     "joblib": "joblib",
     "jax": "jax",
     "jnp": "jax.numpy",

@@ -65,6 +65,10 @@ def report(row: Row, folder: Path) -> dict[str, object]:
         return {"missing": f"needs {missing[0]}"}
     try:
         return {"sides": [look(row, folder / str(at), side) for at, side in enumerate((0, 0, 1))]}
+    except ImportError as problem:
+        if problem.name in sys.stdlib_module_names:
+            return {"missing": f"needs a later Python: {problem}"}
+        return {"problem": traceback.format_exc()}
     except Exception:  # noqa: BLE001 - told by the test
         return {"problem": traceback.format_exc()}
 

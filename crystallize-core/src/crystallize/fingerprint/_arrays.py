@@ -61,7 +61,8 @@ def describe_dtype(walk: Walk, node: int, value: Any) -> bool:
 
 def _dtype(dtype: Any) -> Any:
     """Say what a type of items is: byte order, unit, fields with their places, metadata."""
-    metadata = dtype.metadata and dict(dtype.metadata)
+    # An empty one, as unpickled dates of NumPy 1 have, means nothing.
+    metadata = dict(dtype.metadata) if dtype.metadata else None
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return "sub", _dtype(base), shape, metadata

@@ -173,6 +173,12 @@ def _layout(walk: Walk, node: int, value: Any) -> bool:
     return True
 
 
+def _single_dispatch(walk: Walk, node: int, value: Any) -> bool:
+    """Describe a method that goes by the type of its argument, not what it has looked up so far."""
+    walk.fill(node, b"dispatch", [walk.ref(part) for part in (type(value), value.func, value.dispatcher)])
+    return True
+
+
 def _live(walk: Walk, node: int, value: Any) -> bool:
     walk.fill_live(node, type(value))
     return True
@@ -207,6 +213,7 @@ _KNOWN: dict[tuple[str, str], Describe] = {
     ("pint", "PlainUnit"): _of_registry,
     ("scipy", "cKDTree"): _search_tree,
     ("_struct", "Struct"): _layout,
+    ("functools", "singledispatchmethod"): _single_dispatch,
     # It reads when it is asked to: a file that may be another one by then.
     ("xarray", "FileManager"): _live,
 }
