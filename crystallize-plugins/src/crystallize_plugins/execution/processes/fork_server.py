@@ -67,8 +67,10 @@ class ForkServer(WorkerStarter):
     pid : int
     process : Popen, optional
         None where it is a fork of this process.
-    preloaded : set of str, default empty
-        The libraries that it was told to import because workers had to.
+    preload : sequence of str, default empty
+        Modules that it was told to import, as workers need them.
+    learnt : set of str, default empty
+        The libraries that it was told to import, as workers had to.
     """
 
     _learnt: dict[str, None] = {}  # noqa: RUF012 - what one run has found out is for all later ones
@@ -78,12 +80,14 @@ class ForkServer(WorkerStarter):
         control: socket.socket,
         pid: int,
         process: subprocess.Popen[bytes] | None = None,
-        preloaded: frozenset[str] = frozenset(),
+        preload: Sequence[str] = (),
+        learnt: frozenset[str] = frozenset(),
     ) -> None:
         self._control = control
         self._pid = pid
         self._process = process
-        self._preloaded = preloaded
+        self._preload = preload
+        self._knows = learnt
         self.method = "fork" if process is None else "forkserver"
         self.main = dict(vars(sys.modules["__main__"])) if process is None else None
         self.reusable = process is not None
@@ -170,7 +174,7 @@ class ForkServer(WorkerStarter):
             raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
         finally:
             theirs.close()
-        return cls(ours, process.pid, process, frozenset(map(_library, cls._learnt)))
+        return cls(ours, process.pid, process, preload, frozenset(map(_library, cls._learnt)))
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -250,11 +254,11 @@ class ForkServer(WorkerStarter):
     @property
     def outdated(self) -> bool:
         """Whether the next one would have imported libraries of which this one knows nothing."""
-        return self.reusable and not self._preloaded.issuperset(map(_library, ForkServer._learnt))
+        return self.reusable and not self._knows.issuperset(map(_library, ForkServer._learnt))
 
     def successor(self) -> ForkServer:
         """Return one of its own interpreter: this process may have threads by now."""
-        return ForkServer.launched([])
+        return ForkServer.launched(self._preload)
 
     def close(self) -> None:
         """Have the fork server end when its workers have, within a moment."""
