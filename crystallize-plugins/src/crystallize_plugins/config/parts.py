@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
-from crystallize.config.references import is_reference, references_of
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
 from crystallize.datasources.inputs import addressed
@@ -19,13 +17,15 @@ from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
 from crystallize.pipelines.step import FunctionStep, as_step
 from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
+from crystallize_plugins.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
+from crystallize_plugins.config.references import is_reference, references_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.config.document import Document, Named
-    from crystallize.config.nodes import Node
-    from crystallize.config.problems import Place
+    from crystallize_plugins.config.document import Document, Named
+    from crystallize_plugins.config.nodes import Node
+    from crystallize_plugins.config.problems import Place
 
 __all__ = ["check_outputs", "hypotheses_of", "outputs_of", "sources_of", "steps_of", "treatments_of"]
 
