@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.handover import STOPS
 from crystallize.engine.printed import CellLog
-from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
+from crystallize.hooks import WorkerReport
 from crystallize_plugins.execution.either_way import EitherWay
 from crystallize_plugins.execution.interrupts import ctrl_c_interrupts, interrupts_wait
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
