@@ -88,8 +88,9 @@ async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: in
             news.clear()
             if arrived:
                 given += len(arrived)
-                yield arrived[:]
-                arrived.clear()
+                batch = arrived[:]
+                arrived.clear()  # not later: others run while this one is at its yield
+                yield batch
             if raised:
                 raise raised[0]
     except (*STOPS, asyncio.CancelledError):
