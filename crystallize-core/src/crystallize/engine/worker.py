@@ -33,8 +33,8 @@ from crystallize.results.trace import CellTrace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from crystallize.engine.bridge import EventLoop
     from crystallize.engine.job import Job
-    from crystallize.engine.loop import LoopHost
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
     from crystallize.hooks.manager import HookCall
@@ -134,12 +134,12 @@ class Worker:
         elif self._start_error is None:
             self._start_error = (hook, hook_error(exc, call, hook))
 
-    def stop(self, hosts: Iterable[LoopHost] = ()) -> WorkerReport:
+    def stop(self, hosts: Iterable[EventLoop] = ()) -> WorkerReport:
         """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported.
 
         Parameters
         ----------
-        hosts : iterable of LoopHost
+        hosts : iterable of EventLoop
             Whose helper threads may have made resources.
         """
         # Taken off one by one, so that a second attempt goes on where Ctrl-C interrupted the first.
@@ -160,7 +160,7 @@ class Worker:
             except BaseException as exc:  # noqa: BLE001 - kept with the result
                 self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
         for host in hosts:
-            host.call(self.close_thread)
+            host.call_in_helper(self.close_thread)
         self._note_closing(self.resources.close_all())
         if self._keeps_logs:
             self._keeps_logs = False
@@ -216,7 +216,7 @@ class Worker:
         self,
         cell: Cell,
         emit: Callable[[Event], object] | None,
-        host: LoopHost | None,
+        host: EventLoop | None,
     ) -> CellOutcome:
         """Run one cell.
 
@@ -224,7 +224,7 @@ class Worker:
         ----------
         cell : Cell
         emit : callable of Event or None
-        host : LoopHost or None
+        host : EventLoop or None
             Runs what has to be awaited where no event loop drives this coroutine; None where one does.
         """
         started = _clock()

@@ -13,8 +13,9 @@ from crystallize._lazy import look_up
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
     from crystallize.engine.attempts import History
-    from crystallize.engine.handover import STOPS
+    from crystallize.engine.bridge import STOPS
     from crystallize.engine.identity import CellIdentities
+    from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
     from crystallize.engine.plan import condition_names, plan_cells
     from crystallize.engine.policy import attempt_of
     from crystallize.engine.printed import CellLog
@@ -82,6 +83,7 @@ __all__ = [
     "HookSpec",
     "HookSpecs",
     "HypothesisResult",
+    "InterruptGuard",
     "LazyOutcomes",
     "MetricValues",
     "OptimizationResult",
@@ -107,9 +109,11 @@ __all__ = [
     "build_result",
     "compare_lock",
     "condition_names",
+    "ctrl_c_interrupts",
     "examine_plugins",
     "find_plugin",
     "find_plugins",
+    "handle_interrupts",
     "hookimpl",
     "intern_shape",
     "load_plugin",
@@ -128,8 +132,9 @@ _HOMES = {
     for home, names in {
         "datasources.stored": "StoredRun",
         "engine.attempts": "History",
-        "engine.handover": "STOPS",
+        "engine.bridge": "STOPS",
         "engine.identity": "CellIdentities",
+        "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
         "engine.plan": "condition_names plan_cells",
         "engine.policy": "attempt_of",
         "engine.printed": "CellLog",
