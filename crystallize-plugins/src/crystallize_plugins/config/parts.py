@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
-from crystallize.datasources.inputs import addressed
 from crystallize.design import Hypothesis, Treatment
 from crystallize.design._verifier import VerifierFactory
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
@@ -16,7 +15,7 @@ from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
-from crystallize.pipelines.step import FunctionStep, as_step
+from crystallize.pipelines.step import as_step, step_class_of
 from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
 from crystallize_plugins.config.describing import is_reference, references_of
@@ -84,7 +83,7 @@ def _check_given(document: Document, source: DataSource) -> None:
     """Refuse a source that lacks a parameter, unless a treatment gives the baseline its values."""
     adjusted = (node for name, node in document.section("treatments") if name.text == BASELINE)
     given = {key.text.rpartition(".")[2] for node in adjusted if isinstance(node, MapNode) for key, _ in node.pairs()}
-    for part, _ in addressed(source):
+    for part, _ in source.addressed():
         for name in part.required_parameters:
             if name not in given:
                 raise part.missing(name)
@@ -100,9 +99,9 @@ def _parameters(make: Any) -> tuple[list[str], bool]:
     """Give the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
-    spec = getattr(getattr(make, "step_class", None), "spec", None)
-    if spec is not None:
-        return [parameter.name for parameter in spec.parameters], spec.open_ended
+    kind = step_class_of(make)
+    if kind is not None:
+        return [parameter.name for parameter in kind.spec.parameters], kind.spec.open_ended
     try:
         parameters = list(signature_of(make).parameters.values())
     except (TypeError, ValueError):
@@ -204,8 +203,7 @@ def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> 
 def _is_step(value: object) -> bool:
     if inspect.isclass(value):
         return issubclass(value, PipelineStep) and not inspect.isabstract(value)
-    kind = getattr(value, "step_class", None)
-    return isinstance(value, PipelineStep) or (inspect.isclass(kind) and issubclass(kind, FunctionStep))
+    return isinstance(value, PipelineStep) or step_class_of(value) is not None
 
 
 def _with_artifacts(
@@ -213,8 +211,8 @@ def _with_artifacts(
 ) -> dict[str, Any] | None:
     """Give a step's parameters with the artifacts that it takes by name; None where one is missing."""
     given = dict(named.params)
-    spec = getattr(getattr(step, "step_class", None), "spec", None)
-    for parameter in spec.parameters if spec is not None else ():
+    kind = step_class_of(step)
+    for parameter in kind.spec.parameters if kind is not None else ():
         if not parameter.is_artifact:
             continue
         alias = given.get(parameter.name, parameter.name)
