@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.interrupts import handle_interrupts
 from crystallize_plugins.execution.library_threads import environment_with_limits, limit_library_threads
 from crystallize_plugins.execution.processes.shared_memory import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work
@@ -53,7 +54,7 @@ def main(fd: int, parent: int, preload: Sequence[str], learnt: Sequence[str]) ->
     learnt : sequence of str
         Others that workers had to import before.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle_interrupts(signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for name in (*preload, *learnt):
         with contextlib.suppress(Exception):  # whoever needs it says so better
@@ -77,7 +78,7 @@ def serve_as_fork(control: socket.socket, parent: int) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handle_interrupts(signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         _leave_to_the_parent()
         if control.recv(16) == b"go":  # else the fork was not sound after all

@@ -6,15 +6,13 @@ import contextlib
 import logging
 import pickle
 import time
-from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.handover import STOPS
-from crystallize.engine.worker import WorkerReport
+from crystallize.engine.bridge import STOPS
+from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.errors import SerializationError, WorkerStartError
-from crystallize_plugins.execution.either_way import EitherWay
-from crystallize_plugins.execution.interrupts import ctrl_c_interrupts, interrupts_wait
+from crystallize.hooks import WorkerReport
 from crystallize_plugins.execution.processes.cell_queue import CellQueue, Retries
 from crystallize_plugins.execution.processes.deadlines import DeadlineThread, end_all
 from crystallize_plugins.execution.processes.diagnostics import cannot_load, cannot_travel, crash_error, exit_status
@@ -45,8 +43,8 @@ _TO_DIE = 1.0
 _MOST_SUCCESSORS = 3
 
 
-class Supervisor(EitherWay):
-    """Runs cells in worker processes; iterate over it, plainly or asynchronously, for the outcomes.
+class Supervisor:
+    """Runs cells in worker processes; iterate over it for the outcomes that have arrived since the last look.
 
     Parameters
     ----------
@@ -74,7 +72,6 @@ class Supervisor(EitherWay):
         library_threads: int,
         give_back: Callable[[WorkerStarter], None],
     ) -> None:
-        super().__init__()
         self._experiment = experiment
         self._cells = list(cells)
         self._runner = runner
@@ -93,12 +90,11 @@ class Supervisor(EitherWay):
         self._output = OutputReceiver(runner)
         self._retries = Retries(runner, self._queue)
         self._deadlines: DeadlineThread | None = None
-        self._wake_reader, self._wake_writer = Pipe(duplex=False)
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
-        """Run every cell, yielding what has arrived since the last look; Ctrl-C may bring the last ones twice."""
+    def __iter__(self) -> Iterator[list[CellOutcome]]:
+        """Run every cell; a run that is interrupted may get the last ones twice."""
         sound = False
         self._payload = self._memory = None
         try:
@@ -112,47 +108,32 @@ class Supervisor(EitherWay):
                 yield from self._arriving()
             except STOPS:
                 self._stop_early()
-                yield from self._arrived()
+                yield self._ready
                 raise
-            if not self.stopped:
-                self._finish_workers()
-                self._check_interrupted()
-                sound = True
-            elif self.hands_over:
-                self._stop_early()
-                yield from self._arrived()
+            self._finish_workers()
+            self._check_interrupted()
+            sound = True
         finally:
             self._end(sound)
 
     def _arriving(self) -> Iterator[list[CellOutcome]]:
         # Apart: Python may raise KeyboardInterrupt where a loop goes back to its beginning, and there no `try` of the
         # same function catches it.
-        while self._queue.unfinished and not self.stopped:
+        while self._queue.unfinished:
             self._listen(self._queue.seconds_to_wait(_LOOK_EVERY))
-            yield from self._arrived()
+            yield self._ready
+            # Not before: an interrupt in between must not lose them.
+            self._ready = []
             self._check_interrupted()
 
     def _check_interrupted(self) -> None:
         if self._interrupted:
             raise KeyboardInterrupt(self._interrupted)
 
-    def wake(self) -> None:
-        """Have a blocked `outcomes` look up; from any thread."""
-        with contextlib.suppress(OSError):
-            self._wake_writer.send_bytes(b"!")
-
-    def _arrived(self) -> Iterator[list[CellOutcome]]:
-        if self._ready:
-            yield self._ready
-            # Not before: an interrupt in between must not lose them.
-            self._ready = []
-
     def _listen(self, timeout: float) -> None:
         workers = list(self._workers.values())
-        heard = wait([*(worker.link for worker in workers), *self._starter.waited_on(), self._wake_reader], timeout)
-        with interrupts_wait():
-            if self._wake_reader in heard:
-                self._wake_reader.recv_bytes()
+        heard = wait([*(worker.link for worker in workers), *self._starter.waited_on()], timeout)
+        with InterruptGuard(hold=True):
             self._starter.receive()
             for worker in workers:
                 if worker.link in heard or worker.ended():
@@ -370,7 +351,7 @@ class Supervisor(EitherWay):
                 self._send(worker, None)
             else:
                 self._release(worker)
-        while self._workers and not self.stopped:
+        while self._workers:
             self._listen(_LOOK_EVERY)
 
     def _take_report(self, worker: WorkerHandle, report: Any) -> None:
@@ -409,5 +390,3 @@ class Supervisor(EitherWay):
         for memory in (self._payload, self._memory):
             if memory is not None:
                 memory.close()
-        self._wake_reader.close()
-        self._wake_writer.close()

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.engine.attempts import PatientRunner
+from crystallize.engine.interrupts import handle_interrupts
 from crystallize.engine.policy import attempt_of
 from crystallize.results.outcome import Cell
 from crystallize_plugins.execution.library_threads import limit_library_threads
@@ -106,7 +107,7 @@ class _Worker:
         if payload.settings["hears_interrupts"]:
             # A SIGINT that a step sends to its own process ends the run, as it does in any other process. Ctrl-C in a
             # terminal goes to all processes: what to do about it is the coordinator's to say.
-            signal.signal(signal.SIGINT, self._on_interrupt)
+            handle_interrupts(self._on_interrupt)
 
     def obey(self, link: Connection) -> None:
         """Run what cells the coordinator says, until it says that there are no more."""
