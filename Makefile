@@ -68,13 +68,13 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # that are forked would quietly test workers that are not.
 JOBS := 2
 PARTS := faults rest store cells cli pages ways wheels
-ROOMS_faults := faults
-ROOMS_pages := docs quickstart
+ROOMS_faults := $(addprefix promises/,bad_steps interrupts kills same_numbers storage)
+ROOMS_pages := docs
 ROOMS_wheels := packaging plugin_distributions typing architecture
 ROOMS_cli := cli
-ROOMS_cells := cache policies optimization
-ROOMS_store := artifacts resume runs
-ROOMS_ways := acceptance_pitfalls execution engine
+ROOMS_cells := unit/pipelines/cache unit/engine/policies unit/optimization
+ROOMS_store := unit/artifacts promises/resume unit/runs
+ROOMS_ways := promises/pitfalls unit/execution unit/engine
 # Compares times, for which it is alone.
 ROOMS_alone := benchmarks
 IN_PARTS := $(foreach part,$(PARTS) alone,$(ROOMS_$(part)))
@@ -101,11 +101,11 @@ $(PARTS:%=part-%) part-alone: part-%: $(VENV)/.dev
 
 .PHONY: quick
 quick: $(VENV)/.dev ## the tests without the slow ones
-	$(PYTEST) -m 'not slow' --ignore tests/faults --ignore tests/packaging --ignore tests/docs $(ARGS)
+	$(PYTEST) -m 'not slow' --ignore tests/promises/kills --ignore tests/promises/storage --ignore tests/packaging --ignore tests/docs $(ARGS)
 
 .PHONY: faults
 faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/faults tests/cache/test_faults.py tests/optimization/test_resume.py $(ARGS)
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part
@@ -128,9 +128,9 @@ test-%: .venvs/%/.test
 	.venvs/$*/bin/python -m pytest $(ONE_INTERPRETER:%=--ignore %) $(ARGS)
 
 # What depends on the interpreter most, in a minute: the core, how code is identified and found, how workers start.
-SMOKE := $(addprefix tests/,context core_names pipelines hooks results engine experiments datasources) \
-	$(addprefix tests/fingerprint/test_,code.py arrays.py processes.py) tests/config/test_code.py \
-	$(addprefix tests/execution/test_,same_numbers.py starting.py) \
+SMOKE := $(addprefix tests/unit/,context names pipelines/test_*.py hooks results engine/test_*.py experiments/test_*.py \
+	datasources) $(addprefix tests/unit/fingerprint/test_,code.py arrays.py processes.py) tests/unit/config/test_code.py \
+	$(addprefix tests/unit/execution/test_,same_numbers.py starting.py) \
 	$(addprefix tests/cli/test_,installed.py run.py)
 
 smoke-%: .venvs/%/.test
@@ -138,9 +138,9 @@ smoke-%: .venvs/%/.test
 
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
 # metadata allow. Where tests fail, the libraries that broke them are named.
-LIBRARIES := $(addprefix tests/,fingerprint config verifiers) $(addprefix tests/cli/test_,group.py run.py) \
-	$(addprefix tests/execution/test_,relay.py same_numbers.py scripts.py starting.py) tests/optimization/test_optuna.py \
-	$(addprefix tests/artifacts/test_,encoding.py end_to_end.py) tests/cache/test_input_identity.py
+LIBRARIES := $(addprefix tests/unit/,fingerprint config verifiers) $(addprefix tests/cli/test_,group.py run.py) \
+	$(addprefix tests/unit/execution/test_,relay.py same_numbers.py scripts.py starting.py) tests/unit/optimization/test_optuna.py \
+	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py
 LIBRARIES_oldest = --constraint .ci/oldest.txt
 LIBRARIES_newest = --upgrade --upgrade-strategy eager
 INTERPRETER_oldest = $(lastword $(VERSIONS))

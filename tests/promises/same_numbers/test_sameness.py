@@ -44,7 +44,7 @@ EXECUTORS = {
 
 @pytest.fixture(scope="module")
 def digest():
-    return runpy.run_path(str(Path(__file__).parent / "programs" / "sweep.py"), run_name="sweep")["digest"]
+    return runpy.run_path(str(Path(__file__).parents[1] / "programs" / "sweep.py"), run_name="sweep")["digest"]
 
 
 @data_source
