@@ -124,8 +124,8 @@ class PlannedCells(Sequence[Cell]):
     def without(self, known: Container[Cell]) -> PlannedCells:
         """Return those that are not among others."""
         places = range(len(self)) if self._chosen is None else self._chosen
-        left = [place for place, cell in zip(places, self, strict=True) if cell not in known]
-        return PlannedCells(self._conditions, self._replicates, array("q", left))
+        left = array("q", (place for place, cell in zip(places, self, strict=True) if cell not in known))
+        return PlannedCells(self._conditions, self._replicates, left)
 
     def _place(self, cell: object) -> int | None:
         """Return the position of a cell among all."""

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CollectedOutcomes", "collected"]
 
-_PACKED_AT_ONCE = 4096
-"""Outcomes that are kept as they are before they are packed: by column it takes a third of the time."""
+_FEWEST, _MOST = 64, 4096
+"""How many outcomes are packed at once: by column it takes a third of the time."""
+_UNPACKED = 4 * 1024 * 1024
+"""About how many bytes of metrics may wait for that."""
 
 _INT64 = range(-(2**63), 2**63)
 _SCALARS: dict[type, str] = {float: "d", int: "q"}
@@ -37,50 +39,57 @@ class CollectedOutcomes(LazyOutcomes):
 
     def __init__(self) -> None:
         self._latest: dict[Cell, CellOutcome] = {}
+        self._before: dict[Cell, CellOutcome] = {}
         self._packed: dict[str, _Packed] = {}
-        self._rare: dict[Cell, CellOutcome] = {}
+        self._whole: dict[str, dict[Cell, CellOutcome]] = {}
         self._columns: dict[str, CellColumns] = {}
+        self._at_once = _FEWEST
 
-    def add(self, outcome: CellOutcome) -> None:
-        """Take an outcome in."""
-        self._latest[outcome.cell] = outcome
+    def add(self, outcome: CellOutcome) -> bool:
+        """Take an outcome in; say whether it is time to `pack`."""
+        latest = self._latest
+        latest[outcome.cell] = outcome
         if self._columns:
-            self._columns.clear()
-
-    @property
-    def crowded(self) -> bool:
-        """Whether it is time to `pack`."""
-        return len(self._latest) >= _PACKED_AT_ONCE
+            self._columns.pop(outcome.cell[0], None)
+        return len(latest) >= self._at_once
 
     def latest(self, cell: Cell) -> CellOutcome | None:
-        """Return the very outcome that was taken in for a cell, unless it has been packed since."""
-        return self._latest.get(cell) or self._rare.get(cell)
+        """Return the very outcome that was taken in for a cell, as long as it is there."""
+        return self._latest.get(cell) or self._before.get(cell) or self._whole.get(cell[0], {}).get(cell)
 
     def pack(self) -> None:
         """Pack what has arrived."""
         by_condition: dict[str, list[CellOutcome]] = {}
         for outcome in self._latest.values():
             by_condition.setdefault(outcome.cell.condition, []).append(outcome)
+        size = self.size
         for condition, outcomes in by_condition.items():
             packed = self._packed.get(condition)
             if packed is None:
                 packed = self._packed[condition] = _Packed()
+            whole = self._whole.setdefault(condition, {})
             for outcome in outcomes:
-                if _is_rare(outcome):
-                    self._rare[outcome.cell] = outcome
+                if outcome.payload is not None or _is_rare(outcome) or packed.is_odd(outcome):
+                    whole[outcome.cell] = outcome
             packed.extend(outcomes)
-        self._latest = {}
-        self._columns.clear()
+            self._columns.pop(condition, None)
+        if by_condition:
+            each = (self.size - size) / len(self._latest)
+            self._at_once = int(min(_MOST, max(_FEWEST, _UNPACKED / max(each, 1))))
+        # What an executor hands on twice in a row is told from what it makes twice.
+        self._before, self._latest = self._latest, {}
 
     def release(self) -> None:
         """Forget what a store gives back exactly: all but errors and what no file holds as it was recorded."""
         self.pack()
-        kept = [self[cell] for condition, packed in self._packed.items() for cell in packed.not_plain(condition)]
-        kept += self._rare.values()
-        self._packed, self._rare = {}, {}
+        kept = [self[cell] for name, packed in self._packed.items() for cell in packed.not_plain(name)]
+        kept += [outcome for whole in self._whole.values() for outcome in whole.values() if _is_rare(outcome)]
+        self._packed, self._whole, self._columns = {}, {}, {}
+        before = self._before
         for outcome in kept:
             self.add(outcome)
         self.pack()
+        self._before = before
 
     @property
     def size(self) -> int:
@@ -98,7 +107,7 @@ class CollectedOutcomes(LazyOutcomes):
         if known is None:
             if self._latest:
                 self.pack()
-            rare = [outcome for cell, outcome in self._rare.items() if cell.condition == condition]
+            rare = [outcome for outcome in self._whole.get(condition, {}).values() if _is_rare(outcome)]
             known = self._columns[condition] = self._packed[condition].columns(rare)
         return known
 
@@ -106,7 +115,13 @@ class CollectedOutcomes(LazyOutcomes):
         return self.latest(cell) or self.columns(cell.condition).outcome(cell)
 
     def __contains__(self, cell: object) -> bool:
-        return cell in self._latest or super().__contains__(cell)
+        if cell in self._latest:
+            return True
+        try:
+            self.columns(cell[0]).position(cell[1])  # type: ignore[index]
+        except (IndexError, KeyError, TypeError):
+            return False
+        return True
 
     def __len__(self) -> int:
         return len(self._latest) + sum(len(packed.replicates) for packed in self._packed.values())
@@ -133,11 +148,29 @@ class _Packed:
         self._seeds = _Values()
         self._durations = array("d")
         self._workers: list[str] = []
-        self._names: dict[str, str] = {}
+        self._worker_names: dict[str, str] = {}
         self._traces = _PackedTraces()
         self._shapes: dict[TraceShape, None] = {}
         self._metrics: dict[str, tuple[_Values, array[int]]] = {}
+        self.uniform = True
+        self._names: tuple[str, ...] | None = None
+        self._first: dict[str, tuple[int, int]] = {}
         self._tags: dict[str, dict[int, Mapping[str, Any]]] = {}
+
+    def is_odd(self, outcome: CellOutcome) -> bool:
+        """Whether an outcome has other metrics than the first one of the condition, or has them in another order."""
+        if outcome.error is not None:
+            return False
+        if self._names is None:
+            self._names = (*outcome.metrics,)
+        if (*outcome.metrics,) == self._names:
+            return False
+        if self.uniform:
+            self.uniform = False
+            before = min(self.replicates, default=0)
+            for index, (name, (_, owners)) in enumerate(self._metrics.items()):
+                self._first[name] = (min(owners, default=before), index)
+        return True
 
     def extend(self, outcomes: Sequence[CellOutcome]) -> None:
         # Column by column: half the time of going through each of thousands of outcomes once.
@@ -145,7 +178,7 @@ class _Packed:
         self.replicates.extend(replicates)
         self._seeds.extend([outcome.seed for outcome in outcomes])
         self._durations.extend([outcome.duration for outcome in outcomes])
-        names = self._names
+        names = self._worker_names
         self._workers += [names.setdefault(outcome.worker, outcome.worker) for outcome in outcomes]
         for outcome in outcomes:
             trace = outcome.provenance
@@ -157,7 +190,7 @@ class _Packed:
             for artifact in outcome.artifacts:
                 self.artifacts.append((outcome.cell.replicate, artifact))
         succeeded = [outcome for outcome in outcomes if outcome.error is None] if self.failed else outcomes
-        if not self._extend_by_column(succeeded):
+        if not (self.uniform and self._extend_by_column(succeeded)):
             for outcome in succeeded:
                 self._add_metrics(outcome)
         self.size = (40 + 8 * len(self._metrics) * 2) * len(self.replicates) + self._traces.size
@@ -182,10 +215,12 @@ class _Packed:
 
     def _add_metrics(self, outcome: CellOutcome) -> None:
         replicate = outcome.cell.replicate
-        for name, recorded in outcome.metrics.items():
+        for index, (name, recorded) in enumerate(outcome.metrics.items()):
             values, owners = self._metric(name)
-            for index, tags in outcome.tags.get(name, {}).items() if outcome.tags else ():
-                self._tags.setdefault(name, {})[len(owners) + index] = tags
+            if not self.uniform:
+                self._first[name] = min((replicate, index), self._first.get(name, (replicate, index)))
+            for place, tags in outcome.tags.get(name, {}).items() if outcome.tags else ():
+                self._tags.setdefault(name, {})[len(owners) + place] = tags
             values.extend(recorded)
             owners.extend([replicate] * len(recorded))
 
@@ -227,11 +262,12 @@ class _Packed:
             sort(self._durations),
             sort(self._workers),
             _Traces(self._traces, order),
-            {name: metric(name) for name in self._metrics},
+            {name: metric(name) for name in sorted(self._metrics, key=lambda name: self._first.get(name, (0, 0)))},
             len(self.replicates) - self.failed,
             sorted(self.artifacts, key=lambda found: found[0]),
             sorted(rare, key=lambda outcome: outcome.cell.replicate),
             self._shapes,
+            self.uniform,
         )
 
 
@@ -343,13 +379,7 @@ def _code_of(kind: type) -> str | None:
 
 def _is_rare(outcome: CellOutcome) -> bool:
     """Whether an outcome holds more than columns do."""
-    return bool(
-        outcome.error is not None
-        or outcome.attempts
-        or outcome.plugin_failures
-        or outcome.reports
-        or outcome.payload is not None
-    )
+    return bool(outcome.error is not None or outcome.attempts or outcome.plugin_failures or outcome.reports)
 
 
 def _is_plain(value: Any) -> bool:

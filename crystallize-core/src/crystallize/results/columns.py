@@ -207,6 +207,9 @@ class CellColumns:
         The cells of which more is known: errors, errors of plugins, attempts.
     shapes : collection of TraceShape, optional
         The distinct shapes of the traces of the cells that succeeded; looked for in the traces where it is None.
+    uniform : bool
+        Whether all cells that succeeded are known to have recorded the same metrics in the same order. Others are
+        brought together one by one, so that the order of the metrics is that of the cells.
     """
 
     replicates: Sequence[int] = ()
@@ -219,6 +222,7 @@ class CellColumns:
     artifacts: Sequence[tuple[int, ArtifactRecord]] = ()
     rare: list[CellOutcome] = field(default_factory=list)
     shapes: Collection[TraceShape] | None = None
+    uniform: bool = False
 
     def position(self, replicate: object) -> int:
         """Return the index of a replicate's entry.
@@ -248,7 +252,7 @@ class CellColumns:
         return {trace.shape: None for replicate, trace in pairs if trace is not None and replicate not in failed}
 
     def selected(self, keep: Callable[[int], bool]) -> CellColumns:
-        """Return the cells of the replicates that are to be kept."""
+        """Return the cells of the replicates that are to be kept, of uniform ones."""
         chosen = [position for position, replicate in enumerate(self.replicates) if keep(replicate)]
         if len(chosen) == len(self.replicates):
             return self
@@ -257,23 +261,29 @@ class CellColumns:
             column = self.metrics[name]
             return column.selected([at for at, replicate in enumerate(column.replicates) if keep(replicate)])
 
-        # A metric that only others recorded is none of theirs.
-        names = [name for name, column in self.metrics.items() if _any_of(column, keep)]
         rare = [outcome for outcome in self.rare if keep(outcome.cell.replicate)]
+        succeeded = len(chosen) - sum(outcome.error is not None for outcome in rare)
         return CellColumns(
             take(self.replicates, chosen),
             take(self.seeds, chosen),
             take(self.durations, chosen),
             take(self.workers, chosen),
             _Taken(self.traces, chosen),
-            MetricColumns(names, metric),
-            len(chosen) - sum(outcome.error is not None for outcome in rare),
+            MetricColumns(self.metrics if succeeded else (), metric),
+            succeeded,
             [found for found in self.artifacts if keep(found[0])],
             rare,
+            uniform=True,
         )
 
+    def fits(self, other: CellColumns) -> bool:
+        """Whether these cells and those of another are uniform together."""
+        if not (self.uniform and other.uniform):
+            return False
+        return not (self.succeeded and other.succeeded) or [*self.metrics] == [*other.metrics]
+
     def joined(self, other: CellColumns) -> CellColumns:
-        """Return these cells and those of another, which has none of these."""
+        """Return these cells and those of another, which has none of these, and which they fit."""
         if not other.replicates or not self.replicates:
             return self if self.replicates else other
         replicates = array("q", chain(self.replicates, other.replicates))
@@ -297,6 +307,7 @@ class CellColumns:
             sorted([*self.artifacts, *other.artifacts], key=lambda found: found[0]),
             sorted([*self.rare, *other.rare], key=lambda outcome: outcome.cell.replicate),
             dict.fromkeys(chain(self.trace_shapes(), other.trace_shapes())),
+            uniform=True,
         )
 
     def outcome(self, cell: Cell) -> CellOutcome:
@@ -315,7 +326,7 @@ class CellColumns:
         for name, column in self.metrics.items():
             start = bisect_left(column.replicates, cell.replicate)
             end = bisect_right(column.replicates, cell.replicate)
-            if end > start:
+            if end > start or self.uniform:
                 metrics[name] = column.of(start, end)
         return CellOutcome(
             cell,
@@ -432,8 +443,13 @@ class RestrictedOutcomes(LazyOutcomes):
         """Return the cells of a condition by column."""
         known = self._columns.get(condition)
         if known is None:
-            columns = self._outcomes.columns(condition)
-            known = self._columns[condition] = columns.selected(self._wanted[condition].__contains__)
+            columns, wanted = self._outcomes.columns(condition), self._wanted[condition]
+            if columns.uniform:
+                known = columns.selected(wanted.__contains__)
+            else:
+                cells = [Cell(condition, replicate) for replicate in columns.replicates if replicate in wanted]
+                known = _one_by_one(condition, map(self._outcomes.__getitem__, cells))
+            self._columns[condition] = known
         return known
 
     def __getitem__(self, cell: Cell) -> CellOutcome:
@@ -475,11 +491,17 @@ class JoinedOutcomes(LazyOutcomes):
             elif condition not in self._second.conditions:
                 known = self._first.columns(condition)
             else:
-                ours, theirs = self._first.columns(condition), self._second.columns(condition)
-                both = set(ours.replicates)
-                known = ours.joined(theirs.selected(lambda each: each not in both))
+                known = self._both(condition)
             self._columns[condition] = known
         return known
+
+    def _both(self, condition: str) -> CellColumns:
+        ours, theirs = self._first.columns(condition), self._second.columns(condition)
+        replicates = set(ours.replicates)
+        if ours.fits(theirs):
+            return ours.joined(theirs.selected(lambda each: each not in replicates))
+        replicates.update(theirs.replicates)
+        return _one_by_one(condition, (self[Cell(condition, replicate)] for replicate in replicates))
 
     def __getitem__(self, cell: Cell) -> CellOutcome:
         return self._first[cell] if cell in self._first else self._second[cell]
@@ -492,8 +514,14 @@ def take(column: Sequence[Any], positions: Sequence[int]) -> Sequence[Any]:
     return [*map(column.__getitem__, positions)]
 
 
-def _any_of(column: MetricColumn, keep: Callable[[int], bool]) -> bool:
-    return not column.replicates or any(map(keep, column.replicates))
+def _one_by_one(condition: str, outcomes: Iterable[CellOutcome]) -> CellColumns:
+    """Return the columns of outcomes of one condition that are not uniform."""
+    from crystallize.results.collected import CollectedOutcomes
+
+    gathered = CollectedOutcomes()
+    for outcome in outcomes:
+        gathered.add(outcome)
+    return gathered.columns(condition) if gathered else CellColumns()
 
 
 def _alike(first: Sequence[Any], second: Sequence[Any]) -> bool:

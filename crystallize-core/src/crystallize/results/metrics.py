@@ -34,6 +34,7 @@ NO_METRIC = (
 )
 """What is said of a run that recorded nothing."""
 
+
 class TreatmentMetrics:
     """What one condition recorded.
 
@@ -165,7 +166,7 @@ def collect_metrics(
         name: TreatmentMetrics(columns=columns.metrics)
         for name, columns in by_condition(collected(outcomes), conditions).items()
     }
-    return ExperimentMetrics(found.pop(BASELINE, None) or TreatmentMetrics(), found)
+    return ExperimentMetrics(found.pop(BASELINE, TreatmentMetrics()), found)
 
 
 def by_condition(outcomes: LazyOutcomes, conditions: Sequence[ConditionRecord]) -> dict[str, CellColumns]:

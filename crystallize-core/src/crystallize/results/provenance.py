@@ -186,7 +186,8 @@ class _CellReader:
             own["seed_used"] = seed
         # In layers, since the context may be large and describes each value when it is asked for.
         self._constant = ChainMap(own, cast("dict[str, Any]", log.record.context))
-        self._values: Mapping[str, MetricColumn] = {} if replicate in log.failed or replicate in log.pruned else log.columns.metrics
+        failed = replicate in log.failed or replicate in log.pruned
+        self._values: Mapping[str, MetricColumn] = {} if failed else log.columns.metrics
         self._replicate = replicate
         self._recorded: dict[str, int] = {}
         self._added: set[str] = set()
