@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from crystallize.engine.bridge import EventLoop, run_without_loop
 from crystallize.engine.failure import execution_error, free_frames, is_cancellation
 from crystallize.engine.program import steps_are_async
-from crystallize.engine.worker import Worker, WorkerReport
+from crystallize.engine.worker import Worker
+from crystallize.hooks.records import WorkerReport
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ class CellRunner:
         """Run one cell in the running event loop; see `__call__`."""
         worker = self._worker or self._started()
         return self._let_go(await worker.run(cell, emit or self._sink, None))
+
+    def attempt(
+        self, cell: Cell, emit: Callable[[Event], object] | None = None, earlier: Sequence[Attempt] = ()
+    ) -> tuple[CellOutcome, float | None]:
+        """Run a cell once; see `RunCell.attempt`."""
+        del earlier
+        return CellRunner.__call__(self, cell, emit), None
 
     def _let_go(self, outcome: CellOutcome) -> CellOutcome:
         error = outcome.error

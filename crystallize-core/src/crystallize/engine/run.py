@@ -112,6 +112,7 @@ class Run:
         self.annotators: list[Callable[[CellOutcome], None]] = [self._keys.note] if self._keys.listens else []
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
+        view.describe = partial(condition_records, view)
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()

@@ -6,7 +6,6 @@ import inspect
 import time
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
@@ -25,6 +24,7 @@ from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
+from crystallize.hooks.records import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -40,33 +40,9 @@ if TYPE_CHECKING:
     from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
 
-__all__ = ["Worker", "WorkerReport"]
+__all__ = ["Worker"]
 
 _clock = time.perf_counter
-
-
-@dataclass(slots=True)
-class WorkerReport:
-    """What a worker has to tell at the end: errors that belong to no cell.
-
-    Attributes
-    ----------
-    errors : list of (str, str, str)
-        Key in ``result.errors``, text, traceback's text.
-    plugin_failures : list of PluginFailure
-    setup : dict of str to object
-        What ``setup`` added to the context, described.
-    """
-
-    errors: list[tuple[str, str, str]] = field(default_factory=list)
-    plugin_failures: list[PluginFailure] = field(default_factory=list)
-    setup: dict[str, Any] = field(default_factory=dict)
-
-    def absorb(self, other: WorkerReport) -> None:
-        """Take in what another process, or an earlier attempt to stop, has to tell."""
-        self.errors.extend(other.errors)
-        self.plugin_failures.extend(other.plugin_failures)
-        self.setup.update(other.setup)
 
 
 class Worker:
