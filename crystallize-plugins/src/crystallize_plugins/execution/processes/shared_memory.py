@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.names import fresh_id
+from crystallize.hooks.tools import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -209,7 +209,7 @@ class WorkerStatus:
         return bool(at and self._words[self._first + _STOP] == at)
 
     def limit(self, end: float, position: int, *, whole_cell: bool) -> None:
-        """Say until when to leave this process alone; see `crystallize.engine.timing.Watched`."""
+        """Say until when to leave this process alone; see `RunCell.watch`."""
         words, first = self._words, self._first
         words[first + _DEADLINE] = 0  # first: whoever reads now must not take one moment for another
         words[first + _POSITION] = (position + 1) << 1 | whole_cell
