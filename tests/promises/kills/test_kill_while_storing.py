@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import fork_server
 
 from crystallize_plugins.artifacts import list_runs, open_run
 
@@ -55,7 +56,7 @@ def start(tmp_path):
     script.write_text(textwrap.dedent(SCRIPT))
 
     def make(replicates=REPLICATES):
-        return subprocess.Popen(
+        return fork_server.popen(
             [sys.executable, str(script), str(replicates)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
