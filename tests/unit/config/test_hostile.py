@@ -66,8 +66,8 @@ FILES = {
 # What the refusal needs is imported before. Each file is read three times, since a processor has its moments.
 PROBE = """
 import json, resource, sys, time
-from crystallize.config import load_folder
-from crystallize.config.extra import validator_library, yaml_library
+from crystallize_plugins.config import load_folder
+from crystallize_plugins.config.extra import validator_library, yaml_library
 from crystallize.errors import ConfigurationError
 
 validator_library(), yaml_library()

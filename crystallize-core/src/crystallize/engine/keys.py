@@ -8,7 +8,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from crystallize.context.frozen import RESERVED_KEYS
-from crystallize.datasources.inputs import addressed
 from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
@@ -106,7 +105,7 @@ class TreatmentKeys:
     def _check_source(self, conditions: Iterable[str]) -> None:
         """Refuse to run where a condition surely lacks a parameter that the data source needs."""
         view = self._view
-        if view.run.kind == "trial" or not any(source.required_parameters for source, _ in addressed(view.datasource)):
+        if view.run.kind == "trial" or not any(source.required_parameters for source, _ in view.datasource.addressed()):
             return
         if plugins_may_read(self._active) or any(type(step).setup is not PipelineStep.setup for step in view.pipeline):
             return  # they may write it into the context

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.failure import is_cancellation, say_how_to_go_on
 from crystallize.engine.plan import treatments_by_condition
-from crystallize.engine.program import effective_params, injected_keys
-from crystallize.pipelines.step import FunctionStep
+from crystallize.engine.program import injected_keys
 from crystallize.results.description import describe
 from crystallize.results.metrics import NO_METRIC
 from crystallize.results.provenance import ConditionRecord, StepRecord
@@ -90,7 +89,7 @@ class _Steps(Sequence[StepRecord]):
         self._labels = pipeline.labels
         self._shared = shared
         self._steps = [
-            step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
+            step if step.declared_as() else StepRecord(label, Described(step._effective_params(context)))
             for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
         ]
 
@@ -108,7 +107,7 @@ class _Steps(Sequence[StepRecord]):
         if known is None:
             addresses = self._addresses[index]
             injected = injected_keys(step, addresses if self._addressed else ())
-            params = Described(effective_params(step, self._context, addresses))
+            params = Described(step._effective_params(self._context, addresses))
             known = StepRecord(self._labels[index], params, injected)
             if not injected:
                 self._shared[index] = known

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.answers import check_answer, not_given, unasked
+from crystallize.engine.bridge import (
+    STOPS,
+    EventLoop,
+    aclose,
+    alast_items,
+    as_async_iterator,
+    as_iterator,
+    awaited,
+    flat,
+    last_items,
+)
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
-from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_into
 from crystallize.engine.identity import cell_identities
+from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.keys import TreatmentKeys, nowhere
-from crystallize.engine.loop import Interrupts, LoopHost
 from crystallize.engine.plan import check_treatment_keys, condition_names, plan_cells, treatments_by_condition
 from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import (
@@ -33,8 +44,7 @@ from crystallize.results import LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.engine.policy import Policies
@@ -47,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
+_MOST_NAMED = 5
 
 
 class Run:
@@ -72,7 +83,7 @@ class Run:
 
     Attributes
     ----------
-    interrupts : Interrupts
+    interrupts : InterruptGuard
         How Ctrl-C is received while cells run.
     """
 
@@ -101,6 +112,7 @@ class Run:
         self.annotators: list[Callable[[CellOutcome], None]] = [self._keys.note] if self._keys.listens else []
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
+        view.describe = partial(condition_records, view)
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
@@ -112,7 +124,7 @@ class Run:
         self._tickets: list[Any] = []
         self._item: Any = ()
         self._failures = None if most_failures is None else FailureCount(most_failures)
-        self.interrupts = Interrupts()
+        self.interrupts = InterruptGuard()
         self.runner = runner_for(
             Job(
                 view,
@@ -158,27 +170,16 @@ class Run:
         self._todo, self._each = set(cells), each
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
-            host = LoopHost()
-            try:
-                answer = host.run(awaited(answer))
-            finally:
-                host.close()
-        check_answer(self._executor, answer)
-        if hasattr(answer, "__iter__"):
-            yield from self._accepted(answer, each=each)
-        else:
-            yield from self._drained(answer, each=each)
-        self._check_complete(cells)
-
-    def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
-        outcomes = iter(answer)
+            with contextlib.closing(EventLoop()) as loop:
+                answer = loop.run(awaited(answer))
+        self._check_answer(answer)
+        outcomes = as_iterator(answer)
         try:
             yield from self._arriving(outcomes, each=each)
         except (*STOPS, GeneratorExit) as exc:
             self._accept_rest(self._item)
             try:
-                for outcome in last_ones(outcomes, exc):
-                    self._accept_rest(outcome)
+                self._accept_rest(last_items(outcomes, exc))
             except KeyboardInterrupt:
                 _LOGGER.debug("interrupted again: no more outcomes are waited for")
             raise
@@ -186,6 +187,7 @@ class Run:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
+        self._check_complete(cells)
 
     def _arriving(self, outcomes: Iterator[Any], *, each: bool) -> Iterator[CellOutcome]:
         # Apart: Ctrl-C may be raised where a loop begins anew, and there no `try` of the same function catches it.
@@ -199,51 +201,16 @@ class Run:
                 continue
             with self.interrupts:
                 taken_in = [outcome for outcome in several if self.accept(outcome)]
-            self._wait_until_stored()
+            for ticket in self._tickets:
+                ticket.wait()
+            self._tickets.clear()
             yield from taken_in
 
     def _accept_rest(self, item: Any) -> None:
         """Take in what of an executor's last word was not taken in yet: finished work is stored."""
-        for outcome in flat(item):
+        for outcome in item if isinstance(item, Iterator) else flat(item):
             if outcome.cell in self._todo:
                 self.accept(outcome)
-
-    def _drained(self, answer: AsyncIterable[Any], *, each: bool) -> Iterator[CellOutcome]:
-        """Consume an asynchronous executor from plain code, on a loop of our own."""
-        host = LoopHost()
-        iterator = answer.__aiter__()
-        try:
-            if not each:
-                host.run(self._consumed(iterator))
-                return
-            arrived: list[CellOutcome] = []
-            try:
-                while host.run(next_into(arrived, iterator)):
-                    taken_in = [outcome for outcome in arrived if self.accept(outcome)]
-                    self._wait_until_stored()
-                    yield from taken_in
-            except (*STOPS, GeneratorExit) as exc:
-                # Ctrl-C in the middle of the loop is a cancellation inside it, which may have brought the last ones.
-                host.run(self._wound_up(iterator, arrived, exc))
-                raise
-        finally:
-            host.run(closed(iterator))
-            host.close()
-
-    async def _consumed(self, iterator: AsyncIterator[Any]) -> None:
-        item: Any = ()
-        try:
-            async for item in iterator:
-                for outcome in flat(item):
-                    self.accept(outcome)
-        except TooManyFailuresError as exc:
-            await self._wound_up(iterator, item, exc)
-            raise
-
-    async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: BaseException) -> None:
-        self._accept_rest(item)
-        async for outcome in alast_ones(iterator, exc):
-            self._accept_rest(outcome)
 
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
@@ -263,41 +230,22 @@ class Run:
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
             answer = await answer
-        check_answer(self._executor, answer)
-        if hasattr(answer, "__aiter__"):
-            iterator = answer.__aiter__()
-            try:
-                await self._consumed(iterator)
-            finally:
-                await closed(iterator)
-        else:
-            await self._pumped(iter(answer))
-        self._check_complete(cells)
-
-    async def _pumped(self, outcomes: Iterator[Any]) -> None:
-        """Consume a plain executor without blocking the loop: one helper thread asks it for outcomes."""
-        import asyncio
-        from concurrent.futures import ThreadPoolExecutor
-
-        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        end = object()
-        pump = ThreadPoolExecutor(1, "crystallize-pump")
+        self._check_answer(answer)
+        # What cells made in a helper thread is closed there.
+        outcomes = as_async_iterator(answer, self.runner.close_worker)
+        item: Any = ()
         try:
-            while (item := await loop.run_in_executor(pump, next, outcomes, end)) is not end:
-                try:
-                    for outcome in flat(item):
-                        self.accept(outcome)
-                except TooManyFailuresError as exc:
-                    self._accept_rest(item)
-                    self._accept_rest(await loop.run_in_executor(pump, list, last_ones(outcomes, exc)))
-                    raise
+            async for item in outcomes:
+                for outcome in flat(item):
+                    self.accept(outcome)
+        except TooManyFailuresError as exc:
+            self._accept_rest(item)
+            async for outcome in alast_items(outcomes, exc):
+                self._accept_rest(outcome)
+            raise
         finally:
-            close = getattr(outcomes, "close", None)
-            if close is not None:
-                await asyncio.shield(loop.run_in_executor(pump, close))
-            # What cells made in the helper thread is closed there.
-            await asyncio.shield(loop.run_in_executor(pump, self.runner.close_worker))
-            pump.shutdown(wait=False)
+            await aclose(outcomes)
+        self._check_complete(cells)
 
     def _done(self) -> Result:
         if self.result is None:
@@ -373,10 +321,8 @@ class Run:
     def accept(self, outcome: CellOutcome) -> bool:
         """Take an outcome in: log a failure, store it, tell whoever listens; False where that was done before."""
         if not isinstance(outcome, CellOutcome):
-            raise PluginHookError(
-                f"{self._executor} gave {type(outcome).__name__} instead of a cell's outcome: "
-                "hand on what run_cell(cell) returns",
-                hook="run_experiment_loop",
+            raise self._executor_error(
+                f"gave {type(outcome).__name__} instead of a cell's outcome: hand on what run_cell(cell) returns"
             )
         cell = outcome.cell
         interrupts = self.interrupts
@@ -423,23 +369,31 @@ class Run:
         return None if pruned else error
 
     def _come_again(self, outcome: CellOutcome) -> None:
-        known = self.outcomes.get(outcome.cell)
-        error = unasked(self._executor, outcome.cell, twice=known is not None)
-        if known is not outcome or outcome.cell in self._again:
+        cell, known = outcome.cell, self.outcomes.get(outcome.cell)
+        what = " twice" if known is not None else ", which it was not asked to run"
+        error = self._executor_error(f"gave the outcome of {cell.key}{what}")
+        if known is not outcome or cell in self._again:
             raise error from None
         # Where Ctrl-C is raised in an executor, it cannot tell what it has handed on: refused only if none follows.
-        self._again[outcome.cell] = error
+        self._again[cell] = error
 
-    def _wait_until_stored(self) -> None:
-        for ticket in self._tickets:
-            ticket.wait()
-        self._tickets.clear()
+    def _check_answer(self, answer: Any) -> None:
+        if not hasattr(answer, "__iter__") and not hasattr(answer, "__aiter__"):
+            raise self._executor_error(
+                f"answered run_experiment_loop with {type(answer).__name__}: it must give an iterable or an async "
+                "iterable of outcomes, or None to decline"
+            )
 
     def _check_complete(self, cells: list[Cell]) -> None:
         for error in self._again.values():
             raise error
         if self._todo:
-            raise not_given(self._executor, [cell for cell in cells if cell in self._todo], of=len(cells))
+            missing = [cell.key for cell in cells if cell in self._todo]
+            names = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
+            raise self._executor_error(f"gave no outcome for {len(missing)} of {len(cells)} cells: {names}")
+
+    def _executor_error(self, what: str) -> PluginHookError:
+        return PluginHookError(f"{self._executor} {what}", hook="run_experiment_loop")
 
     # -- after ------------------------------------------------------------------------------------
 

@@ -21,9 +21,7 @@ from crystallize.folders import folder_of, in_folder
 from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
 from crystallize.pipelines.cache.store import Address
 from crystallize.pipelines.cache.watching import Lineage, Watching
-from crystallize.pipelines.identity import step_parts, without_code
 from crystallize.pipelines.injection import find_output
-from crystallize.pipelines.step import FunctionStep, open_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -93,9 +91,8 @@ class CachedCall:
         self._position = position
         self._binding = binding
         self._artifacts: dict[str, Artifact] = {}
-        self._folder = folder_of(step.spec.fn if isinstance(step, FunctionStep) else type(step).__call__)
-        self._plain = isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
-        for parameter in open_parameters(step):
+        self._folder = folder_of(step._work_function())
+        for parameter in step._open_parameters():
             declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
             if declared is not None:
                 self._artifacts[parameter.name] = declared
@@ -178,22 +175,12 @@ class CachedCall:
         None where it was given something that has no content, so that another one of its kind would look the same.
         """
         step, session = self._step, self._session
-        code, params = step_parts(step)
+        code, params = step._identity_parts()
         added = session.added
         if added is not None:
             untracked = (*code.untracked, *added.untracked)
             code = code._replace(digest=combine(code.digest, added.digest), untracked=untracked)
-        found = [params]
-        if isinstance(step, FunctionStep) and self._plain:
-            unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
-            found.append(identify(unsaid))
-        else:
-            # Its attributes, beside the parameters that it names.
-            found.append(without_code(step, identify(step)))
-            unsaid = [
-                (name, session.looks.unsaid(value)) for name, value in sorted(getattr(step, "__dict__", {}).items())
-            ]
-            found.append(identify(unsaid))
+        found = [params, *step._visible_identities(session.looks.unsaid)]
         digests = [code.digest, *(part.digest for part in found)]
         for name, artifact in self._artifacts.items():
             digests += [name, identify(artifact).digest]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources.base import DataSource
-from crystallize.datasources.function import FunctionSource
-from crystallize.datasources.inputs import ExperimentInput
-from crystallize.fingerprint import combine, content_of, identify
+from crystallize.fingerprint import Identity, combine
 from crystallize.pipelines.cache.values import is_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
-    from crystallize.fingerprint import Identity
+    from crystallize.datasources.base import DataSource
     from crystallize.pipelines.cache.values import Looks
 
 __all__ = ["SourceIdentities"]
@@ -38,26 +35,17 @@ class SourceIdentities:
         """
         if not source.is_declared:
             return None
-        found = list(self._parts(source))
-        if any(part.untracked for part in found):
-            return None
-        return combine(*(part.digest for part in found), *map(content_of, source.depends_on))
+        found = [part for _, part in source._identity_parts("", self._parameters)]
+        return None if any(part.untracked for part in found) else combine(*(part.digest for part in found))
 
-    def _parts(self, source: DataSource) -> Iterator[Identity]:
-        if isinstance(source, ExperimentInput):
-            for name, part in source.sources.items():
-                yield identify(name)
-                yield from self._parts(part)
-        elif isinstance(source, FunctionSource) and type(source).__fingerprint__ is FunctionSource.__fingerprint__:
-            yield identify(source.fn)
-            for name, value in sorted(source._params.items()):
-                yield identify(name)
-                yield self._array(value) if is_array(value) else self._looks.identity(value)
-        elif type(source).__fingerprint__ is DataSource.__fingerprint__:
-            yield identify(type(source))
-            yield identify(source._state())
-        else:
-            yield identify(source)
+    def _parameters(self, values: Mapping[str, Any]) -> Identity:
+        """Return the identity of parameters by all that can be seen of them."""
+        found = {
+            name: self._array(value) if is_array(value) else self._looks.identity(value)
+            for name, value in values.items()
+        }
+        digests = [text for name in sorted(found) for text in (name, found[name].digest)]
+        return Identity(combine(*digests), tuple(text for each in found.values() for text in each.untracked))
 
     def _array(self, value: Any) -> Identity:
         # Handed out as views that cannot be written to: nobody changes it during a run.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.config.nodes import MapNode, ScalarNode
+from crystallize_plugins.config.nodes import MapNode, ScalarNode
 
 if TYPE_CHECKING:
-    from crystallize.config.nodes import Node
-    from crystallize.config.problems import Place
+    from crystallize_plugins.config.nodes import Node
+    from crystallize_plugins.config.problems import Place
 
 __all__ = ["Reference", "is_reference", "references_of"]
 

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.config.emitting import dump, unwritable
-from crystallize.config.problems import CONFIG_FILE
 from crystallize.errors import ConfigurationError
+from crystallize_plugins.config.emitting import dump, unwritable
+from crystallize_plugins.config.problems import CONFIG_FILE
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +39,7 @@ def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
         There is such a file already, whose comments would be lost, or something of the experiment cannot be written;
         the message names all of it.
     """
-    from crystallize.config.inverse import Inverse
+    from crystallize_plugins.config.inverse import Inverse
 
     target = Path(path)
     file = target if target.suffix in (".yaml", ".yml") else target / CONFIG_FILE

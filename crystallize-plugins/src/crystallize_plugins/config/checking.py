@@ -7,16 +7,16 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.extra import validator_library
-from crystallize.config.nodes import ListNode, MapNode, Node, ScalarNode, found, plain
-from crystallize.config.scalars import doubt_about
-from crystallize.config.schema import published
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.extra import validator_library
+from crystallize_plugins.config.nodes import ListNode, MapNode, Node, ScalarNode, found, plain
+from crystallize_plugins.config.scalars import doubt_about
+from crystallize_plugins.config.schema import published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
 
 __all__ = ["Path", "check_schema", "shown_path"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.scalars import doubt_about, resolve
+from crystallize_plugins.config.scalars import doubt_about, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crystallize.config.problems import Place, Problems
+    from crystallize_plugins.config.problems import Place, Problems
 
 __all__ = ["Entry", "ListNode", "MapNode", "Node", "ScalarNode", "found", "is_empty", "plain", "value_of"]
 
@@ -112,7 +112,7 @@ def found(node: Node) -> str:
 
     Examples
     --------
-    >>> from crystallize.config.problems import Place
+    >>> from crystallize_plugins.config.problems import Place
     >>> found(ScalarNode(Place("config.yaml"), "12")), found(ListNode(Place("config.yaml")))
     ('the number 12', 'an empty list')
     """

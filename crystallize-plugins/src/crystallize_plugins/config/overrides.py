@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from crystallize.config.checking import shown_path
-from crystallize.config.composing import DEEPEST, compose, unprintable
-from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
-from crystallize.config.problems import Place, Problems
-from crystallize.config.schema import properties_at
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.checking import shown_path
+from crystallize_plugins.config.composing import DEEPEST, compose, unprintable
+from crystallize_plugins.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
+from crystallize_plugins.config.problems import Place, Problems
+from crystallize_plugins.config.schema import properties_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,8 +37,8 @@ def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) ->
 
     Examples
     --------
-    >>> from crystallize.config.nodes import plain
-    >>> from crystallize.config.problems import Problems
+    >>> from crystallize_plugins.config.nodes import plain
+    >>> from crystallize_plugins.config.problems import Problems
     >>> root = compose("steps: [{train: {rate: 0.1}}]", "config.yaml", Problems())
     >>> plain(apply_overrides(root, ["steps.train.rate=0.5", "+seed=7"], Problems()))
     {'steps': [{'train': {'rate': 0.5}}], 'seed': 7}

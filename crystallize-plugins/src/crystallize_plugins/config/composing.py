@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from crystallize.config.extra import yaml_library
-from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode
-from crystallize.config.problems import Place
+from crystallize_plugins.config.extra import yaml_library
+from crystallize_plugins.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode
+from crystallize_plugins.config.problems import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
 
 __all__ = ["DEEPEST", "LARGEST_FILE", "MOST_VALUES", "compose", "read_document", "unprintable"]
 
@@ -99,8 +99,8 @@ def compose(text: str, shown: str, problems: Problems) -> Node | None:
 
     Examples
     --------
-    >>> from crystallize.config.nodes import plain
-    >>> from crystallize.config.problems import Problems
+    >>> from crystallize_plugins.config.nodes import plain
+    >>> from crystallize_plugins.config.problems import Problems
     >>> plain(compose("seed: 7", "config.yaml", Problems()))
     {'seed': 7}
     """

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.nodes import ScalarNode, value_of
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
 from crystallize.hooks import build_plugin, find_plugin, find_plugins
 from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.nodes import ScalarNode, value_of
 
 if TYPE_CHECKING:
-    from crystallize.config.document import Document
-    from crystallize.config.problems import Place
+    from crystallize_plugins.config.document import Document
+    from crystallize_plugins.config.problems import Place
 
 __all__ = ["plugins_of"]
 

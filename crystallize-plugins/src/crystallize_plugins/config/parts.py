@@ -5,27 +5,26 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
-from crystallize.config.references import is_reference, references_of
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
-from crystallize.datasources.inputs import addressed
 from crystallize.design import Hypothesis, Treatment
 from crystallize.design._verifier import VerifierFactory
 from crystallize.errors import PluginError, PluginNotFoundError
 from crystallize.hooks import find_plugins, load_plugin
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
-from crystallize.pipelines.step import FunctionStep, as_step
+from crystallize.pipelines.step import as_step, step_class_of
 from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
+from crystallize_plugins.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
+from crystallize_plugins.config.references import is_reference, references_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.config.document import Document, Named
-    from crystallize.config.nodes import Node
-    from crystallize.config.problems import Place
+    from crystallize_plugins.config.document import Document, Named
+    from crystallize_plugins.config.nodes import Node
+    from crystallize_plugins.config.problems import Place
 
 __all__ = ["check_outputs", "hypotheses_of", "outputs_of", "sources_of", "steps_of", "treatments_of"]
 
@@ -81,7 +80,7 @@ def _check_given(document: Document, source: DataSource) -> None:
     """Refuse a source that lacks a parameter, unless a treatment gives the baseline its values."""
     adjusted = (node for name, node in document.section("treatments") if name.text == BASELINE)
     given = {key.text.rpartition(".")[2] for node in adjusted if isinstance(node, MapNode) for key, _ in node.pairs()}
-    for part, _ in addressed(source):
+    for part, _ in source.addressed():
         for name in part.required_parameters:
             if name not in given:
                 raise part.missing(name)
@@ -97,9 +96,9 @@ def _parameters(make: Any) -> tuple[list[str], bool]:
     """Give the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
-    spec = getattr(getattr(make, "step_class", None), "spec", None)
-    if spec is not None:
-        return [parameter.name for parameter in spec.parameters], spec.open_ended
+    kind = step_class_of(make)
+    if kind is not None:
+        return [parameter.name for parameter in kind.spec.parameters], kind.spec.open_ended
     try:
         parameters = list(signature_of(make).parameters.values())
     except (TypeError, ValueError):
@@ -201,8 +200,7 @@ def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> 
 def _is_step(value: object) -> bool:
     if inspect.isclass(value):
         return issubclass(value, PipelineStep) and not inspect.isabstract(value)
-    kind = getattr(value, "step_class", None)
-    return isinstance(value, PipelineStep) or (inspect.isclass(kind) and issubclass(kind, FunctionStep))
+    return isinstance(value, PipelineStep) or step_class_of(value) is not None
 
 
 def _with_artifacts(
@@ -210,8 +208,8 @@ def _with_artifacts(
 ) -> dict[str, Any] | None:
     """Give a step's parameters with the artifacts that it takes by name; None where one is missing."""
     given = dict(named.params)
-    spec = getattr(getattr(step, "step_class", None), "spec", None)
-    for parameter in spec.parameters if spec is not None else ():
+    kind = step_class_of(step)
+    for parameter in kind.spec.parameters if kind is not None else ():
         if not parameter.is_artifact:
             continue
         alias = given.get(parameter.name, parameter.name)

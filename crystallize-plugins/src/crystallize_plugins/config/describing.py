@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.config.composing import read_document
-from crystallize.config.nodes import MapNode, Node, ScalarNode, found
-from crystallize.config.problems import CONFIG_FILE, Problem, Problems
-from crystallize.config.references import references_of
-from crystallize.config.schema import published
 from crystallize.errors import ConfigurationMissingError
+from crystallize_plugins.config.composing import read_document
+from crystallize_plugins.config.nodes import MapNode, Node, ScalarNode, found
+from crystallize_plugins.config.problems import CONFIG_FILE, Problem, Problems
+from crystallize_plugins.config.references import references_of
+from crystallize_plugins.config.schema import published
 
 if TYPE_CHECKING:
     import os

@@ -54,6 +54,6 @@ def validator_library() -> ModuleType:
 
 def _missing(library: str, error: ImportError) -> MissingExtraError:
     return MissingExtraError(
-        f'reading config.yaml needs {library} ({error}). Install it: pip install "crystallize-core[yaml]"',
-        distribution="crystallize-core",
+        f'reading config.yaml needs {library} ({error}). Install it: pip install "crystallize-plugins[yaml]"',
+        distribution="crystallize-plugins",
     )

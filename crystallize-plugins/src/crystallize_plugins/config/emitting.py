@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.extra import yaml_library
-from crystallize.config.scalars import doubt_about, resolve
+from crystallize_plugins.config.extra import yaml_library
+from crystallize_plugins.config.scalars import doubt_about, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

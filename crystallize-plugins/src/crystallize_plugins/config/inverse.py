@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.datasources.function import FunctionSource
 from crystallize.design._verifier import BoundVerifier, VerifierFactory
 from crystallize.errors import PluginError
 from crystallize.fingerprint import value_of
@@ -19,7 +18,6 @@ from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.info import default_kind, identify
 from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.hooks.settings import arguments_of
-from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,8 +133,9 @@ class Inverse:
     def _source(self, source: DataSource, what: str) -> Any:
         if isinstance(source, Artifact):
             return self._reference(source, what)
-        if isinstance(source, FunctionSource):
-            return _with_params(self._named("datasources", source._factory, what), source._given)
+        declared = source.declared_as()
+        if declared is not None:
+            return _with_params(self._named("datasources", declared.factory, what), declared.params)
         module = self._module_of("datasources", source)
         if module is not None and any(value is source for value in vars(module).values()):
             return self._named("datasources", source, what)
@@ -173,21 +172,22 @@ class Inverse:
 
     def _step(self, step: PipelineStep, aliases: Mapping[int, str]) -> Any:
         what = f"step {step.name}"
-        if not isinstance(step, FunctionStep):
+        declared = step.declared_as()
+        if declared is None:
             module = self._module_of("steps", step)
             if module is not None and any(value is step for value in vars(module).values()):
                 return self._named("steps", step, what)
             return self._made("steps", step, what)
         params: dict[str, Any] = {}
-        for name, value in step._params.items():
+        for name, value in declared.params.items():
             if not isinstance(value, Artifact):
                 params[name] = value
             elif id(value) not in aliases:
                 self.fault(f"{what}: the artifact {value.name!r} is not among the experiment's outputs")
             elif aliases[id(value)] != name:
                 params[name] = aliases[id(value)]
-        factory, function = step._factory, step.spec.fn
-        return _with_params(self._named("steps", factory or function, what, function), params)
+        written = declared.factory or declared.function
+        return _with_params(self._named("steps", written, what, declared.function), params)
 
     def _made(self, section: str, thing: Any, what: str) -> Any:
         """Give the words for an instance of a class: those that make an equal one."""

@@ -14,14 +14,14 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.imports import LOAD, Rewriter, local_module
-from crystallize.config.problems import Place
 from crystallize.folders import MARK, has_library_name, offer, withdraw
+from crystallize_plugins.config.imports import LOAD, Rewriter, local_module
+from crystallize_plugins.config.problems import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
 
 __all__ = ["PREFIX", "FolderCode"]
 
