@@ -120,12 +120,11 @@ class Forked(subprocess.Popen):
 
 
 def _options(environment):
-    """Give what an interpreter reads from its environment once, when it starts."""
-    late = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    """Give what an interpreter and its libraries read from the environment once, when they start."""
     return {
         name: value
         for name, value in environment.items()
-        if (name.startswith("PYTHON") and name not in late) or name.endswith("_NUM_THREADS")
+        if (name.startswith("PYTHON") and name != "PYTHONDONTWRITEBYTECODE") or name.endswith("_NUM_THREADS")
     }
 
 
@@ -138,7 +137,7 @@ def popen(command, **options):
     if not servers:
         servers.append(Server())
     there = servers[0].options == _options(options.get("env") or os.environ)
-    if there and hasattr(signal, "set_wakeup_fd") and _parsed(command) is not None:
+    if there and hasattr(os, "pipe2") and _parsed(command) is not None:
         return Forked(command, **options)
     return subprocess.Popen(command, **options)
 
@@ -201,12 +200,7 @@ def _serve(connection):
                 while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                     connection.sendall(json.dumps(ended).encode() + b"\n")
         if connection in ready:
-            size, streams, _, _ = socket.recv_fds(connection, 4, 3)
-            if not size:
-                os._exit(0)
-            message = b""
-            while len(message) < int.from_bytes(size, "big"):
-                message += connection.recv(int.from_bytes(size, "big") - len(message))
+            job, streams = _received(connection)
             if not (pid := os.fork()):
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -214,13 +208,25 @@ def _serve(connection):
                 for each in (noticed, notices):
                     os.close(each)
                 connection.close()
-                return json.loads(message), streams
+                return job, streams
             for each in streams:
                 os.close(each)
             connection.sendall(json.dumps([pid, None]).encode() + b"\n")
 
 
-def _become(job, streams, library):
+def _received(connection):
+    """Wait for a job and its streams; end with the process of the tests."""
+    with suppress(ConnectionError):
+        size, streams, _, _ = socket.recv_fds(connection, 4, 3)
+        message = b""
+        while len(message) < int.from_bytes(size, "big"):
+            message += connection.recv(int.from_bytes(size, "big") - len(message))
+        if message:
+            return json.loads(message), streams
+    os._exit(0)
+
+
+def _become(job, streams):
     """Make of this process what an interpreter is that was started for the job; give the code of its script."""
     if job["session"]:
         os.setsid()
@@ -235,8 +241,7 @@ def _become(job, streams, library):
     sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
     sys.argv[:] = [script, *arguments]
     sys.orig_argv[:] = job["program"] if job["program"][0] == sys.executable else [sys.executable, *job["program"]]
-    path = os.environ.get("PYTHONPATH", "")
-    sys.path[:] = [str(Path(script).resolve().parent), *(path.split(os.pathsep) if path else []), *library]
+    sys.path[0] = str(Path(script).resolve().parent)
     for option in options:
         if option == "-u":
             sys.stdout.reconfigure(write_through=True)
@@ -253,7 +258,5 @@ def _become(job, streams, library):
 
 
 if __name__ == "__main__":
-    _inherited = len(os.environ["PYTHONPATH"].split(os.pathsep)) if os.environ.get("PYTHONPATH") else 0
-    _library = sys.path[1 + _inherited :]
-    _code, _names = _become(*_serve(socket.socket(fileno=int(sys.argv[1]))), _library)
+    _code, _names = _become(*_serve(socket.socket(fileno=int(sys.argv[1]))))
     exec(_code, _names)

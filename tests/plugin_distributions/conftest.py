@@ -10,7 +10,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests import fork_server
 
 HERE = Path(__file__).resolve().parent
 CORE_NEEDS = ("pluggy", "importlib_metadata", "zipp", "typing_extensions")
@@ -67,9 +66,7 @@ def python(installed, tmp_path_factory):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
         script = folder / "script.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
-        done = fork_server.run([sys.executable, *options, script], cwd=folder, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return checked(sys.executable, *options, script, cwd=folder, env=environment)
 
     return run
 
