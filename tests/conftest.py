@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from tests import fork_server
+from tests import programs
 
 from crystallize import (
     ArtifactPlugin,
@@ -23,9 +23,9 @@ from crystallize import (
     SerialExecution,
     data_source,
 )
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 # The machine may be busy with other work: no law holds within so and so many milliseconds.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -39,8 +39,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_sessionfinish():
-    """End the fork server."""
-    fork_server.stop()
+    """End what forks the programs under test."""
+    programs.stop()
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def run_script(tmp_path):
         script = tmp_path / "script.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
         command = [python, *options, str(script), *map(str, arguments)]
-        return fork_server.run(command, cwd=tmp_path, env={**os.environ, **environment}, timeout=timeout)
+        return programs.run(command, cwd=tmp_path, env={**os.environ, **environment}, timeout=timeout)
 
     return run
 
@@ -138,9 +138,9 @@ def executor(request):
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def way(request, monkeypatch):
     """Worker processes, started in every way in turn."""
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     return request.param
 
 

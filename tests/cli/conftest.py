@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 EXPERIMENT = """
 from crystallize import Experiment, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
@@ -65,6 +65,6 @@ def crystallize(command, tmp_path):
 
     def run(*arguments, **environment):
         environment = {**os.environ, "COLUMNS": "100", **environment}
-        return fork_server.run([command, *map(str, arguments)], cwd=tmp_path, env=environment)
+        return programs.run([command, *map(str, arguments)], cwd=tmp_path, env=environment)
 
     return run

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 HOLED = """
 from crystallize import Experiment, SeedPlugin, Treatment, data_source, pipeline_step
@@ -50,8 +50,8 @@ def runs(tmp_path_factory, command):
     folder = tmp_path_factory.mktemp("stored")
     (folder / "file.py").write_text(HOLED)
     command = [command, "run", "file.py"]
-    assert fork_server.run(command, cwd=folder).returncode == 1
-    assert fork_server.run([*command, "--seed", "3", "--replicates", "2"], cwd=folder).returncode == 0
+    assert programs.run(command, cwd=folder).returncode == 1
+    assert programs.run([*command, "--seed", "3", "--replicates", "2"], cwd=folder).returncode == 0
     return folder / "data"
 
 
@@ -78,7 +78,7 @@ def test_runs_lists_what_is_stored(crystallize, stored):
 
 def test_a_run_whose_process_was_killed_is_listed_as_interrupted(crystallize, command, write, tmp_path):
     write(HOLED.replace("    if ctx", "    import time; time.sleep(30 * ctx['replicate'])\n    if ctx"))
-    program = fork_server.popen([command, "run", "file.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    program = programs.popen([command, "run", "file.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         limit = time.monotonic() + 60
         status = ""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 # A distribution among the examples is built, installed and tested in tests/plugin_distributions.
@@ -26,5 +26,5 @@ def test_an_example_runs_as_a_script(script, tmp_path):
     folder = tmp_path / "example"
     shutil.copytree((EXAMPLES / script).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "data"))
     command = [sys.executable, "-W", "error::DeprecationWarning", Path(script).name]
-    done = fork_server.run(command, cwd=folder, timeout=150)
+    done = programs.run(command, cwd=folder, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 
 def alive_in_group(group):
@@ -57,7 +57,7 @@ class Program:
     def __init__(self, source, folder):
         script = folder / "program.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
-        self.process = fork_server.popen(
+        self.process = programs.popen(
             [sys.executable, "-u", str(script)],
             cwd=folder,
             stdout=subprocess.PIPE,

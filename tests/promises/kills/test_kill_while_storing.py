@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 from crystallize_plugins.artifacts import list_runs, open_run
 
@@ -55,7 +55,7 @@ def start(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
 
-    def make(replicates=REPLICATES, popen=fork_server.popen):
+    def make(replicates=REPLICATES, popen=programs.popen):
         return popen(
             [sys.executable, str(script), str(replicates)],
             stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 MAIN = """
     import sys
@@ -134,7 +134,7 @@ class Program:
         else:
             self._file.write_text(text, encoding="utf-8")
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-        done = fork_server.run([sys.executable, "main.py", strategy], env=environment)
+        done = programs.run([sys.executable, "main.py", strategy], env=environment)
         assert done.returncode == 0, done.stderr
         return ast.literal_eval(done.stdout.splitlines()[-1])
 

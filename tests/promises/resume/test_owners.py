@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import list_runs, open_run, owner
@@ -64,7 +64,7 @@ def start():
     started = []
 
     def begin(replicates, strategy, **environment):
-        process = fork_server.popen(
+        process = programs.popen(
             [sys.executable, "program.py", str(replicates), strategy],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

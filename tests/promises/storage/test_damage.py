@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 from crystallize import (
     Artifact,
@@ -68,7 +68,7 @@ def made(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     script = folder / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
-    fork_server.run([sys.executable, str(script), request.param], cwd=folder)
+    programs.run([sys.executable, str(script), request.param], cwd=folder)
     return folder / "data/exp/v0"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests import fork_server
+from tests import programs
 
 from crystallize import Experiment
 from crystallize_plugins.config import load_folder
@@ -44,7 +44,7 @@ def test_the_data_are_darwins(maize):
 def test_the_example_runs_from_the_command_line(maize, tmp_path):
     command = Path(sys.executable).with_name("crystallize")
     arguments = ["run", "maize", "replicates=40", "treatments.the median.trim=0.4"]
-    done = fork_server.run([command, *arguments], cwd=tmp_path)
+    done = programs.run([command, *arguments], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "maize: baseline and 3 treatments, 40 replicates, seed 1876" in done.stdout
     assert re.search(r"the median +inches off +40 .*holds", done.stdout)
@@ -95,9 +95,9 @@ def test_the_overrides_of_the_page_work(maize, page):
 
 
 def test_older_readers_of_yaml_read_the_example_alike(maize):
-    from crystallize_plugins.config.composing import read_document
-    from crystallize_plugins.config.nodes import plain
     from crystallize_plugins.config.problems import Problems
+    from crystallize_plugins.config.reading import read_document
+    from crystallize_plugins.config.values import plain
 
     config = maize / "config.yaml"
     assert plain(read_document(config, "x", Problems())) == yaml.safe_load(config.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from tests import fork_server
+from tests import programs
 
 from crystallize_plugins.artifacts import StoredRun
 
@@ -80,7 +80,7 @@ def python(tmp_path):
 
     def run(*arguments, code=0, cwd=tmp_path, **environment):
         command = [sys.executable, *map(str, arguments)]
-        done = fork_server.run(command, cwd=cwd, env={**os.environ, **environment})
+        done = programs.run(command, cwd=cwd, env={**os.environ, **environment})
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
