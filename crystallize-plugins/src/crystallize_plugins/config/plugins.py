@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
 from crystallize.hooks import build_plugin, find_plugin, find_plugins
-from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.names import did_you_mean
+from crystallize.plugins.implementations import find_implementations
+from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
 from crystallize_plugins.config.nodes import ScalarNode, value_of
 
 if TYPE_CHECKING:

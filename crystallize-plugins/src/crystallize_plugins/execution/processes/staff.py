@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from crystallize.hooks import SeederPlugin
 from crystallize_plugins.execution.library_threads import loaded_libraries
 from crystallize_plugins.execution.processes.starters import idle_starter, leave_for_later, start_method
 from crystallize_plugins.execution.processes.surroundings import surroundings
@@ -82,7 +83,7 @@ def _needs(experiment: ExperimentView) -> list[str]:
     """Name what every worker will import, as far as it is known to start no threads."""
     ours, _, _ = __name__.partition(".")
     modules = {type(plugin).__module__ for plugin in experiment.plugins}
-    seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
+    seeds = any(isinstance(plugin, SeederPlugin) and plugin.seeds_global_state for plugin in experiment.plugins)
     needed = sorted(name for name in modules if name.startswith(f"{ours}."))
     return ["threadpoolctl", *needed, *(["numpy.random"] if seeds else [])]
 
