@@ -13,7 +13,6 @@ from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
 from crystallize.pipelines.readers import Readers
 from crystallize.plugins.info import declared
-from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
-    from crystallize.results import LazyOutcomes
+    from crystallize.results import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 
@@ -157,8 +156,7 @@ class TreatmentKeys:
         if kept is not None:
             for condition in kept.conditions:
                 if condition in self._left:
-                    for replicate in kept.columns(condition).replicates:
-                        self._note_kept(condition, kept, Cell(condition, replicate))
+                    self._note_kept(condition, kept.columns(condition))
         found: dict[str, list[str]] = {}
         for condition in conditions:
             if condition in self._left and condition in self._cells and (keys := self._unread(condition)):
@@ -170,10 +168,13 @@ class TreatmentKeys:
         left = self._left[condition] or set()
         return sorted(left - self._of_baseline if condition in self._by_function else left)
 
-    def _note_kept(self, condition: str, kept: LazyOutcomes, cell: Cell) -> None:
-        if condition in self._left and cell not in kept.failed and (trace := kept[cell].provenance) is not None:
-            self._cells[condition] = self._cells.get(condition, 0) + 1
-            self._take_off(condition, trace.shape)
+    def _note_kept(self, condition: str, kept: CellColumns) -> None:
+        shapes = kept.trace_shapes()
+        if shapes:
+            self._cells[condition] = self._cells.get(condition, 0) + kept.succeeded
+        for shape in shapes:
+            if condition in self._left:
+                self._take_off(condition, shape)
 
     def _tell(self, condition: str, keys: Iterable[str]) -> None:
         for key in keys:

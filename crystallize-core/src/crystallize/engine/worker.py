@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
@@ -375,7 +375,7 @@ class Worker:
     ) -> None:
         """Call one hook's implementations, one by one, each plugin's failure its own."""
         for call in calls:
-            seen: FrozenContext = ReadOnlyContext(ctx) if call.neutral else ctx
+            seen: FrozenContext = ctx._read_only() if call.neutral else ctx
             guard = self._guard if call.neutral else None
             before = guard.look(data) if guard is not None else None
             try:
