@@ -1,24 +1,116 @@
-"""Say where in an experiment the thing sits that cannot travel."""
+"""What is said when something goes wrong: how a worker ended, what cannot travel and where in the experiment it is."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import signal
 import types
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize import DataSource, PipelineStep
+from crystallize.errors import CrystallizeError, SerializationError, WorkerCrashError, WorkerStartError
+from crystallize_plugins.execution.processes.modules import absent_modules
 from crystallize_plugins.execution.processes.pickling import Pickler, dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Culprit", "find_culprit"]
+    from crystallize.engine.cell import CellRunner
+    from crystallize.hooks import ExperimentView
+    from crystallize.results.outcome import Cell
+
+__all__ = ["Culprit", "cannot_load", "cannot_travel", "crash_error", "exit_status", "find_culprit"]
 
 _DEEPEST = 40
 _MOST = 5000
+
+_HINTS = {
+    "SIGKILL": "something killed it: most often the system, because memory ran out",
+    "SIGSEGV": "native code touched memory that is not its own",
+    "SIGABRT": "native code aborted",
+    "SIGBUS": "native code, or a file that shrank while it was mapped",
+    "SIGILL": "native code that this processor cannot run",
+    "SIGTERM": "it was asked to end",
+}
+
+
+def exit_status(code: int | None) -> tuple[str, str | None]:
+    """Return how a process ended, and the signal's name if there was one.
+
+    Parameters
+    ----------
+    code : int or None
+        Exit code, negative for a signal; None where nobody knows.
+    """
+    if code is None:
+        return "ended in an unknown way", None
+    if code >= 0:
+        return f"left with exit code {code}", None
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = _HINTS.get(name)
+    return f"died with {name}{f' ({hint})' if hint else ''}", name
+
+
+def crash_error(cell: Cell, code: int | None, *, worker: str, again: bool) -> WorkerCrashError:
+    """Return the error of a cell that cost a worker its life, the first time or after others."""
+    how, name = exit_status(code)
+    return WorkerCrashError(
+        f"the worker process {how} while it ran condition {cell.condition!r}, replicate {cell.replicate}"
+        f"{f'; so did the one that tried it again, alone ({worker})' if again else ''}",
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=name,
+    )
+
+
+def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception, *, fresh: bool) -> CrystallizeError:
+    """Return the error of an experiment that cannot be pickled (`fresh`: for new interpreters), naming the object."""
+    with absent_modules() if fresh else nullcontext(frozenset[str]()) as absent:
+        culprit = _search(experiment, runner, rebuild=False, absent=absent)
+    if culprit is None:
+        return SerializationError(
+            f"the experiment cannot be sent to worker processes ({type(exc).__name__}: {exc}); "
+            "use ParallelExecution(executor_type='thread')"
+        )
+    return SerializationError(
+        f"{culprit.path} cannot be sent to worker processes: {culprit.kind} objects cannot be pickled "
+        f"({culprit.reason}). Make it in the worker, with resource_factory in initial_ctx, "
+        "or use ParallelExecution(executor_type='thread')",
+        path=culprit.path,
+    )
+
+
+def cannot_load(experiment: ExperimentView, kind: str, text: str, traceback_text: str) -> CrystallizeError:
+    """Return the error of a worker that could not take up the experiment."""
+    culprit = _search(experiment, None, rebuild=True)
+    where = "" if culprit is None else f"{culprit.path} ({culprit.kind}) can be pickled but not unpickled; "
+    hint = (
+        "it can be imported here and not there: install it, or put its folder on sys.path or PYTHONPATH"
+        if kind in ("ModuleNotFoundError", "ImportError")
+        else "whatever the experiment holds has to be rebuilt in each worker"
+    )
+    return WorkerStartError(
+        f"a worker process could not load the experiment: {kind}: {text}; {where}{hint}.\n"
+        f"In the worker:\n{traceback_text.rstrip()}"
+    )
+
+
+def _search(
+    experiment: ExperimentView, runner: CellRunner | None, *, rebuild: bool, absent: frozenset[str] = frozenset()
+) -> Culprit | None:
+    # In the order in which people think of an experiment, so that what they gave is named, and not
+    # where else it came to lie.
+    for name in ("initial_ctx", "datasource", "pipeline", "treatments", "plugins", "outputs", "hypotheses"):
+        found = find_culprit(getattr(experiment, name), f"experiment.{name}", rebuild=rebuild, absent=absent)
+        if found is not None:
+            return found
+    return find_culprit(runner, "run_cell", rebuild=rebuild, absent=absent) if runner is not None else None
 
 
 class Culprit:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from crystallize.engine.interrupts import handle_interrupts
 from crystallize.errors import WorkerStartError
 from crystallize_plugins.execution.library_threads import environment_with_limits
-from crystallize_plugins.execution.processes.segment import Segment
-from crystallize_plugins.execution.processes.starters import Hand, Starter, interpreter_command
+from crystallize_plugins.execution.processes.shared_memory import Segment
 from crystallize_plugins.execution.processes.worker import work
+from crystallize_plugins.execution.processes.worker_pool import WorkerHandle, WorkerStarter, interpreter_command
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -30,12 +30,8 @@ __all__ = ["SpawnStarter", "main"]
 _WINDOWS = sys.platform == "win32"
 
 
-class _Spawned(Hand):
-    def __init__(self, number: int, process: subprocess.Popen[bytes], link: Connection) -> None:
-        self.number = number
-        self.pid = process.pid
-        self.link = link
-        self.process = process
+class _SpawnedWorker(WorkerHandle):
+    process: subprocess.Popen[bytes]
 
     def exit_code(self, timeout: float) -> int | None:
         try:
@@ -50,21 +46,21 @@ class _Spawned(Hand):
         self.process.kill()
 
 
-class SpawnStarter(Starter):
+class SpawnStarter(WorkerStarter):
     """Starts a new interpreter for each worker."""
 
     method = "spawn"
 
     def __init__(self) -> None:
-        self._started: list[_Spawned] = []
+        self._started: list[_SpawnedWorker] = []
 
-    def start(self, number: int, payload: Segment, slots: Segment, library_threads: int) -> Hand:
+    def start(self, number: int, payload: Segment, memory: Segment, library_threads: int) -> WorkerHandle:
         """Start one worker."""
-        boot = "from crystallize_plugins.execution.processes.spawned import main; main()"
+        boot = "from crystallize_plugins.execution.processes.spawn import main; main()"
         command = interpreter_command(boot)
         environment = environment_with_limits(os.environ, library_threads)
         ours, theirs = Pipe()
-        fds: list[Any] = [] if _WINDOWS else [theirs.fileno(), payload.fd, slots.fd]
+        fds: list[Any] = [] if _WINDOWS else [theirs.fileno(), payload.fd, memory.fd]
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=fds, env=environment)
         except OSError as exc:
@@ -75,35 +71,29 @@ class SpawnStarter(Starter):
             "number": number,
             "link": _handle_for(process, theirs),
             "payload": {"size": payload.size, "fd": payload.fd, "tag": payload.tag},
-            "slots": {"size": slots.size, "fd": slots.fd, "tag": slots.tag},
+            "memory": {"size": memory.size, "fd": memory.fd, "tag": memory.tag},
         }
         with contextlib.suppress(BrokenPipeError):  # it ended at once: the link will tell
             process.stdin.write(json.dumps(needs).encode() + b"\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
         theirs.close()
-        spawned = _Spawned(number, process, ours)
-        self._started.append(spawned)
-        return spawned
-
-    def watched(self) -> list[Any]:
-        """Nothing: the links tell."""
-        return []
-
-    def heard(self) -> None:
-        """There is nothing to hear."""
+        worker = _SpawnedWorker(number, ours, memory, process.pid)
+        worker.process = process
+        self._started.append(worker)
+        return worker
 
     def successor(self) -> SpawnStarter:
-        """Give itself: there is nothing that could be killed."""
+        """Return itself: there is nothing that could be killed."""
         return self
 
     def close(self) -> None:
         """Wait for the workers to leave, for a moment; then make them."""
-        for spawned in self._started:
+        for worker in self._started:
             with contextlib.suppress(OSError):
-                spawned.process.stdin.close()  # type: ignore[union-attr]
-            if spawned.exit_code(0.5) is None:
-                spawned.kill()
-                spawned.exit_code(1.0)
+                worker.process.stdin.close()  # type: ignore[union-attr]
+            if worker.exit_code(0.5) is None:
+                worker.kill()
+                worker.exit_code(1.0)
         self._started = []
 
 
@@ -116,11 +106,11 @@ def main() -> None:
     needs = json.loads(line)
     lifeline = sys.stdin.buffer
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lives
-    threading.Thread(target=_watch, args=(lifeline,), name="crystallize-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(lifeline,), name="crystallize-lifeline", daemon=True).start()
     if not _WINDOWS:
-        for fd in (needs["link"], needs["payload"]["fd"], needs["slots"]["fd"]):
+        for fd in (needs["link"], needs["payload"]["fd"], needs["memory"]["fd"]):
             os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
-    work(_link(needs["link"]), Segment(**needs["payload"]), Segment(**needs["slots"]), needs["number"])
+    work(_link(needs["link"]), Segment(**needs["payload"]), Segment(**needs["memory"]), needs["number"])
     os._exit(0)
 
 

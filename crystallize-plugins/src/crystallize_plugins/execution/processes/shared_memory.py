@@ -1,4 +1,7 @@
-"""Memory that processes share and that nobody has to clean up: it is gone with the last one that holds it."""
+"""Memory that processes share: `Segment`, and in one of them what each worker is at, as a `WorkerStatus`.
+
+Nobody has to clean it up: it is gone with the last process that holds it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.names import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PrivateMap", "Segment"]
+__all__ = ["Overdue", "PrivateMap", "Segment", "WorkerStatus"]
 
 _WINDOWS = sys.platform == "win32"
 
@@ -122,3 +125,112 @@ def _anonymous_file() -> int:
     handle, path = tempfile.mkstemp(prefix="crystallize-")
     Path(path).unlink()
     return handle
+
+
+class Overdue(NamedTuple):
+    """A worker that has been at something for too long.
+
+    Attributes
+    ----------
+    cell : int
+        Its index.
+    position : int
+        Where in the cell; see `Policies.place`.
+    whole_cell : bool
+        Whether it is the cell's time-out that has passed.
+    deadline : int
+        When that was.
+    """
+
+    cell: int
+    position: int
+    whole_cell: bool
+    deadline: int
+
+
+_WORD = 8
+_CELL, _STOP, _DEADLINE, _POSITION = range(4)
+_WORDS = 4
+
+
+class WorkerStatus:
+    """What one worker and the coordinator tell each other without a message, in words of shared memory.
+
+    Every worker has four: the cell that it is at (one more than its index; 0 for none), the cell that the coordinator
+    asks to stop, the moment at which to end the worker (nanoseconds of the monotonic clock; 0 for none), and where in
+    the cell it is. One word for all of them says whether the run was interrupted. A word is read and written in one go.
+
+    Parameters
+    ----------
+    memory : Segment
+        Of `size_for` so many workers.
+    number : int
+        Which worker it is.
+    """
+
+    __slots__ = ("_first", "_words", "number")
+
+    def __init__(self, memory: Segment, number: int) -> None:
+        self.number = number
+        self._words = memoryview(memory.shared()).cast("q")
+        self._first = 1 + _WORDS * number
+
+    @staticmethod
+    def size_for(workers: int) -> int:
+        """Return the bytes that so many workers need."""
+        return _WORD * (1 + _WORDS * workers)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether no worker is to begin another cell."""
+        return bool(self._words[0])
+
+    def interrupt(self) -> None:
+        """Have no worker begin another cell."""
+        self._words[0] = 1
+
+    @property
+    def cell(self) -> int:
+        """The index of the cell that the worker is at, -1 for none."""
+        return self._words[self._first] - 1
+
+    @cell.setter
+    def cell(self, index: int) -> None:
+        self._words[self._first] = index + 1
+
+    def ask_to_stop(self) -> None:
+        """Have the worker's cell learn, with its next event, that it is to stop."""
+        self._words[self._first + _STOP] = self._words[self._first]
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the coordinator has asked the cell at hand to stop."""
+        at = self._words[self._first]
+        return bool(at and self._words[self._first + _STOP] == at)
+
+    def limit(self, end: float, position: int, *, whole_cell: bool) -> None:
+        """Say until when to leave this process alone; see `crystallize.engine.timing.Watched`."""
+        words, first = self._words, self._first
+        words[first + _DEADLINE] = 0  # first: whoever reads now must not take one moment for another
+        words[first + _POSITION] = (position + 1) << 1 | whole_cell
+        words[first + _DEADLINE] = int(end * 1e9)
+
+    @property
+    def deadline(self) -> int:
+        """The moment at which the worker has to be ended, 0 for none."""
+        return self._words[self._first + _DEADLINE]
+
+    def overdue(self, now: int) -> Overdue | None:
+        """Return at what the worker has been for too long; None if it has not."""
+        deadline = self.deadline
+        if not deadline or deadline > now:
+            return None
+        index, position = self.cell, self._words[self._first + _POSITION]
+        if self.deadline != deadline:
+            return None  # it went on meanwhile
+        return Overdue(index, (position >> 1) - 1, bool(position & 1), deadline)
+
+    def clear(self) -> None:
+        """Forget a worker that is gone."""
+        for word in range(_WORDS):
+            self._words[self._first + word] = 0

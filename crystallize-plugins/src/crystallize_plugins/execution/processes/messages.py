@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import sys
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import SerializationError
+from crystallize.results.outcome import CellOutcome
 from crystallize_plugins.execution.processes.pickling import dumps
-from crystallize_plugins.execution.processes.wire import encode
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from crystallize.engine.cell import CellRunner
-    from crystallize.results.outcome import CellOutcome
+    from crystallize.results.outcome import Cell
 
-__all__ = ["Outbox", "why_it_cannot_travel"]
+__all__ = ["Messages", "rebuilt"]
 
 FLUSH_AFTER = 0.005
 """Seconds for which news may wait for more."""
+_PLAIN = {float, int, str, bool, bytes, type(None)}
 
 
-class Outbox:
+class Messages:
     """One worker's end of the line.
 
-    Messages are pickled lists of tuples whose first item says what they are: ``("ready",)``,
-    ``("unfit", …)``, ``("outcomes", batch, pickle)``, ``("outcome", index, pickle)``,
-    ``("retry", index, attempt, delay, plugin_failures)``, ``("text", stream, text)``,
-    ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``, ``("interrupted", where)``,
-    ``("report", pickle, modules)``.
+    Messages are pickled lists of tuples whose first item says what they are:
+
+    - ``("ready", pid)``, ``("unfit", type, text, traceback)``: it has loaded the experiment, or could not
+    - ``("outcomes", [row, …])``, ``("outcome", index, pickle)``: of cells, see `rebuilt`; or of one with objects of the
+      user's, which may refuse to be rebuilt
+    - ``("retry", index, attempt, delay, plugin_failures)``: an attempt failed, and another is to follow
+    - ``("text", stream, text)``, ``("log", fields)``, ``("warning", …)``, ``("event", pickle)``
+    - ``("interrupted", where)``: a step raised `KeyboardInterrupt`
+    - ``("report", pickle, modules)``: the last one
     """
 
     def __init__(self, link: Connection) -> None:
@@ -41,8 +47,6 @@ class Outbox:
         self._news: list[Any] = []
         # Filled and emptied without a lock: at either end.
         self._outcomes: deque[tuple[int, CellOutcome]] = deque()
-        self._sent: dict[int, list[tuple[int, CellOutcome]]] = {}
-        self._batch = 0
         self._last = 0.0
         self._waiting = threading.Event()
         self._runner: CellRunner | None = None
@@ -50,7 +54,7 @@ class Outbox:
     def start(self, runner: CellRunner) -> None:
         """Begin to flush by the clock too: the last outcome must not wait for a long cell."""
         self._runner = runner
-        threading.Thread(target=self._flush_by_the_clock, name="crystallize-outbox", daemon=True).start()
+        threading.Thread(target=self._flush_by_the_clock, name="crystallize-messages", daemon=True).start()
 
     def tell(self, *news: Any) -> None:
         """Say something; consecutive text of one stream becomes one piece."""
@@ -77,43 +81,26 @@ class Outbox:
         """Send what has gathered."""
         with self._lock:
             self._waiting.clear()
-            if self._outcomes:
-                self._news.extend(self._encoded([self._outcomes.popleft() for _ in range(len(self._outcomes))]))
+            rows = []
+            while self._outcomes:
+                index, outcome = self._outcomes.popleft()
+                if _is_plain(outcome):
+                    rows.append((index, outcome.metrics, outcome.seed, outcome.provenance, outcome.duration))
+                else:
+                    self._news.append(("outcome", index, self._pickled(outcome)))
+            if rows:
+                self._news.append(("outcomes", rows))
             if self._news:
                 message = pickle.dumps(self._news, 5)
                 self._news = []
                 self._link.send_bytes(message)
             self._last = time.perf_counter()
 
-    def confirmed(self, batch: int) -> None:
-        """Forget outcomes up to a batch that the coordinator could read."""
-        for number in [number for number in self._sent if number <= batch]:
-            del self._sent[number]
-
-    def send_again(self, batch: int) -> None:
-        """Send the outcomes of a batch one by one: together they could not be read."""
-        with self._lock:
-            self.flush()
-            self._news.extend(self._one_by_one(self._sent.pop(batch, [])))
-            self.flush()
-
-    def _encoded(self, outcomes: list[tuple[int, CellOutcome]]) -> list[Any]:
-        try:
-            encoded = encode(outcomes)
-        except Exception:  # noqa: BLE001 - whatever user objects raise: one by one tells which it is
-            return self._one_by_one(outcomes)
-        self._batch += 1
-        self._sent[self._batch] = outcomes
-        return [("outcomes", self._batch, encoded)]
-
-    def _one_by_one(self, outcomes: list[tuple[int, CellOutcome]]) -> list[Any]:
-        return [("outcome", index, self._alone(outcome)) for index, outcome in outcomes]
-
-    def _alone(self, outcome: CellOutcome) -> bytes:
+    def _pickled(self, outcome: CellOutcome) -> bytes:
         try:
             return dumps(outcome)
         except Exception as exc:
-            reason = SerializationError(why_it_cannot_travel(outcome, exc))
+            reason = SerializationError(_why_it_cannot_travel(outcome, exc))
             if self._runner is None:
                 raise reason from exc
             failed = self._runner.failed(outcome.cell, reason, worker=outcome.worker)
@@ -130,7 +117,42 @@ class Outbox:
                     self.flush()
 
 
-def why_it_cannot_travel(outcome: CellOutcome, exc: BaseException) -> str:
+def _is_plain(outcome: CellOutcome) -> bool:
+    """Whether an outcome is as most are: of metrics that can surely be pickled and rebuilt, and nothing else."""
+    if outcome.error is not None or outcome.artifacts or outcome.events or outcome.plugin_failures:
+        return False
+    if outcome.tags or outcome.attempts:
+        return False
+    return all(
+        type(name) is str and all(type(value) in _PLAIN or _is_of_numpy(value) for value in values)
+        for name, values in outcome.metrics.items()
+    )
+
+
+def _is_of_numpy(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(value).__module__ != "numpy" or not isinstance(value, (numpy.generic, numpy.ndarray)):
+        return False
+    return not value.dtype.hasobject
+
+
+def rebuilt(row: tuple[Any, ...], cells: list[Cell], worker: str) -> tuple[int, CellOutcome]:
+    """Return the index of a cell and its outcome, as a worker sent them.
+
+    Parameters
+    ----------
+    row : tuple
+        Index, metrics, seed, provenance, duration.
+    cells : list of Cell
+        Those of the run.
+    worker : str
+        Whose it is.
+    """
+    index, metrics, seed, provenance, duration = row
+    return index, CellOutcome(cells[index], metrics, seed, None, (), provenance, duration, worker)
+
+
+def _why_it_cannot_travel(outcome: CellOutcome, exc: BaseException) -> str:
     """Name the metric, or whatever else it is, that cannot be pickled."""
     for name, values in outcome.metrics.items():
         for value in values:
