@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.printed import CellLog
 from crystallize.errors import WorkerStartError
+from crystallize.hooks import SeederPlugin
 from crystallize_plugins.execution.library_threads import loaded_libraries
 from crystallize_plugins.execution.processes.shared_memory import WorkerStatus
 
@@ -237,7 +238,7 @@ def _needs(experiment: ExperimentView) -> list[str]:
     """Return the names of what every worker will import, as far as it is known to start no threads."""
     ours, _, _ = __name__.partition(".")
     modules = {type(plugin).__module__ for plugin in experiment.plugins}
-    seeds = any(getattr(plugin, "seeds_global_state", False) for plugin in experiment.plugins)
+    seeds = any(isinstance(plugin, SeederPlugin) and plugin.seeds_global_state for plugin in experiment.plugins)
     needed = sorted(name for name in modules if name.startswith(f"{ours}."))
     return ["threadpoolctl", *needed, *(["numpy.random"] if seeds else [])]
 
