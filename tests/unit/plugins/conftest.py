@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from crystallize.hooks.metadata import rescan
+from crystallize.plugins.metadata import rescan
 
 
 @pytest.fixture

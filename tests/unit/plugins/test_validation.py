@@ -454,7 +454,7 @@ def test_a_checked_class_and_its_instances_can_go():
 
 def test_a_deprecated_hook_warns_the_plugins_author(monkeypatch):
     from crystallize.hooks import HookSpecs
-    from crystallize.hooks.validation import _verifier
+    from crystallize.plugins.validation import _verifier
 
     monkeypatch.setitem(HookSpecs.collect.crystallize_spec, "warn_on_impl", DeprecationWarning("collect goes in 2.0"))
     _verifier.cache_clear()

@@ -13,8 +13,9 @@ from crystallize.errors import (
     PluginNotFoundError,
     ValidationError,
 )
-from crystallize.hooks import BasePlugin, build_plugins, hookimpl, metadata
-from crystallize.hooks.info import default_kind
+from crystallize.hooks import BasePlugin, build_plugins, hookimpl
+from crystallize.plugins import metadata
+from crystallize.plugins.info import default_kind
 
 
 class Mine(BasePlugin):

@@ -11,15 +11,15 @@ from crystallize.errors import PluginOrderError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from crystallize.hooks.info import Origin
+    from crystallize.plugins.info import Origin
 
-__all__ = ["Place", "in_order"]
+__all__ = ["RankedPlugin", "in_order"]
 
 Key = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankedPlugin:
     """What ordering needs to know about one plugin.
 
     Attributes
@@ -56,7 +56,7 @@ class Place:
         return wanted in self.names if isinstance(wanted, str) else wanted in self.classes
 
 
-def in_order(places: Iterable[Place], *, complete: bool = True) -> list[Place]:
+def in_order(places: Iterable[RankedPlugin], *, complete: bool = True) -> list[RankedPlugin]:
     """Put plugins into their order.
 
     Every relation to an active plugin holds. Beyond that the base order is kept: a plugin that comes ``before``
@@ -64,7 +64,7 @@ def in_order(places: Iterable[Place], *, complete: bool = True) -> list[Place]:
 
     Parameters
     ----------
-    places : iterable of Place
+    places : iterable of RankedPlugin
         In any order; the result does not depend on it.
     complete : bool, default True
         Whether all plugins are there, so that a required one that is not is an error.
@@ -83,7 +83,7 @@ def in_order(places: Iterable[Place], *, complete: bool = True) -> list[Place]:
     keys = _advanced(base, followers, reasons)
     ready = [(keys[i], i) for i in range(len(base)) if not waiting[i]]
     heapq.heapify(ready)
-    done: list[Place] = []
+    done: list[RankedPlugin] = []
     while ready:
         _, i = heapq.heappop(ready)
         done.append(base[i])
@@ -96,7 +96,7 @@ def in_order(places: Iterable[Place], *, complete: bool = True) -> list[Place]:
     return done
 
 
-def _relations(base: Sequence[Place], *, complete: bool) -> tuple[list[list[int]], dict[tuple[int, int], str]]:
+def _relations(base: Sequence[RankedPlugin], *, complete: bool) -> tuple[list[list[int]], dict[tuple[int, int], str]]:
     """Give, for each plugin, those that come after it, and by which declaration."""
     followers: list[list[int]] = [[] for _ in base]
     reasons: dict[tuple[int, int], str] = {}
@@ -115,7 +115,7 @@ def _relations(base: Sequence[Place], *, complete: bool) -> tuple[list[list[int]
 
 
 def _advanced(
-    base: Sequence[Place], followers: Sequence[Sequence[int]], reasons: dict[tuple[int, int], str]
+    base: Sequence[RankedPlugin], followers: Sequence[Sequence[int]], reasons: dict[tuple[int, int], str]
 ) -> list[tuple[Key, ...]]:
     """Give each plugin the key of the foremost one that it has to come before, then its own.
 
@@ -130,7 +130,7 @@ def _advanced(
     return [(key, place.key) for key, place in zip(foremost, base, strict=True)]
 
 
-def _not_active(place: Place, wanted: str | type) -> PluginOrderError:
+def _not_active(place: RankedPlugin, wanted: str | type) -> PluginOrderError:
     name = wanted if isinstance(wanted, str) else wanted.__name__
     return PluginOrderError(
         f"{place.origin} requires the plugin {name!r}, which is not active: add it to the experiment's plugins, "
@@ -140,7 +140,7 @@ def _not_active(place: Place, wanted: str | type) -> PluginOrderError:
 
 
 def _cycle(
-    base: Sequence[Place],
+    base: Sequence[RankedPlugin],
     followers: Sequence[Sequence[int]],
     reasons: dict[tuple[int, int], str],
     stuck: set[int],

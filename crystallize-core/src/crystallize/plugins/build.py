@@ -14,14 +14,13 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.hooks.base import BasePlugin
-from crystallize.hooks.discovery import find_plugin, find_plugins
-from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.info import default_kind, identify, note_origin
-from crystallize.hooks.loading import import_error, load
-from crystallize.hooks.manager import check_distinct_plugins
-from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.hooks.settings import note_settings
 from crystallize.names import did_you_mean
+from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
+from crystallize.plugins.implementations import find_implementations
+from crystallize.plugins.info import default_kind, identify, note_origin
+from crystallize.plugins.manager import check_distinct_plugins
+from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
 
 __all__ = ["build_plugin", "build_plugins"]
 

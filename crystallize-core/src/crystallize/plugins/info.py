@@ -7,15 +7,17 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.hooks.metadata import OFFICIAL, PLUGINS, RESERVED, distribution_of, normalized, scan
+from crystallize.hooks.base import BasePlugin
+from crystallize.hooks.roles import SeederPlugin, StorePlugin
 from crystallize.hooks.settings import arguments_of, describe_settings
+from crystallize.plugins.metadata import OFFICIAL, PLUGINS, RESERVED, distribution_of, normalized, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crystallize.hooks.metadata import PluginRecord
+    from crystallize.plugins.metadata import PluginRecord
 
-__all__ = ["Origin", "PluginInfo", "class_name", "default_kind", "identify", "note_origin"]
+__all__ = ["Origin", "PluginInfo", "class_name", "declared", "default_kind", "identify", "note_origin"]
 
 OnError = Literal["record", "fail_cell", "stop_run"]
 
@@ -134,8 +136,17 @@ def identify(plugin: object) -> Origin:
     return Origin(cls.__name__, distribution, version)
 
 
+def declared(plugin: object, name: str) -> Any:
+    """Return what a plugin declares by an attribute of `BasePlugin`; one of another class may leave it out."""
+    return getattr(plugin, name, getattr(BasePlugin, name))
+
+
 def default_kind(plugin: object) -> str | None:
     """Say of which default plugin's kind one is: ``"seed"``, ``"logging"``, ``"artifacts"``, or None."""
+    if isinstance(plugin, SeederPlugin):
+        return "seed"
+    if isinstance(plugin, StorePlugin):
+        return "artifacts"
     packages = {cls.__module__.partition(".")[0] for cls in type(plugin).__mro__}
     if packages <= {"__main__", "abc", "builtins", "crystallize", "typing"}:
         return None  # Nobody else's class is among them: nothing to look up.

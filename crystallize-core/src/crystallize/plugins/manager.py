@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
-from crystallize.hooks.implementations import adapt, find_implementations, implementation
-from crystallize.hooks.info import Origin, PluginInfo, default_kind, identify
-from crystallize.hooks.ordering import Place, in_order
 from crystallize.hooks.specs import HOOKS
-from crystallize.hooks.validation import check_plugin
+from crystallize.plugins.implementations import adapt, find_implementations, implementation
+from crystallize.plugins.info import Origin, PluginInfo, declared, default_kind, identify
+from crystallize.plugins.ordering import RankedPlugin, in_order
+from crystallize.plugins.validation import check_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from crystallize.hooks.implementations import Implementation, Shape
-    from crystallize.hooks.info import OnError
+    from crystallize.plugins.implementations import Implementation, Shape
+    from crystallize.plugins.info import OnError
 
 __all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins"]
 
@@ -100,22 +100,22 @@ class ActivePlugins:
         for position, plugin in enumerate(plugins):
             origin = identify(plugin)
             implementations.append(check_plugin(plugin, origin))
-            silent = getattr(plugin, "silent_hooks", ())
+            silent = declared(plugin, "silent_hooks")
             hooks = {implementation.hook for implementation in implementations[-1]}.difference(silent)
             infos.append(
                 PluginInfo(
                     origin,
                     plugin,
-                    getattr(plugin, "neutral", None),
-                    getattr(plugin, "on_error", None),
-                    getattr(plugin, "contract", None),
+                    declared(plugin, "neutral"),
+                    declared(plugin, "on_error"),
+                    declared(plugin, "contract"),
                     tuple(name for name in HOOKS if name in hooks),
                 )
             )
             places.append(_place(plugin, origin, position))
         order = [place.position for place in in_order(places, complete=complete)]
         active = cls([infos[i] for i in order], [implementations[i] for i in order])
-        active._given = tuple((plugin, tuple(getattr(plugin, "silent_hooks", ()))) for plugin in plugins)
+        active._given = tuple((plugin, tuple(declared(plugin, "silent_hooks"))) for plugin in plugins)
         return active
 
     def fits(self, plugins: Sequence[object]) -> bool:
@@ -132,7 +132,7 @@ class ActivePlugins:
             False too where an instance sits out other hooks than it did.
         """
         return len(plugins) == len(self._given) and all(
-            plugin is known and tuple(getattr(plugin, "silent_hooks", ())) == silent
+            plugin is known and tuple(declared(plugin, "silent_hooks")) == silent
             for plugin, (known, silent) in zip(plugins, self._given, strict=True)
         )
 
@@ -161,7 +161,7 @@ class ActivePlugins:
             as the distribution's own record lists them, and ``editable``, whether its code may change all the same.
         """
         if self._lock is None:
-            from crystallize.hooks.lock import lock_entry
+            from crystallize.plugins.lock import lock_entry
 
             self._lock = [lock_entry(info, order) for order, info in enumerate(self.infos)]
         return isolate(self._lock)  # Results keep it, and belong to others.
@@ -218,12 +218,14 @@ def check_distinct_plugins(plugins: Iterable[object]) -> None:
             kinds[kind] = origin
 
 
-def _place(plugin: object, origin: Origin, position: int) -> Place:
+def _place(plugin: object, origin: Origin, position: int) -> RankedPlugin:
     classes = tuple(cls for cls in type(plugin).__mro__ if cls is not object)
     kind = default_kind(plugin)
     names = {origin.name, *(cls.__name__ for cls in classes), *(cls.__qualname__ for cls in classes)}
-    relations = {name: _as_tuple(getattr(plugin, name, ())) for name in _RELATIONS}
-    return Place(origin, _RANKS[kind], position, frozenset(names | ({kind} if kind else set())), classes, **relations)
+    relations = {name: _as_tuple(declared(plugin, name)) for name in _RELATIONS}
+    return RankedPlugin(
+        origin, _RANKS[kind], position, frozenset(names | ({kind} if kind else set())), classes, **relations
+    )
 
 
 def _as_tuple(named: Any) -> tuple[str | type, ...]:

@@ -13,7 +13,7 @@ from crystallize.hooks import (
     lock_requirements,
     plugins_from_lock,
 )
-from crystallize.hooks.metadata import rescan
+from crystallize.plugins.metadata import rescan
 
 SOURCE = """
 from crystallize import BasePlugin

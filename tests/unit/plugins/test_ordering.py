@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from crystallize.errors import PluginOrderError
 from crystallize.hooks import ActivePlugins, BasePlugin
-from crystallize.hooks.info import Origin
-from crystallize.hooks.ordering import Place, in_order
+from crystallize.plugins.info import Origin
+from crystallize.plugins.ordering import RankedPlugin, in_order
 
 
 def place(name, position=0, rank=1, **relations):
-    return Place(Origin(name), rank, position, frozenset({name}), (), **relations)
+    return RankedPlugin(Origin(name), rank, position, frozenset({name}), (), **relations)
 
 
 def names(places):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.hooks import HOOKS
-from crystallize.hooks.spelling import misspelt, nearest
+from crystallize.plugins.validation import misspelt, nearest
 
 hooks = st.sampled_from(sorted(HOOKS))
 letters = st.sampled_from(string.ascii_lowercase + "_")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,19 +15,24 @@ import pluggy
 
 from crystallize.errors import PluginContractError, PluginDefinitionError, ValidationError
 from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
-from crystallize.hooks.contract import satisfies
-from crystallize.hooks.facts import PROJECT
-from crystallize.hooks.implementations import arguments_of_function, find_implementations, static_function
-from crystallize.hooks.memory import recall, remember
-from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
-from crystallize.hooks.spelling import misspelt, nearest
+from crystallize.hooks.specs import CONTRACT, HOOKS, PROJECT, HookSpecs
+from crystallize.plugins.implementations import (
+    arguments_of_function,
+    find_implementations,
+    recall,
+    remember,
+    static_function,
+)
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
-    from crystallize.hooks.facts import HookSpec
-    from crystallize.hooks.implementations import Implementation
-    from crystallize.hooks.info import Origin
+    from collections.abc import Iterable
 
-__all__ = ["check_plugin"]
+    from crystallize.hooks.specs import HookSpec
+    from crystallize.plugins.implementations import Implementation
+    from crystallize.plugins.info import Origin
+
+__all__ = ["check_plugin", "misspelt", "nearest", "satisfies"]
 
 _POLICIES = ("record", "fail_cell", "stop_run")
 _INSTEAD = {
@@ -104,29 +111,29 @@ def _check_kind(plugin: object, origin: Origin) -> None:
 
 
 def _check_declarations(plugin: Any, origin: Origin) -> None:
-    contract = getattr(plugin, "contract", None)
+    contract = declared(plugin, "contract")
     if contract is not None:
         _check_contract(contract, origin)
-    on_error = getattr(plugin, "on_error", None)
+    on_error = declared(plugin, "on_error")
     if on_error is not None and on_error not in _POLICIES:
         if callable(on_error):
             raise _error(origin, f"has a method on_error; that name says what becomes of errors: {_one_of(_POLICIES)}")
         raise _error(origin, f"declares on_error = {on_error!r}; what is understood is {_one_of(_POLICIES)}")
-    neutral = getattr(plugin, "neutral", None)
+    neutral = declared(plugin, "neutral")
     if neutral is not None and not isinstance(neutral, bool):
         raise _error(origin, f"declares neutral = {neutral!r}; what is understood is True, False or None")
     for relation in ("before", "after", "requires"):
-        named = getattr(plugin, relation, ())
+        named = declared(plugin, relation)
         if isinstance(named, (str, type)):
             continue
         if not isinstance(named, (tuple, list, set, frozenset)) or not all(isinstance(n, (str, type)) for n in named):
             raise _error(
                 origin, f"declares {relation} = {named!r}; names of plugins or classes are expected, in a tuple"
             )
-    silent = getattr(plugin, "silent_hooks", ())
+    silent = declared(plugin, "silent_hooks")
     if isinstance(silent, str) or any(name not in HOOKS for name in silent):
         raise _error(origin, f"declares silent_hooks = {silent!r}; a collection of hooks' names is expected")
-    wanted = getattr(plugin, "wanted_events", None)
+    wanted = declared(plugin, "wanted_events")
     if wanted is not None and not (
         isinstance(wanted, (tuple, list, set, frozenset)) and all(isinstance(name, str) for name in wanted)
     ):
@@ -284,3 +291,108 @@ def _one_of(choices: tuple[str, ...]) -> str:
 def _shown(plugin: object) -> str:
     shown = repr(plugin)
     return f"{type(plugin).__name__} {shown if len(shown) <= 60 else shown[:60] + '…'}"  # noqa: PLR2004 - one line
+
+
+_CLAUSE = re.compile(r"\s*(>=|<=|==|!=|~=|>|<)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
+Version = tuple[int, ...]
+
+
+def satisfies(version: str, specifier: str) -> bool:
+    """Whether `version` fulfils every clause of `specifier`.
+
+    The clauses are those of Python packaging's version specifiers, for versions made of numbers.
+
+    Parameters
+    ----------
+    version : str
+        Numbers with dots, ``"1.0"``.
+    specifier : str
+        Clauses with commas between them, ``">=1,<2"``.
+
+    Raises
+    ------
+    ValidationError
+        `specifier` is not of that form.
+
+    Examples
+    --------
+    >>> satisfies("1.2", ">=1,<2"), satisfies("2.0", "~=1.4"), satisfies("1.2", "==1.*")
+    (True, False, True)
+    """
+    offered = _numbers(version)
+    clauses = _clauses(specifier)
+    return all(_fulfils(offered, *clause) for clause in clauses)
+
+
+def _clauses(specifier: str) -> list[tuple[str, Version, bool]]:
+    found = []
+    for text in specifier.split(","):
+        match = _CLAUSE.fullmatch(text)
+        if match is None or (match[3] and match[1] not in {"==", "!="}) or (match[1] == "~=" and "." not in match[2]):
+            raise ValidationError(f"{specifier!r} is no range of versions: write something like '>=1,<2'")
+        found.append((match[1], _numbers(match[2]), bool(match[3])))
+    return found
+
+
+def _fulfils(offered: Version, operator: str, wanted: Version, prefix: bool) -> bool:
+    if operator == "~=":
+        return _compare(offered, wanted) >= 0 and offered[: len(wanted) - 1] == wanted[:-1]
+    order = _compare(offered[: len(wanted)] if prefix else offered, wanted)
+    return {
+        ">=": order >= 0,
+        "<=": order <= 0,
+        ">": order > 0,
+        "<": order < 0,
+        "==": order == 0,
+        "!=": order != 0,
+    }[operator]
+
+
+def _numbers(version: str) -> Version:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _compare(one: Version, other: Version) -> int:
+    for left, right in zip_longest(one, other, fillvalue=0):
+        if left != right:
+            return 1 if left > right else -1
+    return 0
+
+
+def misspelt(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name from which `name` is one edit away, or None.
+
+    An edit is a letter more, less, other, two neighbours swapped, or any difference in underscores and case.
+
+    Examples
+    --------
+    >>> misspelt("before_rum", ["before_run", "collect"]), misspelt("afterRun", ["after_run"])
+    ('before_run', 'after_run')
+    """
+    squeezed = name.replace("_", "").lower()
+    for candidate in known:
+        if candidate != name and (squeezed == candidate.replace("_", "") or _one_edit(name, candidate)):
+            return candidate
+    return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Give the known name that is most like `name`."""
+    import difflib  # for an error, which most programs never see
+
+    return max(known, key=lambda candidate: difflib.SequenceMatcher(None, name, candidate).ratio())
+
+
+def _one_edit(one: str, other: str) -> bool:
+    if abs(len(one) - len(other)) > 1:
+        return False
+    start = 0
+    while start < min(len(one), len(other)) and one[start] == other[start]:
+        start += 1
+    left, right = one[start:], other[start:]
+    return (
+        left[1:] == right[1:]  # another letter
+        or left[1:] == right  # a letter more
+        or left == right[1:]  # a letter less
+        or (left[:2] == right[1::-1] and left[2:] == right[2:])  # two neighbours swapped
+    )

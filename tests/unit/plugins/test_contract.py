@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 
 from crystallize.errors import ValidationError
-from crystallize.hooks.contract import satisfies
+from crystallize.plugins.validation import satisfies
 
 versions = st.lists(st.integers(0, 3), min_size=2, max_size=3).map(lambda parts: ".".join(map(str, parts)))
 plain = st.builds("{}{}".format, st.sampled_from([">=", "<=", ">", "<", "==", "!=", "~="]), versions)

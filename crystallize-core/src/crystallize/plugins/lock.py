@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError
-from crystallize.hooks.build import build_plugin
-from crystallize.hooks.info import class_name
-from crystallize.hooks.metadata import normalized, scan
 from crystallize.hooks.settings import describe_settings
+from crystallize.plugins.build import build_plugin
+from crystallize.plugins.info import class_name
+from crystallize.plugins.metadata import normalized, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.hooks.info import PluginInfo
+    from crystallize.plugins.info import PluginInfo
 
 __all__ = ["compare_lock", "lock_entry", "lock_requirements", "plugins_from_lock"]
 
@@ -203,7 +203,7 @@ def _installed_version(distribution: str) -> str | None:
 
 
 def _entry_point(distribution: str, name: str) -> str | None:
-    from crystallize.hooks.discovery import find_plugins
+    from crystallize.plugins.discovery import find_plugins
 
     wanted = normalized(distribution)
     return next((r.value for r in find_plugins() if r.name == name and normalized(r.distribution) == wanted), None)
