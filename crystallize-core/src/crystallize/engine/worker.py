@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
@@ -24,7 +24,7 @@ from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
-from crystallize.hooks.records import WorkerReport
+from crystallize.hooks.roles import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from crystallize.engine.job import Job
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
-    from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["Worker"]
 
@@ -375,7 +375,7 @@ class Worker:
     ) -> None:
         """Call one hook's implementations, one by one, each plugin's failure its own."""
         for call in calls:
-            seen: FrozenContext = ReadOnlyContext(ctx) if call.neutral else ctx
+            seen: FrozenContext = ctx._read_only() if call.neutral else ctx
             guard = self._guard if call.neutral else None
             before = guard.look(data) if guard is not None else None
             try:

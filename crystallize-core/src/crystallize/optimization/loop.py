@@ -185,7 +185,7 @@ class Optimization:
 
     # -- batches ----------------------------------------------------------------------------------
 
-    def _batches(self) -> Iterator[list[Cell]]:
+    def _batches(self) -> Iterator[Sequence[Cell]]:
         """Give the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
             yield self._left_to_run([BASELINE])[0]
@@ -222,7 +222,7 @@ class Optimization:
             self._run.runner.dismiss(conditions)
             self._tell(trials)
 
-    def _left_to_run(self, conditions: list[str]) -> tuple[list[Cell], int]:
+    def _left_to_run(self, conditions: list[str]) -> tuple[Sequence[Cell], int]:
         """Give the cells of which no store has the outcome, and how many of the conditions have none of them."""
         cells = plan_cells(conditions, self._replicates)
         if not self._resumes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.design import Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ArgumentTypeError, MissingMetricError
-from crystallize.results.metrics import MetricValues
+from crystallize.results.columns import MetricValues
 from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from crystallize.checks import check_count
 from crystallize.engine.failure import say_how_to_go_on
 from crystallize.engine.program import steps_are_async
 from crystallize.errors import GraphRunError, UnknownNameError
+from crystallize.hooks.roles import ExecutorPlugin, SeederPlugin
 
 if TYPE_CHECKING:
     import asyncio
@@ -368,7 +369,8 @@ class _Overlaps:
 
 def _seeds_here(experiment: Experiment) -> str | None:
     """Name the plugin that seeds the global state of this process for each cell, if one does."""
-    if any(getattr(plugin, "cells_leave_process", False) for plugin in experiment.plugins):
-        return None
-    seeding = (type(plugin).__name__ for plugin in experiment.plugins if getattr(plugin, "seeds_global_state", False))
-    return next(seeding, None)
+    for plugin in experiment.plugins:
+        if isinstance(plugin, ExecutorPlugin) and plugin.cells_leave_process:
+            return None
+    seeders = (plugin for plugin in experiment.plugins if isinstance(plugin, SeederPlugin))
+    return next((type(seeder).__name__ for seeder in seeders if seeder.seeds_global_state), None)
