@@ -9,6 +9,7 @@ from crystallize.engine.identity import CellIdentities, plugin_identity
 from crystallize.engine.keys import may_influence
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import Identity, added_code, combine, identify, may_have_added
+from crystallize.hooks.roles import SeederPlugin
 from crystallize.pipelines.cache.call import watched_fetch
 from crystallize.pipelines.cache.randomness import global_randomness
 from crystallize.pipelines.cache.session import CacheSession, together
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crystallize.engine.job import Job
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["CacheBrief", "announced", "brief_for", "fetch_for", "session_for"]
 
@@ -86,9 +87,12 @@ def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Cal
 def announced(calls: Iterable[HookCall]) -> tuple[HookCall, ...]:
     """Return hooks such that those which seed the global random state say so while they do it."""
     return tuple(
-        replace(call, fn=_announcing(call.fn)) if getattr(call.info.plugin, "seeds_global_state", False) else call
-        for call in calls
+        replace(call, fn=_announcing(call.fn)) if _seeds_globally(call.info.plugin) else call for call in calls
     )
+
+
+def _seeds_globally(plugin: object) -> bool:
+    return isinstance(plugin, SeederPlugin) and plugin.seeds_global_state
 
 
 def _announcing(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,15 +12,15 @@ from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
 from crystallize.pipelines.readers import Readers
-from crystallize.results.outcome import Cell
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.info import PluginInfo
-    from crystallize.results import LazyOutcomes
+    from crystallize.plugins.info import PluginInfo
+    from crystallize.results import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 
@@ -156,8 +156,7 @@ class TreatmentKeys:
         if kept is not None:
             for condition in kept.conditions:
                 if condition in self._left:
-                    for replicate in kept.columns(condition).replicates:
-                        self._note_kept(condition, kept, Cell(condition, replicate))
+                    self._note_kept(condition, kept.columns(condition))
         found: dict[str, list[str]] = {}
         for condition in conditions:
             if condition in self._left and condition in self._cells and (keys := self._unread(condition)):
@@ -169,10 +168,13 @@ class TreatmentKeys:
         left = self._left[condition] or set()
         return sorted(left - self._of_baseline if condition in self._by_function else left)
 
-    def _note_kept(self, condition: str, kept: LazyOutcomes, cell: Cell) -> None:
-        if condition in self._left and cell not in kept.failed and (trace := kept[cell].provenance) is not None:
-            self._cells[condition] = self._cells.get(condition, 0) + 1
-            self._take_off(condition, trace.shape)
+    def _note_kept(self, condition: str, kept: CellColumns) -> None:
+        shapes = kept.trace_shapes()
+        if shapes:
+            self._cells[condition] = self._cells.get(condition, 0) + kept.succeeded
+        for shape in shapes:
+            if condition in self._left:
+                self._take_off(condition, shape)
 
     def _tell(self, condition: str, keys: Iterable[str]) -> None:
         for key in keys:
@@ -203,7 +205,7 @@ class TreatmentKeys:
 
 def may_influence(info: PluginInfo) -> bool:
     """Return whether a plugin may change results in a way that the contexts of cells do not show."""
-    return info.neutral is not True and not getattr(info.plugin, "seen_by_cache", False)
+    return info.neutral is not True and not declared(info.plugin, "seen_by_cache")
 
 
 def plugins_may_read(active: ActivePlugins) -> bool:

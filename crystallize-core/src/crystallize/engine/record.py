@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.failure import is_cancellation, say_how_to_go_on
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
     from crystallize.results import ExperimentMetrics, LazyOutcomes, Result
-    from crystallize.results.outcome import CellOutcome
 
 __all__ = [
     "Described",
@@ -213,17 +212,13 @@ def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str,
     return found
 
 
-def without_success(
-    metrics: ExperimentMetrics, outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None
-) -> list[str]:
-    """Give the treatments of which no cell succeeded, neither of this run's nor of those that were kept."""
-    empty = [name for name, recorded in metrics.treatments.items() if not recorded.metrics]
-    if not empty:
-        return []
-    succeeded = {outcome.cell.condition for outcome in outcomes if outcome.error is None}
-    if kept is not None:
-        succeeded.update(name for name in kept.conditions if kept.columns(name).succeeded)
-    return [name for name in empty if name not in succeeded]
+def without_success(metrics: ExperimentMetrics, outcomes: LazyOutcomes) -> list[str]:
+    """Return the treatments of which no cell succeeded."""
+    return [
+        name
+        for name, recorded in metrics.treatments.items()
+        if not recorded.names and not (name in outcomes.conditions and outcomes.columns(name).succeeded)
+    ]
 
 
 def tell_of_no_metrics(result: Result) -> None:
