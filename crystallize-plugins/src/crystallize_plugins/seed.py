@@ -218,7 +218,7 @@ def seed_global_state(seed: int, seeders: Seeders | None = None) -> None:
 
 @functools.cache
 def _numpy_seed() -> Callable[[int], None]:
-    """Return what seeds NumPy's global generator; an import statement for every cell would take longer than the call."""
+    """Return what seeds NumPy's global generator; an import statement in every cell would take longer than the call."""
     import numpy as np
 
     return np.random.seed

@@ -53,7 +53,7 @@ class Pieces(NamedTuple):
 
 @contextlib.contextmanager
 def absent_modules() -> Iterator[frozenset[str]]:
-    """Return the names of what a fresh interpreter could not import, and have cloudpickle carry it by value meanwhile."""
+    """Return what a fresh interpreter could not import, by name, and have cloudpickle carry it by value meanwhile."""
     with _LOCK:
         known = cloudpickle.list_registry_pickle_by_value()
         foreign = [module for module in _foreign_modules() if module.__name__ not in known]
