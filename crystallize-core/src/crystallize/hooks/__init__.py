@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     )
     from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
     from crystallize.hooks.view import ExperimentView, RunInfo
-    from crystallize.results.columns import CellColumns, LazyOutcomes
-    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
+    from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
+    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
     from crystallize.results.result import build_result
@@ -85,6 +85,8 @@ __all__ = [
     "HypothesisResult",
     "InterruptGuard",
     "LazyOutcomes",
+    "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "OptimizationResult",
     "Origin",
@@ -152,8 +154,8 @@ _HOMES = {
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin",
         "hooks.specs": "CONTRACT HOOKS HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
-        "results.columns": "CellColumns LazyOutcomes",
-        "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
+        "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
+        "results.metrics": "BASELINE HypothesisResult NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crystallize.errors import CellTimeoutError, StepTimeoutError
     from crystallize.hooks.records import WorkerReport
     from crystallize.hooks.view import ExperimentView
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event
 
 __all__ = ["DeadlineListener", "ExecutorPlugin", "FailurePolicies", "RunCell", "SeederPlugin", "StorePlugin"]
@@ -280,10 +281,23 @@ class StorePlugin(BasePlugin):
     neutral = True
     on_error = "stop_run"
 
+    gives_outcomes: bool = False
+    """Whether `stored_outcomes` gives back what was collected: of a large run it is then kept by the store alone."""
+
     def recorded_seed(self, experiment: ExperimentView) -> int | None:
         """Return the base seed of the run that would be resumed, or None where there is no such run.
 
         Asked before every other hook, of runs that resume and of plans. A run without a seed of its own adopts it.
+        """
+        del experiment
+        return None
+
+    def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
+        """Return everything that is stored of a run, for its result; those that it resumes among them.
+
+        Asked of stores with `gives_outcomes`, at the end of runs so large that what was stored is not kept in memory,
+        once all of it is safe and before `HookSpecs.after_run`. Numbers, text and arrays of numbers have to be what
+        was collected; cells that recorded anything else, or failed, the engine keeps itself.
         """
         del experiment
         return None

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize import BasePlugin
 from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError, RunLockedError
+from crystallize.hooks import StorePlugin
 from crystallize_plugins.artifacts import layout
 from crystallize_plugins.artifacts.schema import EVENTS
 
@@ -30,7 +30,7 @@ __all__ = ["ArtifactPlugin"]
 _NOT_STORED = ("apply", "debug")
 
 
-class ArtifactPlugin(BasePlugin):
+class ArtifactPlugin(StorePlugin):
     """Stores every run: its cells as they finish, the files that steps write, and the result.
 
     A run is one folder, ``<root_dir>/<experiment>/v<N>``, that can be copied and opened elsewhere (`open_run`). A
@@ -65,6 +65,7 @@ class ArtifactPlugin(BasePlugin):
     neutral = True
     on_error = "stop_run"
     wanted_events = EVENTS
+    gives_outcomes = True
 
     def __init__(
         self,
@@ -140,6 +141,11 @@ class ArtifactPlugin(BasePlugin):
         resumption.decide(cells)
         left = resumption.leave_undeclared(experiment)
         return {**resumption.reasons, **dict.fromkeys(left, "no longer declared")}
+
+    def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
+        """Give what is stored of a run that goes on."""
+        active = self._active.get(experiment.run.id)
+        return None if active is None else active.outcomes()
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
         """Store an outcome; the ticket says when it is safe."""
