@@ -62,8 +62,6 @@ class ArtifactPlugin(StorePlugin):
     (PosixPath('results'), True)
     """
 
-    neutral = True
-    on_error = "stop_run"
     wanted_events = EVENTS
     gives_outcomes = True
 
