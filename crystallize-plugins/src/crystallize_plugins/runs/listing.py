@@ -71,8 +71,8 @@ def described_runs(root: str | os.PathLike[str] = "data", experiment: str | None
         state = _state(path)
         seen.add(place)
         before = known.get(place)
-        entry = None if before is None or before[0] != state else _entry(before[1])
-        if entry is None or entry.get("status") in (None, "running"):
+        entry = None if before is None or before[0] != state else before[1]
+        if entry is None or entry["status"] == "running":
             entry = _summarised(path) or describe_run(StoredRun(path))
             fresh.append((place, state, json.dumps(entry)))
         described.append({**entry, "version": number, "path": path})
@@ -128,7 +128,7 @@ def _summarised(path: str) -> dict[str, Any] | None:
             "experiment": told["experiment"],
             "version": -1,
             "status": "interrupted" if told["stopped_by"] else "complete",
-            "started": _utc(told["started"]),
+            "started": told["started"],
             "duration": told["duration"],
             "replicates": told["replicates"],
             "seed": told["seed"],
@@ -164,14 +164,6 @@ def _folders_in(folder: str) -> list[str]:
     return []
 
 
-def _entry(text: str) -> dict[str, Any] | None:
-    with suppress(ValueError):
-        entry = json.loads(text)
-        if isinstance(entry, dict):
-            return entry
-    return None
-
-
 def _state(path: str) -> str:
     """Give what changes with a run's files."""
     found = []
@@ -185,39 +177,35 @@ def _state(path: str) -> str:
     return " ".join(found)
 
 
-def _read(index: str) -> dict[str, tuple[str, str]]:
+def _read(index: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Give what is known: state and entry of each run; nothing where there is no sound index."""
     if not os.path.exists(index):  # noqa: PTH110
         return {}
     try:
         with closing(sqlite3.connect(f"{Path(index).as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as source:
             if source.execute("PRAGMA user_version").fetchone()[0] == _FORMAT:
-                return {place: (state, entry) for place, state, entry in source.execute("SELECT * FROM run")}
-    except sqlite3.Error:
-        pass
+                rows = source.execute("SELECT * FROM run").fetchall()
+                entries = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: a third of the time
+                return {row[0]: (row[1], entry) for row, entry in zip(rows, entries, strict=True)}
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        if "locked" not in str(error):
+            with suppress(OSError):
+                os.remove(index)  # noqa: PTH107 - damaged: it is made again
     return {}
 
 
 def _write(index: str, fresh: list[tuple[str, str, str]], gone: set[str]) -> None:
     """Write down what is new; where that fails, it is found out again the next time."""
-    for _ in range(2):
-        try:
-            Path(index).parent.mkdir(exist_ok=True)
-            with closing(sqlite3.connect(index, timeout=_PATIENCE)) as target:
-                target.execute("PRAGMA synchronous = OFF")
-                target.execute("BEGIN IMMEDIATE")
-                if target.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-                    target.execute("DROP TABLE IF EXISTS run")
-                    target.execute("CREATE TABLE run (place TEXT PRIMARY KEY, state TEXT, entry TEXT) WITHOUT ROWID")
-                    target.execute(f"PRAGMA user_version = {_FORMAT}")
-                target.executemany("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", fresh)
-                target.executemany("DELETE FROM run WHERE place = ?", [(place,) for place in gone])
-                target.commit()
-        except (OSError, sqlite3.OperationalError):
-            return  # read-only, full, or another process writes it
-        except sqlite3.DatabaseError:
-            # No database, or a damaged one.
-            with suppress(OSError):
-                os.remove(index)  # noqa: PTH107
-        else:
-            return
+    # Where it is read-only, full, or written by another process for long, the next one writes it.
+    with suppress(OSError, sqlite3.Error):
+        Path(index).parent.mkdir(exist_ok=True)
+        with closing(sqlite3.connect(index, timeout=_PATIENCE)) as target:
+            target.execute("PRAGMA synchronous = OFF")
+            target.execute("BEGIN IMMEDIATE")
+            if target.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+                target.execute("DROP TABLE IF EXISTS run")
+                target.execute("CREATE TABLE run (place TEXT PRIMARY KEY, state TEXT, entry TEXT) WITHOUT ROWID")
+                target.execute(f"PRAGMA user_version = {_FORMAT}")
+            target.executemany("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", fresh)
+            target.executemany("DELETE FROM run WHERE place = ?", [(place,) for place in gone])
+            target.commit()
