@@ -16,7 +16,7 @@ from crystallize.pipelines.cache.settings import CacheSettings, current_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crystallize.engine.job import Job
+    from crystallize.engine.cell import Job
     from crystallize.hooks.info import PluginInfo
     from crystallize.hooks.manager import HookCall
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count, check_flag
-from crystallize.engine.policy import NO_POLICY, Policies, policies_of
+from crystallize.engine.policies import NO_POLICY, Policies, policies_of
 from crystallize.pipelines.policy import check_policy
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
 from crystallize.engine.bridge import STOPS
-from crystallize.engine.cell import SerialLoop
+from crystallize.engine.runner import SerialLoop
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Cell, CellOutcome
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.engine.cell import SerialLoop
+from crystallize.engine.runner import SerialLoop
 from crystallize_plugins.execution.executor import Executor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Cell
 

@@ -9,14 +9,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.attempts import Abandoned
 from crystallize.engine.bridge import STOPS
 from crystallize.engine.interrupts import InterruptGuard
+from crystallize.engine.runner import Abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Cell, CellOutcome
 
 __all__ = ["ThreadLoop"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Attempt, CellOutcome, Event
     from crystallize_plugins.execution.processes.outbox import Outbox
     from crystallize_plugins.execution.processes.relay import Relay

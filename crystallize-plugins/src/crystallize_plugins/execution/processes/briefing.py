@@ -10,7 +10,7 @@ from crystallize_plugins.execution.processes.locate import find_culprit
 from crystallize_plugins.execution.processes.modules import absent_modules
 
 if TYPE_CHECKING:
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.execution.processes.locate import Culprit
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from crystallize.engine.attempts import History
-from crystallize.engine.policy import attempt_of
+from crystallize.engine.policies import History, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
     from crystallize_plugins.execution.processes.schedule import Schedule
     from crystallize_plugins.execution.processes.slots import Overdue

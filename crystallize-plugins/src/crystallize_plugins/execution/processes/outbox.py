@@ -16,7 +16,7 @@ from crystallize_plugins.execution.processes.wire import encode
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import CellOutcome
 
 __all__ = ["Outbox", "why_it_cannot_travel"]

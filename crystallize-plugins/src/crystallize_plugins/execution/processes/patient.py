@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.engine.attempts import PatientRunner
-from crystallize.engine.policy import attempt_of
+from crystallize.engine.policies import attempt_of
 from crystallize_plugins.execution.processes.bench import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Attempt
     from crystallize_plugins.execution.processes.outbox import Outbox
     from crystallize_plugins.execution.processes.relay import Relay
@@ -31,18 +30,16 @@ def bench_for(
     had: int,
 ) -> Bench:
     """Give what a worker needs at hand for its cells; see `Bench`."""
-    kind = PatientBench if isinstance(runner, PatientRunner) else Bench
-    return kind(runner, cells, mapped, slots, relay, outbox, had)  # type: ignore[arg-type]
+    kind = Bench if runner.policies is None else PatientBench
+    return kind(runner, cells, mapped, slots, relay, outbox, had)
 
 
 class PatientBench(Bench):
     """Runs one attempt; the coordinator sees to the next one, so that no worker waits for it."""
 
-    runner: PatientRunner
-
     def __init__(
         self,
-        runner: PatientRunner,
+        runner: CellRunner,
         cells: list[tuple[str, int]],
         mapped: PrivateMap | None,
         slots: WorkerSlots,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
 
 __all__ = ["Replay"]
 

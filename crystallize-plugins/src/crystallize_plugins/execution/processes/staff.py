@@ -12,7 +12,7 @@ from crystallize_plugins.execution.processes.surroundings import surroundings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Cell
     from crystallize_plugins.execution.processes.starters import Starter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Staff", "new_starter"]
 
-_USUAL = ("crystallize.engine.cell", "crystallize.engine.job", "cloudpickle")
+_USUAL = ("crystallize.engine.runner", "cloudpickle")
 
 
 class Staff:

@@ -10,9 +10,9 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.bridge import STOPS
+from crystallize.engine.cell import WorkerReport
 from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.engine.printed import CellLog
-from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
 from crystallize_plugins.execution.processes.failures import Failures
@@ -30,7 +30,7 @@ from crystallize_plugins.execution.processes.wire import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
     from crystallize_plugins.execution.processes.family import Relative

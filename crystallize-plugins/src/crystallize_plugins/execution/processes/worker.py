@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize_plugins.execution.processes.bench import Bench
     from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
 
