@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from crystallize import Experiment
 from crystallize.errors import ConfigurationError
 from crystallize_plugins.config import schema
-from crystallize_plugins.config.emitting import dump
+from crystallize_plugins.config.writing import dump
 
 FULL = """datasource:
   data: {numbers: {upto: 4}}

@@ -97,9 +97,9 @@ def test_the_overrides_of_the_page_work(maize, page):
 
 
 def test_older_readers_of_yaml_read_the_example_alike(maize):
-    from crystallize_plugins.config.composing import read_document
-    from crystallize_plugins.config.nodes import plain
     from crystallize_plugins.config.problems import Problems
+    from crystallize_plugins.config.reading import read_document
+    from crystallize_plugins.config.values import plain
 
     config = maize / "config.yaml"
     assert plain(read_document(config, "x", Problems())) == yaml.safe_load(config.read_text(encoding="utf-8"))

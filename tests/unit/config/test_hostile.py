@@ -67,10 +67,10 @@ FILES = {
 PROBE = """
 import json, resource, sys, time
 from crystallize_plugins.config import load_folder
-from crystallize_plugins.config.extra import validator_library, yaml_library
+from crystallize_plugins.config.reading import library
 from crystallize.errors import ConfigurationError
 
-validator_library(), yaml_library()
+library("yaml", "PyYAML"), library("jsonschema_rs", "jsonschema-rs")
 try:
     load_folder("tame")
 except ConfigurationError:

@@ -23,10 +23,10 @@ from crystallize import (
 )
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import value_of as identity_of
-from crystallize_plugins.config.composing import compose
-from crystallize_plugins.config.emitting import dump, unwritable
-from crystallize_plugins.config.nodes import plain, value_of
 from crystallize_plugins.config.problems import Problems
+from crystallize_plugins.config.reading import compose
+from crystallize_plugins.config.values import plain, value_of
+from crystallize_plugins.config.writing import dump, unwritable
 
 FULL = """
 name: rates

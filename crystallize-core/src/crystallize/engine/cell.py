@@ -27,6 +27,7 @@ from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.worker_hooks import WorkerHooks
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
+from crystallize.hooks.records import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
 
-__all__ = ["Job", "Worker", "WorkerReport"]
+__all__ = ["Job", "Worker"]
 
 _clock = time.perf_counter
 
@@ -94,30 +95,6 @@ class Job:
             state["cache"] = brief_for(self)
         # Bound calls are closures: another process binds its own.
         return None, {**state, "programs": {}}
-
-
-@dataclass(slots=True)
-class WorkerReport:
-    """What a worker has to tell at the end: errors that belong to no cell.
-
-    Attributes
-    ----------
-    errors : list of (str, str, str)
-        Key in ``result.errors``, text, traceback's text.
-    plugin_failures : list of PluginFailure
-    setup : dict of str to object
-        What ``setup`` added to the context, described.
-    """
-
-    errors: list[tuple[str, str, str]] = field(default_factory=list)
-    plugin_failures: list[PluginFailure] = field(default_factory=list)
-    setup: dict[str, Any] = field(default_factory=dict)
-
-    def absorb(self, other: WorkerReport) -> None:
-        """Take in what another process, or an earlier attempt to stop, has to tell."""
-        self.errors.extend(other.errors)
-        self.plugin_failures.extend(other.plugin_failures)
-        self.setup.update(other.setup)
 
 
 class Worker:

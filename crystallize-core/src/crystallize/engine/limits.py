@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
@@ -12,30 +12,14 @@ if TYPE_CHECKING:
     from crystallize.context import FrozenContext
     from crystallize.engine.policies import Policies
     from crystallize.engine.program import Program
+    from crystallize.hooks.roles import DeadlineListener
     from crystallize.results.outcome import Cell, CellOutcome
 
-__all__ = ["DeadlineListener", "TimeLimits", "within"]
+__all__ = ["TimeLimits", "within"]
 
 GRACE = 0.5
 """Seconds that a coroutine has, once it was cancelled, before its process is ended."""
 _MESSAGE = "a time-out of crystallize has passed"
-
-
-class DeadlineListener(Protocol):
-    """Is told until when its process has to be left alone; for executors that end processes."""
-
-    def __call__(self, end: float, position: int, *, whole_cell: bool) -> None:
-        """Take note of a deadline.
-
-        Parameters
-        ----------
-        end : float
-            When to end this process, by the monotonic clock; 0 where there is no limit.
-        position : int
-            Where in the cell: -1 before the data source, 0 the data source, then the steps.
-        whole_cell : bool
-            Whether it is the cell's time-out that passes then, not the step's.
-        """
 
 
 class TimeLimits:

@@ -28,7 +28,14 @@ from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.judge import judge
 from crystallize.engine.keys import TreatmentKeys, nowhere
-from crystallize.engine.plan import check_treatment_keys, condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.plan import (
+    PlannedCells,
+    check_treatment_keys,
+    condition_names,
+    outstanding,
+    plan_cells,
+    treatments_by_condition,
+)
 from crystallize.engine.policies import FailureCount
 from crystallize.engine.record import (
     condition_records,
@@ -40,7 +47,7 @@ from crystallize.engine.record import (
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
-from crystallize.results import LazyOutcomes, build_result, collect_metrics
+from crystallize.results import CollectedOutcomes, JoinedOutcomes, LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -51,7 +58,7 @@ if TYPE_CHECKING:
     from crystallize.engine.resuming import Plan
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.results import Result
+    from crystallize.results import ExperimentMetrics, HypothesisResult, Result
     from crystallize.results.outcome import Cell
 
 __all__ = ["Run"]
@@ -103,7 +110,7 @@ class Run:
         self.view = view
         view.lock = active.lock
         self.active = active
-        self.outcomes: dict[Cell, CellOutcome] = {}
+        self.outcomes = CollectedOutcomes()
         self.kept: LazyOutcomes | None = None
         self.result: Result | None = None
         self.conditions = condition_names(view.treatments, baseline=baseline)
@@ -112,16 +119,19 @@ class Run:
         self.annotators: list[Callable[[CellOutcome], None]] = [self._keys.note] if self._keys.listens else []
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
+        view.describe = partial(condition_records, view)
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
-        self._todo: set[Cell] = set()
+        self._cells: Sequence[Cell] = ()
+        self._todo = outstanding(())
         self._again: dict[Cell, PluginHookError] = {}
         self._each = False
         self._prunes = view.run.kind == "trial"  # elsewhere nobody does: a cell that says so has failed
         self._tickets: list[Any] = []
         self._item: Any = ()
+        self._failed_cells = 0
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
         self.runner = CellRunner(
@@ -162,11 +172,11 @@ class Run:
             raise
         self.finish(None)
 
-    def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
+    def consume(self, cells: Sequence[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
         if not cells:
             return
-        self._todo, self._each = set(cells), each
+        self._cells, self._todo, self._each = cells, outstanding(cells), each
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
             with contextlib.closing(EventLoop()) as loop:
@@ -221,11 +231,11 @@ class Run:
         self.finish(None)
         return self._done()
 
-    async def aconsume(self, cells: list[Cell]) -> None:
+    async def aconsume(self, cells: Sequence[Cell]) -> None:
         """Run cells in the running event loop; see `consume`."""
         if not cells:
             return
-        self._todo, self._each = set(cells), False
+        self._cells, self._todo, self._each = cells, outstanding(cells), False
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
             answer = await answer
@@ -266,7 +276,7 @@ class Run:
 
     # -- before -----------------------------------------------------------------------------------
 
-    def begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
+    def begin(self, cells: Sequence[Cell] | None) -> Sequence[Cell]:
         """Open the run and give the cells that are to be run."""
         view = self.view
         view.run.started = time.time()
@@ -276,29 +286,29 @@ class Run:
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
-        planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
+        planned = plan_cells(self.conditions, view.replicates) if cells is None else cells
         if view.run.strategy == "resume" and planned:
             planned = self.without_completed(planned)
         self.dispatch.progress("run_started", cells=len(planned))
         self.dispatch.check()
         return planned
 
-    def without_completed(self, planned: list[Cell]) -> list[Cell]:
+    def without_completed(self, planned: Sequence[Cell]) -> Sequence[Cell]:
         """Take in the outcomes that somebody has stored, and give the cells that are left."""
         answer = self.dispatch.completed_cells(planned)
         if isinstance(answer, LazyOutcomes) and self.view.run.kind != "trial":
             # Of thousands of cells none is looked at.
             self.kept = known = answer.restricted(planned)
-            return [] if len(known) == len(planned) else [cell for cell in planned if cell not in known]
+            return [] if len(known) == len(planned) else _without(planned, known)
         wanted = set(planned)
         for outcome in answer.values() if isinstance(answer, LazyOutcomes) else answer:
             if outcome.cell in wanted:
-                self.outcomes[outcome.cell] = outcome
-        return [cell for cell in planned if cell not in self.outcomes]
+                self.outcomes.add(outcome)
+        return _without(planned, self.outcomes)
 
     # -- cells ------------------------------------------------------------------------------------
 
-    def _loop(self, cells: list[Cell]) -> Any:
+    def _loop(self, cells: Sequence[Cell]) -> Any:
         """Ask the executors, the last in the list first; run serially where none answers."""
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
@@ -332,16 +342,19 @@ class Run:
             except KeyError:
                 self._come_again(outcome)
                 return False
-            self.outcomes[cell] = outcome
+            many = self.outcomes.add(outcome)
             for annotate in self.annotators:
                 annotate(outcome)
             dispatch = self.dispatch
             dispatch.collect(outcome, self._tickets if self._each else None)
             error = None if outcome.error is None else self._failure(outcome.error)
+            self._failed_cells += error is not None
             if dispatch.hears_ends:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
                 dispatch.check()
+            if many:
+                self.outcomes.pack()
         finally:
             interrupts.held = False
         if interrupts.noted:
@@ -368,8 +381,8 @@ class Run:
         return None if pruned else error
 
     def _come_again(self, outcome: CellOutcome) -> None:
-        cell, known = outcome.cell, self.outcomes.get(outcome.cell)
-        what = " twice" if known is not None else ", which it was not asked to run"
+        cell, known = outcome.cell, self.outcomes.latest(outcome.cell)
+        what = " twice" if known is not None or cell in self._cells else ", which it was not asked to run"
         error = self._executor_error(f"gave the outcome of {cell.key}{what}")
         if known is not outcome or cell in self._again:
             raise error from None
@@ -383,7 +396,7 @@ class Run:
                 "iterable of outcomes, or None to decline"
             )
 
-    def _check_complete(self, cells: list[Cell]) -> None:
+    def _check_complete(self, cells: Sequence[Cell]) -> None:
         for error in self._again.values():
             raise error
         if self._todo:
@@ -422,21 +435,14 @@ class Run:
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
-        outcomes = self.outcomes.values()
+        outcomes = self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
         conditions = condition_records(self.view, self.conditions, report.setup)
-        metrics = collect_metrics(outcomes, conditions, kept=self.kept)
-        absent = without_success(metrics, outcomes, self.kept)
-        hypotheses, judged = judge(
-            self.view.hypotheses,
-            metrics.baseline.metrics,
-            {name: treatment.metrics for name, treatment in metrics.treatments.items() if name not in absent},
-            absent=absent,
-        )
+        metrics = collect_metrics(outcomes, conditions)
+        hypotheses, judged = self._judged(metrics, without_success(metrics, outcomes))
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
-        failed = [o for o in outcomes if o.error is not None and not (self._prunes and o.error.pruned)]
-        self.dispatch.progress("run_finished", failed=len(failed))
+        self.dispatch.progress("run_finished", failed=self._failed_cells)
         unread = self._keys.settle(self.conditions, self.kept)
         self.result = build_result(
             conditions=conditions,
@@ -447,7 +453,6 @@ class Run:
             plugin_errors=self.dispatch.failures,
             hypotheses=hypotheses,
             metrics=metrics,
-            kept=self.kept,
         )
         tell_of_no_metrics(self.result)
         late = self.dispatch.after_run(self.result)
@@ -459,9 +464,21 @@ class Run:
         if first is not None and first is not raised:
             raise first
 
+    def _judged(
+        self, metrics: ExperimentMetrics, absent: Sequence[str]
+    ) -> tuple[list[HypothesisResult], dict[str, Exception]]:
+        if not self.view.hypotheses:
+            return [], {}
+        measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
+        return judge(self.view.hypotheses, metrics.baseline.unpacked(), measured, absent=absent)
+
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
         return facts
+
+
+def _without(planned: Sequence[Cell], known: Mapping[Cell, CellOutcome]) -> Sequence[Cell]:
+    return planned.without(known) if isinstance(planned, PlannedCells) else [c for c in planned if c not in known]

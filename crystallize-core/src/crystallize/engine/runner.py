@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.bridge import EventLoop, run_without_loop
-from crystallize.engine.cell import Worker, WorkerReport
+from crystallize.engine.cell import Worker
 from crystallize.engine.failure import execution_error, free_frames, is_cancellation
 from crystallize.engine.limits import TimeLimits
 from crystallize.engine.policies import History
 from crystallize.engine.program import steps_are_async
+from crystallize.hooks.records import WorkerReport
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
     from crystallize.design import Treatment
     from crystallize.engine.cell import Job
-    from crystallize.engine.limits import DeadlineListener
     from crystallize.engine.policies import Policies
+    from crystallize.hooks.roles import DeadlineListener, RunCell
     from crystallize.results.outcome import Attempt, Cell, Event
 
-__all__ = ["Abandoned", "CellRunner", "SerialLoop"]
+__all__ = ["CellRunner", "RunStopped", "SerialLoop"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -32,7 +33,7 @@ _TURN = 0.005
 """Seconds for which cells may keep an event loop that others use too."""
 
 
-class Abandoned(BaseException):
+class RunStopped(BaseException):
     """Raised in a thread whose cell waited for its next attempt when the run was stopped."""
 
 
@@ -177,7 +178,7 @@ class CellRunner:
         if threading.current_thread() is threading.main_thread():
             time.sleep(delay)  # Ctrl-C ends it on every system
         elif self._given_up.wait(delay):
-            raise Abandoned
+            raise RunStopped
 
     def emit(self, event: Event) -> bool:
         """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
@@ -346,7 +347,7 @@ class SerialLoop:
     def __init__(
         self,
         cells: Sequence[Cell],
-        run_cell: CellRunner,
+        run_cell: RunCell,
         emit: Callable[[Event], object] | None = None,
     ) -> None:
         self._cells = cells

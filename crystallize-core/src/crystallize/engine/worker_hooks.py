@@ -6,7 +6,6 @@ import random
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.frozen import ReadOnlyContext
 from crystallize.engine.failure import hook_error, plugin_failure
 from crystallize.errors import NeutralityError
 from crystallize.fingerprint import value_of
@@ -64,7 +63,7 @@ class WorkerHooks:
         view = self._view
         data = arguments[1] if len(arguments) > 1 else None
         for call in calls:
-            seen: FrozenContext = ReadOnlyContext(ctx) if call.neutral else ctx
+            seen: FrozenContext = ctx._read_only() if call.neutral else ctx
             guard = self._guard if call.neutral else None
             before = guard.look(data) if guard is not None else None
             try:

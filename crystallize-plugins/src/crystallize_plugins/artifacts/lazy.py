@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results import Cell, CellColumns, LazyOutcomes
+from crystallize.results import Cell, CellColumns, LazyOutcomes, MetricColumn
 from crystallize_plugins.artifacts.table import evenly, take
 
 if TYPE_CHECKING:
@@ -142,10 +142,11 @@ class StoredOutcomes(LazyOutcomes):
             take(table.durations, chosen),
             take(table.workers, chosen),
             _Traces(self, positions),
-            metrics,
+            {name: MetricColumn(values, values.replicates, values.tags) for name, values in metrics.items()},
             len(succeeded),
             self._files(condition, replicates),
             few,
+            uniform=table.uniform(succeeded),
         )
 
     def _files(self, condition: str, replicates: Sequence[int]) -> list[tuple[int, ArtifactRecord]]:

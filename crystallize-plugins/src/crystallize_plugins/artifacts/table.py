@@ -145,6 +145,13 @@ class CellTable:
         """The positions of the cells whose seed, if they have one, is in the record's rest."""
         return self._those(lambda part: bool(part.rest and not part.flags & SEED))
 
+    def uniform(self, positions: Sequence[int]) -> bool:
+        """Whether cells recorded the same metrics, with numbers of the same types."""
+        if not positions:
+            return True
+        part = self._part(min(positions))
+        return part.shape is not None and part is self._part(max(positions))
+
     def metrics(self, positions: Sequence[int], replicates: Sequence[int]) -> dict[str, MetricValues]:
         """Bring the metrics of some cells together.
 
@@ -158,7 +165,8 @@ class CellTable:
         if not positions:
             return {}
         part = self._part(min(positions))
-        if part.shape is not None and part is self._part(max(positions)):
+        if self.uniform(positions):
+            assert part.shape is not None  # noqa: S101 - said by the line above
             rows = [position - part.start for position in positions] if part.start else positions
             return _joined(self._values(part), part.shape, evenly(rows), replicates)
         joined: dict[str, MetricValues] = {}

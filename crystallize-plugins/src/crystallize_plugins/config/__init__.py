@@ -6,20 +6,16 @@ and says so when it is used.
 
 from __future__ import annotations
 
-from crystallize_plugins.config.describing import Cli, Description, read_description
-from crystallize_plugins.config.loading import LoadedExperiment, load_folder
+from typing import TYPE_CHECKING
+
+from crystallize_plugins.config.describing import Cli, Description, Reference, read_description
+from crystallize_plugins.config.loading import LoadedExperiment, YamlFolders, load_folder
 from crystallize_plugins.config.problems import Place, Problem
-from crystallize_plugins.config.references import Reference
 from crystallize_plugins.config.schema import schema
-from crystallize_plugins.config.writing import write_config
+from crystallize_plugins.lazy import lazily
 
-
-class YamlFolders:
-    """What `Experiment.from_yaml` and `to_yaml` find through the entry-point group ``crystallize.configs``."""
-
-    load_folder = staticmethod(load_folder)
-    write_config = staticmethod(write_config)
-
+if TYPE_CHECKING:
+    from crystallize_plugins.config.writing import write_config
 
 __all__ = [
     "Cli",
@@ -34,3 +30,6 @@ __all__ = [
     "schema",
     "write_config",
 ]
+
+# Reading many descriptions is quick without what only writing needs.
+__getattr__ = lazily(__name__, {"write_config": "writing"})

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
 from crystallize.names import did_you_mean
-from crystallize_plugins.config.nodes import MapNode, Node, ScalarNode, value_of
+from crystallize_plugins.config.values import MapNode, Node, ScalarNode, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crystallize_plugins.config.checking import Path
     from crystallize_plugins.config.code import FolderCode
     from crystallize_plugins.config.problems import Place, Problems
+    from crystallize_plugins.config.schema import KeyPath
 
 __all__ = ["Document", "Located", "Named", "parted"]
 
@@ -88,7 +88,7 @@ class Document:
     """
 
     root: MapNode
-    wrong: set[Path]
+    wrong: set[KeyPath]
     problems: Problems
     code: FolderCode
     shown: str

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, CrystallizeError
 from crystallize.names import check_name, did_you_mean
-from crystallize_plugins.config.checking import check_schema
-from crystallize_plugins.config.composing import read_document
-from crystallize_plugins.config.describing import Description, described, find_config
-from crystallize_plugins.config.nodes import MapNode
+from crystallize_plugins.config.describing import Description, described, find_config, references_of
 from crystallize_plugins.config.overrides import apply_overrides
 from crystallize_plugins.config.problems import CONFIG_FILE, Problems
-from crystallize_plugins.config.references import references_of
+from crystallize_plugins.config.reading import read_document
+from crystallize_plugins.config.schema import check_schema
+from crystallize_plugins.config.values import MapNode
 
 if TYPE_CHECKING:
     import os
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
     from crystallize.datasources import Artifact
     from crystallize.experiments.experiment import Experiment
+    from crystallize_plugins.config.describing import Reference
     from crystallize_plugins.config.document import Document
-    from crystallize_plugins.config.references import Reference
 
-__all__ = ["LoadedExperiment", "load_folder"]
+__all__ = ["LoadedExperiment", "YamlFolders", "load_folder"]
 
 # How errors call what each key sets.
 _POLICIES = {
@@ -116,6 +115,19 @@ def load_folder(
     if known is not None:
         known.update(loader.made)
     return loaded
+
+
+class YamlFolders:
+    """What `Experiment.from_yaml` and `to_yaml` find through the entry-point group ``crystallize.configs``."""
+
+    load_folder = staticmethod(load_folder)
+
+    @staticmethod
+    def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
+        """Write an experiment as a folder; see `crystallize_plugins.config.write_config`."""
+        from crystallize_plugins.config.writing import write_config
+
+        return write_config(experiment, path)
 
 
 class _Loader:
@@ -248,11 +260,11 @@ def _parts(
         check_outputs,
         hypotheses_of,
         outputs_of,
+        plugins_of,
         sources_of,
         steps_of,
         treatments_of,
     )
-    from crystallize_plugins.config.plugins import plugins_of
 
     if document.usable("name"):
         with document.located(document.place("name")):

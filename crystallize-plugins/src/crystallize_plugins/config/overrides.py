@@ -6,11 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from crystallize.names import did_you_mean
-from crystallize_plugins.config.checking import shown_path
-from crystallize_plugins.config.composing import DEEPEST, compose, unprintable
-from crystallize_plugins.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
 from crystallize_plugins.config.problems import Place, Problems
-from crystallize_plugins.config.schema import properties_at
+from crystallize_plugins.config.reading import DEEPEST, compose, unprintable
+from crystallize_plugins.config.schema import properties_at, shown_path
+from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +36,7 @@ def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) ->
 
     Examples
     --------
-    >>> from crystallize_plugins.config.nodes import plain
+    >>> from crystallize_plugins.config.values import plain
     >>> from crystallize_plugins.config.problems import Problems
     >>> root = compose("steps: [{train: {rate: 0.1}}]", "config.yaml", Problems())
     >>> plain(apply_overrides(root, ["steps.train.rate=0.5", "+seed=7"], Problems()))

@@ -2,20 +2,422 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ConfigurationError
-from crystallize_plugins.config.emitting import dump, unwritable
+from crystallize.datasources import Artifact, DataSource, ExperimentInput
+from crystallize.datasources.artifact import as_bytes, read_bytes
+from crystallize.design._verifier import BoundVerifier, VerifierFactory
+from crystallize.errors import ConfigurationError, PluginError
+from crystallize.fingerprint import value_of
+from crystallize.folders import MARK, home_of
+from crystallize.hooks import find_plugins, load_plugin
+from crystallize.hooks.implementations import find_implementations
+from crystallize.hooks.info import default_kind, identify
+from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
+from crystallize.hooks.settings import arguments_of
 from crystallize_plugins.config.problems import CONFIG_FILE
+from crystallize_plugins.config.reading import library
+from crystallize_plugins.config.values import doubt_about, resolve
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
 
     from crystallize.experiments.experiment import Experiment
+    from crystallize.pipelines import PipelineStep
 
-__all__ = ["write_config"]
+__all__ = ["Inverse", "dump", "unwritable", "write_config"]
+
+
+_DEEPEST = 40
+_PLAIN_TYPES = (type(None), bool, int, float, str)
+
+
+def unwritable(value: object, what: str, depth: int = 0) -> str | None:
+    """Say what in a value YAML has no word for, or give None.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+    what : str
+        What to call it.
+    depth : int, default 0
+        In how many others it lies.
+
+    Examples
+    --------
+    >>> unwritable({"grid": [1, (2, 3)]}, "treatments.fine")
+    'treatments.fine.grid.1 is a tuple'
+    """
+    if type(value) in _PLAIN_TYPES:
+        return _odd_word(value, what)
+    if type(value) is not list and type(value) is not dict:
+        return f"{what} is a {type(value).__name__}"
+    if depth >= _DEEPEST:
+        return f"{what} is nested more than {_DEEPEST} levels deep"
+    if isinstance(value, dict):
+        for key in value:
+            odd = f"{what} has the key {key!r:.40}, which is no text" if type(key) is not str else None
+            if odd or (odd := _odd_word(key, f"a key of {what}")):
+                return odd
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    return next((fault for key, item in parts if (fault := unwritable(item, f"{what}.{key}", depth + 1))), None)
+
+
+def _odd_word(value: object, what: str) -> str | None:
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return f"{what} is a text with half a character in it"
+    if type(value) is int and abs(value) >= 10**999:
+        return f"{what} is a number of too many digits"
+    return None
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """Write a document of mappings, lists and single values down.
+
+    Parameters
+    ----------
+    data : mapping
+        Of what `unwritable` has no fault to find with.
+
+    Examples
+    --------
+    >>> print(dump({"name": "no", "steps": ["clean", {"train": {"rate": 0.1}}]}), end="")
+    name: "no"
+    steps:
+      - clean
+      - train:
+          rate: 0.1
+    """
+    yaml = library("yaml", "PyYAML")
+
+    class Indented(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+            del indentless
+            return super().increase_indent(flow, indentless=False)
+
+    events = [
+        yaml.StreamStartEvent(),
+        yaml.DocumentStartEvent(explicit=False),
+        *_events(yaml, data),
+        yaml.DocumentEndEvent(explicit=False),
+        yaml.StreamEndEvent(),
+    ]
+    written: str = yaml.emit(events, Dumper=Indented, allow_unicode=True, width=100)
+    return written
+
+
+def _events(yaml: Any, value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=not value)
+        for key, item in value.items():
+            yield _text(yaml, key)
+            yield from _events(yaml, item)
+        yield yaml.MappingEndEvent()
+    elif isinstance(value, list):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=not value)
+        for item in value:
+            yield from _events(yaml, item)
+        yield yaml.SequenceEndEvent()
+    else:
+        yield (
+            _text(yaml, value) if isinstance(value, str) else yaml.ScalarEvent(None, None, (True, True), _word(value))
+        )
+
+
+def _text(yaml: Any, value: str) -> Any:
+    if resolve(value) == value and doubt_about(value) is None and value != "<<" and value.isprintable():
+        # The emitter quotes it where its place asks for that.
+        return yaml.ScalarEvent(None, None, (True, True), value)
+    return yaml.ScalarEvent(None, None, (False, True), value, style='"')
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return repr(value)
+
+
+_POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
+_LOOP = "run_experiment_loop"
+
+
+class Inverse:
+    """Looks for the words for one experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    target : Path
+        The folder that config.yaml is to lie in.
+
+    Attributes
+    ----------
+    faults : list of str
+        What there are no words for, after `document`.
+    folder : Path or None
+        Where the experiment's code lies, after `document`.
+    """
+
+    def __init__(self, experiment: Experiment, target: Path) -> None:
+        self._experiment = experiment
+        self._target = target.resolve()
+        self.faults: list[str] = []
+        self.folder: Path | None = None
+
+    def fault(self, text: str) -> None:
+        """Note something that cannot be written."""
+        self.faults.append(text)
+
+    def document(self) -> dict[str, Any]:
+        """Give the document's data."""
+        experiment = self._experiment
+        data: dict[str, Any] = {}
+        if experiment.name is not None:
+            data["name"] = experiment.name
+        if experiment.description is not None:
+            data["description"] = experiment.description
+        if experiment.initial_ctx:
+            self.fault(f"initial_ctx ({', '.join(experiment.initial_ctx)}): write the values as parameters of steps")
+        if experiment.strict:
+            self.fault("strict=True: set it after loading")
+        data["datasource"] = self._datasource(experiment.datasource)
+        aliases = self._aliases()
+        data["steps"] = [self._step(step, aliases) for step in experiment.pipeline.steps]
+        data["outputs"] = {aliases[id(artifact)]: self._output(artifact) for artifact in experiment.outputs.values()}
+        data["treatments"] = {treatment.name: self._treatment(treatment) for treatment in experiment.treatments}
+        data["hypotheses"] = [self._hypothesis(hypothesis) for hypothesis in experiment.hypotheses]
+        if experiment._replicates is not None:
+            data["replicates"] = experiment._replicates
+        if experiment.strategy != "rerun":
+            data["strategy"] = experiment.strategy
+        data.update(self._policies())
+        data.update(self._plugins())
+        empty = ("outputs", "treatments", "hypotheses", "plugins")
+        return {key: value for key, value in data.items() if value or key not in empty}
+
+    # -- code -------------------------------------------------------------------------------------
+
+    def _named(self, section: str, wanted: Any, what: str, also: Any = None) -> str:
+        """Give the name by which one of the folder's modules has an object, or what it was made of."""
+        module = self._module_of(section, wanted if also is None else also)
+        if module is not None:
+            for name in (getattr(wanted, "__name__", ""), *vars(module)):
+                value = vars(module).get(name)
+                if value is not None and not name.startswith("_") and (value is wanted or value is also):
+                    return self._in_folder(module, name, what)
+        shown = getattr(wanted, "__qualname__", None) or type(wanted).__name__
+        home = getattr(wanted, "__module__", None) or type(wanted).__module__
+        self.fault(f"{what}: {shown} is defined in {home}, and not at the top of a {section}.py; move it there")
+        return str(shown)
+
+    def _module_of(self, section: str, wanted: Any) -> ModuleType | None:
+        module = home_of(wanted)
+        if module is None:
+            return None
+        if getattr(module, MARK, False):
+            return sys.modules.get(f"{module.__name__.partition('.')[0]}.{section}")
+        file = getattr(module, "__file__", None)
+        return module if isinstance(file, str) and Path(file).name == f"{section}.py" else None
+
+    def _in_folder(self, module: ModuleType, name: str, what: str) -> str:
+        folder = Path(str(module.__file__)).resolve().parent
+        if self.folder is None:
+            self.folder = folder
+        elif self.folder != folder:
+            self.fault(f"{what}: {name} lies in {folder}, other parts in {self.folder}; put them into one folder")
+        return name
+
+    # -- sections ---------------------------------------------------------------------------------
+
+    def _datasource(self, source: Any) -> dict[str, Any]:
+        if not isinstance(source, ExperimentInput):
+            if isinstance(source, Artifact):
+                self.fault("datasource: an Artifact alone; give ExperimentInput(name=artifact)")
+            return {"data": self._source(source, "datasource")}
+        parts = {alias: self._source(part, f"datasource.{alias}") for alias, part in source.sources.items()}
+        if len(parts) == 1 and not any(isinstance(part, Artifact) for part in source.sources.values()):
+            self.fault("datasource: an ExperimentInput of one source; give the source itself")
+        return parts
+
+    def _source(self, source: DataSource, what: str) -> Any:
+        if isinstance(source, Artifact):
+            return self._reference(source, what)
+        declared = source.declared_as()
+        if declared is not None:
+            return _with_params(self._named("datasources", declared.factory, what), declared.params)
+        module = self._module_of("datasources", source)
+        if module is not None and any(value is source for value in vars(module).values()):
+            return self._named("datasources", source, what)
+        return self._made("datasources", source, what)
+
+    def _reference(self, artifact: Artifact, what: str) -> str:
+        producer = artifact.producer
+        config = getattr(producer, "_config", None)
+        if config is None:
+            self.fault(f"{what}: the artifact {artifact.name!r} belongs to no experiment that was read from a folder")
+            return artifact.name
+        folder = Path(config) if Path(config).is_dir() else Path(config).parent
+        if folder.parent != self._target.parent:
+            self.fault(f"{what}: the experiment that writes {artifact.name!r} lies in {folder}, not beside the target")
+        if [output.name for output in producer.outputs.values()].count(artifact.name) > 1:
+            self.fault(f"{what}: several outputs of {folder.name} are files of the name {artifact.name!r}")
+        return f"{folder.name}#{artifact.name}"
+
+    def _aliases(self) -> dict[int, str]:
+        """Give each output an alias: the parameter that takes it, where that is one name, else its file's name."""
+        taken: dict[int, set[str]] = {}
+        for step in self._experiment.pipeline.steps:
+            for name, value in step.params.items():
+                if isinstance(value, Artifact):
+                    taken.setdefault(id(value), set()).add(name)
+        aliases: dict[int, str] = {}
+        for artifact in self._experiment.outputs.values():
+            names = taken.get(id(artifact), set()) - set(aliases.values())
+            alias = min(names) if len(names) == 1 else artifact.name
+            while alias in aliases.values():
+                alias += "_"  # files of one name, in folders of several steps
+            aliases[id(artifact)] = alias
+        return aliases
+
+    def _step(self, step: PipelineStep, aliases: Mapping[int, str]) -> Any:
+        what = f"step {step.name}"
+        declared = step.declared_as()
+        if declared is None:
+            module = self._module_of("steps", step)
+            if module is not None and any(value is step for value in vars(module).values()):
+                return self._named("steps", step, what)
+            return self._made("steps", step, what)
+        params: dict[str, Any] = {}
+        for name, value in declared.params.items():
+            if not isinstance(value, Artifact):
+                params[name] = value
+            elif id(value) not in aliases:
+                self.fault(f"{what}: the artifact {value.name!r} is not among the experiment's outputs")
+            elif aliases[id(value)] != name:
+                params[name] = aliases[id(value)]
+        written = declared.factory or declared.function
+        return _with_params(self._named("steps", written, what, declared.function), params)
+
+    def _made(self, section: str, thing: Any, what: str) -> Any:
+        """Give the words for an instance of a class: those that make an equal one."""
+        kind = type(thing)
+        params = dict(thing.params)
+        try:
+            same = value_of(kind(**params)) == value_of(thing)
+        except Exception:  # noqa: BLE001 - user code; whatever it raises, this is not how it is made
+            same = False
+        if not same:
+            self.fault(f"{what}: {kind.__name__}(**params) does not give it again; let params be what it is made with")
+        return _with_params(self._named(section, kind, what), params)
+
+    def _output(self, artifact: Artifact) -> dict[str, Any]:
+        spec: dict[str, Any] = {"file_name": artifact.name}
+        for key, value, default in (("loader", artifact.loader, read_bytes), ("writer", artifact.writer, as_bytes)):
+            if value is not default:
+                spec[key] = self._named("outputs", value, f"outputs.{artifact.name}.{key}")
+        return spec
+
+    def _treatment(self, treatment: Any) -> dict[str, Any]:
+        if treatment.is_callable:
+            self.fault(f"treatments.{treatment.name}: a function sets its values; list them in a mapping")
+        return dict(treatment.apply_map)
+
+    def _hypothesis(self, hypothesis: Any) -> dict[str, Any]:
+        what = f"hypotheses.{hypothesis.name}"
+        written = {"name": hypothesis.name, "verifier": self._verifier(hypothesis.verifier, what)}
+        if hypothesis.metrics is not None:
+            written["metrics"] = _as_lists(hypothesis.metrics)
+        if hypothesis.ranker is not None:
+            written["ranker"] = self._named("verifiers", hypothesis.ranker, f"{what}.ranker")
+        return written
+
+    def _verifier(self, verifier: Any, what: str) -> Any:
+        if not isinstance(verifier, BoundVerifier):
+            return self._named("verifiers", verifier, f"{what}.verifier")
+        for record in find_plugins("crystallize.verifiers"):
+            if record.module.partition(".")[0] == verifier.fn.__module__.partition(".")[0]:
+                try:
+                    found = load_plugin(record.name, "crystallize.verifiers")
+                except PluginError:
+                    continue
+                if isinstance(found, VerifierFactory) and found._fn is verifier.fn:
+                    return _with_params(record.name, verifier._given)
+        module = self._module_of("verifiers", verifier.fn)
+        for value in vars(module).values() if module is not None else ():
+            if isinstance(value, VerifierFactory) and value._fn is verifier.fn:
+                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier._given)
+        return self._named("verifiers", verifier.fn, f"{what}.verifier")
+
+    def _policies(self) -> dict[str, Any]:
+        made = inspect.signature(type(self._experiment).__init__).parameters
+        found: dict[str, Any] = {}
+        for key in _POLICIES:
+            value = getattr(self._experiment, key, None)
+            if value is not None and (key not in made or value != made[key].default):
+                found[key] = value
+        if getattr(self._experiment, "retry_on", (Exception,)) not in ((Exception,), Exception):
+            self.fault("retry_on: exceptions have no words in YAML; give it to pipeline_step in steps.py")
+        return found
+
+    # -- plugins ----------------------------------------------------------------------------------
+
+    def _plugins(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        plugins: dict[str, Any] = {}
+        loops = [
+            plugin for plugin in self._experiment.plugins if _LOOP in {i.hook for i in find_implementations(plugin)}
+        ]
+        for plugin in self._experiment.plugins:
+            origin = identify(plugin)
+            if origin.entry_point is None:
+                self.fault(f"plugins: {origin.name} has no entry point, by which config.yaml could name it")
+                continue
+            settings = _given(plugin)
+            if loops and plugin is loops[-1]:
+                found["execution"] = _with_params(origin.name, settings)
+            elif origin.name == "seed" and set(settings) == {"seed"}:
+                found["seed"] = settings["seed"]
+            elif settings or origin.name not in RESERVED:
+                plugins[origin.name] = settings or None
+        kinds = {default_kind(plugin) for plugin in self._experiment.plugins}
+        installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+        plugins.update({name: False for name in RESERVED if name not in kinds and name in installed})
+        found["plugins"] = plugins
+        return found
+
+
+def _with_params(name: str, params: Mapping[str, Any]) -> Any:
+    return {name: dict(params)} if params else name
+
+
+def _as_lists(value: Any) -> Any:
+    return value if isinstance(value, str) else [_as_lists(item) for item in value]
+
+
+def _given(plugin: Any) -> dict[str, Any]:
+    """Give the settings of a plugin that are not its defaults."""
+    try:
+        parameters = inspect.signature(type(plugin).__init__).parameters
+    except (TypeError, ValueError):
+        return dict(arguments_of(plugin))
+    given = {}
+    for name, value in arguments_of(plugin).items():
+        default = parameters[name].default if name in parameters else inspect.Parameter.empty
+        if type(value) is not type(default) or value != default:
+            given[name] = value
+    return given
 
 
 def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
@@ -39,8 +441,6 @@ def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
         There is such a file already, whose comments would be lost, or something of the experiment cannot be written;
         the message names all of it.
     """
-    from crystallize_plugins.config.inverse import Inverse
-
     target = Path(path)
     file = target if target.suffix in (".yaml", ".yml") else target / CONFIG_FILE
     if file.exists():

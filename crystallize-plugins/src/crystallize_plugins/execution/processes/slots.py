@@ -127,7 +127,7 @@ class WorkerSlots:
         return bool(at and self.words[self._stop] == at)
 
     def limit(self, end: float, position: int, *, whole_cell: bool) -> None:
-        """Say until when to leave this process alone; see `crystallize.engine.limits.DeadlineListener`."""
+        """Say until when to leave this process alone; see `crystallize.hooks.DeadlineListener`."""
         words = self.words
         words[self._end] = 0  # first: whoever reads now must not take one moment for another
         words[self._place] = (position + 1) << 1 | whole_cell

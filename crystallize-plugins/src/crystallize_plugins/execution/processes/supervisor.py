@@ -10,10 +10,10 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.bridge import STOPS
-from crystallize.engine.cell import WorkerReport
 from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.engine.printed import CellLog
 from crystallize.errors import SerializationError, WorkerStartError
+from crystallize.hooks import WorkerReport
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
 from crystallize_plugins.execution.processes.failures import Failures
 from crystallize_plugins.execution.processes.family import end_all
