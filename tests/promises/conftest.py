@@ -19,9 +19,9 @@ from typing import NamedTuple
 import pytest
 
 from crystallize import Experiment, Pipeline, SeedPlugin, data_source
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 
 @data_source
@@ -49,9 +49,9 @@ def build():
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def way(request, monkeypatch):
     """Worker processes, started in every way in turn."""
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     return request.param
 
 

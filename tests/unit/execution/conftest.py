@@ -15,9 +15,9 @@ from crystallize import (
     SerialExecution,
     data_source,
 )
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 
 @data_source
@@ -56,9 +56,9 @@ def executor(request):
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def processes(request, monkeypatch):
     """Two worker processes, started in every way in turn."""
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     return ParallelExecution(2, "process")
 
 

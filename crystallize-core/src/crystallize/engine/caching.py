@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.engine.identity import _plugin
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import Identity, added_code, combine, identify
+from crystallize.hooks.roles import SeederPlugin
 from crystallize.pipelines.cache.call import watched_fetch
 from crystallize.pipelines.cache.randomness import global_randomness
 from crystallize.pipelines.cache.session import CacheSession, together
 from crystallize.pipelines.cache.settings import CacheSettings, current_settings
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crystallize.engine.cell import Job
-    from crystallize.hooks.info import PluginInfo
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.info import PluginInfo
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["CacheBrief", "announced", "brief_for", "fetch_for", "session_for"]
 
@@ -81,9 +83,12 @@ def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Cal
 def announced(calls: Iterable[HookCall]) -> tuple[HookCall, ...]:
     """Give hooks such that those which seed the global random state say so while they do it."""
     return tuple(
-        replace(call, fn=_announcing(call.fn)) if getattr(call.info.plugin, "seeds_global_state", False) else call
-        for call in calls
+        replace(call, fn=_announcing(call.fn)) if _seeds_globally(call.info.plugin) else call for call in calls
     )
+
+
+def _seeds_globally(plugin: object) -> bool:
+    return isinstance(plugin, SeederPlugin) and plugin.seeds_global_state
 
 
 def _announcing(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,6 +101,6 @@ def _announcing(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _may_influence(info: PluginInfo) -> bool:
     """Whether a plugin may do something before or between steps that the cache does not see by itself."""
-    if info.neutral is True or getattr(info.plugin, "seen_by_cache", False):
+    if info.neutral is True or declared(info.plugin, "seen_by_cache"):
         return False
     return any(hook in info.hooks for hook in _BEFORE_A_STEP)

@@ -27,7 +27,7 @@ from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.worker_hooks import WorkerHooks
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
-from crystallize.hooks.records import WorkerReport
+from crystallize.hooks.roles import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from crystallize.engine.policies import Policies
     from crystallize.engine.program import Program
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["Job", "Worker"]
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources.stored import StoredContents
 from crystallize.engine.plan import BASELINE
 from crystallize.fingerprint import Identity, added_code, combine, identify
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.info import PluginInfo
+    from crystallize.plugins.info import PluginInfo
     from crystallize.results.outcome import Cell
 
 __all__ = ["CellIdentities", "cell_identities"]
@@ -210,6 +211,6 @@ def _plugin(info: PluginInfo) -> Identity:
     code = identify(kind)
     settings = identify(dict(info.arguments) if says is None else says(info.plugin))
     # Hooks that it sits out: settings of another kind.
-    silent = sorted(getattr(info.plugin, "silent_hooks", ()))
+    silent = sorted(declared(info.plugin, "silent_hooks"))
     digest = combine(code.digest, settings.digest, *silent)
     return Identity(digest, (*code.untracked, *settings.untracked))

@@ -12,13 +12,14 @@ from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
 from crystallize.pipelines.readers import Readers
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
     from crystallize.results import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
@@ -216,4 +217,4 @@ _IN_A_CELL = ("before_replicate", "before_step", "after_step", "after_replicate"
 
 
 def _may_influence(call: HookCall) -> bool:
-    return not call.neutral and not getattr(call.info.plugin, "seen_by_cache", False)
+    return not call.neutral and not declared(call.info.plugin, "seen_by_cache")

@@ -13,7 +13,7 @@ from crystallize.engine.failure import execution_error, free_frames, is_cancella
 from crystallize.engine.limits import TimeLimits
 from crystallize.engine.policies import History
 from crystallize.engine.program import steps_are_async
-from crystallize.hooks.records import WorkerReport
+from crystallize.hooks.roles import WorkerReport
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:

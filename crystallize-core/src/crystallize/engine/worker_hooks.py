@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from crystallize.context import FrozenContext
     from crystallize.hooks import ExperimentView
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
     from crystallize.results.outcome import Cell, PluginFailure
 
 __all__ = ["WorkerHooks"]

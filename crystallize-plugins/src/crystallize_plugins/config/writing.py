@@ -16,10 +16,10 @@ from crystallize.errors import ConfigurationError, PluginError
 from crystallize.fingerprint import value_of
 from crystallize.folders import MARK, home_of
 from crystallize.hooks import find_plugins, load_plugin
-from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.info import default_kind, identify
-from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.hooks.settings import arguments_of
+from crystallize.plugins.implementations import find_implementations
+from crystallize.plugins.info import default_kind, identify
+from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import doubt_about, resolve
