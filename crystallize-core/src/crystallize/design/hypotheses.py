@@ -1,19 +1,20 @@
-"""`Hypothesis`: what is claimed about treatments, how it is tested, and how they are ranked by it."""
+"""Hypotheses, which are tested on what was recorded, and the objective of an optimisation."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from crystallize.checks import check_callable
-from crystallize.design._verifier import VerifierFactory, VerifierFunction, check_verifier
+from crystallize.checks import check_callable, check_choice
+from crystallize.design.verifiers import VerifierFactory, VerifierFunction, check_verifier
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, MissingMetricError, ValidationError
 from crystallize.names import check_name
 from crystallize.signatures import accepts_positional, is_async
 
-__all__ = ["Hypothesis", "Metrics", "Ranker", "hypothesis"]
+__all__ = ["Hypothesis", "Metrics", "Objective", "Ranker", "hypothesis"]
 
 Ranker = Callable[[Any], float]
 """What gives a treatment its score, from what the verifier returned for it; lower scores rank first."""
@@ -120,7 +121,7 @@ class Hypothesis:
         return self._verify_group(self._groups, baseline, treatment, where)
 
     def score(self, output: Any) -> float:
-        """Give the score by which a treatment is ranked, from what the verifier returned for it.
+        """Return the score by which a treatment is ranked, from what the verifier returned for it.
 
         Parameters
         ----------
@@ -282,3 +283,38 @@ def _as_score(value: Any, what: str) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentTypeError(f"{what} must be a number, not {type(value).__name__}") from error
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an optimiser is told about each trial.
+
+    Parameters
+    ----------
+    metric : str
+        Name of a metric that the steps record; its values are averaged over the replicates.
+    direction : {"minimize", "maximize"}
+        Which way is better. It informs the optimiser, the core does nothing with it.
+
+    Raises
+    ------
+    TypeError
+        `metric` or `direction` is no text.
+    ValueError
+        `metric` is empty, or `direction` is neither of the two.
+
+    Examples
+    --------
+    >>> Objective("loss").direction
+    'minimize'
+    """
+
+    metric: str
+    direction: str = "minimize"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str):
+            raise ArgumentTypeError(f"metric must be the name of a metric, not {type(self.metric).__name__}")
+        if not self.metric:
+            raise ValidationError("metric must be the name of a metric, not an empty text")
+        check_choice(self.direction, ("minimize", "maximize"), what="direction")

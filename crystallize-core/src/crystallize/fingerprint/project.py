@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 import tokenize
+from logging import Filter, Handler, LoggerAdapter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "asked_for",
     "find_source",
     "found_by_name",
+    "is_harmless",
     "is_library_class",
     "is_library_file",
     "is_library_function",
@@ -45,14 +47,14 @@ def _standard() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def is_library_file(path: str) -> bool:
-    """Whether a file belongs to the standard library or to an installed distribution."""
+    """Return whether a file belongs to the standard library or to an installed distribution."""
     return not _INSTALLED.isdisjoint(path.replace("\\", "/").split("/")) or os.path.realpath(path).startswith(
         _standard()
     )
 
 
 def is_library_module(name: str) -> bool:
-    """Whether a module, imported or not, belongs to the standard library, a distribution, or Crystallize."""
+    """Return whether a module, imported or not, belongs to the standard library, a distribution, or Crystallize."""
     top = name.partition(".")[0]
     if top in _OWN:
         return True
@@ -67,7 +69,7 @@ def is_library_module(name: str) -> bool:
 
 
 def is_library_function(function: FunctionType) -> bool:
-    """Whether the code of a function belongs to a library, whatever name a decorator gave it."""
+    """Return whether the code of a function belongs to a library, whatever name a decorator gave it."""
     module = str(function.__globals__.get("__name__", ""))
     if module.partition(".")[0] in _OWN:
         return True
@@ -77,7 +79,7 @@ def is_library_function(function: FunctionType) -> bool:
 
 
 def library_name(value: Any) -> str | None:
-    """Give the name under which the library that a class or function names as its origin holds that very object.
+    """Return the name under which the library that a class or function names as its origin holds that very object.
 
     Anything can be made to say that it comes from a library: ``types.new_class`` and ``make_dataclass`` do it by
     themselves, and ``__module__`` can be assigned. Only what an import by that name gives is what the name says.
@@ -106,12 +108,12 @@ def library_name(value: Any) -> str | None:
 
 
 def is_library_class(kind: type) -> bool:
-    """Whether a class is a library's own, and so known by its name."""
+    """Return whether a class is a library's own, and so known by its name."""
     return library_name(kind) is not None
 
 
 def _found(module: str, qualified: str) -> Any:
-    """Give what an import by name gives, or None."""
+    """Return what an import by name gives, or None."""
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
         found = asked_for(found, part)
@@ -119,23 +121,23 @@ def _found(module: str, qualified: str) -> Any:
 
 
 def found_by_name(value: Any) -> Any:
-    """Give what an import by the name that a class or function gives itself leads to, or None."""
+    """Return what an import by the name that a class or function gives itself leads to, or None."""
     return _found(module_of(value), value.__qualname__)
 
 
 def _is_built_in(value: Any) -> bool:
-    """Whether a class is part of the interpreter or of an extension module, whether or not that shows it."""
+    """Return whether a class is part of the interpreter or of an extension module, whether or not that shows it."""
     return issubclass(type(value), type) and not value.__flags__ & _HEAP_TYPE
 
 
 def module_of(kind: Any) -> str:
-    """Give the name of the module that a class or function says it comes from; empty where it says nothing."""
+    """Return the name of the module that a class or function says it comes from; empty where it says nothing."""
     name = asked_for(kind, "__module__")
     return name if isinstance(name, str) else ""
 
 
 def asked_for(value: Any, name: str) -> Any:
-    """Give an attribute of an object; None where it has none, and where it refuses to tell in any way it likes."""
+    """Return an attribute of an object; None where it has none, and where it refuses to tell in any way it likes."""
     try:
         return getattr(value, name, None)
     except Exception:  # noqa: BLE001 - attributes may be computed, and by code that raises anything
@@ -143,7 +145,7 @@ def asked_for(value: Any, name: str) -> Any:
 
 
 def module_file(module: ModuleType | None) -> str | None:
-    """Give the file that a module was loaded from, or None."""
+    """Return the file that a module was loaded from, or None."""
     file = getattr(module, "__file__", None)
     return file if isinstance(file, str) else None
 
@@ -185,7 +187,7 @@ def _spec(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSp
 
 
 def read_source(name: str, file: str) -> str:
-    """Give the text of a module, out of an archive too.
+    """Return the text of a module, out of an archive too.
 
     Raises
     ------
@@ -200,3 +202,22 @@ def read_source(name: str, file: str) -> str:
     if not isinstance(source, str):
         raise OSError(f"no source of the module {name} can be had")
     return source
+
+
+# Things without content that no result depends on: which lock it is, or which logger, makes no difference.
+_LOCKS = ("Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier")
+_HARMLESS = frozenset(
+    {
+        *(f"{module}.{name}" for module in ("threading", "multiprocessing.synchronize") for name in _LOCKS),
+        "_thread.lock", "_thread.RLock", "threading._RLock", "loguru._logger.Logger", "rich.console.Console",
+        "_ctypes.CField",  # a field of a structure of ctypes, which is told of in `_fields_`
+    }
+)  # fmt: skip
+
+
+def is_harmless(kind: type) -> bool:
+    """Return whether objects of a class need not be told apart, since no result depends on which of them code gets."""
+    module = module_of(kind)
+    if f"{module}.{kind.__qualname__}" in _HARMLESS:
+        return True
+    return issubclass(kind, (Filter, Handler, LoggerAdapter)) and is_library_module(module)

@@ -16,22 +16,19 @@ from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._classes import readable_members
-from crystallize.fingerprint._files import content_of_path
-from crystallize.fingerprint._functions import describe_builtin, describe_class, describe_function, describe_module
-from crystallize.fingerprint._harmless import is_harmless
-from crystallize.fingerprint._libraries import describe_known
-from crystallize.fingerprint._lookups import known_name
-from crystallize.fingerprint._project import asked_for, is_library_class, is_library_module, module_of
-from crystallize.fingerprint._state import attributes_of, held_name, lasting
-from crystallize.fingerprint._syntax import bytecode
-from crystallize.fingerprint._tree import digest_of_buffer
-from crystallize.fingerprint._walk import are_atoms, type_name
+from crystallize.fingerprint.attributes import attributes_of, held_name, lasting, readable_members
+from crystallize.fingerprint.functions import describe_builtin, describe_class, describe_function, describe_module
+from crystallize.fingerprint.graph import are_atoms, type_name
+from crystallize.fingerprint.hashing import content_of_path, digest_of_buffer
+from crystallize.fingerprint.libraries import describe_known
+from crystallize.fingerprint.lookups import known_name
+from crystallize.fingerprint.project import asked_for, is_harmless, is_library_class, is_library_module, module_of
+from crystallize.fingerprint.syntax import bytecode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from crystallize.fingerprint._walk import Walk
+    from crystallize.fingerprint.graph import Walk
 
 __all__ = ["describe_value"]
 
@@ -58,7 +55,7 @@ def describe_value(walk: Walk, node: int, value: Any) -> None:
 
 
 def _is_constant(kind: type, value: Any) -> bool:
-    """Whether a value that is none of the built-in ones can never change: a path, a date, a library's module."""
+    """Return whether a value that is none of the built-in ones can never change: a path, a date, a library's module."""
     if issubclass(kind, types.ModuleType):
         return is_library_module(value.__name__)
     return module_of(kind) in _CONSTANT_MODULES or issubclass(kind, (Logger, Path))
@@ -210,7 +207,7 @@ def _named(walk: Walk, node: int, value: Any, name: str) -> None:
 
 
 def _hides(kind: type) -> bool:
-    """Whether objects of a class are larger than their attributes: something in them is kept in C."""
+    """Return whether objects of a class are larger than their attributes: something in them is kept in C."""
     slots = [each for base in kind.__mro__ for each in vars(base).values() if type(each) is types.MemberDescriptorType]
     pointers = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
     return bool(kind.__itemsize__) or kind.__basicsize__ > object.__basicsize__ + pointers * _POINTER

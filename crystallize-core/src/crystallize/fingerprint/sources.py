@@ -10,10 +10,10 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
 
-from crystallize.fingerprint._project import is_library_function, module_file, module_of
-from crystallize.fingerprint._syntax import tree, written_function
-from crystallize.fingerprint._values import describe_value
-from crystallize.fingerprint._walk import Walk
+from crystallize.fingerprint.graph import Walk
+from crystallize.fingerprint.project import is_library_function, module_file, module_of
+from crystallize.fingerprint.syntax import tree, written_function
+from crystallize.fingerprint.values import describe_value
 
 __all__ = ["CodePart", "code_parts"]
 
@@ -35,7 +35,7 @@ class CodePart(NamedTuple):
 
 
 def code_parts(*roots: Any) -> dict[str, CodePart]:
-    """Give everything of the project that code consists of, with its source.
+    """Return everything of the project that code consists of, with its source.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def code_parts(*roots: Any) -> dict[str, CodePart]:
 
 
 def _is_inside(name: str, found: dict[str, CodePart]) -> bool:
-    """Whether the text of a part is a piece of another's."""
+    """Return whether the text of a part is a piece of another's."""
     if found[name].kind != "function":
         return False
     outer = name
@@ -125,7 +125,7 @@ def _written_class(file: str, qualname: str) -> ast.ClassDef | None:
 
 
 def _inside(scope: Any) -> list[Any]:
-    """Give the statements of a scope, those in branches included, without looking into inner functions and classes."""
+    """Return the statements of a scope, those in branches included, not those of inner functions and classes."""
     statements, waiting = [], list(scope.body)
     while waiting:
         node = waiting.pop(0)

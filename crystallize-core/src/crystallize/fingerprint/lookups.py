@@ -102,7 +102,7 @@ class Lookup(NamedTuple):
 
 
 def known_name(value: Any) -> str | None:
-    """Give the name of a function or table that such lookups go by; None for anything else."""
+    """Return the name of a function or table that such lookups go by; None for anything else."""
     kind = type(value)
     if kind is FunctionType or kind is BuiltinFunctionType or kind is type:
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
@@ -120,7 +120,7 @@ def known_name(value: Any) -> str | None:
 
 
 def named_module(value: Any, attributes: tuple[str, ...]) -> str | None:
-    """Give the name of what attributes lead to: of something that is known, or of a module and what is in it."""
+    """Return the name of what attributes lead to: of something that is known, or of a module and what is in it."""
     for at, attribute in enumerate(attributes):
         known = known_name(value)
         if known is not None:
@@ -166,7 +166,7 @@ def lookups(
 
 
 def known_under(value: Any, attributes: tuple[str, ...]) -> str | None:
-    """Give the name of the function or table of lookups that attributes lead to, as `known_name` does."""
+    """Return the name of the function or table of lookups that attributes lead to, as `known_name` does."""
     return _settled_name(named_module(value, attributes))
 
 
@@ -207,7 +207,7 @@ class _Finder(ast.NodeVisitor):
     # -- names ------------------------------------------------------------------------------------
 
     def _name(self, node: ast.AST) -> str | None:
-        """Give the name of what an expression stands for, or None."""
+        """Return the name of what an expression stands for, or None."""
         path = _path(node)
         if path is None:
             if isinstance(node, ast.Call) and self._name(node.func) == "builtins.getattr" and len(node.args) > 1:
@@ -219,7 +219,7 @@ class _Finder(ast.NodeVisitor):
         return None if path[0] in self._bound else self._resolve(path)
 
     def _text(self, node: ast.AST | None) -> str | None:
-        """Give the text that an expression stands for, where the code says it."""
+        """Return the text that an expression stands for, where the code says it."""
         if isinstance(node, ast.Constant):
             return node.value if isinstance(node.value, str) else None
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
@@ -242,7 +242,7 @@ class _Finder(ast.NodeVisitor):
         return self._place(node) if found is None else found
 
     def _place(self, node: ast.AST | None) -> str | None:
-        """Give the path that an expression puts together, such as ``str(Path(__file__).parent / "lib")``."""
+        """Return the path that an expression puts together, such as ``str(Path(__file__).parent / "lib")``."""
         put_together: Callable[..., str] | None = None
         given: list[ast.expr] = []
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -367,7 +367,7 @@ class _Finder(ast.NodeVisitor):
 
 
 def _path(node: ast.AST) -> tuple[str, ...] | None:
-    """Give a name and the attributes that are read from it in a row; None for any other expression."""
+    """Return a name and the attributes that are read from it in a row; None for any other expression."""
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -376,7 +376,7 @@ def _path(node: ast.AST) -> tuple[str, ...] | None:
 
 
 def _settled(name: str) -> str:
-    """Give the usual name of what a module of the project hands on, such as ``helpers.environ``."""
+    """Return the usual name of what a module of the project hands on, such as ``helpers.environ``."""
     if name in _KNOWN or name.partition(".")[0] in _MODULES:
         return name
     first, *rest = name.split(".")
@@ -387,7 +387,7 @@ def _settled(name: str) -> str:
 
 
 def _settled_name(name: str | None) -> str | None:
-    """Give the name of something that is known, or of a part of it."""
+    """Return the name of something that is known, or of a part of it."""
     if name is None or name in _KNOWN:
         return name
     return next((holder for holder in _HOLDERS if name.startswith(f"{holder}.")), None)
@@ -398,7 +398,7 @@ def _is_function(node: ast.AST) -> bool:
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:
-    """Give the names that code binds itself, other than by imports."""
+    """Yield the names that code binds itself, other than by imports."""
     outside: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
@@ -416,7 +416,7 @@ def _bound(tree: ast.AST) -> Iterator[str]:
 
 
 def _assigned_once(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Give the names that a module assigns in one place, and what it assigns."""
+    """Yield the names that a module assigns in one place, and what it assigns."""
     stored = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     for node in getattr(tree, "body", ()):
         target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
@@ -425,15 +425,15 @@ def _assigned_once(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def builtin_name(path: tuple[str, ...]) -> str | None:
-    """Give the name of a built-in function that a name stands for, where nothing else has that name."""
+    """Return the name of a built-in function that a name stands for, where nothing else has that name."""
     return f"builtins.{path[0]}" if len(path) == 1 and hasattr(builtins, path[0]) else None
 
 
 def is_known(name: str | None) -> bool:
-    """Whether a name is that of a function or table of lookups."""
+    """Return whether a name is that of a function or table of lookups."""
     return _settled_name(name) is not None
 
 
 def needs_a_look(names: Iterable[str]) -> bool:
-    """Whether code that uses such names and attributes may get at something by a name."""
+    """Return whether code that uses such names and attributes may get at something by a name."""
     return not _SUSPICIOUS.isdisjoint(names)

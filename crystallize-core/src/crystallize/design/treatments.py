@@ -101,7 +101,7 @@ class Treatment:
             self._apply_value(ctx)
 
     def __call__(self) -> Treatment:
-        """Give the treatment itself, so that a factory and a treatment can be used alike."""
+        """Return the treatment itself, so that a factory and a treatment can be used alike."""
         return self
 
     def __getstate__(self) -> tuple[str, Any]:

@@ -1,8 +1,9 @@
-"""The code of one function in a normal form: from its source where that is true to it, else from its bytecode.
+"""The code of one function: its normal form, what it refers to outside itself, and which paths it only writes to.
 
-A source file may have been edited since it was imported. So source counts only if compiling it gives the very code
-that runs; otherwise the code itself is taken apart. Comments, layout, line numbers, docstrings, annotations,
-decorators (what they do is in the object that they made) and the function's own name never count.
+The normal form is from the source where that is true to the function, else from its bytecode. A source file may have
+been edited since it was imported. So source counts only if compiling it gives the very code that runs; otherwise the
+code itself is taken apart. Comments, layout, line numbers, docstrings, annotations, decorators (what they do is in the
+object that they made) and the function's own name never count.
 """
 
 from __future__ import annotations
@@ -10,17 +11,28 @@ from __future__ import annotations
 import ast
 import dis
 import functools
+import importlib.util
 import linecache
 import marshal
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.fingerprint._graph import new_hash
+from crystallize.fingerprint.hashing import new_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["bytecode", "module_syntax", "syntax", "tree", "written_function"]
+__all__ = [
+    "References",
+    "absolute_names",
+    "bytecode",
+    "module_syntax",
+    "only_written",
+    "references",
+    "syntax",
+    "tree",
+    "written_function",
+]
 
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _IGNORED = {"returns", "type_comment", "type_params"}
@@ -31,7 +43,7 @@ _SILENT = {"NOP", "CACHE", "EXTENDED_ARG", "RESUME"}
 
 @functools.lru_cache(maxsize=4096)
 def syntax(code: CodeType) -> bytes:
-    """Give the normal form of a function's code.
+    """Return the normal form of a function's code.
 
     Parameters
     ----------
@@ -55,7 +67,7 @@ def syntax(code: CodeType) -> bytes:
 
 @functools.lru_cache(maxsize=128)
 def module_syntax(text: str) -> bytes:
-    """Give the normal form of a whole module's source, as a digest."""
+    """Return the normal form of a whole module's source, as a digest."""
     return _digest(_dump(_body(tree(text))))
 
 
@@ -164,7 +176,7 @@ def _digest(parts: Iterable[bytes]) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def bytecode(code: CodeType) -> bytes:
-    """Give the normal form of a code object: its instructions without lines, offsets and what only moves them.
+    """Return the normal form of a code object: its instructions without lines, offsets and what only moves them.
 
     It holds for one version of Python; another version compiles to other instructions.
     """
@@ -208,3 +220,129 @@ def _const(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_const(item) for item in value)
     return _constant(value)
+
+
+_GLOBAL = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+_FREE = {"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF", "LOAD_CLOSURE"}
+_ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD"}
+_NO_USE = {"CACHE", "EXTENDED_ARG", "NOP", "PUSH_NULL", "PRECALL", "RESUME"}
+
+Names = tuple[str, ...]
+
+
+class References(NamedTuple):
+    """What one code object, and those nested in it, refer to; each sorted and without repetition."""
+
+    global_paths: tuple[Names, ...]
+    """A global name, then the attributes that are read from it in a row: ``("helpers", "scale")``."""
+    free_paths: tuple[Names, ...]
+    """The same for closure variables."""
+    imports: tuple[tuple[str, int, Names], ...]
+    """Imports in the function's body: module, level, names."""
+    names: frozenset[str]
+    """All names and attributes that it uses."""
+
+
+@functools.lru_cache(maxsize=4096)
+def references(code: CodeType) -> References:
+    """Find out what a code object refers to."""
+    free: set[Names] = set()
+    found: set[Names] = set()
+    imports: set[tuple[str, int, Names]] = set()
+    used: set[str] = set()
+    waiting = [code]
+    while waiting:
+        each = waiting.pop()
+        used.update(each.co_names)
+        waiting.extend(const for const in each.co_consts if isinstance(const, CodeType))
+        steps = [step for step in dis.get_instructions(each) if step.opname not in _NO_USE]
+        for at, step in enumerate(steps):
+            if step.opname in _GLOBAL:
+                found.add((str(step.argval), *_attributes(steps, at)))
+            elif step.opname in _FREE:
+                free.add((str(step.argval), *_attributes(steps, at)))
+            elif step.opname == "IMPORT_NAME":
+                level, names = steps[at - 2].argval, steps[at - 1].argval
+                imports.add((str(step.argval), level if isinstance(level, int) else 0, tuple(names or ())))
+    outside = set(code.co_freevars)
+    return References(
+        tuple(sorted(found)),
+        tuple(sorted(path for path in free if path[0] in outside)),
+        tuple(sorted(imports)),
+        frozenset(used),
+    )
+
+
+def _attributes(steps: list[dis.Instruction], at: int) -> Iterator[str]:
+    for step in steps[at + 1 :]:
+        if step.opname not in _ATTRIBUTE:
+            return
+        yield str(step.argval)
+
+
+def absolute_names(module: str, level: int, names: Names, package: str) -> list[str]:
+    """Return the modules that an import statement may mean."""
+    try:
+        base = importlib.util.resolve_name("." * level + module, package) if level else module
+    except ImportError:
+        return []
+    return [base, *(f"{base}.{name}" for name in names if name != "*")]
+
+
+_WRITES = frozenset({"mkdir", "rmdir", "touch", "unlink", "write_bytes", "write_text"})
+_LEADS_ON = frozenset({"absolute", "joinpath", "resolve", "with_name", "with_stem", "with_suffix"})
+
+
+@functools.lru_cache(maxsize=4096)
+def only_written(code: CodeType) -> frozenset[str]:
+    """Return the names whose every use in a function writes to the path that they stand for.
+
+    Such a use is ``log.open("a")``, ``open(log, "w")``, ``(folder / "result.txt").write_text(text)`` or
+    ``folder.mkdir()``: logs, and folders for what comes out. Anything else may read, and ends the matter.
+
+    Parameters
+    ----------
+    code : code
+        Of a function; without its source nothing is known.
+    """
+    function = written_function(code)
+    if function is None:
+        return frozenset()
+    nodes = list(ast.walk(function))
+    uses = [node.id for node in nodes if isinstance(node, ast.Name)]
+    writes = [name for node in nodes if isinstance(node, ast.Call) for name in _written_by(node)]
+    return frozenset(name for name in writes if writes.count(name) == uses.count(name))
+
+
+def _written_by(call: ast.Call) -> Iterator[str]:
+    """Yield the name of the path that a call writes to, once."""
+    target: ast.AST | None = None
+    if isinstance(call.func, ast.Attribute):
+        if call.func.attr in _WRITES or (call.func.attr == "open" and _is_write_mode(call, 0)):
+            target = call.func.value
+    elif isinstance(call.func, ast.Name) and call.func.id == "open" and call.args and _is_write_mode(call, 1):
+        target = call.args[0]
+    while target is not None and not isinstance(target, ast.Name):
+        target = _leads_from(target)
+    if target is not None:
+        yield target.id
+
+
+def _leads_from(node: ast.AST) -> ast.AST | None:
+    """Return the path from which an expression leads to another one below or beside it."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return node.left
+    if isinstance(node, ast.Attribute) and node.attr == "parent":
+        return node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _LEADS_ON:
+        return node.func.value
+    return None
+
+
+def _is_write_mode(call: ast.Call, position: int) -> bool:
+    """Return whether a call of ``open`` says that it writes, and does not read."""
+    given = [word.value for word in call.keywords if word.arg == "mode"] or call.args[position : position + 1]
+    mode = given[0] if given else None
+    if not isinstance(mode, ast.Constant) or not isinstance(mode.value, str):
+        return False
+    return mode.value[:1] in ("w", "a", "x") and "+" not in mode.value

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.fingerprint.pairs_code import DIFFERENT, ROWS, UNTRACKED
+from tests.promises.identity.pairs_code import DIFFERENT, ROWS, UNTRACKED
 
 
 @pytest.fixture(scope="module")

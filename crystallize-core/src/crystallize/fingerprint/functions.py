@@ -13,9 +13,9 @@ from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._classes import class_data, is_salted
-from crystallize.fingerprint._files import content_of
-from crystallize.fingerprint._lookups import (
+from crystallize.fingerprint.attributes import attributes_of, class_data, is_salted, lasting, stands_for
+from crystallize.fingerprint.hashing import content_of
+from crystallize.fingerprint.lookups import (
     Lookup,
     builtin_name,
     is_known,
@@ -25,8 +25,8 @@ from crystallize.fingerprint._lookups import (
     named_module,
     needs_a_look,
 )
-from crystallize.fingerprint._memo import ABSENT
-from crystallize.fingerprint._project import (
+from crystallize.fingerprint.memo import ABSENT
+from crystallize.fingerprint.project import (
     find_source,
     is_library_class,
     is_library_function,
@@ -35,16 +35,20 @@ from crystallize.fingerprint._project import (
     module_of,
     read_source,
 )
-from crystallize.fingerprint._references import absolute_names, references
-from crystallize.fingerprint._state import attributes_of, lasting, stands_for
-from crystallize.fingerprint._syntax import module_syntax, syntax, tree, written_function
-from crystallize.fingerprint._written import only_written
+from crystallize.fingerprint.syntax import (
+    absolute_names,
+    module_syntax,
+    only_written,
+    references,
+    syntax,
+    tree,
+    written_function,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.fingerprint._graph import Ref
-    from crystallize.fingerprint._walk import Walk
+    from crystallize.fingerprint.graph import Ref, Walk
 
 __all__ = ["describe_builtin", "describe_class", "describe_function", "describe_module"]
 
@@ -99,7 +103,7 @@ def describe_function(walk: Walk, node: int, function: FunctionType) -> None:
 
 
 def _resolves(function: Any) -> bool:
-    """Whether an import by name gives this very function."""
+    """Return whether an import by name gives this very function."""
     found: Any = sys.modules.get(function.__module__)
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -144,7 +148,7 @@ def _closure(walk: Walk, function: FunctionType) -> Iterator[Ref]:
 
 
 def _is_output(function: FunctionType, name: str, value: Any) -> bool:
-    """Say whether a name stands for a path that the function only writes to: what lies there is no part of it."""
+    """Return whether a name stands for a path that the function only writes to: what lies there is no part of it."""
     return isinstance(value, PurePath) and not is_library_function(function) and name in only_written(function.__code__)
 
 
@@ -221,7 +225,7 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
 
 
 def _given_to(kind: type, member: Any) -> dict[str, Any]:
-    """Give what a member of an enumeration holds beside its value."""
+    """Return what a member of an enumeration holds beside its value."""
     return {name: item for name, item in lasting(kind, attributes_of(member)).items() if not name.startswith("_")}
 
 

@@ -1,19 +1,97 @@
-"""Files and folders by content."""
+"""Digests of bytes, files and folders.
+
+The digest of many bytes is a hash over the hashes of pieces, computed in a few threads. How the bytes are cut depends
+on how many there are, never on the number of threads, so one content has one digest on every machine. What is not
+larger than a piece has its plain SHA-256.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.fingerprint._graph import new_hash
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["content_of", "content_of_path"]
+__all__ = ["PIECE", "content_of", "content_of_path", "digest_of_buffer", "digest_of_pieces", "new_hash"]
+
+PIECE = 1 << 19
+"""Bytes of one piece, at most."""
+
+_MOST_THREADS = 4
+# Fewer pieces take less time than starting a thread does.
+_FEW = 8
+
+
+def new_hash() -> hashlib._Hash:
+    """Start a digest: SHA-256, which processors compute at memory speed."""
+    return hashlib.sha256(usedforsecurity=False)
+
+
+def digest_of_buffer(data: bytes | bytearray | memoryview) -> bytes:
+    """Return the digest of a buffer's bytes.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Contiguous, of single bytes.
+    """
+    view = memoryview(data)
+    count = max(1, -(-len(view) // PIECE))
+    return digest_of_pieces(count, lambda at: view[at * PIECE : (at + 1) * PIECE])
+
+
+def digest_of_pieces(count: int, piece: Callable[[int], bytes | memoryview]) -> bytes:
+    """Return the digest of content that comes in pieces.
+
+    Parameters
+    ----------
+    count : int
+        How many there are; at least one.
+    piece : callable of int
+        Gives one of them by its number; called from several threads.
+    """
+    if count == 1:
+        return _hash(piece(0))
+    leaves = [b""] * count
+    threads = min(_MOST_THREADS, os.cpu_count() or 1, count // _FEW)
+    problems: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for at in range(first, count, max(1, threads)):
+                leaves[at] = _hash(piece(at))
+        except BaseException as problem:  # noqa: BLE001 - raised below, in the thread that asked
+            problems.append(problem)
+
+    helpers = [threading.Thread(target=work, args=(first,), daemon=True) for first in range(1, threads)]
+    started = []
+    try:
+        for helper in helpers:
+            helper.start()
+            started.append(helper)
+    except RuntimeError:
+        # No thread can be had (a limit, the interpreter's end): its pieces are done here.
+        for first in range(1 + len(started), threads):
+            work(first)
+    work(0)
+    for helper in started:
+        helper.join()
+    if problems:
+        raise problems[0]
+    return _hash(b"".join(leaves))
+
+
+def _hash(data: bytes | memoryview) -> bytes:
+    digest = new_hash()
+    digest.update(data)
+    return digest.digest()
+
 
 _CHUNK = 1 << 20
 _MOST_KNOWN = 1 << 18
@@ -27,11 +105,11 @@ _SKIPPED_WITH = frozenset({"CACHEDIR.TAG", "pyvenv.cfg"})
 # What a stored run consists of, as far as it has begun.
 _RUN = frozenset({"run.db", "run.json"})
 
-_known: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
+_known_files: dict[tuple[int, int], tuple[tuple[int, ...], bytes]] = {}
 
 
 def content_of(path: str | os.PathLike[str]) -> str:
-    """Give the digest of what a file, or everything in a folder, contains.
+    """Return the digest of what a file, or everything in a folder, contains.
 
     Names count inside a folder, but neither the path itself nor times and permissions. Links are followed. Left out are
     what lies in ``__pycache__`` and ``.git``, in virtual environments, and in folders marked as caches by a file
@@ -61,7 +139,7 @@ def content_of(path: str | os.PathLike[str]) -> str:
 
 
 def content_of_path(path: Path) -> str:
-    """Give the digest of what lies below a `Path` that code or a value refers to.
+    """Return the digest of what lies below a `Path` that code or a value refers to.
 
     As `content_of`, with two differences. A folder of experiments, such as ``Path("data")``, may hold what this
     experiment has stored in earlier runs, which is no part of what it means: the runs of experiments below it are left
@@ -83,7 +161,7 @@ def content_of_path(path: Path) -> str:
 
 
 def _content(path: str, most: int | None, runs_below: int | None = None) -> str:
-    """Give the digest; without the stored runs that lie more than so many folders deep."""
+    """Return the digest; without the stored runs that lie more than so many folders deep."""
     digest = new_hash()
     try:
         status = os.stat(path)  # noqa: PTH116 - a text, as from a walk over folders
@@ -116,7 +194,7 @@ class _Folder(NamedTuple):
 
 
 def _listed(path: str, status: os.stat_result, runs_below: int | None) -> Iterator[tuple[str, bytes]]:
-    """Give the names in a folder, however deep, and what each stands for, in the order of their parts.
+    """Yield the names in a folder, however deep, and what each stands for, in the order of their parts.
 
     Stored runs that are left out stand for nothing: no bytes.
     """
@@ -156,12 +234,12 @@ def _listed(path: str, status: os.stat_result, runs_below: int | None) -> Iterat
 
 
 def _file(path: str, status: os.stat_result) -> bytes:
-    """Give the digest of a file, which is read again only where its stamp is another one."""
+    """Return the digest of a file, which is read again only where its stamp is another one."""
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is neither a file nor a folder, and cannot be read twice")
     place = (status.st_dev, status.st_ino)
     stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    known = _known.get(place)
+    known = _known_files.get(place)
     if known is not None and known[0] == stamp:
         return known[1]
     digest = new_hash()
@@ -169,14 +247,14 @@ def _file(path: str, status: os.stat_result) -> bytes:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[place] = (stamp, digest.digest())
+        if len(_known_files) >= _MOST_KNOWN:
+            _known_files.clear()
+        _known_files[place] = (stamp, digest.digest())
     return digest.digest()
 
 
 def _is_left_out(name: str, names: list[str], depth: int, runs_below: int | None) -> bool:
-    """Whether a folder holds a stored run that is left out, or one that has just begun."""
+    """Return whether a folder holds a stored run that is left out, or one that has just begun."""
     if runs_below is None or depth < runs_below:
         return False
     begun = not names and (not runs_below or (name[:1] == "v" and name[1:].isdigit()))
@@ -184,5 +262,5 @@ def _is_left_out(name: str, names: list[str], depth: int, runs_below: int | None
 
 
 def _is_above(folder: str, inner: str) -> bool:
-    """Whether a folder is another one, or one of those that the other lies in."""
+    """Return whether a folder is another one, or one of those that the other lies in."""
     return os.path.realpath(inner).startswith(folder.rstrip(os.sep) + os.sep) or os.path.realpath(inner) == folder

@@ -10,6 +10,7 @@ import textwrap
 import time
 
 import pytest
+from tests import programs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process there")
 
@@ -51,7 +52,7 @@ def test_ctrl_c_ends_all_branches_and_keeps_what_was_finished(tmp_path, way):
 
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
-    program = subprocess.Popen(
+    program = programs.popen(
         [sys.executable, str(script), way], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:

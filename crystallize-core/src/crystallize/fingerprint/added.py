@@ -26,7 +26,7 @@ from types import (
 )
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.fingerprint._project import is_library_function, is_library_module, module_of
+from crystallize.fingerprint.project import is_library_function, is_library_module, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,7 +81,7 @@ class _Searched(NamedTuple):
 
 
 def added_to_libraries() -> dict[str, tuple[str, list[tuple[str, Any]]]]:
-    """Give the functions and classes of the project that loaded libraries hold.
+    """Return the functions and classes of the project that loaded libraries hold.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def added_to_libraries() -> dict[str, tuple[str, list[tuple[str, Any]]]]:
 
 
 def may_have_added(count: int) -> bool:
-    """Whether a module of the project is among those that were loaded after the first `count` ones."""
+    """Return whether a module of the project is among those that were loaded after the first `count` ones."""
     return any(not is_library_module(name) for name in list(islice(sys.modules, count, None)))
 
 
@@ -126,7 +126,7 @@ def _is_projects(name: str, module: ModuleType) -> bool:
 
 
 def _search(holder: Any, project: set[str]) -> _Searched:
-    """Give what of the project a module or a class of a library holds."""
+    """Return what of the project a module or a class of a library holds."""
     known = _seen.get(id(holder))
     if known is not None and not known.found and _is_unchanged(known.watched):
         return known
@@ -159,7 +159,7 @@ def _watch(container: Any, watched: Watched) -> None:
 
 
 def _is_unchanged(watched: Watched) -> bool:
-    """Whether the very same objects are in all containers, or equal ones."""
+    """Return whether the very same objects are in all containers, or equal ones."""
     try:
         return all(tuple(items) == was for items, was in watched)
     except Exception:  # noqa: BLE001 - anything may be compared, which may fail in any way
@@ -167,7 +167,7 @@ def _is_unchanged(watched: Watched) -> bool:
 
 
 def _held(value: Any, project: set[str], watched: Watched) -> list[tuple[str, Any]]:
-    """Give what of the project something is, or holds; note the containers that were looked into."""
+    """Return what of the project something is, or holds; note the containers that were looked into."""
     kind = type(value)
     held: Mapping[str, Any] = {}
     if kind is FunctionType or isinstance(value, type):
@@ -191,7 +191,7 @@ def _held(value: Any, project: set[str], watched: Watched) -> list[tuple[str, An
 
 
 def _in_it(name: str, value: Any, project: set[str], watched: Watched) -> Iterator[tuple[str, Any]]:
-    """Give the functions and classes of the project that something is, or has in it where it is a container."""
+    """Yield the functions and classes of the project that something is, or has in it where it is a container."""
     kind = type(value)
     if kind in _CONTAINERS:
         if len(value) > _MOST:

@@ -1,4 +1,10 @@
-"""From objects to a graph: each is looked at once, and nothing recurses, so that neither depth nor circles matter."""
+"""From objects to a graph of what refers to what, and the digest of each node in it.
+
+Each object is looked at once, and nothing recurses, so that neither depth nor circles matter. Functions call each other
+in circles and objects refer back to their owners, so a digest cannot simply be computed from the leaves up. Nodes on
+one circle are refined together, in rounds; the result depends neither on where the walk began nor on the order in which
+it went.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +13,140 @@ import marshal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from crystallize.fingerprint._functions import describe_source
-from crystallize.fingerprint._graph import Graph, Ref, new_hash
-from crystallize.fingerprint._harmless import is_harmless
-from crystallize.fingerprint._memo import Guards
-from crystallize.fingerprint._project import found_by_name, module_of
+from crystallize.fingerprint.functions import describe_source
+from crystallize.fingerprint.hashing import new_hash
+from crystallize.fingerprint.memo import Guards
+from crystallize.fingerprint.project import found_by_name, is_harmless, module_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     Describe = Callable[..., None]
 
-__all__ = ["Walk", "are_atoms", "type_name", "written"]
+__all__ = ["Graph", "Ref", "Walk", "are_atoms", "type_name", "written"]
+
+# Text of its own, or the number of a node.
+Ref = bytes | int
+
+_ROUNDS = 8
+
+
+class Graph:
+    """Nodes with a head, which says what the node is, and references to others."""
+
+    def __init__(self) -> None:
+        self.heads: list[bytes] = []
+        self.children: list[Sequence[Ref]] = []
+        self._unordered: set[int] = set()
+        self._digests: dict[int, bytes] = {}
+
+    def reserve(self) -> int:
+        """Return the number of a node that will be filled later."""
+        self.heads.append(b"")
+        self.children.append(())
+        return len(self.heads) - 1
+
+    def fill(self, node: int, head: bytes, children: Sequence[Ref], *, unordered: bool = False) -> None:
+        """Set what a node is; `unordered` children count as a bag."""
+        self.heads[node] = head
+        self.children[node] = children
+        if unordered:
+            self._unordered.add(node)
+
+    def add(self, head: bytes, children: Sequence[Ref], *, unordered: bool = False) -> int:
+        """Make a node."""
+        node = self.reserve()
+        self.fill(node, head, children, unordered=unordered)
+        return node
+
+    def digest(self, ref: Ref) -> bytes:
+        """Return the digest of a node and of everything that it refers to."""
+        if isinstance(ref, bytes):
+            return self._hash(b"text", [ref], unordered=False)
+        if ref not in self._digests:
+            for circle in self._circles(ref):
+                self._settle(circle)
+        return self._digests[ref]
+
+    def reachable(self, ref: Ref) -> set[int]:
+        """Return the numbers of all nodes that `ref` leads to, its own included."""
+        seen: set[int] = set()
+        waiting = [ref]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, int) and node not in seen:
+                seen.add(node)
+                waiting.extend(self.children[node])
+        return seen
+
+    def _settle(self, circle: list[int]) -> None:
+        """Compute the digests of nodes that all refer to one another; everything else they refer to is known."""
+        alone = len(circle) == 1 and circle[0] not in self.children[circle[0]]
+        if alone:
+            self._digests[circle[0]] = self._node(circle[0], self._digests)
+            return
+        known = dict.fromkeys(circle, b"circle")
+        for _ in range(min(len(circle), _ROUNDS)):
+            known = {node: self._node(node, known) for node in circle}
+        # Whatever changes anywhere on the circle changes all of it, however far away.
+        whole = self._hash(b"circle", list(known.values()), unordered=True)
+        for node in circle:
+            self._digests[node] = self._hash(b"member", [known[node], whole], unordered=False)
+
+    def _node(self, node: int, known: dict[int, bytes]) -> bytes:
+        parts = [
+            b"t" + child if isinstance(child, bytes) else b"d" + (known.get(child) or self._digests[child])
+            for child in self.children[node]
+        ]
+        return self._hash(self.heads[node], parts, unordered=node in self._unordered)
+
+    @staticmethod
+    def _hash(head: bytes, parts: Iterable[bytes], *, unordered: bool) -> bytes:
+        digest = new_hash()
+        digest.update(b"%d:%b" % (len(head), head))
+        for part in sorted(parts) if unordered else parts:
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+        return digest.digest()
+
+    def _circles(self, root: int) -> list[list[int]]:
+        """Group the nodes under `root` into circles, those that are referred to first (Tarjan, without recursion)."""
+        order: dict[int, int] = {}
+        low: dict[int, int] = {}
+        stack: list[int] = []
+        on_stack: set[int] = set()
+        circles: list[list[int]] = []
+        work: list[tuple[int, int]] = [(root, 0)]
+        while work:
+            node, at = work.pop()
+            if at == 0:
+                order[node] = low[node] = len(order)
+                stack.append(node)
+                on_stack.add(node)
+            children = self.children[node]
+            while at < len(children):
+                child = children[at]
+                at += 1
+                if isinstance(child, bytes) or child in self._digests:
+                    continue
+                if child not in order:
+                    work.append((node, at))
+                    work.append((child, 0))
+                    break
+                if child in on_stack:
+                    low[node] = min(low[node], order[child])
+            else:
+                if low[node] == order[node]:
+                    circle = [stack.pop()]
+                    while circle[-1] != node:
+                        circle.append(stack.pop())
+                    on_stack.difference_update(circle)
+                    circles.append(circle)
+                if work:
+                    parent = work[-1][0]
+                    low[parent] = min(low[parent], low[node])
+        return circles
+
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
 are_atoms = _ATOMS.issuperset
@@ -85,7 +213,7 @@ class Walk:
             describe(self, node, value)
 
     def untracked(self, root: Ref) -> list[str]:
-        """Say what under `root` is known by its type alone, and where it was met."""
+        """Return what under `root` is known by its type alone, and where it was met."""
         reached = self.graph.reachable(root)
         return sorted({text for node, text in self._live.items() if node in reached})
 
@@ -119,16 +247,16 @@ class Walk:
             self.objects[name] = stands_for
 
     def fill(self, node: int, head: bytes, children: Sequence[Ref], *, unordered: bool = False) -> None:
-        """Say what a node is."""
+        """Set what a node is."""
         self.graph.fill(node, head, children, unordered=unordered)
 
     def fill_plain(self, node: int, head: bytes, children: Sequence[Ref], *, unordered: bool = False) -> None:
-        """Say that a node is a container and nothing else."""
+        """Note that a node is a container and nothing else."""
         self._plain.add(node)
         self.graph.fill(node, head, children, unordered=unordered)
 
     def global_name(self, value: Any) -> str | None:
-        """Give the name under which the module of an object's class holds that very object, or None.
+        """Return the name under which the module of an object's class holds that very object, or None.
 
         It is that library's own, like the generator behind ``random.random``, and its state is nobody's content.
         """
@@ -146,7 +274,7 @@ class Walk:
         return node
 
     def own(self, node: int, kind: type, state: dict[str, Any]) -> None:
-        """Say that a node is an object of a library's class, with such attributes."""
+        """Note that a node is an object of a library's class, with such attributes."""
         self._owners[node] = (kind, state, self._label)
 
     def kind(self, node: int, kind: type) -> None:
@@ -172,7 +300,7 @@ class Walk:
         return node
 
     def fill_live(self, node: int, kind: type, why: str = "") -> None:
-        """Say that a node cannot be followed: it runs, is open, or hides what it is. It is known by its type."""
+        """Note that a node cannot be followed: it runs, is open, or hides what it is. It is known by its type."""
         self.note_live(node, kind, why)
         self.fill(node, b"live", [self.ref(type_name(kind))])
 
@@ -188,7 +316,7 @@ class Walk:
         return node
 
     def fill_unknown(self, node: int, what: str, where: str = "") -> None:
-        """Say that a node is something that nobody can know beforehand."""
+        """Note that a node is something that nobody can know beforehand."""
         self._live[node] = f"{where or self._label}: {what}"
         self.fill(node, b"unknown", [self.ref(what)])
 
@@ -206,7 +334,7 @@ class Walk:
                 self._live[owner] = f"{label}: {type_name(kind)}"
 
     def _holds_live(self, ref: Ref) -> bool:
-        """Whether something without content is in a container, or in a container in it."""
+        """Return whether something without content is in a container, or in a container in it."""
         waiting, seen = [ref], set()
         while waiting:
             node = waiting.pop()
@@ -219,7 +347,7 @@ class Walk:
 
 
 def _parameters(kind: type) -> set[str] | None:
-    """Give the names of a constructor's parameters, or None where it takes any, or does not tell."""
+    """Return the names of a constructor's parameters, or None where it takes any, or does not tell."""
     try:
         parameters = inspect.signature(kind).parameters.values()
     except (TypeError, ValueError):
@@ -263,5 +391,5 @@ def _atom(value: Any) -> bytes:
 
 
 def type_name(kind: type) -> str:
-    """Give a type's name with that of its module."""
+    """Return a type's name with that of its module."""
     return f"{module_of(kind)}.{kind.__qualname__}"

@@ -34,7 +34,7 @@ def record(data, ctx):
 
 
 def stored_values():
-    return list(newest_run("data", "tried").result().metrics.baseline.metrics["value"])
+    return list(newest_run("data", "held").result().metrics.baseline.metrics["value"])
 
 
 @pytest.mark.parametrize("plugins", [(), (ParallelExecution(1),), (ParallelExecution(1, "process"),)])

@@ -9,12 +9,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize import Objective, ParallelExecution, pipeline_step
+from crystallize import Experiment, Objective, ParallelExecution, Pipeline, data_source, pipeline_step
 from crystallize.errors import ArgumentTypeError, OptimizationError, ValidationError
 from crystallize.hooks import find_plugins
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, choice, floating, integer
 
 LOSS = Objective("loss")
+
+
+@data_source
+def nothing(ctx):
+    return None
+
+
+@pipeline_step()
+def loss(data, ctx, *, x=0.0):
+    ctx.metrics.add("loss", (x - 2.0) ** 2 + ctx["replicate"])
+    return data
+
+
+@pytest.fixture
+def make_experiment():
+    """Make an experiment of steps; by default its ``loss`` is ``(x - 2)^2 + replicate``."""
+
+    def make(*steps, **settings):
+        settings.setdefault("default_plugins", False)
+        return Experiment(nothing(), Pipeline(list(steps) or [loss()]), name="tuning", **settings)
+
+    return make
 
 
 def test_the_optimisers_are_found_by_name():
