@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from crystallize.engine.policies import History, attempt_of
     from crystallize.engine.printed import CellLog
     from crystallize.engine.runner import RunStopped, SerialLoop
-    from crystallize.experiments.optimization import OptimizationResult
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
     from crystallize.hooks.roles import (
         DeadlineListener,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     )
     from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs
     from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.optimization.result import OptimizationResult
+    from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
     from crystallize.plugins.discovery import (
         PluginReport,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
     from crystallize.results.result import build_result
     from crystallize.results.trace import CellTrace, StepShape, TraceShape, intern_shape
-    from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
 
 __all__ = [
     "BASELINE",
@@ -139,7 +139,7 @@ _HOMES = {
         "engine.policies": "History attempt_of",
         "engine.printed": "CellLog",
         "engine.runner": "RunStopped SerialLoop",
-        "experiments.optimization": "OptimizationResult",
+        "optimization.result": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
@@ -157,7 +157,7 @@ _HOMES = {
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "results.trials": "Report TrialResult trial_result was_pruned",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }
