@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from tests.plugin_distributions.third_party import third_party
 
 from crystallize import (
     AsyncExecution,
@@ -42,7 +43,7 @@ def build():
     return make
 
 
-@pytest.fixture(params=["serial", "thread", "process", "async"])
+@pytest.fixture(params=["serial", "thread", "process", "async", "third party"])
 def executor(request):
     """Every executor in turn."""
     return {
@@ -50,6 +51,7 @@ def executor(request):
         "thread": lambda: ParallelExecution(3),
         "process": lambda: ParallelExecution(2, "process"),
         "async": AsyncExecution,
+        "third party": third_party("acme-workers").PoolExecution,
     }[request.param]()
 
 
