@@ -145,6 +145,15 @@ class HookDispatch:
                     if tickets is not None:
                         tickets.append(ticket)
 
+    def stored(self) -> bool:
+        """Wait until everything that was collected is stored; say whether it is."""
+        try:
+            for ticket in self._latest.values():
+                ticket.wait()
+        except Exception:  # noqa: BLE001 - whoever hands in the next outcome is told of it
+            return False
+        return True
+
     def settle(self) -> None:
         """Return once everything that was collected is stored, though Ctrl-C be pressed: once, it waits for that."""
         with InterruptGuard(hold=True):
