@@ -16,7 +16,7 @@ from crystallize.datasources.base import DataSource, as_data_source
 from crystallize.datasources.stored import StoredFileSource, steps_given
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
-from crystallize.engine.policy import NO_POLICY, Policies, policies_of
+from crystallize.engine.policies import NO_POLICY, Policies, policies_of
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.experiments.definition import definition_of
 from crystallize.fingerprint import combine, value_of
