@@ -101,6 +101,7 @@ class Payload:
     ----------
     settings : dict
     cells : sequence of Cell
+        Condition and replicate.
     mapped : PrivateMap or None
         The memory under the large arrays; None where there are none.
     """
