@@ -58,7 +58,7 @@ class Output:
             Gives what people read; not called for JSON. Empty text writes nothing.
         """
         if self.json:
-            from crystallize.results.export import dump_json
+            from crystallize.hooks.tools import dump_json
 
             self.write(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
         else:

@@ -133,7 +133,7 @@ def _from_folder(given: Path, path: Path, overrides: Sequence[str], *, only: boo
 def _reseed(experiment: Experiment, seed: int) -> None:
     """Build the experiment's SeedPlugin again with this seed and the rest of its settings."""
     from crystallize import SeedPlugin
-    from crystallize.hooks.settings import arguments_of
+    from crystallize.hooks.tools import arguments_of
 
     for position, plugin in enumerate(experiment.plugins):
         if isinstance(plugin, SeedPlugin):

@@ -276,6 +276,11 @@ class Experiment:
         self._replicates = None if value is None else checked_replicates(value)
 
     @property
+    def declared_replicates(self) -> int | None:
+        """How many replicates the experiment was given; None where its data source says how many there are."""
+        return self._replicates
+
+    @property
     def id(self) -> str:
         """The experiment's identity: the same as long as its data source, steps and parameters are."""
         parts = (self.datasource, self.pipeline)

@@ -1,7 +1,8 @@
 """Hooks: the contract with plugin authors.
 
-A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone; small helpers are
-in `crystallize.hooks.tools`. Names are looked up at their first use, wherever they are defined.
+A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone. Small helpers are
+in `crystallize.hooks.tools`, what experiments are made of in `crystallize.hooks.declarations`. Names are looked up at
+their first use, wherever they are defined.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
         load_public,
         public_plugin_names,
     )
-    from crystallize.plugins.info import Origin, PluginInfo
+    from crystallize.plugins.implementations import hooks_of
+    from crystallize.plugins.info import Origin, PluginInfo, default_kind, origin_of
     from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
-    from crystallize.plugins.metadata import PluginRecord
-    from crystallize.results.columns import CellColumns, LazyOutcomes
+    from crystallize.plugins.metadata import RESERVED, PluginRecord
+    from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn
     from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
@@ -59,6 +61,7 @@ __all__ = [
     "CONTRACT",
     "HOOKS",
     "NO_METRIC",
+    "RESERVED",
     "STOPS",
     "ActivePlugins",
     "ArtifactRecord",
@@ -84,6 +87,7 @@ __all__ = [
     "HypothesisResult",
     "InterruptGuard",
     "LazyOutcomes",
+    "MetricColumn",
     "MetricValues",
     "OptimizationResult",
     "Origin",
@@ -111,16 +115,19 @@ __all__ = [
     "compare_lock",
     "condition_names",
     "ctrl_c_interrupts",
+    "default_kind",
     "examine_plugins",
     "find_plugin",
     "find_plugins",
     "handle_interrupts",
     "hookimpl",
+    "hooks_of",
     "intern_shape",
     "load_plugin",
     "load_public",
     "lock_requirements",
     "not_a_hook",
+    "origin_of",
     "plan_cells",
     "plugins_from_lock",
     "public_plugin_names",
@@ -139,25 +146,26 @@ _HOMES = {
         "engine.policies": "History attempt_of",
         "engine.printed": "CellLog",
         "engine.runner": "RunStopped SerialLoop",
-        "optimization.result": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
+        "optimization.result": "OptimizationResult",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
         "plugins.build": "build_plugin build_plugins",
         "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
         "public_plugin_names",
-        "plugins.info": "Origin PluginInfo",
+        "plugins.implementations": "hooks_of",
+        "plugins.info": "Origin PluginInfo default_kind origin_of",
         "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
         "plugins.manager": "ActivePlugins HookCall",
-        "plugins.metadata": "PluginRecord",
-        "results.columns": "CellColumns LazyOutcomes",
+        "plugins.metadata": "PluginRecord RESERVED",
+        "results.columns": "CellColumns LazyOutcomes MetricColumn",
         "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "optimization.trial": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }

@@ -5,19 +5,18 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources import Artifact, DataSource
-from crystallize.datasources.base import FACTORY_MARK, as_data_source
-from crystallize.design import Hypothesis, Treatment
-from crystallize.design.verifiers import VerifierFactory
+from crystallize import Artifact, DataSource, Hypothesis, Pipeline, PipelineStep, Treatment, pipeline_step
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
-from crystallize.hooks import build_plugin, find_plugin, find_plugins, load_plugin
-from crystallize.names import check_distinct, check_name, did_you_mean
-from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
-from crystallize.pipelines.step import as_step, step_class_of
-from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
-from crystallize.results import BASELINE
-from crystallize.signatures import signature_of
+from crystallize.hooks import BASELINE, RESERVED, build_plugin, find_plugin, find_plugins, hooks_of, load_plugin
+from crystallize.hooks.declarations import (
+    FACTORY_MARK,
+    VerifierFactory,
+    as_data_source,
+    as_step,
+    signature_of,
+    step_class_of,
+)
+from crystallize.hooks.tools import check_distinct, check_name, did_you_mean
 from crystallize_plugins.config.describing import is_reference, references_of
 from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, plain, value_of
 
@@ -133,7 +132,7 @@ def outputs_of(document: Document) -> dict[str, Artifact]:
 
 def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Sequence[PipelineStep]) -> None:
     """Note outputs that would be one file: two of one name that one step writes, or none."""
-    from crystallize.experiments.request import checked_outputs
+    from crystallize.hooks.declarations import checked_outputs
 
     section = document.root.get("steps")
     if steps and isinstance(section, ListNode) and len(steps) == len(section.items):
@@ -388,7 +387,7 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
     _add_seed(document, wanted, left_out)
     plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
     plugins.append(_executor(document))
-    installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+    installed = {record.name for record in find_plugins() if record.is_official}
     kept = [name for name in RESERVED if name in installed and name not in left_out]
     return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
 
@@ -429,16 +428,14 @@ def _executor(document: Document) -> Any:
     return plugin
 
 
-def _hooks_of(plugin: Any) -> set[str]:
-    return {found.hook for found in find_implementations(plugin)}
+def _hooks_of(plugin: Any) -> frozenset[str]:
+    return hooks_of(plugin)
 
 
 def _official() -> list[str]:
     """Name the executors of crystallize-plugins that are installed: of other plugins, names tell nothing."""
     known = ("serial", "parallel", "async")
-    return [
-        record.name for record in find_plugins() if record.name in known and normalized(record.distribution) == OFFICIAL
-    ]
+    return [record.name for record in find_plugins() if record.name in known and record.is_official]
 
 
 def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:

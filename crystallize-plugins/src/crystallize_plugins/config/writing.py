@@ -9,17 +9,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources import Artifact, DataSource, ExperimentInput
-from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.design.verifiers import BoundVerifier, VerifierFactory
+from crystallize import Artifact, DataSource, ExperimentInput
 from crystallize.errors import ConfigurationError, PluginError
-from crystallize.fingerprint import value_of
-from crystallize.folders import MARK, home_of
-from crystallize.hooks import find_plugins, load_plugin
-from crystallize.hooks.settings import arguments_of
-from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, identify
-from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
+from crystallize.hooks import RESERVED, default_kind, find_plugins, hooks_of, load_plugin, origin_of
+from crystallize.hooks.declarations import MARK, BoundVerifier, VerifierFactory, as_bytes, home_of, read_bytes
+from crystallize.hooks.tools import arguments_of, value_of
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import doubt_about, resolve
@@ -29,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from crystallize.experiments.experiment import Experiment
-    from crystallize.pipelines import PipelineStep
+    from crystallize import Experiment, PipelineStep
 
 __all__ = ["Inverse", "dump", "unwritable", "write_config"]
 
@@ -198,8 +191,8 @@ class Inverse:
         data["outputs"] = {aliases[id(artifact)]: self._output(artifact) for artifact in experiment.outputs.values()}
         data["treatments"] = {treatment.name: self._treatment(treatment) for treatment in experiment.treatments}
         data["hypotheses"] = [self._hypothesis(hypothesis) for hypothesis in experiment.hypotheses]
-        if experiment._replicates is not None:
-            data["replicates"] = experiment._replicates
+        if experiment.declared_replicates is not None:
+            data["replicates"] = experiment.declared_replicates
         if experiment.strategy != "rerun":
             data["strategy"] = experiment.strategy
         data.update(self._policies())
@@ -352,11 +345,11 @@ class Inverse:
                     found = load_plugin(record.name, "crystallize.verifiers")
                 except PluginError:
                     continue
-                if isinstance(found, VerifierFactory) and found._fn is verifier.fn:
+                if isinstance(found, VerifierFactory) and found.fn is verifier.fn:
                     return _with_params(record.name, verifier._given)
         module = self._module_of("verifiers", verifier.fn)
         for value in vars(module).values() if module is not None else ():
-            if isinstance(value, VerifierFactory) and value._fn is verifier.fn:
+            if isinstance(value, VerifierFactory) and value.fn is verifier.fn:
                 return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier._given)
         return self._named("verifiers", verifier.fn, f"{what}.verifier")
 
@@ -376,11 +369,9 @@ class Inverse:
     def _plugins(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         plugins: dict[str, Any] = {}
-        loops = [
-            plugin for plugin in self._experiment.plugins if _LOOP in {i.hook for i in find_implementations(plugin)}
-        ]
+        loops = [plugin for plugin in self._experiment.plugins if _LOOP in hooks_of(plugin)]
         for plugin in self._experiment.plugins:
-            origin = identify(plugin)
+            origin = origin_of(plugin)
             if origin.entry_point is None:
                 self.fault(f"plugins: {origin.name} has no entry point, by which config.yaml could name it")
                 continue
@@ -392,7 +383,7 @@ class Inverse:
             elif settings or origin.name not in RESERVED:
                 plugins[origin.name] = settings or None
         kinds = {default_kind(plugin) for plugin in self._experiment.plugins}
-        installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+        installed = {record.name for record in find_plugins() if record.is_official}
         plugins.update({name: False for name in RESERVED if name not in kinds and name in installed})
         found["plugins"] = plugins
         return found

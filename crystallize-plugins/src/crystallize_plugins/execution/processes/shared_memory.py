@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.names import fresh_id
+from crystallize.hooks.tools import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,9 +14,7 @@ import traceback
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.engine.interrupts import handle_interrupts
-from crystallize.engine.policies import attempt_of
-from crystallize.results.outcome import Cell
+from crystallize.hooks import Cell, attempt_of, handle_interrupts
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.environment import apply_environment
 from crystallize_plugins.execution.processes.messages import Messages
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Attempt, Event
+    from crystallize.hooks import Attempt, Event, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Segment
 
 __all__ = ["parent_watch", "work"]
@@ -76,10 +73,10 @@ def work(link: Connection, payload: Segment, memory: Segment, number: int) -> No
         worker.report(_imported_since(modules))
 
 
-def _load(payload: Payload, output: OutputCapture) -> CellRunner:
+def _load(payload: Payload, output: OutputCapture) -> RunCell:
     apply_environment(payload.settings["environment"], output)
     modules = len(sys.modules)
-    runner: CellRunner = payload.load()
+    runner: RunCell = payload.load()
     output.forget_handlers()
     if len(sys.modules) != modules:  # else it has the libraries of whoever made it, who told them
         limit_library_threads(payload.settings["library_threads"])
@@ -90,7 +87,7 @@ class _Worker:
     """Runs cells one by one and hands in their outcomes."""
 
     def __init__(
-        self, runner: CellRunner, payload: Payload, status: WorkerStatus, output: OutputCapture, messages: Messages
+        self, runner: RunCell, payload: Payload, status: WorkerStatus, output: OutputCapture, messages: Messages
     ) -> None:
         self._runner = runner
         self._cells = payload.cells
