@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from crystallize.design import Hypothesis, Objective
-    from crystallize.engine.resuming import Plan
+    from crystallize.engine.plan import Plan
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.optimization.loop import Optimization

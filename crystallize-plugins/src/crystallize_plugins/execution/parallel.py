@@ -75,12 +75,12 @@ class ParallelExecution(Executor):
 
     @property
     def cells_leave_process(self) -> bool:
-        """Whether cells run elsewhere, so that those of several experiments share no global random state."""
+        """Return whether cells run elsewhere, so that those of several experiments share no global random state."""
         return self.executor_type == "process"
 
     @property
     def ends_overdue_cells(self) -> bool:
-        """Whether a plain function that takes too long can be ended: a process can, a thread cannot."""
+        """Return whether a plain function that takes too long can be ended: a process can, a thread cannot."""
         return self.executor_type == "process"
 
     def before_run(self, experiment: ExperimentView) -> None:
