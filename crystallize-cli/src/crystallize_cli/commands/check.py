@@ -67,7 +67,7 @@ def _checked(paths: list[Path]) -> list[tuple[Path, list[dict[str, Any]]]]:
 
 def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) -> None:
     if path.suffix == ".py":
-        from crystallize_cli.loading import load_experiment
+        from crystallize_cli.targets import load_experiment
 
         experiment = load_experiment(path)
         experiment.validate()

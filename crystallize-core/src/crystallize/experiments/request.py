@@ -37,7 +37,6 @@ __all__ = [
     "active_plugins",
     "as_pipeline",
     "as_source",
-    "check_declared",
     "check_parts",
     "checked_hypotheses",
     "checked_limit",
@@ -326,24 +325,6 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
 def checked_limit(value: Any) -> int | None:
     """Check how many cells may fail."""
     return None if value is None else check_count(value, what="max_failures", minimum=0)
-
-
-def check_declared(experiment: Experiment, *, hypotheses: bool = True) -> None:
-    """Check what an experiment declares, whatever others it is run with.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    hypotheses : bool, default True
-        False leaves those out: what they compare may be the treatments of experiments that this one reads from.
-
-    Raises
-    ------
-    CrystallizeError
-        As `Experiment.validate` does.
-    """
-    validate(experiment, Request(hypotheses=None if hypotheses else ()))
-    policies_for(experiment, experiment._active_plugins())
 
 
 def policies_for(experiment: Experiment, active: ActivePlugins) -> Policies | None:

@@ -44,11 +44,10 @@ if TYPE_CHECKING:
         load_public,
         public_plugin_names,
     )
-    from crystallize.plugins.implementations import hooks_of
-    from crystallize.plugins.info import Origin, PluginInfo, default_kind, origin_of
+    from crystallize.plugins.info import Origin, PluginInfo
     from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
-    from crystallize.plugins.metadata import RESERVED, PluginRecord
+    from crystallize.plugins.metadata import PluginRecord
     from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
     from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
@@ -61,7 +60,6 @@ __all__ = [
     "CONTRACT",
     "HOOKS",
     "NO_METRIC",
-    "RESERVED",
     "STOPS",
     "ActivePlugins",
     "ArtifactRecord",
@@ -116,19 +114,16 @@ __all__ = [
     "compare_lock",
     "condition_names",
     "ctrl_c_interrupts",
-    "default_kind",
     "examine_plugins",
     "find_plugin",
     "find_plugins",
     "handle_interrupts",
     "hookimpl",
-    "hooks_of",
     "intern_shape",
     "load_plugin",
     "load_public",
     "lock_requirements",
     "not_a_hook",
-    "origin_of",
     "plan_cells",
     "plugins_from_lock",
     "public_plugin_names",
@@ -156,11 +151,10 @@ _HOMES = {
         "plugins.build": "build_plugin build_plugins",
         "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
         "public_plugin_names",
-        "plugins.implementations": "hooks_of",
-        "plugins.info": "Origin PluginInfo default_kind origin_of",
+        "plugins.info": "Origin PluginInfo",
         "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
         "plugins.manager": "ActivePlugins HookCall",
-        "plugins.metadata": "PluginRecord RESERVED",
+        "plugins.metadata": "PluginRecord",
         "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
         "results.metrics": "BASELINE HypothesisResult NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",

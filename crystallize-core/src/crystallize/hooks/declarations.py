@@ -1,7 +1,4 @@
-"""How experiments are declared and run, for what reads, writes, finds and checks them: configurations, commands, kits.
-
-A plugin that takes part in runs needs nothing of it.
-"""
+"""Declarations of experiments, for those who read, write and repeat them: formats of configurations, command lines."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from crystallize._lazy import look_up
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import as_bytes, read_bytes
-    from crystallize.datasources.base import FACTORY_MARK, as_data_source
+    from crystallize.datasources.base import FACTORY_MARK, Declaration, as_data_source
     from crystallize.datasources.inputs import producers
     from crystallize.design.verifiers import BoundVerifier, VerifierFactory
     from crystallize.experiments.definition import catching_runs, definition_of, run_part
-    from crystallize.experiments.request import Request, check_declared, checked_outputs, resolve_appended
+    from crystallize.experiments.request import Request, checked_outputs, resolve_appended
     from crystallize.experiments.treatment_keys import among, check_keys
     from crystallize.fingerprint.sources import CodePart, code_parts
     from crystallize.folders import MARK, FolderModules, has_library_name, home_of, offer, withdraw
@@ -27,6 +24,7 @@ __all__ = [
     "MARK",
     "BoundVerifier",
     "CodePart",
+    "Declaration",
     "FolderModules",
     "Request",
     "VerifierFactory",
@@ -35,7 +33,6 @@ __all__ = [
     "as_data_source",
     "as_step",
     "catching_runs",
-    "check_declared",
     "check_keys",
     "checked_outputs",
     "code_parts",
@@ -56,11 +53,11 @@ _HOMES = {
     name: home
     for home, names in {
         "datasources.artifact": "as_bytes read_bytes",
-        "datasources.base": "FACTORY_MARK as_data_source",
+        "datasources.base": "Declaration FACTORY_MARK as_data_source",
         "datasources.inputs": "producers",
         "design.verifiers": "BoundVerifier VerifierFactory",
         "experiments.definition": "catching_runs definition_of run_part",
-        "experiments.request": "Request check_declared checked_outputs resolve_appended",
+        "experiments.request": "Request checked_outputs resolve_appended",
         "experiments.treatment_keys": "among check_keys",
         "fingerprint.sources": "CodePart code_parts",
         "folders": "FolderModules MARK has_library_name home_of offer withdraw",

@@ -25,7 +25,6 @@ __all__ = [
     "adapt",
     "arguments_of_function",
     "find_implementations",
-    "hooks_of",
     "implementation",
     "recall",
     "remember",
@@ -107,11 +106,6 @@ def find_implementations(plugin: object) -> list[Implementation]:
         elif by_name and attribute in HOOKS and not is_no_op(holder):
             found.append(Implementation(attribute, attribute, function, {}))
     return found
-
-
-def hooks_of(plugin: object) -> frozenset[str]:
-    """Return the names of the hooks that a plugin, or a class of plugins, implements; nothing of it is run."""
-    return frozenset(found.hook for found in find_implementations(plugin))
 
 
 def static_function(plugin: object, attribute: str) -> tuple[Callable[..., Any] | None, object]:

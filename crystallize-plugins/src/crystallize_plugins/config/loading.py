@@ -197,8 +197,8 @@ class _Loader:
         experiment = _experiment(document, description, parts, self._kind)
         if experiment is None:
             return None
-        experiment._config = str(folder if file.name == CONFIG_FILE else folder / file.name)
-        experiment._overrides = self._overrides if len(readers) == 1 else ()
+        experiment.config = str(folder if file.name == CONFIG_FILE else folder / file.name)
+        experiment.config_overrides = self._overrides if len(readers) == 1 else ()
         return LoadedExperiment(experiment, folder, folder / file.name, description, references, producers, outputs)
 
     def _producers(
@@ -297,7 +297,6 @@ def _experiment(
 ) -> Experiment | None:
     """Make the experiment; what only its constructor finds is noted where config.yaml begins."""
     from crystallize import Experiment, ExperimentInput, Pipeline
-    from crystallize.hooks.declarations import check_declared
     from crystallize_plugins.config.document import parted
 
     sources, bare = parts.pop("sources"), parts.pop("bare")
@@ -313,8 +312,7 @@ def _experiment(
             **given,
         )
         made.strategy = document.value("strategy") or "rerun"
-        # In a graph, those of the experiments that it reads from are its treatments, too.
-        check_declared(made, hypotheses=not references_of(document.root))
+        made.validate(alone=False)
     except CrystallizeError as error:
         message, advice = parted(str(error), "")
         place = next((document.place(key) for key, words in _POLICIES.items() if words in message), document.root.place)

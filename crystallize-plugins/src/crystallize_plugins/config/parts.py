@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize import Artifact, DataSource, Hypothesis, Pipeline, PipelineStep, Treatment, pipeline_step
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
-from crystallize.hooks import BASELINE, RESERVED, build_plugin, find_plugin, find_plugins, hooks_of, load_plugin
+from crystallize.hooks import BASELINE, ActivePlugins, build_plugin, find_plugin, find_plugins, load_plugin
 from crystallize.hooks.declarations import (
     FACTORY_MARK,
     VerifierFactory,
@@ -243,7 +243,7 @@ def treatments_of(document: Document) -> list[Treatment]:
     for name, node in document.section("treatments"):
         at = {key.text: key.place for key, _ in node.pairs()} if isinstance(node, MapNode) else {}
         values = value_of(node, document.problems) or {}
-        wrong = next((place for key, place in at.items() if key in _RESERVED), name.place)
+        wrong = next((place for key, place in at.items() if key in _DEFAULTS), name.place)
         with document.located(wrong):
             made.append(Treatment(name.text, values))
     with document.located(document.place("treatments")):
@@ -251,7 +251,7 @@ def treatments_of(document: Document) -> list[Treatment]:
     return made
 
 
-_RESERVED = ("replicate", "condition", "seed_used", "step_name")
+_DEFAULTS = ("replicate", "condition", "seed_used", "step_name")
 
 
 def hypotheses_of(document: Document) -> list[Hypothesis]:
@@ -356,6 +356,8 @@ def _installed_verifier(document: Document, named: Named, own: list[str]) -> Any
 
 
 _SEED = "seed"
+DEFAULTS = ("artifacts", "seed", "logging")
+"""The plugins of this distribution that are active unless they are left out."""
 _LOOP = "run_experiment_loop"
 
 
@@ -373,22 +375,21 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
     left_out: dict[str, Place] = {}
     for name, node in document.section("plugins"):
         if isinstance(node, ScalarNode) and node.value is False:
-            if name.text in RESERVED:
+            if name.text in DEFAULTS:
                 left_out[name.text] = node.place
             else:
                 document.problems.add(
                     node.place,
                     f"the plugin {name.text!r} is active only where it is asked for, and cannot be left out",
-                    f"{did_you_mean(name.text, RESERVED)} Remove the line: false is for the defaults "
-                    f"{', '.join(RESERVED)}".strip(),
+                    f"{did_you_mean(name.text, DEFAULTS)} Remove the line: false is for the defaults "
+                    f"{', '.join(DEFAULTS)}".strip(),
                 )
         else:
             wanted[name.text] = (value_of(node, document.problems) or {}, name.place)
     _add_seed(document, wanted, left_out)
     plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
     plugins.append(_executor(document))
-    installed = {record.name for record in find_plugins() if record.is_official}
-    kept = [name for name in RESERVED if name in installed and name not in left_out]
+    kept = [name for name in DEFAULTS if name not in left_out]
     return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
 
 
@@ -418,24 +419,14 @@ def _executor(document: Document) -> Any:
         return None
     named = document.named(node)
     plugin = _built(document, named.name, named.params, named.place, "executor")
-    if plugin is not None and _LOOP not in _hooks_of(plugin):
+    if plugin is not None and not ActivePlugins.resolve([plugin], complete=False).calls(_LOOP):
         document.problems.add(
             named.place,
             f"the plugin {named.name!r} is no executor: it has no hook {_LOOP}",
-            f"Put it under `plugins:`. Executors of crystallize-plugins: {', '.join(_official()) or 'not installed'}",
+            "Put it under `plugins:`. Executors of crystallize-plugins: serial, parallel, async",
         )
         return None
     return plugin
-
-
-def _hooks_of(plugin: Any) -> frozenset[str]:
-    return hooks_of(plugin)
-
-
-def _official() -> list[str]:
-    """Name the executors of crystallize-plugins that are installed: of other plugins, names tell nothing."""
-    known = ("serial", "parallel", "async")
-    return [record.name for record in find_plugins() if record.name in known and record.is_official]
 
 
 def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize import Artifact, DataSource, ExperimentInput
 from crystallize.errors import ConfigurationError, PluginError
-from crystallize.hooks import RESERVED, default_kind, find_plugins, hooks_of, load_plugin, origin_of
+from crystallize.hooks import ActivePlugins, SeederPlugin, StorePlugin, find_plugins, load_plugin
 from crystallize.hooks.declarations import MARK, BoundVerifier, VerifierFactory, as_bytes, home_of, read_bytes
 from crystallize.hooks.tools import arguments_of, value_of
+from crystallize_plugins.config.parts import DEFAULTS
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import doubt_about, resolve
+from crystallize_plugins.logging import LoggingPlugin
 
 if TYPE_CHECKING:
     import os
@@ -143,7 +145,6 @@ def _word(value: Any) -> str:
 
 
 _POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
-_LOOP = "run_experiment_loop"
 
 
 class Inverse:
@@ -257,7 +258,7 @@ class Inverse:
 
     def _reference(self, artifact: Artifact, what: str) -> str:
         producer = artifact.producer
-        config = getattr(producer, "_config", None)
+        config = getattr(producer, "config", None)
         if config is None:
             self.fault(f"{what}: the artifact {artifact.name!r} belongs to no experiment that was read from a folder")
             return artifact.name
@@ -346,11 +347,11 @@ class Inverse:
                 except PluginError:
                     continue
                 if isinstance(found, VerifierFactory) and found.fn is verifier.fn:
-                    return _with_params(record.name, verifier._given)
+                    return _with_params(record.name, verifier.explicit)
         module = self._module_of("verifiers", verifier.fn)
         for value in vars(module).values() if module is not None else ():
             if isinstance(value, VerifierFactory) and value.fn is verifier.fn:
-                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier._given)
+                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier.explicit)
         return self._named("verifiers", verifier.fn, f"{what}.verifier")
 
     def _policies(self) -> dict[str, Any]:
@@ -369,22 +370,27 @@ class Inverse:
     def _plugins(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         plugins: dict[str, Any] = {}
-        loops = [plugin for plugin in self._experiment.plugins if _LOOP in hooks_of(plugin)]
-        for plugin in self._experiment.plugins:
-            origin = origin_of(plugin)
+        given = self._experiment.plugins
+        active = ActivePlugins.resolve(given, complete=False)
+        origins = {id(info.plugin): info.origin for info in active.infos}
+        executors = {id(call.info.plugin) for call in active.calls("run_experiment_loop")}
+        executor = next((plugin for plugin in reversed(given) if id(plugin) in executors), None)
+        for plugin in given:
+            origin = origins[id(plugin)]
             if origin.entry_point is None:
                 self.fault(f"plugins: {origin.name} has no entry point, by which config.yaml could name it")
                 continue
             settings = _given(plugin)
-            if loops and plugin is loops[-1]:
+            if plugin is executor:
                 found["execution"] = _with_params(origin.name, settings)
             elif origin.name == "seed" and set(settings) == {"seed"}:
                 found["seed"] = settings["seed"]
-            elif settings or origin.name not in RESERVED:
+            elif settings or origin.name not in DEFAULTS:
                 plugins[origin.name] = settings or None
-        kinds = {default_kind(plugin) for plugin in self._experiment.plugins}
-        installed = {record.name for record in find_plugins() if record.is_official}
-        plugins.update({name: False for name in RESERVED if name not in kinds and name in installed})
+        kinds = {"artifacts": StorePlugin, "seed": SeederPlugin, "logging": LoggingPlugin}
+        for name in DEFAULTS:
+            if not any(isinstance(plugin, kinds[name]) for plugin in given):
+                plugins[name] = False
         found["plugins"] = plugins
         return found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize import ArtifactPlugin, SeedPlugin, Treatment
 from crystallize.errors import ReproductionError
-from crystallize.hooks import BASELINE, hooks_of, origin_of
+from crystallize.hooks import BASELINE, ActivePlugins
 from crystallize.hooks.declarations import resolve_appended, run_part
 from crystallize.hooks.tools import arguments_of
 from crystallize_plugins.artifacts import StoredRun
@@ -136,30 +136,24 @@ def _kept(plugins: Sequence[Any], seed: int | None) -> list[Any]:
     What only looks (loggers, trackers, the store) is left out: nobody wants a reproduction in the records of the runs
     that it checks. What another plugin requires stays.
     """
+    active = {id(info.plugin): info for info in ActivePlugins.resolve(plugins, complete=False).infos}
+    others = [plugin for plugin in plugins if not isinstance(plugin, ArtifactPlugin)]
     kept = [
         plugin
-        for plugin in plugins
-        if not isinstance(plugin, ArtifactPlugin)
-        and (getattr(plugin, "neutral", None) is not True or _executes(plugin))
+        for plugin in others
+        if active[id(plugin)].neutral is not True or "run_experiment_loop" in active[id(plugin)].hooks
     ]
     wanted = {str(getattr(name, "__name__", name)) for plugin in kept for name in _listed(plugin)}
-    for plugin in plugins:
-        if plugin not in kept and not isinstance(plugin, ArtifactPlugin) and wanted & _names(plugin):
+    for plugin in others:
+        names = {active[id(plugin)].name, *(cls.__name__ for cls in type(plugin).__mro__)}
+        if plugin not in kept and wanted & names:
             kept.append(plugin)
     return [_seeded(plugin, seed) for plugin in kept]
-
-
-def _executes(plugin: Any) -> bool:
-    return "run_experiment_loop" in hooks_of(plugin)
 
 
 def _listed(plugin: Any) -> tuple[Any, ...]:
     required = getattr(plugin, "requires", ())
     return (required,) if isinstance(required, (str, type)) else tuple(required)
-
-
-def _names(plugin: Any) -> set[str]:
-    return {origin_of(plugin).name, *(cls.__name__ for cls in type(plugin).__mro__)}
 
 
 def _seeded(plugin: Any, seed: int | None) -> Any:

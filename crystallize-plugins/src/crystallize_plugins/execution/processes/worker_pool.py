@@ -233,11 +233,9 @@ class WorkerPool:
 
 def _needs(experiment: ExperimentView) -> list[str]:
     """Return the names of what every worker will import, as far as it is known to start no threads."""
-    ours, _, _ = __name__.partition(".")
-    modules = {type(plugin).__module__ for plugin in experiment.plugins}
+    ours = [name for name in sys.modules if name.startswith(("crystallize.", "crystallize_plugins."))]
     seeds = any(isinstance(plugin, SeederPlugin) and plugin.seeds_global_state for plugin in experiment.plugins)
-    needed = sorted(name for name in modules if name.startswith(f"{ours}."))
-    return ["threadpoolctl", *needed, *(["numpy.random"] if seeds else [])]
+    return ["cloudpickle", "threadpoolctl", *ours, *(["numpy.random"] if seeds else [])]
 
 
 def start_method() -> str:
