@@ -17,7 +17,7 @@ from crystallize.results.outcome import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
     from crystallize.results import LazyOutcomes, Result
@@ -141,6 +141,15 @@ class HookDispatch:
                     self._latest[id(call)] = ticket
                     if tickets is not None:
                         tickets.append(ticket)
+
+    def stored(self) -> bool:
+        """Wait until everything that was collected is stored; say whether it is."""
+        try:
+            for ticket in self._latest.values():
+                ticket.wait()
+        except Exception:  # noqa: BLE001 - whoever hands in the next outcome is told of it
+            return False
+        return True
 
     def settle(self) -> None:
         """Return once everything that was collected is stored, though Ctrl-C be pressed: once, it waits for that."""

@@ -253,13 +253,11 @@ class CellColumns:
 
     def selected(self, keep: Callable[[int], bool]) -> CellColumns:
         """Return the cells of the replicates that are to be kept, of uniform ones."""
-        chosen = [position for position, replicate in enumerate(self.replicates) if keep(replicate)]
-        if len(chosen) == len(self.replicates):
-            return self
+        chosen = array("q", (position for position, replicate in enumerate(self.replicates) if keep(replicate)))
 
         def metric(name: str) -> MetricColumn:
             column = self.metrics[name]
-            return column.selected([at for at, replicate in enumerate(column.replicates) if keep(replicate)])
+            return column.selected(array("q", (at for at, each in enumerate(column.replicates) if keep(each))))
 
         rare = [outcome for outcome in self.rare if keep(outcome.cell.replicate)]
         succeeded = len(chosen) - sum(outcome.error is not None for outcome in rare)
@@ -444,7 +442,9 @@ class RestrictedOutcomes(LazyOutcomes):
         known = self._columns.get(condition)
         if known is None:
             columns, wanted = self._outcomes.columns(condition), self._wanted[condition]
-            if columns.uniform:
+            if all(map(wanted.__contains__, columns.replicates)):
+                known = columns
+            elif columns.uniform:
                 known = columns.selected(wanted.__contains__)
             else:
                 cells = [Cell(condition, replicate) for replicate in columns.replicates if replicate in wanted]

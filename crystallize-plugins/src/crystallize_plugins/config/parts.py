@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
 from crystallize.design import Hypothesis, Treatment
-from crystallize.design._verifier import VerifierFactory
+from crystallize.design.verifiers import VerifierFactory
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
 from crystallize.hooks import build_plugin, find_plugin, find_plugins, load_plugin
 from crystallize.names import check_distinct, check_name, did_you_mean
@@ -133,7 +133,7 @@ def outputs_of(document: Document) -> dict[str, Artifact]:
 
 def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Sequence[PipelineStep]) -> None:
     """Note outputs that would be one file: two of one name that one step writes, or none."""
-    from crystallize.experiments.setup import checked_outputs
+    from crystallize.experiments.request import checked_outputs
 
     section = document.root.get("steps")
     if steps and isinstance(section, ListNode) and len(steps) == len(section.items):

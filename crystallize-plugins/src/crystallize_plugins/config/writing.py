@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.design._verifier import BoundVerifier, VerifierFactory
+from crystallize.design.verifiers import BoundVerifier, VerifierFactory
 from crystallize.errors import ConfigurationError, PluginError
 from crystallize.fingerprint import value_of
 from crystallize.folders import MARK, home_of
