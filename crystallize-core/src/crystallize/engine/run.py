@@ -34,6 +34,8 @@ from crystallize.engine.plan import (
     condition_names,
     outstanding,
     plan_cells,
+    plan_for,
+    settle_seed,
     treatments_by_condition,
 )
 from crystallize.engine.policies import FailureCount
@@ -44,7 +46,6 @@ from crystallize.engine.record import (
     tell_of_no_metrics,
     without_success,
 )
-from crystallize.engine.resuming import plan_of, settle_seed
 from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.hooks.roles import StorePlugin
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.design import Treatment
+    from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies
-    from crystallize.engine.resuming import Plan
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import ExperimentMetrics, HypothesisResult, Result
@@ -167,19 +168,14 @@ class Run:
     # -- faces ------------------------------------------------------------------------------------
 
     def execute(self, cells: Sequence[Cell] | None = None) -> Result:
-        """Run everything in the calling thread and give the result."""
+        """Run everything in the calling thread and return the result."""
         with self.interrupts:
-            for _ in self.outcomes_of(cells, each=False):
+            for _ in self.stream(cells, each=False):
                 pass
         return self._done()
 
-    def stream(self) -> Iterator[CellOutcome]:
-        """Run everything, giving each outcome once it is stored."""
-        yield from self.outcomes_of(None, each=True)
-        self._done()
-
-    def outcomes_of(self, cells: Sequence[Cell] | None, *, each: bool) -> Iterator[CellOutcome]:
-        """Run cells and finish the run, whatever happens; with `each`, hand on every outcome."""
+    def stream(self, cells: Sequence[Cell] | None = None, *, each: bool = True) -> Iterator[CellOutcome]:
+        """Run everything and finish the run, whatever happens; yield each outcome once it is stored."""
         try:
             yield from self.consume(self.begin(cells), each=each)
         except BaseException as exc:
@@ -287,7 +283,11 @@ class Run:
 
     def plan(self) -> Plan:
         """Say what the run would do with each cell; it is not begun by that."""
-        return plan_of(self.view, self.active, plan_cells(self.conditions, self.view.replicates))
+        cells = plan_cells(self.conditions, self.view.replicates)
+        if self.view.run.strategy != "resume":
+            return plan_for(cells, None)
+        settle_seed(self.view, draw=False)
+        return plan_for(cells, self.dispatch.planned_cells(cells))
 
     # -- before -----------------------------------------------------------------------------------
 
