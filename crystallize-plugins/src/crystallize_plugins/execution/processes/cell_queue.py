@@ -7,13 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.engine.policies import History, attempt_of
+from crystallize.hooks import History, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize.hooks import Attempt, Cell, CellOutcome, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
 
 __all__ = ["CellQueue", "Retries"]
@@ -110,7 +109,7 @@ class Retries:
 
     Parameters
     ----------
-    runner : CellRunner
+    runner : RunCell
         The coordinator's.
     queue : CellQueue
 
@@ -120,7 +119,7 @@ class Retries:
         Whether something has a time-out.
     """
 
-    def __init__(self, runner: CellRunner, queue: CellQueue) -> None:
+    def __init__(self, runner: RunCell, queue: CellQueue) -> None:
         self._runner = runner
         self._queue = queue
         self._policies = runner.policies

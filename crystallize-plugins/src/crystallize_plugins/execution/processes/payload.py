@@ -19,7 +19,7 @@ from crystallize_plugins.execution.processes.shared_memory import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell
     from crystallize_plugins.execution.processes.shared_memory import PrivateMap
 
 __all__ = ["Payload", "pack"]
