@@ -275,7 +275,7 @@ class CellColumns:
         )
 
     def fits(self, other: CellColumns) -> bool:
-        """Whether these cells and those of another are uniform together."""
+        """Return whether these cells and those of another are uniform together."""
         if not (self.uniform and other.uniform):
             return False
         return not (self.succeeded and other.succeeded) or [*self.metrics] == [*other.metrics]
@@ -525,7 +525,7 @@ def _one_by_one(condition: str, outcomes: Iterable[CellOutcome]) -> CellColumns:
 
 
 def _alike(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether two columns can be added to each other."""
+    """Return whether two columns can be added to each other."""
     if isinstance(first, array) and isinstance(second, array):
         return first.typecode == second.typecode
     return isinstance(first, list) and isinstance(second, list)

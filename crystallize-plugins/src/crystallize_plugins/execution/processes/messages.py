@@ -15,6 +15,7 @@ from crystallize.hooks import CellOutcome
 from crystallize_plugins.execution.processes.pickling import dumps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
     from crystallize.hooks import Cell, RunCell
@@ -135,14 +136,14 @@ def _is_of_numpy(value: Any) -> bool:
     return not value.dtype.hasobject
 
 
-def rebuilt(row: tuple[Any, ...], cells: list[Cell], worker: str) -> tuple[int, CellOutcome]:
+def rebuilt(row: tuple[Any, ...], cells: Sequence[Cell], worker: str) -> tuple[int, CellOutcome]:
     """Return the index of a cell and its outcome, as a worker sent them.
 
     Parameters
     ----------
     row : tuple
         Index, metrics, seed, provenance, duration.
-    cells : list of Cell
+    cells : sequence of Cell
         Those of the run.
     worker : str
         Whose it is.

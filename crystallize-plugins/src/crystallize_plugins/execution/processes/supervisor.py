@@ -69,7 +69,7 @@ class Supervisor:
         give_back: Callable[[WorkerStarter], None],
     ) -> None:
         self._experiment = experiment
-        self._cells = list(cells)
+        self._cells = cells
         self._runner = runner
         self._size = min(workers, len(self._cells))
         self._starter = starter
