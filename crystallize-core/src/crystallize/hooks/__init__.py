@@ -14,11 +14,11 @@ from crystallize._lazy import look_up
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
     from crystallize.engine.bridge import STOPS
+    from crystallize.engine.cell_log import CellLog
     from crystallize.engine.identity import CellIdentities
     from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
     from crystallize.engine.plan import condition_names, plan_cells
     from crystallize.engine.policies import History, attempt_of
-    from crystallize.engine.printed import CellLog
     from crystallize.engine.runner import RunStopped, SerialLoop
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
     from crystallize.hooks.roles import (
@@ -140,7 +140,7 @@ _HOMES = {
         "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
         "engine.plan": "condition_names plan_cells",
         "engine.policies": "History attempt_of",
-        "engine.printed": "CellLog",
+        "engine.cell_log": "CellLog",
         "engine.runner": "RunStopped SerialLoop",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
