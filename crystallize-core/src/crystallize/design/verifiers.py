@@ -26,15 +26,17 @@ class BoundVerifier:
     ----------
     fn : callable
         The function that was decorated.
+    explicit : mapping of str to object
+        The parameters that were given.
     params : mapping of str to object
         The parameters in effect, defaults included.
     """
 
-    __slots__ = ("__weakref__", "_given", "fn", "params")
+    __slots__ = ("__weakref__", "explicit", "fn", "params")
 
-    def __init__(self, fn: Callable[..., Any], given: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], explicit: Mapping[str, Any], params: Mapping[str, Any]) -> None:
         self.fn = fn
-        self._given = dict(given)
+        self.explicit = dict(explicit)
         self.params = dict(params)
 
     @property
@@ -46,11 +48,11 @@ class BoundVerifier:
         self, baseline: Mapping[str, Sequence[Any]], treatment: Mapping[str, Sequence[Any]], /
     ) -> Mapping[str, Any]:
         """Compare two conditions."""
-        outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self._given)
+        outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self.explicit)
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundVerifier, (self.fn, self._given, self.params)
+        return BoundVerifier, (self.fn, self.explicit, self.params)
 
     def __repr__(self) -> str:
         return f"{self.__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"

@@ -353,11 +353,11 @@ class Inverse:
                 except PluginError:
                     continue
                 if isinstance(found, VerifierFactory) and found._fn is verifier.fn:
-                    return _with_params(record.name, verifier._given)
+                    return _with_params(record.name, verifier.explicit)
         module = self._module_of("verifiers", verifier.fn)
         for value in vars(module).values() if module is not None else ():
             if isinstance(value, VerifierFactory) and value._fn is verifier.fn:
-                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier._given)
+                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier.explicit)
         return self._named("verifiers", verifier.fn, f"{what}.verifier")
 
     def _policies(self) -> dict[str, Any]:
