@@ -73,7 +73,7 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     ContextMutationError
         An iterator or an open file is held elsewhere.
     """
-    if _is_own(box):
+    if (sys.getrefcount(box[0]) == _IN_A_BOX and _holds_atoms(box[0])) or _is_own(box):
         return box.pop()
     walk = _Walk(box)
     for attempt in range(3):
@@ -92,6 +92,12 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     if not walk.held and not walk.mapped:
         return walk.root()
     return _Parts(walk, copies, what).isolated()
+
+
+def _holds_atoms(value: Any) -> bool:
+    """Return whether a value is a container of numbers, texts and the like: most data is, and is told at once."""
+    kind = type(value)
+    return kind in _CONTAINERS and _all_atoms(map(type, value.values() if kind in _MAPPINGS else value))
 
 
 def _is_own(level: list[Any]) -> bool:
@@ -420,6 +426,11 @@ class _Parts:
         return value
 
 
+def _count_in_a_box() -> int:
+    box: list[Any] = [[]]
+    return sys.getrefcount(box[0])
+
+
 class _View:
     """Refers to something as an array does to the memory that it is a view of."""
 
@@ -447,6 +458,7 @@ def _count_in_nodes() -> int:
 
 
 # Other interpreters, and other versions, hold other references while they count.
+_IN_A_BOX = _count_in_a_box()
 _IN_LEVEL = _count_in_level()
 _AS_BASE = _count_as_base()
 _IN_NODES = _count_in_nodes()
