@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.plugin_distributions.third_party import third_party
 
 from crystallize import (
     ArtifactPlugin,
@@ -24,13 +25,12 @@ from crystallize import (
 )
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
-SEEDS = range(500 if SOAK else 50)
-BLOCK = 50 if SOAK else 10
+BLOCKS = [range(first, first + (50 if SOAK else 4)) for first in (range(0, 500, 50) if SOAK else range(0, 50, 10))]
 REPLICATES = 4
 
 pytestmark = [
     pytest.mark.timeout(600 if SOAK else 90),
-    pytest.mark.parametrize("seeds", [SEEDS[i : i + BLOCK] for i in range(0, len(SEEDS), BLOCK)], ids=lambda s: s[0]),
+    pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: seeds[0]),
 ]
 
 EXECUTORS = {
@@ -39,6 +39,7 @@ EXECUTORS = {
     "process": lambda: ParallelExecution(2, "process"),
     "async": lambda: AsyncExecution(3),
     "async, one at a time": lambda: AsyncExecution(1),
+    "third party": lambda: third_party("acme-workers").PoolExecution(2),
 }
 
 

@@ -232,7 +232,7 @@ def test_a_run_that_ends_leaves_no_descriptor_open(build):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         run(build)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_forked_program_does_not_use_its_parents_starter(build, run_script):

@@ -59,11 +59,17 @@ class BoundVerifier:
 
 
 class VerifierFactory:
-    """What `verifier` makes of a function: called with parameters, it gives a verifier."""
+    """What `verifier` makes of a function: called with parameters, it gives a verifier.
+
+    Attributes
+    ----------
+    fn : callable
+        The function that was decorated.
+    """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
-        self._fn = fn
+        self.fn = fn
         self._parameters = dict(list(signature_of(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
@@ -108,7 +114,7 @@ class VerifierFactory:
                 f"verifier {self.__name__}() needs {', '.join(missing)}: "
                 f"write {self.__name__}({', '.join(f'{name}=...' for name in missing)})"
             )
-        return BoundVerifier(self._fn, params, effective)
+        return BoundVerifier(self.fn, params, effective)
 
     def __repr__(self) -> str:
         return f"<verifier factory {self.__name__}>"

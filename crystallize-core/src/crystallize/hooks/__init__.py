@@ -1,7 +1,8 @@
 """Hooks: the contract with plugin authors.
 
-A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone; small helpers are
-in `crystallize.hooks.tools`. Names are looked up at their first use, wherever they are defined.
+A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone. Small helpers are
+in `crystallize.hooks.tools`, what experiments are made of in `crystallize.hooks.declarations`. Names are looked up at
+their first use, wherever they are defined.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ from crystallize._lazy import look_up
 
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
-    from crystallize.engine.attempts import History
     from crystallize.engine.bridge import STOPS
+    from crystallize.engine.cell_log import CellLog
     from crystallize.engine.identity import CellIdentities
     from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
     from crystallize.engine.plan import condition_names, plan_cells
-    from crystallize.engine.policy import attempt_of
-    from crystallize.engine.printed import CellLog
-    from crystallize.experiments.optimization import OptimizationResult
+    from crystallize.engine.policies import History, attempt_of
+    from crystallize.engine.runner import RunStopped, SerialLoop
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
     from crystallize.hooks.roles import (
         DeadlineListener,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs
     from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.optimization.result import OptimizationResult
+    from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
     from crystallize.plugins.discovery import (
         PluginReport,
@@ -46,13 +48,12 @@ if TYPE_CHECKING:
     from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
     from crystallize.plugins.metadata import PluginRecord
-    from crystallize.results.columns import CellColumns, LazyOutcomes
-    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
+    from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
+    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
     from crystallize.results.result import build_result
     from crystallize.results.trace import CellTrace, StepShape, TraceShape, intern_shape
-    from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
 
 __all__ = [
     "BASELINE",
@@ -84,6 +85,8 @@ __all__ = [
     "HypothesisResult",
     "InterruptGuard",
     "LazyOutcomes",
+    "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "OptimizationResult",
     "Origin",
@@ -94,7 +97,9 @@ __all__ = [
     "Report",
     "RunCell",
     "RunInfo",
+    "RunStopped",
     "SeederPlugin",
+    "SerialLoop",
     "StepRecord",
     "StepShape",
     "StorePlugin",
@@ -130,18 +135,19 @@ _HOMES = {
     name: home
     for home, names in {
         "datasources.stored": "StoredRun",
-        "engine.attempts": "History",
         "engine.bridge": "STOPS",
         "engine.identity": "CellIdentities",
         "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
         "engine.plan": "condition_names plan_cells",
-        "engine.policy": "attempt_of",
-        "engine.printed": "CellLog",
-        "experiments.optimization": "OptimizationResult",
+        "engine.policies": "History attempt_of",
+        "engine.cell_log": "CellLog",
+        "engine.runner": "RunStopped SerialLoop",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
+        "optimization.result": "OptimizationResult",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
         "plugins.build": "build_plugin build_plugins",
         "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
         "public_plugin_names",
@@ -149,13 +155,12 @@ _HOMES = {
         "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
         "plugins.manager": "ActivePlugins HookCall",
         "plugins.metadata": "PluginRecord",
-        "results.columns": "CellColumns LazyOutcomes",
-        "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
+        "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
+        "results.metrics": "BASELINE HypothesisResult NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "results.trials": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }

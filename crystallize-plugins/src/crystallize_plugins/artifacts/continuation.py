@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunLockedError
-from crystallize.results.trials import was_pruned
+from crystallize.hooks import was_pruned
 from crystallize_plugins.artifacts.active import ActiveRun
 from crystallize_plugins.artifacts.earlier import COMPLETE, FAILED, MISSING, EarlierRun
 from crystallize_plugins.artifacts.journal import journal_row
@@ -18,9 +18,7 @@ from crystallize_plugins.artifacts.stored import StoredRun
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell, LazyOutcomes
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Cell, Event, ExperimentView, LazyOutcomes
 
 __all__ = ["Continuation"]
 

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize.hooks import StorePlugin
+from crystallize.hooks.tools import check_count, check_flag
 from crystallize_plugins.artifacts import layout
 from crystallize_plugins.artifacts.schema import EVENTS
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell, CellOutcome, LazyOutcomes, Result
-    from crystallize.results.outcome import Event
+    from crystallize import Result
+    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, LazyOutcomes
     from crystallize_plugins.artifacts.active import ActiveRun
     from crystallize_plugins.artifacts.continuation import Continuation
     from crystallize_plugins.artifacts.resume import Found, Resumption
@@ -63,6 +62,7 @@ class ArtifactPlugin(StorePlugin):
     """
 
     wanted_events = EVENTS
+    gives_outcomes = True
 
     def __init__(
         self,
@@ -138,6 +138,11 @@ class ArtifactPlugin(StorePlugin):
         resumption.decide(cells)
         left = resumption.leave_undeclared(experiment)
         return {**resumption.reasons, **dict.fromkeys(left, "no longer declared")}
+
+    def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
+        """Give what is stored of a run that goes on."""
+        active = self._active.get(experiment.run.id)
+        return None if active is None else active.outcomes()
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
         """Store an outcome; the ticket says when it is safe."""
