@@ -1,7 +1,8 @@
 """Hooks: the contract with plugin authors.
 
-A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone; small helpers are
-in `crystallize.hooks.tools`. Names are looked up at their first use, wherever they are defined.
+A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone. Small helpers are
+in `crystallize.hooks.tools`, what experiments are made of in `crystallize.hooks.declarations`. Names are looked up at
+their first use, wherever they are defined.
 """
 
 from __future__ import annotations
@@ -141,11 +142,12 @@ _HOMES = {
         "engine.policies": "History attempt_of",
         "engine.cell_log": "CellLog",
         "engine.runner": "RunStopped SerialLoop",
-        "optimization.result": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
+        "optimization.result": "OptimizationResult",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
         "plugins.build": "build_plugin build_plugins",
         "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
         "public_plugin_names",
@@ -159,7 +161,6 @@ _HOMES = {
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "optimization.trial": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }
