@@ -8,10 +8,9 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_callable, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError, RandomnessError
 from crystallize.hooks import SeederPlugin
-from crystallize.plugins.metadata import OFFICIAL, normalized
+from crystallize.hooks.tools import check_callable, check_flag, check_integer
 from crystallize_plugins.seeders import Seeders, installed_seeders
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from crystallize.context import FrozenContext
+    from crystallize import FrozenContext
     from crystallize.hooks import ExperimentView
 
 __all__ = ["SeedPlugin", "seed_global_state"]
@@ -98,7 +97,7 @@ class SeedPlugin(SeederPlugin):
         return self.seed_fn is None and not self._strangers()
 
     def seed_for(self, replicate: int, base: int | None = None) -> int:
-        """Give the seed of a replicate.
+        """Return the seed of a replicate.
 
         Parameters
         ----------
@@ -133,11 +132,7 @@ class SeedPlugin(SeederPlugin):
 
     def _strangers(self) -> list[str]:
         """Name the seeders of other distributions."""
-        return [
-            f"{record.name} of {record.distribution}"
-            for record in self._seeders.records
-            if normalized(record.distribution) != OFFICIAL
-        ]
+        return [f"{record.name} of {record.distribution}" for record in self._seeders.records if not record.is_official]
 
     def before_run(self, experiment: ExperimentView) -> None:
         """Look for the seeders of other libraries."""
@@ -170,7 +165,7 @@ class SeedPlugin(SeederPlugin):
         ctx.set_rng_factory(functools.partial(_generator, seed))
 
     def __fingerprint__(self) -> object:
-        """Say what of the settings makes cells what they are, beside the base seed, given or drawn."""
+        """Return what of the settings makes cells what they are, beside the base seed, given or drawn."""
         strangers = [] if self.seed_fn is not None else self._strangers()
         return (self.auto_seed, self.seed_fn, *strangers)
 
@@ -218,7 +213,7 @@ def seed_global_state(seed: int, seeders: Seeders | None = None) -> None:
 
 @functools.cache
 def _numpy_seed() -> Callable[[int], None]:
-    """Give what seeds NumPy's global generator; an import statement for every cell would take longer than the call."""
+    """Return what seeds NumPy's global generator; an import statement in every cell would take longer than the call."""
     import numpy as np
 
     return np.random.seed

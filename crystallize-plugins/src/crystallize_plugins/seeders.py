@@ -8,8 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginImportError, RandomnessError
-from crystallize.hooks import find_plugins
-from crystallize.plugins.discovery import load
+from crystallize.hooks import find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ _LOGGER = logging.getLogger("crystallize")
 
 
 def installed_seeders() -> tuple[PluginRecord, ...]:
-    """Give the seeders that are installed, in the order of their libraries' names; nothing is imported."""
+    """Return the seeders that are installed, in the order of their libraries' names; nothing is imported."""
     return find_plugins(GROUP)
 
 
@@ -85,7 +84,7 @@ class Seeders:
             known = self._loaded.get(record.name)
             if known is not None:
                 return known
-            found = load(record)
+            found = load_plugin(record.name, GROUP)
             if not callable(found):
                 raise PluginImportError(
                     f"the seeder of {record.name} that {record.origin} provides is a {type(found).__name__}: its entry "
@@ -105,7 +104,7 @@ class Seeders:
             return seeder
 
     def described(self) -> list[Mapping[str, Any]]:
-        """Say which there are, as plain data for the record of a run."""
+        """Describe which there are, as plain data for the record of a run."""
         return [
             {
                 "library": record.name,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.results import ArtifactRecord, Cell
+    from crystallize.hooks import ArtifactRecord, Cell
     from crystallize_plugins.artifacts.conditions import StoredCondition
 
 __all__ = ["Basis", "Carried"]

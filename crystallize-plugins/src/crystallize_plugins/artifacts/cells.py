@@ -8,8 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError, PipelineExecutionError
-from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
-from crystallize.results.trace import CellTrace
+from crystallize.hooks import Attempt, Cell, CellOutcome, CellTrace, PluginFailure
 from crystallize_plugins.artifacts import shapes
 from crystallize_plugins.artifacts.decoding import decode, packed_numbers
 from crystallize_plugins.artifacts.encoding import encode, little_endian
@@ -18,7 +17,7 @@ from crystallize_plugins.artifacts.shapes import HEAD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crystallize.results.trace import TraceShape
+    from crystallize.hooks import TraceShape
 
 __all__ = [
     "FAILED",

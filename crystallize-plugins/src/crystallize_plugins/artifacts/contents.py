@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecord
+from crystallize.hooks import ArtifactRecord, Cell, ConditionRecord, StepRecord
 from crystallize_plugins.artifacts.cells import CellReader
 from crystallize_plugins.artifacts.checksum import unseal_groups
 from crystallize_plugins.artifacts.decoding import decode

@@ -6,7 +6,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 from crystallize_plugins.artifacts import contents, database
 from crystallize_plugins.artifacts.basis import Basis, Carried
 from crystallize_plugins.artifacts.conditions import StoredCondition
@@ -20,8 +20,7 @@ from crystallize_plugins.artifacts.shapes import HEAD
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.results import ArtifactRecord
+    from crystallize.hooks import ArtifactRecord, CellIdentities
     from crystallize_plugins.artifacts.database import RunDatabase
     from crystallize_plugins.artifacts.facts import RunFacts, Session
     from crystallize_plugins.artifacts.table import CellTable

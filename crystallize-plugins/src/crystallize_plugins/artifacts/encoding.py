@@ -20,7 +20,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.results.export import to_plain
+from crystallize.hooks.tools import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

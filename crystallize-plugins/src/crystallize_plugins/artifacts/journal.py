@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
-from crystallize.fingerprint import value_of
+from crystallize.hooks.tools import value_of
 from crystallize_plugins.artifacts.checksum import seal
 from crystallize_plugins.artifacts.decoding import decode
 from crystallize_plugins.artifacts.encoding import encode
 from crystallize_plugins.artifacts.schema import ASKED
 
 if TYPE_CHECKING:
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Event
     from crystallize_plugins.artifacts.database import RunDatabase
 
 __all__ = ["AskedTrial", "JournalEntry", "asked_trial", "journal_row", "read_journal"]

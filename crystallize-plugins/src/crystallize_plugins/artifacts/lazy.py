@@ -6,13 +6,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results import Cell, CellColumns, LazyOutcomes, MetricColumn
+from crystallize.hooks import Cell, CellColumns, LazyOutcomes, MetricColumn
 from crystallize_plugins.artifacts.table import evenly, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from crystallize.results import ArtifactRecord, CellOutcome, CellTrace, MetricValues
+    from crystallize.hooks import ArtifactRecord, CellOutcome, CellTrace, MetricValues
     from crystallize_plugins.artifacts.table import CellTable
 
 __all__ = ["StoredOutcomes"]

@@ -15,18 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.isolation import isolate
 from crystallize.errors import CrystallizeError
-from crystallize.results.description import looks_secret
+from crystallize.hooks.tools import isolate, looks_secret
 from crystallize_plugins.artifacts.encoding import encode, encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.hooks import ExperimentView
+    from crystallize.hooks import CellIdentities, ExperimentView
     from crystallize_plugins.artifacts.writer import RunWriter
-    from crystallize_plugins.environment.background import Answer
+    from crystallize_plugins.environment.background import PendingFacts
 
 __all__ = ["RECORDED", "TREATMENTS", "RecordedTreatment", "Recorder", "recorded_facts", "recorded_treatments"]
 
@@ -65,7 +63,7 @@ class Recorder:
         self._writer: RunWriter | None = None
         self._lock = threading.Lock()
         self._quick: dict[str, Any] | None = None
-        self._answer: Answer | None = None
+        self._answer: PendingFacts | None = None
         self._slow: dict[str, Any] | None = None
         self._begun = False
         self._given = False
@@ -126,12 +124,12 @@ class Recorder:
         documents = {} if begun else first
         return documents if given else {**documents, **{name: _encode(name, value) for name, value in found.items()}}
 
-    def _ask(self) -> Answer:
+    def _ask(self) -> PendingFacts:
         with self._lock:
             if self._answer is None:
-                from crystallize_plugins.environment.background import ask
+                from crystallize_plugins.environment.background import find_out
 
-                self._answer = ask(_code_folder(self._view.definition()))
+                self._answer = find_out(_code_folder(self._view.definition()))
             return self._answer
 
     def _known(self) -> dict[str, Any]:
@@ -249,7 +247,7 @@ def _exact_treatments(view: ExperimentView) -> list[dict[str, Any]]:
 def _exact_treatment(treatment: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     inexact = []
-    for key, value in {} if treatment.is_callable else treatment._apply_value.items():
+    for key, value in {} if treatment.is_callable else treatment.applied.items():
         if looks_secret(key) or _is_large(value) or encode(value).lossy:
             inexact.append(key)
         else:

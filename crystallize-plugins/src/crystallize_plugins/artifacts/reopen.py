@@ -12,7 +12,7 @@ from crystallize_plugins.artifacts.stored import StoredRun
 if TYPE_CHECKING:
     import os
 
-    from crystallize.results import Result
+    from crystallize import Result
 
 __all__ = ["list_runs", "newest_run", "open_run"]
 

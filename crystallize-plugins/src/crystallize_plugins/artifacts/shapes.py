@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.results.trace import StepShape, TraceShape, intern_shape
+from crystallize.hooks import StepShape, TraceShape, intern_shape
 from crystallize_plugins.artifacts.checksum import seal
 from crystallize_plugins.artifacts.encoding import encode_plain
 

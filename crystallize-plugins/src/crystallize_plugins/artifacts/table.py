@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import MetricValues
+from crystallize.hooks import MetricValues
 from crystallize_plugins.artifacts.cells import FAILED, LOSSY, PLAIN, SEED
 from crystallize_plugins.artifacts.decoding import packed_numbers
 from crystallize_plugins.artifacts.shapes import HEAD

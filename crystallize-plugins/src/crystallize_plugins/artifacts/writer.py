@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome
-    from crystallize.results.provenance import ConditionRecord
+    from crystallize.hooks import ArtifactRecord, Cell, CellIdentities, CellOutcome, ConditionRecord
     from crystallize_plugins.artifacts.basis import Basis
     from crystallize_plugins.artifacts.database import RunDatabase
     from crystallize_plugins.artifacts.facts import RunFacts, Session

@@ -7,13 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.engine.policies import History, attempt_of
+from crystallize.hooks import History, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize.hooks import Attempt, Cell, CellOutcome, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
 
 __all__ = ["CellQueue", "Retries"]
@@ -33,15 +32,22 @@ class CellQueue:
     ----------
     kinds : sequence of str
         For each cell what it has in common with others: its condition.
+
+    Attributes
+    ----------
+    unfinished : int
+        How many cells are not done.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self._kinds = kinds
-        self._waiting = deque(range(len(kinds)))
+        self._next = 0
+        self._returned: deque[int] = deque()
+        self._finished = bytearray(len(kinds))
         self._typical: dict[str, float] = {}
         self._suspects: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
-        self.unfinished = set(self._waiting)
+        self.unfinished = len(kinds)
 
     @property
     def has_suspects(self) -> bool:
@@ -51,13 +57,18 @@ class CellQueue:
     @property
     def waiting(self) -> int:
         """How many ordinary cells nobody has yet."""
-        return len(self._waiting)
+        return len(self._returned) + len(self._kinds) - self._next
+
+    def is_unfinished(self, index: int) -> bool:
+        """Whether a cell is not done."""
+        return not self._finished[index]
 
     def finished(self, index: int, seconds: float) -> bool:
         """Note a cell that is done and how long it took; return False if it was done before."""
-        if index not in self.unfinished:
+        if self._finished[index]:
             return False
-        self.unfinished.discard(index)
+        self._finished[index] = True
+        self.unfinished -= 1
         kind = self._kinds[index]
         known = self._typical.get(kind)
         self._typical[kind] = seconds if known is None else 0.7 * known + 0.3 * seconds
@@ -69,11 +80,14 @@ class CellQueue:
         A kind that was never seen ends a batch, and no batch takes so much that the others would stand idle
         at the end for longer than it takes to ask again.
         """
-        waiting, room = self._waiting, BATCH
+        room = BATCH
         taken: list[int] = []
-        most = min(_MOST, max(1, len(waiting) // (2 * workers)))
-        while waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
-            index = waiting.popleft()
+        most = min(_MOST, max(1, self.waiting // (2 * workers)))
+        while self.waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
+            if self._returned:
+                index = self._returned.popleft()
+            else:
+                index, self._next = self._next, self._next + 1
             taken.append(index)
             room -= self._typical.get(self._kinds[index], BATCH)
         return taken
@@ -98,7 +112,7 @@ class CellQueue:
 
     def give_back(self, indexes: Iterable[int]) -> None:
         """Put cells back to the front."""
-        self._waiting.extendleft(sorted((index for index in indexes if index in self.unfinished), reverse=True))
+        self._returned.extendleft(sorted(filter(self.is_unfinished, indexes), reverse=True))
 
     def suspect_again(self, index: int) -> None:
         """Have a cell tried alone."""
@@ -110,7 +124,7 @@ class Retries:
 
     Parameters
     ----------
-    runner : CellRunner
+    runner : RunCell
         The coordinator's.
     queue : CellQueue
 
@@ -120,7 +134,7 @@ class Retries:
         Whether something has a time-out.
     """
 
-    def __init__(self, runner: CellRunner, queue: CellQueue) -> None:
+    def __init__(self, runner: RunCell, queue: CellQueue) -> None:
         self._runner = runner
         self._queue = queue
         self._policies = runner.policies

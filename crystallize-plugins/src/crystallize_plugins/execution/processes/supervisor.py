@@ -9,10 +9,8 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.bridge import STOPS
-from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.errors import SerializationError, WorkerStartError
-from crystallize.hooks import WorkerReport
+from crystallize.hooks import STOPS, InterruptGuard, WorkerReport, ctrl_c_interrupts
 from crystallize_plugins.execution.processes.cell_queue import CellQueue, Retries
 from crystallize_plugins.execution.processes.deadlines import DeadlineThread, end_all
 from crystallize_plugins.execution.processes.diagnostics import cannot_load, cannot_travel, crash_error, exit_status
@@ -25,9 +23,7 @@ from crystallize_plugins.execution.processes.shared_memory import Segment, Worke
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize.hooks import Attempt, Cell, CellOutcome, ExperimentView, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
     from crystallize_plugins.execution.processes.worker_pool import WorkerHandle, WorkerStarter
 
@@ -50,7 +46,7 @@ class Supervisor:
     ----------
     experiment : ExperimentView
     cells : sequence of Cell
-    runner : CellRunner
+    runner : RunCell
     workers : int
         How many processes at most.
     starter : WorkerStarter
@@ -65,7 +61,7 @@ class Supervisor:
         self,
         experiment: ExperimentView,
         cells: Sequence[Cell],
-        runner: CellRunner,
+        runner: RunCell,
         *,
         workers: int,
         starter: WorkerStarter,
@@ -73,13 +69,13 @@ class Supervisor:
         give_back: Callable[[WorkerStarter], None],
     ) -> None:
         self._experiment = experiment
-        self._cells = list(cells)
+        self._cells = cells
         self._runner = runner
         self._size = min(workers, len(self._cells))
         self._starter = starter
         self._library_threads = library_threads
         self._give_back = give_back
-        self._queue = CellQueue([cell.condition for cell in self._cells])
+        self._queue = CellQueue([cell.condition for cell in cells])
         self._workers: dict[int, WorkerHandle] = {}
         self._tried: set[int] = set()
         self._deaths_without_cell = 0
@@ -205,7 +201,7 @@ class Supervisor:
     ) -> None:
         worker.assigned.discard(index)
         worker.log = None
-        if index in self._queue.unfinished:
+        if self._queue.is_unfinished(index):
             self._retries.try_again_later(index, self._cells[index], attempt, delay, failures)
 
     def _finished(self, worker: WorkerHandle | None, index: int, outcome: CellOutcome) -> None:
@@ -290,7 +286,7 @@ class Supervisor:
             self._runner.absorb(WorkerReport(errors=[(f"worker:{worker.name}", text, "")]))
             return
         index = worker.status.cell
-        culprit = index if index in worker.assigned and index in self._queue.unfinished else None
+        culprit = index if index in worker.assigned and self._queue.is_unfinished(index) else None
         # The words are those of its last moment: it may have gone on before it was ended.
         was_at_it = worker.overdue is not None and worker.status.overdue(worker.overdue.deadline) == worker.overdue
         worker.status.clear()
