@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 PUBLIC_MODULES = (
-    "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
-    "crystallize.testing",
+    "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks",
+    "crystallize.hooks.declarations", "crystallize.hooks.tools", "crystallize.results", "crystallize.testing",
 )  # fmt: skip
 
 
@@ -50,13 +50,15 @@ class PublicNames(_Generated):
     """Document every name in a module's ``__all__``."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged}
+    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged, "elsewhere": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """Give the documentation of each name."""
         module_name = self.arguments[0]
         module = importlib.import_module(module_name)
         without = self.options.get("without", "").split()
+        for other in self.options.get("elsewhere", "").split():
+            without += importlib.import_module(other).__all__
         lines: list[str] = []
         for name in module.__all__:
             if name not in without:
@@ -77,9 +79,10 @@ def entry(module: str, name: str, value: object) -> list[str]:
 
 
 def constant_doc(package: str, name: str, value: object) -> list[str]:
-    """Find the text that stands below a constant, in whichever module of a package defines it."""
+    """Find the text that stands below a constant, in whichever module of its distribution defines it."""
+    root = package.partition(".")[0]
     for module_name, module in sorted(sys.modules.items()):
-        if module_name.startswith(package) and vars(module).get(name) is value:
+        if module_name.partition(".")[0] == root and vars(module).get(name) is value:
             text = ModuleAnalyzer.for_module(module_name).find_attr_docs().get(("", name))
             if text is not None:
                 return text
