@@ -34,6 +34,8 @@ PUBLIC_MODULES = (
     "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks",
     "crystallize.hooks.declarations", "crystallize.hooks.tools", "crystallize.results", "crystallize.testing",
 )  # fmt: skip
+# What the hooks offer, too, and pages about optimisers and stores describe.
+ELSEWHERE = frozenset({"OptimizationResult", "Report", "StoredRun", "TrialResult"})
 
 
 class _Generated(Directive):
@@ -50,15 +52,13 @@ class PublicNames(_Generated):
     """Document every name in a module's ``__all__``."""
 
     required_arguments = 1
-    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged, "elsewhere": directives.unchanged}
+    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """Give the documentation of each name."""
         module_name = self.arguments[0]
         module = importlib.import_module(module_name)
         without = self.options.get("without", "").split()
-        for other in self.options.get("elsewhere", "").split():
-            without += importlib.import_module(other).__all__
         lines: list[str] = []
         for name in module.__all__:
             if name not in without:
@@ -68,6 +68,8 @@ class PublicNames(_Generated):
 
 def entry(module: str, name: str, value: object) -> list[str]:
     """Give the directive that documents one object."""
+    if module.startswith("crystallize.hooks") and (name in ELSEWHERE or name in public_names("crystallize.results")):
+        return [f"``{name}`` is described on a page of its own subject."]
     if inspect.isclass(value):
         option = "   :show-inheritance:" if issubclass(value, BaseException) else "   :members:"
         return [f".. autoclass:: {module}.{name}", option]
@@ -79,10 +81,9 @@ def entry(module: str, name: str, value: object) -> list[str]:
 
 
 def constant_doc(package: str, name: str, value: object) -> list[str]:
-    """Find the text that stands below a constant, in whichever module of its distribution defines it."""
-    root = package.partition(".")[0]
+    """Find the text that stands below a constant, in whichever module of a package defines it."""
     for module_name, module in sorted(sys.modules.items()):
-        if module_name.partition(".")[0] == root and vars(module).get(name) is value:
+        if module_name.startswith(package.partition(".")[0]) and vars(module).get(name) is value:
             text = ModuleAnalyzer.for_module(module_name).find_attr_docs().get(("", name))
             if text is not None:
                 return text
@@ -91,9 +92,9 @@ def constant_doc(package: str, name: str, value: object) -> list[str]:
 
 
 @cache
-def public_names() -> frozenset[str]:
-    """Everything that the reference has to describe."""
-    return frozenset(name for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__)
+def public_names(*modules: str) -> frozenset[str]:
+    """Everything that the reference has to describe, or what these modules offer."""
+    return frozenset(name for module in modules or PUBLIC_MODULES for name in importlib.import_module(module).__all__)
 
 
 def forgive(
