@@ -174,7 +174,7 @@ class EarlierRun:
                 reason = FAILED
             elif cell in inexact:
                 reason = INEXACT
-            elif reads_files and self.inputs.get(cell) != identities.given(cell, look=True):
+            elif reads_files and self.inputs.get(cell) != identities.stored_files(cell, look=True):
                 reason = "changed: the stored files that it reads"
             else:
                 reason = self._why_files(self._files.get(cell, ()))

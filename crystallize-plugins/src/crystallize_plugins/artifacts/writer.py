@@ -165,7 +165,7 @@ class RunWriter:
         self.stored: list[ArtifactRecord] = []
         self._session = session
         self._basis = basis
-        self._reads_files = identities.given if identities is not None and identities.reads_files else None
+        self._reads_files = identities.stored_files if identities is not None and identities.reads_files else None
         self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()
