@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crystallize.datasources import data_source
 from crystallize.design import Treatment
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.plan import condition_names
@@ -32,6 +33,11 @@ from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts import ArtifactPlugin
 
 
+@data_source
+def nothing(ctx):
+    return []
+
+
 def fit(data, ctx):
     return data
 
@@ -44,7 +50,7 @@ def view():
         made = ExperimentView(
             name=name,
             description=fields.pop("description", None),
-            datasource=None,
+            datasource=nothing(),
             pipeline=Pipeline([fit]),
             plugins=(),
             treatments=[Treatment(each, {"delta": len(each)}) for each in treatments],
