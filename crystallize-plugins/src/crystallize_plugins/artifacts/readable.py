@@ -107,7 +107,7 @@ def prepare_metrics(folder: Path, result: Result) -> list[Prepared]:
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
             with suppress(FileExistsError):
                 operations.make_folder(place)
-            prepared.append(prepare_text(place, RESULTS, metrics_json({} if measured is None else measured.metrics)))
+            prepared.append(prepare_text(place, RESULTS, metrics_json({} if measured is None else measured.unpacked())))
     return prepared
 
 
