@@ -10,8 +10,8 @@ from crystallize.errors import RunStateError, StoreError
 from crystallize.experiments.optimization import OptimizationResult
 from crystallize.results.outcome import Cell
 from crystallize.results.trials import trial_result
-from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     import os

@@ -13,8 +13,8 @@ from crystallize.errors import ReproductionError
 from crystallize.experiments.setup import Request, resolve_appended
 from crystallize.hooks.settings import arguments_of
 from crystallize_plugins.artifacts import StoredRun
+from crystallize_plugins.artifacts.database.schema import ASKED
 from crystallize_plugins.artifacts.recorded import RecordedTreatment, recorded_treatments
-from crystallize_plugins.artifacts.schema import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,50 +2,65 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import RunStateError, StoreError
-from crystallize_plugins.artifacts import database, operations
-from crystallize_plugins.artifacts.cells import pack_cell
-from crystallize_plugins.artifacts.checksum import seal, seal_group, sealed_row
-from crystallize_plugins.artifacts.conditions import ConditionRow, ConditionTable
-from crystallize_plugins.artifacts.encoding import encode
-from crystallize_plugins.artifacts.files import Content, remove_inside, store_error, write_synced
-from crystallize_plugins.artifacts.layout import DATABASE, RUN, artifact_location
-from crystallize_plugins.artifacts.merging import merge_groups
-from crystallize_plugins.artifacts.owner import HEARTBEAT, written_here
-from crystallize_plugins.artifacts.schema import INSERT_ARTIFACT, INSERT_RUN, PUT_SESSION
-from crystallize_plugins.artifacts.shapes import ShapeRow, ShapeTable
+from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.cells import CellRows, error_row, metric_rows
+from crystallize_plugins.artifacts.database.conditions import ConditionRows
+from crystallize_plugins.artifacts.database.owner import HEARTBEAT, written_here
+from crystallize_plugins.artifacts.database.schema import insert, seal
+from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
+from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, artifact_location
+from crystallize_plugins.artifacts.files.synced import Content, remove_inside, store_error, write_synced
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from crystallize.engine.identity import CellIdentities
-    from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome
+    from crystallize.results import ArtifactRecord, Cell, CellOutcome
     from crystallize.results.provenance import ConditionRecord
-    from crystallize_plugins.artifacts.basis import Basis
-    from crystallize_plugins.artifacts.database import RunDatabase
-    from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.database.conditions import StoredCondition
+    from crystallize_plugins.artifacts.database.connection import RunDatabase
+    from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
-__all__ = ["GROUP_SECONDS", "RunWriter", "Ticket"]
+__all__ = ["GROUP_SECONDS", "RunWriter", "StoredBefore", "Ticket"]
 
 GROUP_SECONDS = 0.005
 """How long an outcome waits for others to be committed with it, unless somebody waits for it."""
 
-_PACKED_AT_ONCE = 32
-"""Outcomes that are made into records one after the other: in between other work, each takes twice as long."""
+_ENCODED_AT_ONCE = 32
+"""Outcomes that are made into rows one after the other: in between other work, each takes twice as long."""
 
 _MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written; whoever hands in more waits until they are."""
 
-_PUT_DOCUMENT = "INSERT OR REPLACE INTO document VALUES (?, ?)"
+
+class StoredBefore(NamedTuple):
+    """What is in a run's database before its writer opens it, or will be by its first commit."""
+
+    session: int
+    """The number of the writer's session."""
+    conditions: Mapping[str, StoredCondition]
+    cells: Collection[Cell]
+    arrived: int
+    """The number of the cell that arrived last."""
+    traces: int
+    """How many rows the table `trace` has."""
+    files: Mapping[Cell, Sequence[ArtifactRecord]]
+    """What cells wrote, those included that are not taken over."""
+    source: Path | None = None
+    """The run that cells are taken over from; None where the run goes on in its own folder."""
+    copy: Callable[[RunDatabase, Path], None] | None = None
+    """Copies what is taken over, within the transaction that is open, to the database of the run in a folder."""
 
 
 class Ticket:
@@ -94,27 +109,19 @@ class _Group:
 
     ticket: Ticket
     outcomes: list[CellOutcome] = field(default_factory=list)
-    """Those that are still to be made into records."""
-    cells: list[bytes] = field(default_factory=list)
-    failed: int = 0
+    """Those that are still to be made into rows."""
+    cells: list[tuple[Any, ...]] = field(default_factory=list)
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    errors: list[tuple[Any, ...]] = field(default_factory=list)
     again: list[Cell] = field(default_factory=list)
     """Those of them that were stored before."""
-    shapes: list[ShapeRow] = field(default_factory=list)
-    conditions: list[ConditionRow] = field(default_factory=list)
     artifacts: list[tuple[Cell, ArtifactRecord]] = field(default_factory=list)
-    inputs: list[tuple[Any, ...]] = field(default_factory=list)
-    journal: list[tuple[str, bytes]] = field(default_factory=list)
-    documents: list[tuple[str, bytes]] = field(default_factory=list)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    documents: dict[str, str] = field(default_factory=dict)
     size: int = 0
-    ending: _Ending | None = None
-
-
-@dataclass(slots=True)
-class _Ending:
-    """What is written at the end."""
-
-    documents: Mapping[str, bytes]
-    stopped_by: str | None
+    ends: bool = False
+    """Whether nothing follows."""
+    stopped_by: str | None = None
 
 
 class RunWriter:
@@ -136,10 +143,10 @@ class RunWriter:
         Those that are known beforehand, in order.
     identities : CellIdentities, optional
         What the cells' identities are made of.
-    basis : Basis, optional
-        The stored run that goes on, or that this one carries cells over from.
+    before : StoredBefore, optional
+        The stored run that goes on, or that this one takes cells over from.
     recorded : callable, optional
-        Called in the writer's thread before its first commit; gives the documents that are written with it, encoded.
+        Gives the documents of the first commit; called in the writer's thread.
 
     Attributes
     ----------
@@ -158,29 +165,28 @@ class RunWriter:
         describe: Callable[[Sequence[str]], Sequence[ConditionRecord]],
         conditions: Sequence[str],
         identities: CellIdentities | None = None,
-        basis: Basis | None = None,
-        recorded: Callable[[], Mapping[str, bytes]] = dict,
+        before: StoredBefore | None = None,
+        recorded: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.folder = folder
         self.facts = facts
         self.failed: set[str] = set()
         self.stored: list[ArtifactRecord] = []
         self._session = session
-        self._basis = basis
-        self._reads_files = identities.given if identities is not None and identities.reads_files else None
+        self._before = before
+        self._given = identities.given if identities is not None and identities.reads_files else None
         self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
-        self._connection: sqlite3.Connection | None = None
-        self._groups = basis.groups if basis else 0
+        self._connection: RunDatabase | None = None
         self._error: StoreError | None = None
         self._finished = False
         self._group = self._new_group()
-        self._shapes = ShapeTable(self._announce, basis.shapes if basis else 0)
-        self._conditions = ConditionTable(describe, self._shapes, identities, basis.conditions if basis else None)
-        self._group.conditions += self._conditions.introduce(conditions)
+        self._rows = CellRows(before.arrived, before.traces) if before else CellRows()
+        self._conditions = ConditionRows(describe, identities, before.conditions if before else None)
+        self._conditions.introduce(conditions)
         written_here.add(session.run)
 
     def collect(self, outcome: CellOutcome) -> Ticket:
@@ -204,36 +210,32 @@ class RunWriter:
         """
         with self._lock:
             group = self._open_group()
-            condition = outcome.cell.condition
-            if condition not in self._conditions.numbers:
-                group.conditions += self._conditions.introduce([condition])
-            if self._basis is not None and outcome.cell in self._basis.cells:
-                group.again.append(outcome.cell)
-            if self._reads_files is not None:
-                group.inputs.append(sealed_row(outcome.cell.replicate, condition, self._reads_files(outcome.cell)))
+            cell = outcome.cell
+            if self._conditions.is_new(cell.condition):
+                self._conditions.introduce([cell.condition])
+            if self._before is not None and cell in self._before.cells:
+                group.again.append(cell)
             if outcome.error is not None:
-                group.failed += 1
-                self.failed.add(outcome.cell.key)
+                self.failed.add(cell.key)
             for artifact in outcome.artifacts:
-                group.artifacts.append((outcome.cell, artifact))
+                group.artifacts.append((cell, artifact))
                 group.size += len(artifact.data or b"")
             group.outcomes.append(outcome)
-            if len(group.outcomes) >= _PACKED_AT_ONCE:
-                self._pack(group)
-        if not self._arrived.is_set():
-            self._wake()
+            if len(group.outcomes) >= _ENCODED_AT_ONCE:
+                self._make_rows(group)
+        self._wake()
         if group.size > _MOST_PENDING:
             group.ticket.wait()
         return group.ticket
 
-    def note(self, name: str, body: bytes) -> Ticket:
-        """Add an entry to the journal, behind all that was taken in before.
+    def add_event(self, name: str, body: str) -> Ticket:
+        """Add an event of an optimisation, behind all that was taken in before.
 
         Parameters
         ----------
         name : str
-        body : bytes
-            Sealed.
+        body : str
+            Encoded.
 
         Returns
         -------
@@ -246,18 +248,17 @@ class RunWriter:
         """
         with self._lock:
             group = self._open_group()
-            group.journal.append((name, body))
+            group.events.append((name, body, seal(name, body)))
             group.size += len(body)
-        if not self._arrived.is_set():
-            self._wake()
+        self._wake()
         return group.ticket
 
-    def begin_documents(self, documents: Mapping[str, bytes]) -> Ticket:
+    def add_documents(self, documents: Mapping[str, str]) -> Ticket:
         """Add documents that are known before the end, so that a run that is cut short has them too.
 
         Parameters
         ----------
-        documents : mapping of str to bytes
+        documents : mapping of str to str
             Encoded; rows of the table ``document``. A process that goes on with a run leaves those of the ones before
             it: the number of its session is added to the names.
 
@@ -272,14 +273,9 @@ class RunWriter:
         """
         with self._lock:
             group = self._open_group()
-            group.documents += self._sealed(documents)
-        if not self._arrived.is_set():
-            self._wake()
+            group.documents.update(self._named(documents))
+        self._wake()
         return group.ticket
-
-    def _sealed(self, documents: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-        suffix = "" if self._basis is None or self._basis.session == 1 else f"@{self._basis.session}"
-        return [(name + suffix, seal(body, name + suffix)) for name, body in documents.items()]
 
     def finish(self, documents: Mapping[str, Any], *, stopped_by: str | None = None) -> Ticket:
         """Write what is left and what is known at the end, and close the run.
@@ -301,43 +297,57 @@ class RunWriter:
         StoreError, RunStateError
             As `collect`.
         """
-        ending = _Ending({name: seal(encode(body).data, name) for name, body in documents.items()}, stopped_by)
+        encoded = {name: encode(body).text for name, body in documents.items()}
         with self._lock:
             group = self._open_group()
             # Those of which no cell came are conditions of the run all the same.
-            new = [name for name in documents.get("conditions", ()) if not self._conditions.has(name)]
-            group.conditions += self._conditions.introduce(new)
-            group.ending = ending
+            new = [name for name in documents.get("conditions", ()) if not self._conditions.is_stored(name)]
+            self._conditions.introduce(new)
+            group.documents.update(encoded)
+            group.ends, group.stopped_by = True, stopped_by
             self._finished = True
         self._hurry()
         return group.ticket
 
-    def _pack(self, group: _Group) -> None:
-        """Make records of the outcomes that have none yet; the lock is held."""
-        conditions, shapes = self._conditions, self._shapes
+    def _named(self, documents: Mapping[str, str]) -> dict[str, str]:
+        suffix = "" if self._before is None or self._before.session == 1 else f"@{self._before.session}"
+        return {name + suffix: body for name, body in documents.items()}
+
+    def _make_rows(self, group: _Group) -> None:
+        """Make rows of the outcomes that have none yet; the lock is held."""
+        conditions = self._conditions
         for outcome in group.outcomes:
             if conditions.large:
                 conditions.note(outcome)
-            record = pack_cell(outcome, conditions.numbers[outcome.cell.condition], shapes)
-            group.cells.append(record)
-            group.size += len(record)
+            row = self._rows.row(outcome, self._identity(outcome.cell))
+            group.cells.append(row)
+            group.size += len(row[10])
+            group.metrics += metric_rows(outcome)
+            error = error_row(outcome)
+            if error is not None:
+                group.errors.append(error)
         group.outcomes.clear()
 
+    def _identity(self, cell: Cell) -> str | None:
+        identity = self._conditions.identity(cell.condition)
+        if self._given is None or identity is None:
+            return identity
+        return f"{identity}:{self._given(cell)}"
+
     def _open_group(self) -> _Group:
-        """Give what is being gathered; the lock is held."""
+        """Return what is being gathered; the lock is held."""
         if self._error is not None:
             raise self._error
         if self._finished:
             raise RunStateError(f"the run in {self.folder} is finished: nothing can be added to it")
         return self._group
 
-    def _announce(self, row: ShapeRow) -> None:
-        self._group.shapes.append(row)
-
     def _new_group(self) -> _Group:
         return _Group(Ticket(self._hurry))
 
     def _wake(self) -> None:
+        if self._arrived.is_set():
+            return
         self._arrived.set()
         if self._thread is None:
             # A daemon: what it writes is whole at every moment, and nobody shall wait for it at the end of a process.
@@ -352,9 +362,9 @@ class RunWriter:
 
     def _work(self) -> None:
         try:
-            known = self._sealed(self._recorded())
+            known = self._named(self._recorded())
             with self._lock:
-                self._group.documents += known
+                self._group.documents.update(known)
         except BaseException as error:  # noqa: BLE001 - as below
             self._abandon(self._next_group(), _explained(error, self.folder))
         while self._error is None:
@@ -367,18 +377,18 @@ class RunWriter:
             group = self._next_group()
             try:
                 self._store(group)
-                if group.ending is not None:
+                if group.ends:
                     self._close()
             except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
                 self._abandon(group, _explained(error, self.folder))
             else:
                 group.ticket._settle(None)
-                if group.ending is not None:
+                if group.ends:
                     return
 
     def _next_group(self) -> _Group:
         with self._lock:
-            self._pack(self._group)
+            self._make_rows(self._group)
             group, self._group = self._group, self._new_group()
             self._arrived.clear()
             self._urgent.clear()
@@ -387,93 +397,100 @@ class RunWriter:
     def _store(self, group: _Group) -> None:
         first = self._connection is None
         connection = self._connection = self._connection or self._opened()
-        rows = self._store_artifacts(group.artifacts)
-        before = self._files_of(connection, group.again)
-        others = (group.inputs, group.shapes, group.conditions, group.journal, group.documents)
-        if not (first or rows or group.again or any(others) or group.ending):
-            # One statement is one commit, and one wait for the interpreter's lock instead of three.
-            self._insert_cells(connection, group)
-        else:
-            connection.execute("BEGIN IMMEDIATE")
+        files = self._store_artifacts(group.artifacts)
+        former = self._files_of(connection, group.again)
+        with self._transaction(connection):
             if first:
                 self._begin(connection)
-            for statement, several in (
-                ("INSERT OR REPLACE INTO condition VALUES (?, ?, ?, ?, ?, ?)", group.conditions),
-                ("INSERT INTO shape VALUES (?, ?, ?)", group.shapes),
-                # What they wrote counts no more.
-                ("DELETE FROM artifact WHERE condition = ? AND replicate = ?", group.again),
-                ("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", group.inputs),
-                (INSERT_ARTIFACT, [sealed_row(*row) for row in rows]),
-            ):
-                if several:
-                    operations.execute_many(connection, statement, several)
-            self._insert_cells(connection, group)
-            if group.journal:
-                operations.execute_many(connection, "INSERT INTO journal (name, body) VALUES (?, ?)", group.journal)
-            if group.documents:
-                operations.execute_many(connection, _PUT_DOCUMENT, group.documents)
-            if group.ending is not None:
-                merge_groups(connection)
-                self._insert_ending(connection, group.ending)
-            operations.commit(connection)
-        remove_inside(self.folder, before.difference(row[4] for row in rows))
-        for (_, artifact), (*_, location, size, digest) in zip(group.artifacts, rows, strict=True):
+            self._insert(connection, group, files)
+        remove_inside(self.folder, former.difference(row[4] for row in files))
+        for (_, artifact), (*_, location, size, digest, _) in zip(group.artifacts, files, strict=True):
             artifact.path = str(self.folder / location)
             artifact.sha256, artifact.size, artifact.data = digest, size, None
             if not self.facts.versioned:
                 self.stored.append(artifact)
 
+    @contextmanager
+    def _transaction(self, connection: RunDatabase) -> Iterator[None]:
+        """Commit what is done within; where that fails nothing of it is kept, since the connection is given up."""
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        operations.commit(connection)
+
+    def _insert(self, connection: RunDatabase, group: _Group, files: Sequence[tuple[Any, ...]]) -> None:
+        with self._lock:
+            conditions, traces = self._conditions.take_new(), self._rows.take_new_traces()
+        if conditions.replaced:
+            statement = "DELETE FROM parameter WHERE condition = ?"
+            operations.execute_many(connection, statement, conditions.replaced)
+        self._insert_cells(connection, group)
+        for table, rows in (
+            ("condition", conditions.conditions),
+            ("parameter", conditions.parameters),
+            ("trace", traces),
+            ("metric", group.metrics),
+            ("error", group.errors),
+            ("artifact", files),
+            ("event", group.events),
+            ("document", [(name, body, seal(name, body)) for name, body in group.documents.items()]),
+            ("plugin", _plugins(group.documents)),
+        ):
+            if rows:
+                insert(connection, table, rows)
+        if group.ends:
+            self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=group.stopped_by))
+
     @staticmethod
-    def _files_of(connection: sqlite3.Connection, cells: Sequence[Cell]) -> set[str]:
-        """Give where the files lie that these cells wrote when they ran before."""
+    def _insert_cells(connection: RunDatabase, group: _Group) -> None:
+        """Insert cells; of one that came before the later row counts, and what the other one had is gone with it."""
+        forget_cells(connection, group.again)
+        try:
+            insert(connection, "cell", group.cells)
+        except sqlite3.IntegrityError:
+            latest = {row[:2]: row for row in group.cells}
+            forget_cells(connection, [*latest])
+            insert(connection, "cell", [*latest.values()])
+
+    @staticmethod
+    def _files_of(connection: RunDatabase, cells: Sequence[Cell]) -> set[str]:
+        """Return where the files lie that these cells wrote when they ran before."""
         query = "SELECT step, name FROM artifact WHERE condition = ? AND replicate = ?"
         return {artifact_location(cell, *row) for cell in cells for row in connection.execute(query, cell)}
 
     def _store_artifacts(self, artifacts: list[tuple[Cell, ArtifactRecord]]) -> list[tuple[Any, ...]]:
-        """Write files, and give their rows."""
+        """Write files, and return their rows."""
         rows = []
         contents = []
         for cell, artifact in artifacts:
             data = artifact.data or b""
             location = artifact_location(cell, artifact.step, artifact.name)
             contents.append(Content(self.folder / location, data))
-            digest = sha256(data).hexdigest()
-            rows.append((cell.replicate, cell.condition, artifact.step, artifact.name, location, len(data), digest))
+            row = (*cell, artifact.step, artifact.name, location, len(data), sha256(data).hexdigest())
+            rows.append((*row, seal(*row)))
         if contents:
             write_synced(contents, inside=self.folder)
         return rows
 
-    def _insert_cells(self, connection: sqlite3.Connection, group: _Group) -> None:
-        if group.cells:
-            self._groups += 1
-            row = (self._groups, len(group.cells), group.failed)
-            body = seal_group(b"".join(group.cells), *row)
-            operations.execute(connection, "INSERT INTO cells VALUES (?, ?, ?, ?)", (*row, body))
-
     def _opened(self) -> RunDatabase:
-        if self._basis is not None and self._basis.carried is None:
+        if self._before is not None and self._before.source is None:
             return database.reopen(self.folder)
         return database.create(self.folder)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: RunDatabase) -> None:
         """Write what is known before the first cell."""
-        basis = self._basis
-        if basis is None or basis.carried is not None:
-            operations.execute(connection, INSERT_RUN, sealed_row(*self.facts.row()))
+        before = self._before
+        if before is None or before.source is not None:
+            row = self.facts.row()
+            insert(connection, "run", [(*row, seal(*row))])
             self._put_session(connection, self._session)
         common = self._conditions.common()
         if common is not None:
-            operations.execute(connection, "INSERT OR REPLACE INTO identity VALUES (?, ?)", common)
-        if basis is not None and basis.carried is not None:
-            basis.carried.store(connection, self.folder)
+            insert(connection, "identity", [common])
+        if before is not None and before.copy is not None:
+            before.copy(connection, self.folder)
 
-    def _insert_ending(self, connection: sqlite3.Connection, ending: _Ending) -> None:
-        operations.execute_many(connection, _PUT_DOCUMENT, ending.documents.items())
-        self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=ending.stopped_by))
-
-    def _put_session(self, connection: sqlite3.Connection, session: Session) -> None:
-        number = self._basis.session if self._basis else 1
-        operations.execute(connection, PUT_SESSION, sealed_row(number, *session.row()))
+    def _put_session(self, connection: RunDatabase, session: Session) -> None:
+        put_session(connection, self._before.session if self._before else 1, session)
 
     def _close(self) -> None:
         written_here.discard(self._session.run)
@@ -490,6 +507,29 @@ class RunWriter:
             last = self._group
         group.ticket._settle(error)
         last.ticket._settle(error)
+
+
+def forget_cells(connection: RunDatabase, cells: Sequence[tuple[str, int]]) -> None:
+    """Delete all rows of some cells."""
+    for table in ("cell", "metric", "error", "artifact") if cells else ():
+        statement = f"DELETE FROM {table} WHERE condition = ? AND replicate = ?"  # noqa: S608 - our own names
+        operations.execute_many(connection, statement, cells)
+
+
+def put_session(connection: RunDatabase, number: int, session: Session) -> None:
+    """Write a process' work on a run, in place of what was known of it before."""
+    row = (number, *session.row())
+    insert(connection, "session", [(*row, seal(*row))])
+
+
+def _plugins(documents: Mapping[str, str]) -> list[tuple[Any, ...]]:
+    """Return the rows of the table `plugin`, where the plugins are among documents."""
+    found = next((body for name, body in documents.items() if name.partition("@")[0] == "plugins"), None)
+    entries = [] if found is None else decode(found)
+    return [
+        (place, each["name"], each["distribution"], each["version"], encode_plain(each["settings"]))
+        for place, each in enumerate(entries if isinstance(entries, list) else ())
+    ]
 
 
 def _explained(error: BaseException, folder: Path) -> StoreError:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.results.export import to_plain
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.files import file_digest, prepare_text, replace_text
-from crystallize_plugins.artifacts.layout import DATABASE, RESULTS, RUN, condition_folder
+from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, condition_folder
+from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from crystallize.results import Result
-    from crystallize_plugins.artifacts.facts import RunFacts, Session
-    from crystallize_plugins.artifacts.files import Prepared
+    from crystallize_plugins.artifacts.database.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.files.synced import Prepared
 
 __all__ = [
     "DATABASE_FILE",

@@ -1,4 +1,4 @@
-"""`StoredRun`: a run on the disk, opened for reading; nothing of it is unpickled, imported or written."""
+"""`StoredRun`: a run on the disk, opened for reading; finding those that there are."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import ArtifactMissingError, DamagedStoreError, StoreError
 from crystallize.results import Cell, build_result
-from crystallize_plugins.artifacts import contents, database
-from crystallize_plugins.artifacts.documents import result_parts
-from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
-from crystallize_plugins.artifacts.files import file_digest
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.database.owner import is_alive
+from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, experiment_folder, is_version, versions
+from crystallize_plugins.artifacts.files.synced import file_digest
 from crystallize_plugins.artifacts.journal import read_journal
-from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version
-from crystallize_plugins.artifacts.lazy import StoredOutcomes
-from crystallize_plugins.artifacts.owner import is_alive
+from crystallize_plugins.artifacts.reading import rows
+from crystallize_plugins.artifacts.reading.documents import result_parts
+from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 from crystallize_plugins.artifacts.recorded import recorded_facts
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crystallize.results import ArtifactRecord, CellOutcome, Result
-    from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.database.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.database.owner import Owner
     from crystallize_plugins.artifacts.journal import JournalEntry
-    from crystallize_plugins.artifacts.owner import Owner
 
-__all__ = ["StoredRun"]
+__all__ = ["StoredRun", "list_runs", "newest_run", "open_run"]
 
 
 class StoredRun:
@@ -140,16 +141,14 @@ class StoredRun:
     @cached_property
     def conditions(self) -> tuple[str, ...]:
         """The names of the conditions that ran, those that failed included, in order."""
-        ran = {cell.condition for cell in self._states}
-        with database.reading(self.path) as source:
-            names = contents.condition_names(source).values()
-        return tuple(name for name in self._documents.get("conditions", names) if name in ran)
+        ran = self._outcomes.conditions
+        return tuple(name for name in self._documents.get("conditions", ran) if name in ran)
 
     @cached_property
     def artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
         """The files that each cell wrote, with their hashes; whether they are still there is another question."""
         with database.reading(self.path) as source:
-            return contents.artifacts(source, self.path)
+            return rows.artifacts(source, self.path)
 
     def artifact_path(self, *, step: str | None, name: str, condition: str, replicate: int) -> Path:
         """Give the path of a stored file.
@@ -186,7 +185,7 @@ class StoredRun:
 
     def _artifact(self, step: str | None, name: str, cell: Cell) -> ArtifactRecord:
         # What a failed cell wrote is there to be looked at, not to go on from.
-        usable = self.artifacts.get(cell, ()) if self._states.get(cell) else ()
+        usable = self.artifacts.get(cell, ()) if cell in self._outcomes and cell not in self._failed else ()
         found = {record.step: record for record in usable if record.name == name and step in (None, record.step)}
         if len(found) > 1:
             raise ArtifactMissingError(
@@ -221,9 +220,8 @@ class StoredRun:
             Something that was stored is damaged.
         """
         with database.reading(self.path) as source:
-            table = contents.cell_table(source)
             any_files = source.execute("SELECT 1 FROM artifact LIMIT 1").fetchone() is not None
-        return StoredOutcomes(table, (lambda: self.artifacts) if any_files else dict)
+            return StoredOutcomes(source, self.path, (lambda: self.artifacts) if any_files else dict)
 
     def result(self) -> Result:
         """Give what `Experiment.run` gave, or as much of it as there was when the run was cut short.
@@ -234,7 +232,7 @@ class StoredRun:
             Something that was stored is damaged.
         """
         with database.reading(self.path) as source:
-            records = contents.condition_records(source)
+            records = rows.condition_records(source)
         parts = result_parts(self._documents)
         outcomes = self.lazy_outcomes()
         if parts["plugin_errors"]:
@@ -275,7 +273,7 @@ class StoredRun:
             with database.reading(self.path, whole=False) as source:
                 facts = facts_from_row(source)
                 if facts is not None:
-                    return facts, contents.last_session(source)
+                    return facts, rows.last_session(source)[1]
         except StoreError as error:
             # So that it can be listed and named; what is asked of it will raise.
             self._damage = error
@@ -292,13 +290,15 @@ class StoredRun:
     @cached_property
     def _documents(self) -> dict[str, Any]:
         with database.reading(self.path) as source:
-            return contents.documents(source)
+            return rows.documents(source)
 
     @cached_property
-    def _states(self) -> dict[Cell, bool]:
-        found = self.lazy_outcomes()
-        failed = found.failed
-        return {cell: cell not in failed for cell in found}
+    def _outcomes(self) -> StoredOutcomes:
+        return self.lazy_outcomes()
+
+    @cached_property
+    def _failed(self) -> frozenset[Cell]:
+        return self._outcomes.failed
 
     def _check_content(self, path: Path, record: ArtifactRecord) -> None:
         """Refuse a file that is not what was written; a file that was looked at is looked at again once it changed."""
@@ -318,10 +318,9 @@ class StoredRun:
     def _why_missing(self, cell: Cell, step: str | None, name: str) -> str:
         wanted = f"{name!r}" + (f" of step {step!r}" if step else "")
         where = f"condition {cell.condition!r}, replicate {cell.replicate}, of {self.path}"
-        succeeded = self._states.get(cell)
-        if succeeded is None:
+        if cell not in self._outcomes:
             return f"there is no file {wanted}: {where} was never run to its end (the run is {self.status})"
-        if not succeeded:
+        if cell in self._failed:
             return f"there is no file {wanted}: {where} failed, and what a failed cell wrote is not handed on"
         written = ", ".join(f"{record.name!r} of {record.step}" for record in self.artifacts.get(cell, ()))
         return f"there is no file {wanted} in {where}; it wrote {written or 'no files'}"
@@ -341,3 +340,100 @@ class StoredRun:
             "duration": None,
             "stopped_by": stopped_by or self.status,
         }
+
+
+def open_run(path: str | os.PathLike[str]) -> Result:
+    """Open a stored run as the result that it gave.
+
+    Nothing is unpickled, imported or written, so that a folder from anywhere can be opened.
+
+    Parameters
+    ----------
+    path : path
+        The run's folder, ``<root>/<experiment>/v<N>``.
+
+    Returns
+    -------
+    Result
+        Equal to what `Experiment.run` gave; of a run that was cut short, what had been committed. Errors other than
+        those of cells are of the class `StoredError`. ``provenance["run"]`` says where the run lies now.
+
+    Raises
+    ------
+    StoreError
+        There is no run, or it is damaged.
+
+    Examples
+    --------
+    >>> result = open_run("data/quickstart/v0")  # doctest: +SKIP
+    >>> result.metrics.baseline.metrics["accuracy"]  # doctest: +SKIP
+    [0.95, 0.94]
+    """
+    folder = Path(path)
+    if not is_version(folder) and versions(folder):
+        raise StoreError(
+            f"{folder} holds several runs: give the folder of one, such as {versions(folder)[-1].path}, "
+            "or look at all of them with list_runs()"
+        )
+    return StoredRun(folder).result()
+
+
+def list_runs(root: str | os.PathLike[str] = "data", experiment: str | None = None) -> list[StoredRun]:
+    """Give the runs stored below a folder.
+
+    Parameters
+    ----------
+    root : path, default "data"
+        The folder that ``ArtifactPlugin(root_dir=...)`` was given.
+    experiment : str, optional
+        The name of an experiment; by default all are listed.
+
+    Returns
+    -------
+    list of StoredRun
+        Experiments in the order of their folders' names, the runs of each with the oldest first.
+
+    Raises
+    ------
+    StoreError
+        A run cannot be read.
+
+    Examples
+    --------
+    >>> list_runs("nowhere")
+    []
+    """
+    if experiment is not None:
+        folders = [experiment_folder(root, experiment)]
+    else:
+        top = Path(root)
+        folders = sorted(folder for folder in top.iterdir() if folder.is_dir()) if top.is_dir() else []
+    return [StoredRun(version.path) for folder in folders for version in versions(folder)]
+
+
+def newest_run(root: str | os.PathLike[str], experiment: str) -> StoredRun | None:
+    """Give the newest run of an experiment that is not being written.
+
+    Parameters
+    ----------
+    root : path
+        As for `list_runs`.
+    experiment : str
+        The experiment's name.
+
+    Returns
+    -------
+    StoredRun or None
+        None where there is none. A run that was cut short counts: who reads what it did not get to is told so. Where
+        a single run is kept, an attempt to replace it counts only once it is complete, or where there is nothing else.
+    """
+    left_over = None
+    for version in reversed(versions(experiment_folder(root, experiment))):
+        run = StoredRun(version.path)
+        status = run.status
+        # Without an identifier it was killed, or is, at its very first moment.
+        if run.id and status != "running":
+            if run.versioned or version.number == 0 or status == "complete":
+                return run
+            left_over = left_over or run
+    return left_over

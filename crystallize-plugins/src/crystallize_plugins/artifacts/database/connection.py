@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from crystallize.errors import DamagedStoreError, StoreError
-from crystallize_plugins.artifacts.checksum import unseal, unsealed_row
-from crystallize_plugins.artifacts.facts import facts_from_file
-from crystallize_plugins.artifacts.files import Content, store_error, sync_folder, write_synced
-from crystallize_plugins.artifacts.layout import DATABASE, RUN
-from crystallize_plugins.artifacts.log import check_log
-from crystallize_plugins.artifacts.owner import is_alive
-from crystallize_plugins.artifacts.schema import FIRST_VERSION, TABLES, VERSION, check_version
+from crystallize_plugins.artifacts.database.facts import facts_from_file
+from crystallize_plugins.artifacts.database.log import check_log
+from crystallize_plugins.artifacts.database.owner import is_alive
+from crystallize_plugins.artifacts.database.schema import TABLES, check_version, unsealed
+from crystallize_plugins.artifacts.files.layout import DATABASE, RUN
+from crystallize_plugins.artifacts.files.synced import Content, store_error, sync_folder, write_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["RunDatabase", "check_structure", "create", "reading", "reopen"]
+__all__ = ["RunDatabase", "check_structure", "create", "reading", "reopen", "state_of"]
 
 _NETWORK = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs",
@@ -38,6 +37,8 @@ _connections: WeakSet[RunDatabase] = WeakSet()
 """Those that this process has open: SQLite's locks depend on nobody closing their files behind its back."""
 _checked: dict[Path, tuple[int, ...] | None] = {}
 """Logs that were found whole, and what they looked like then."""
+_sound: dict[Path, tuple[Any, ...]] = {}
+"""Databases whose structure was found to be whole, and what they looked like then."""
 _MOST_CHECKED = 1024
 
 
@@ -63,14 +64,7 @@ class RunDatabase(sqlite3.Connection):
         As in the query of SQLite's URIs; without any, it is opened for writing.
     **settings
         As for `sqlite3.connect`.
-
-    Attributes
-    ----------
-    version : int
-        The version of its tables.
     """
-
-    version: int
 
     def __init__(self, path: Path | None, options: str = "", **settings: Any) -> None:
         place = f"{path.absolute().as_uri()}?{options}" if path and options else path or ":memory:"
@@ -92,30 +86,16 @@ class RunDatabase(sqlite3.Connection):
         except FileNotFoundError:
             return self._path == path
 
-    def unseal(self, body: object, *columns: object, what: str) -> memoryview:
-        """Give the content of a row that has some, having checked it against the other columns.
+    def rows(self, table: str, clause: str = "ORDER BY rowid", values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table, each having been checked, without their seals.
 
         Raises
         ------
-        StoreError
-            It is damaged.
-        """
-        # In the first version what was in other columns was not covered.
-        covered = columns if self.version > FIRST_VERSION else ()
-        return unseal(body if isinstance(body, bytes) else b"", *covered, what=what)
-
-    def rows(self, table: str, columns: Sequence[str], order: str = "ORDER BY rowid") -> Iterator[tuple[Any, ...]]:
-        """Give the rows of a table whose rows have a seal of their own, having checked it.
-
-        Raises
-        ------
-        StoreError
+        DamagedStoreError
             One of them is damaged.
         """
-        sealed = self.version > FIRST_VERSION
-        names = ", ".join((*columns, "seal") if sealed else columns)
-        for row in self.execute(f"SELECT {names} FROM {table} {order}"):  # noqa: S608 - our own names
-            yield unsealed_row(row, what=f"a row of the table {table}") if sealed else row
+        for row in self.execute(f"SELECT * FROM {table} {clause}", values):  # noqa: S608 - our own names
+            yield unsealed(row, what=f"a row of the table {table}")
 
 
 def create(folder: Path, *, rollback: bool | None = None) -> RunDatabase:
@@ -153,8 +133,6 @@ def create(folder: Path, *, rollback: bool | None = None) -> RunDatabase:
 def reopen(folder: Path) -> RunDatabase:
     """Open the database of a run for writing again.
 
-    Tables of an earlier version are brought to this one, in one transaction.
-
     Parameters
     ----------
     folder : Path
@@ -179,10 +157,6 @@ def reopen(folder: Path) -> RunDatabase:
         try:
             check_version(connection)
             check_structure(connection)
-            if connection.version < VERSION:
-                from crystallize_plugins.artifacts.migration import migrate
-
-                migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -204,10 +178,33 @@ def check_structure(connection: sqlite3.Connection) -> None:
         raise DamagedStoreError(f"its structure is damaged: {found and str(found[0]).strip()}")
 
 
+def _check_once(path: Path, connection: RunDatabase) -> None:
+    """Check the structure of a database, unless it looks as it did when that was done."""
+    state = state_of(path)
+    if _sound.get(path) == state:
+        return
+    check_structure(connection)
+    if len(_sound) >= _MOST_CHECKED:
+        _sound.clear()
+    _sound[path] = state
+
+
+def state_of(path: Path) -> tuple[Any, ...]:
+    """Return what changes when a database does."""
+    found: list[Any] = []
+    for part in (path, _log(path)):
+        try:
+            status = part.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return tuple(found)
+
+
 def _for_writing(path: Path) -> RunDatabase:
     connection = RunDatabase(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
-    connection.version = connection.execute("PRAGMA user_version").fetchone()[0]
     return connection
 
 
@@ -234,9 +231,8 @@ def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
     try:
         with _connected(path) as connection:
             check_version(connection)
-            connection.version = connection.execute("PRAGMA user_version").fetchone()[0]
             if whole:
-                check_structure(connection)
+                _check_once(path, connection)
             yield connection
     except (sqlite3.Error, StoreError) as error:
         raise store_error("cannot read", path, error) from error

@@ -6,14 +6,14 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize_plugins.artifacts.layout import RUN
-from crystallize_plugins.artifacts.owner import Owner
+from crystallize_plugins.artifacts.database.owner import Owner
+from crystallize_plugins.artifacts.files.layout import RUN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.hooks import ExperimentView
-    from crystallize_plugins.artifacts.database import RunDatabase
+    from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["RunFacts", "Session", "facts_from_file", "facts_from_row", "facts_of", "moment"]
 
@@ -79,7 +79,7 @@ def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
 
 def facts_from_row(source: RunDatabase) -> RunFacts | None:
     """Read the row ``run``; None where the first commit was never made."""
-    row = next(source.rows("run", RunFacts._fields), None)
+    row = next(source.rows("run"), None)
     if row is None:
         return None
     facts = RunFacts(*row)

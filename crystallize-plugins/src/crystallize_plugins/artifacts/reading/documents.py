@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
 from crystallize.results import HypothesisResult
-from crystallize_plugins.artifacts.cells import failure_from, failure_parts
+from crystallize_plugins.artifacts.database.cells import failure_from, failure_parts
 from crystallize_plugins.artifacts.recorded import recorded_facts
 
 if TYPE_CHECKING:

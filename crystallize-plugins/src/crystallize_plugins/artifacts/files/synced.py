@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.layout import temporary_name
+from crystallize_plugins.artifacts.files.layout import temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +19,7 @@ __all__ = [
     "Content",
     "Prepared",
     "file_digest",
+    "link_or_copy",
     "prepare_text",
     "publish",
     "remove_inside",
@@ -120,6 +121,27 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         written.append((temporary, path))
     for temporary, path in written:
         operations.replace(temporary, path)
+    for folder in made:
+        sync_folder(folder)
+
+
+def link_or_copy(files: Iterable[tuple[Path, Path]], *, inside: Path) -> None:
+    """Give files second names, which are on the disk when this returns; copy them where the file system cannot.
+
+    Parameters
+    ----------
+    files : iterable of (Path, Path)
+        What is there, and the name that is wanted beside it.
+    inside : Path
+        As for `write_synced`.
+    """
+    made: set[Path] = set()
+    for source, target in files:
+        made.update(_make_folders(target.parent, inside, made))
+        try:
+            operations.link(source, target)
+        except OSError:
+            write_synced([Content(target, source.read_bytes())], inside=inside)
     for folder in made:
         sync_folder(folder)
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.plan import condition_names, plan_cells
 from crystallize.errors import RunLockedError, StoreError
-from crystallize_plugins.artifacts import contents, database, operations
-from crystallize_plugins.artifacts.checksum import sealed_row
-from crystallize_plugins.artifacts.documents import ENDING
-from crystallize_plugins.artifacts.earlier import COMPLETE, UNTRACKED, EarlierRun
-from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
-from crystallize_plugins.artifacts.files import store_error
-from crystallize_plugins.artifacts.layout import DATABASE, RUN, is_version, versions
-from crystallize_plugins.artifacts.owner import current_owner, is_alive, written_here
-from crystallize_plugins.artifacts.schema import PUT_SESSION
+from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.database.owner import current_owner, is_alive, written_here
+from crystallize_plugins.artifacts.database.schema import seal
+from crystallize_plugins.artifacts.database.writer import put_session
+from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, is_version, versions
+from crystallize_plugins.artifacts.files.synced import store_error
+from crystallize_plugins.artifacts.reading import rows
+from crystallize_plugins.artifacts.reading.documents import ENDING
+from crystallize_plugins.artifacts.resume.previous import COMPLETE, UNTRACKED, PreviousRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from crystallize.engine.identity import CellIdentities
     from crystallize.hooks import ExperimentView
     from crystallize.results import Cell, LazyOutcomes
-    from crystallize_plugins.artifacts.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
-__all__ = ["Found", "Resumption", "claim", "find_earlier"]
+__all__ = ["Newest", "Resumption", "claim", "find_newest"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -42,12 +44,12 @@ _OTHER = object()
 _warned: set[str] = set()
 
 
-class Found:
+class Newest:
     """The newest run of an experiment that something was committed to.
 
     Attributes
     ----------
-    run : EarlierRun or None
+    run : PreviousRun or None
         None where there is none.
     newest : bool
         Whether no folder comes after it that a process was killed in before its first commit.
@@ -57,13 +59,13 @@ class Found:
 
     __slots__ = ("highest", "newest", "run")
 
-    def __init__(self, run: EarlierRun | None, *, newest: bool, highest: int) -> None:
+    def __init__(self, run: PreviousRun | None, *, newest: bool, highest: int) -> None:
         self.run = run
         self.newest = newest
         self.highest = highest
 
 
-def find_earlier(folder: Path, kind: str) -> Found:
+def find_newest(folder: Path, kind: str) -> Newest:
     """Find the run that is to be resumed.
 
     Parameters
@@ -85,36 +87,36 @@ def find_earlier(folder: Path, kind: str) -> Found:
     newest = True
     for version in reversed(found):
         looked = _looked_at(version.path, kind)
-        if isinstance(looked, EarlierRun):
-            return Found(looked, newest=newest, highest=highest)
+        if isinstance(looked, PreviousRun):
+            return Newest(looked, newest=newest, highest=highest)
         if looked is not _OTHER:
             newest = False
-    return Found(None, newest=newest, highest=highest)
+    return Newest(None, newest=newest, highest=highest)
 
 
-def _looked_at(path: Path, kind: str) -> EarlierRun | object | None:
+def _looked_at(path: Path, kind: str) -> PreviousRun | object | None:
     """Give the run in a folder; None where nothing was committed, `_OTHER` where it is of another kind."""
     while True:
-        before = _state(path)
+        before = database.state_of(path / DATABASE)
         try:
             return _look_at(path, kind)
         except StoreError as error:
             # Who reads a run that nobody writes does not lock it: another process may have begun to, this moment.
-            if isinstance(error, RunLockedError) or _state(path) == before:
+            if isinstance(error, RunLockedError) or database.state_of(path / DATABASE) == before:
                 raise
 
 
-def _look_at(path: Path, kind: str) -> EarlierRun | object | None:
+def _look_at(path: Path, kind: str) -> PreviousRun | object | None:
     facts: RunFacts | None
     session: Session | None
     while True:
         try:
             with database.reading(path, whole=False) as source:
                 facts = facts_from_row(source)
-                session = None if facts is None else contents.last_session(source)
+                session = None if facts is None else rows.last_session(source)[1]
                 if facts is not None and facts.kind == kind and (session is None or _is_free(path, session)):
                     database.check_structure(source)
-                    return EarlierRun(path, source)
+                    return PreviousRun(path, source)
             committed = facts is not None
             if facts is None:
                 facts, session = facts_from_file(path) or (None, None)
@@ -132,19 +134,6 @@ def _look_at(path: Path, kind: str) -> EarlierRun | object | None:
             return None
         # Another process has taken the number this very moment, and is about to say who it is.
         time.sleep(0.01)
-
-
-def _state(path: Path) -> tuple[Any, ...]:
-    """Give what changes when a run's database does."""
-    found: list[Any] = []
-    for name in (DATABASE, f"{DATABASE}-wal"):
-        try:
-            status = (path / name).stat()
-        except FileNotFoundError:
-            found.append(None)
-        else:
-            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(found)
 
 
 def _is_free(path: Path, session: Session) -> bool:
@@ -167,7 +156,7 @@ def _check_free(path: Path, session: Session) -> None:
     )
 
 
-def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
+def claim(previous: PreviousRun, session: Session, replicates: int) -> bool:
     """Take a run over, if it is as it was when it was looked at.
 
     It is one transaction: of several processes one finds the run without an owner, and becomes it. A process that is
@@ -175,7 +164,7 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
 
     Parameters
     ----------
-    earlier : EarlierRun
+    previous : PreviousRun
     session : Session
         This process' work on it.
     replicates : int
@@ -193,19 +182,19 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
     StoreError
         The database cannot be written to.
     """
-    connection = database.reopen(earlier.path)
+    connection = database.reopen(previous.path)
     try:
         connection.execute("BEGIN IMMEDIATE")
-        now = EarlierRun(earlier.path, connection)
-        _check_free(earlier.path, now.session)
-        if now.state != earlier.state:
+        now = PreviousRun(previous.path, connection)
+        _check_free(previous.path, now.session)
+        if now.state != previous.state:
             return False
         written_here.add(session.run)
         try:
-            operations.execute(connection, PUT_SESSION, sealed_row(now.state[0] + 1, *session.row()))
+            put_session(connection, now.state[0] + 1, session)
             if replicates > now.facts.replicates:
-                row = sealed_row(*now.facts._replace(replicates=replicates).row())
-                operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", (replicates, row[-1]))
+                values = (replicates, seal(*now.facts._replace(replicates=replicates).row()))
+                operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", values)
             # What was known at the end is not the end any more.
             operations.execute_many(connection, "DELETE FROM document WHERE name = ?", [(name,) for name in ENDING])
             operations.commit(connection)
@@ -215,7 +204,7 @@ def claim(earlier: EarlierRun, session: Session, replicates: int) -> bool:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, StoreError):
             raise
-        raise store_error("cannot go on with the run: writing failed at", earlier.path / DATABASE, error) from error
+        raise store_error("cannot go on with the run: writing failed at", previous.path / DATABASE, error) from error
     finally:
         # What was not committed is undone by that.
         connection.close()
@@ -227,7 +216,7 @@ class Resumption:
 
     Parameters
     ----------
-    earlier : EarlierRun or None
+    previous : PreviousRun or None
         The stored run; None where there is none.
     identities : CellIdentities or None
         Of what is wanted now.
@@ -246,11 +235,11 @@ class Resumption:
     """
 
     def __init__(
-        self, earlier: EarlierRun | None, identities: CellIdentities | None, *, trust_untracked: bool = False
+        self, previous: PreviousRun | None, identities: CellIdentities | None, *, trust_untracked: bool = False
     ) -> None:
-        self.earlier = earlier
-        if earlier is not None:
-            earlier.trust_untracked = trust_untracked
+        self.previous = previous
+        if previous is not None:
+            previous.trust_untracked = trust_untracked
         self._trust_untracked = trust_untracked
         self.identities = identities
         self.in_place = False
@@ -273,23 +262,23 @@ class Resumption:
         list of Cell
             Their stored cells.
         """
-        if self.earlier is not None and experiment.run.kind == "run" and not self._whole:
+        if self.previous is not None and experiment.run.kind == "run" and not self._whole:
             declared = {*condition_names(experiment.treatments), *experiment.declared}
-            self.undeclared = self.earlier.cells_beside(declared)
+            self.undeclared = self.previous.cells_beside(declared)
         return [cell for cells in self.undeclared.values() for cell in cells]
 
     def decide_all(self, conditions: Sequence[str], replicates: int) -> list[Cell]:
         """Decide about a whole run; see `decide`."""
-        if self.earlier is not None and self.identities is not None:
-            self._whole = self.earlier.holds_all(conditions, replicates, self.identities)
+        if self.previous is not None and self.identities is not None:
+            self._whole = self.previous.holds_all(conditions, replicates, self.identities)
         return [] if self._whole else self.decide(plan_cells(conditions, replicates))
 
     def decide(self, cells: Sequence[Cell]) -> list[Cell]:
         """Decide about cells, and give those that have to run."""
-        if self.earlier is None or self.identities is None:
+        if self.previous is None or self.identities is None:
             decided = dict.fromkeys(cells, "missing")
         else:
-            decided = self.earlier.decide(cells, self.identities)
+            decided = self.previous.decide(cells, self.identities)
         self.reasons.update(decided)
         return [] if _all_complete(decided) else [cell for cell, reason in decided.items() if reason != COMPLETE]
 
@@ -301,24 +290,24 @@ class Resumption:
 
     def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
         """Give the stored outcomes of the cells that hold; about those that are new it is decided now."""
-        if self._whole and self.earlier is not None:
-            return self.earlier.outcomes.restricted(cells)
+        if self._whole and self.previous is not None:
+            return self.previous.outcomes.restricted(cells)
         if not all(map(self.reasons.__contains__, cells)):
             self.decide([cell for cell in cells if cell not in self.reasons])
-        return () if self.earlier is None else self.earlier.outcomes.restricted(self.kept(cells))
+        return () if self.previous is None else self.previous.outcomes.restricted(self.kept(cells))
 
     @property
     def untracked(self) -> tuple[str, ...]:
         """What could not be compared, as ``"where: what"``."""
-        return () if self.identities is None or self.earlier is None else tuple(self.identities.untracked)
+        return () if self.identities is None or self.previous is None else tuple(self.identities.untracked)
 
     def facts(self) -> dict[str, Any]:
         """Give what is kept of all this with the run's provenance."""
         groups = self._grouped()
         return {
             "from": None
-            if self.earlier is None
-            else {"version": _version(self.earlier.path), "run": self.earlier.session.run},
+            if self.previous is None
+            else {"version": _version(self.previous.path), "run": self.previous.session.run},
             "in_place": self.in_place,
             "kept": self._total() - sum(map(len, groups.values())),
             "ran": {reason: _by_condition(cells) for reason, cells in groups.items()},
@@ -331,7 +320,7 @@ class Resumption:
         groups = self._grouped()
         todo = sum(map(len, groups.values()))
         total = self._total()
-        if self.earlier is None:
+        if self.previous is None:
             _LOGGER.info("resume: no run is stored, so all %d cells run", total)
             return
         what = "; ".join(f"{len(cells)} {reason} ({_shown(cells)})" for reason, cells in groups.items())
@@ -340,20 +329,20 @@ class Resumption:
             gone = ", ".join(f"{name!r} ({len(cells)} cells)" for name, cells in self.undeclared.items())
             _LOGGER.info(
                 "resume: %s holds conditions that are no longer declared, so the next version begins without them: %s",
-                self.earlier.path, gone,
+                self.previous.path, gone,
             )  # fmt: skip
         if not todo:
             done = "nothing to run" if self.undeclared else "nothing to do"
-            _LOGGER.info("resume: all %d cells are kept from %s; %s", total, self.earlier.path, done)
+            _LOGGER.info("resume: all %d cells are kept from %s; %s", total, self.previous.path, done)
         else:
             _LOGGER.info(
                 "resume: %d of %d cells are kept from %s, %s; %d to run: %s",
-                total - todo, total, self.earlier.path, where, todo, what,
+                total - todo, total, self.previous.path, where, todo, what,
             )  # fmt: skip
         self._warn(kept=total > todo)
 
     def _total(self) -> int:
-        return len(self.earlier.outcomes) if self._whole and self.earlier is not None else len(self.reasons)
+        return len(self.previous.outcomes) if self._whole and self.previous is not None else len(self.reasons)
 
     def _warn(self, *, kept: bool) -> None:
         """Name, once in a process, what could have changed unnoticed, and the way out."""

@@ -1,36 +1,34 @@
-"""A stored run beside what is wanted now: which of its cells still hold, and why the others do not."""
+"""A stored run beside what is wanted now: which of its cells are kept, and why the others are not."""
 
 from __future__ import annotations
 
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from crystallize.results import Cell
-from crystallize_plugins.artifacts import contents, database
-from crystallize_plugins.artifacts.basis import Basis, Carried
-from crystallize_plugins.artifacts.conditions import StoredCondition
-from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.facts import facts_from_file, facts_from_row
-from crystallize_plugins.artifacts.files import file_digest
-from crystallize_plugins.artifacts.lazy import StoredOutcomes
-from crystallize_plugins.artifacts.schema import FIRST_VERSION
-from crystallize_plugins.artifacts.shapes import HEAD
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.cells import COMPLETE, FAILED
+from crystallize_plugins.artifacts.database.conditions import StoredCondition
+from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
+from crystallize_plugins.artifacts.database.schema import insert
+from crystallize_plugins.artifacts.database.typed_json import decode
+from crystallize_plugins.artifacts.database.writer import StoredBefore
+from crystallize_plugins.artifacts.files.synced import file_digest, link_or_copy
+from crystallize_plugins.artifacts.reading import rows
+from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from crystallize.engine.identity import CellIdentities
     from crystallize.results import ArtifactRecord
-    from crystallize_plugins.artifacts.database import RunDatabase
-    from crystallize_plugins.artifacts.facts import RunFacts, Session
-    from crystallize_plugins.artifacts.table import CellTable
+    from crystallize_plugins.artifacts.database.connection import RunDatabase
+    from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
-__all__ = ["COMPLETE", "EarlierRun"]
+__all__ = ["COMPLETE", "FAILED", "MISSING", "UNTRACKED", "PreviousRun"]
 
-COMPLETE = "complete"
 MISSING = "missing"
-FAILED = "failed"
 INEXACT = "not stored exactly"
 UNKNOWN = "changed: what it was made of was not recorded"
 
@@ -38,18 +36,10 @@ UNTRACKED = "untracked: "
 """What the reason begins with where something cannot be compared."""
 
 _MOST_NAMED = 4
+_COPIED_AT_ONCE = 4096
 
 
-class _Condition(NamedTuple):
-    """A row of the table ``condition``, less the record."""
-
-    number: int
-    identity: str | None
-    common: str | None
-    parts: Mapping[str, str]
-
-
-class EarlierRun:
+class PreviousRun:
     """What a stored run has, read at one moment.
 
     Parameters
@@ -69,7 +59,7 @@ class EarlierRun:
     state : tuple
         Differs once something has been added.
     trust_untracked : bool
-        Whether cells hold although something that they refer to cannot be compared; False unless set.
+        Whether cells are kept although something that they refer to cannot be compared; False unless set.
 
     Raises
     ------
@@ -86,6 +76,7 @@ class EarlierRun:
         self._parts: dict[str, Mapping[str, str]] = {}
         self._why: dict[str, str] = {}
         self._rare: tuple[frozenset[Cell], frozenset[Cell]] | None = None
+        self._inputs: dict[Cell, str] | None = None
         if source is None:
             with database.reading(path) as opened:
                 self._read(opened)
@@ -96,34 +87,18 @@ class EarlierRun:
         facts = facts_from_row(source)
         if facts is None:
             raise LookupError(f"nothing was committed to {self.path}")
-        self.facts, self.session = facts, contents.last_session(source)
-        self._files = contents.artifacts(source, self.path)
-        files = self._files
-        self._table = contents.cell_table(source)
-        self.outcomes = StoredOutcomes(self._table, lambda: files)
-        self.state = tuple(
-            source.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
-            for table in ("session", "cells", "shape")
-        )
-        self.inputs: dict[Cell, str] = {}
-        self._conditions: dict[str, _Condition] = {}
-        if source.version == FIRST_VERSION:
-            self._conditions = {
-                name: _Condition(number, None, None, {}) for number, name in contents.condition_names(source).items()
-            }
-            return
-        for digest, body in source.execute("SELECT digest, parts FROM identity"):
-            self._parts[digest] = decode(source.unseal(body, digest, what="what the cells were made of"))
-        for replicate, condition, digest in source.rows("input", ("replicate", "condition", "digest"), ""):
-            self.inputs[Cell(condition, replicate)] = digest
-        for number, name, identity, common, body in source.execute(
-            "SELECT id, name, identity, common, parts FROM condition"
-        ):
-            parts: Mapping[str, str] = {}
-            if identity is not None:
-                what = f"what the cells of condition {name!r} were made of"
-                parts = decode(source.unseal(body, number, name, identity, common, what=what))
-            self._conditions[name] = _Condition(number, identity, common, parts)
+        self.facts = facts
+        number, self.session = rows.last_session(source)
+        self._files = files = rows.artifacts(source, self.path)
+        self.outcomes = StoredOutcomes(source, self.path, lambda: files)
+        traces = source.execute("SELECT coalesce(max(id), 0) FROM trace").fetchone()[0]
+        self.state = (number, len(self.outcomes), traces)
+        self._parts = {digest: decode(parts) for digest, parts in source.rows("identity")}
+        self._conditions: dict[str, StoredCondition] = {}
+        for place, name, _, identity, common, parts in source.rows("condition"):
+            has_cells = bool(self.outcomes.replicates(name))
+            own = {} if parts is None else decode(parts)
+            self._conditions[name] = StoredCondition(place, identity, common, own, has_cells)
 
     @property
     def is_finished(self) -> bool:
@@ -161,10 +136,7 @@ class EarlierRun:
         reads_files = identities.reads_files
         if not (failed or inexact or reads_files or self._files or any(changed.values())):
             # Of thousands of cells that are all there none is looked at.
-            index = outcomes._index
-            if all(map(index.__contains__, cells)):
-                return dict.fromkeys(cells, COMPLETE)
-            return {cell: COMPLETE if cell in index else MISSING for cell in cells}
+            return {cell: COMPLETE if cell in outcomes else MISSING for cell in cells}
         decided = {}
         for cell in cells:
             if cell not in outcomes:
@@ -175,7 +147,7 @@ class EarlierRun:
                 reason = FAILED
             elif cell in inexact:
                 reason = INEXACT
-            elif reads_files and self.inputs.get(cell) != identities.given(cell, look=True):
+            elif reads_files and self._given(cell) != identities.given(cell, look=True):
                 reason = "changed: the stored files that it reads"
             else:
                 reason = self._why_files(self._files.get(cell, ()))
@@ -192,11 +164,11 @@ class EarlierRun:
         identities : CellIdentities
             Of what is wanted now.
         """
-        outcomes, table = self.outcomes, self._table
+        outcomes = self.outcomes
         return (
             len(outcomes) == len(conditions) * replicates > 0
             and set(outcomes.conditions) == set(conditions)
-            and max(table.replicates) < replicates
+            and all(outcomes.replicates(name)[-1] < replicates for name in conditions)
             and not (self._files or identities.reads_files or outcomes.failed or outcomes.inexact)
             and not any(self.why_changed(name, identities) for name in conditions)
         )
@@ -224,11 +196,7 @@ class EarlierRun:
     def cells_beside(self, conditions: Collection[str]) -> dict[str, list[Cell]]:
         """Give the stored cells of all other conditions than these, by condition; of one that never ran, none."""
         others = [name for name in self._conditions if name not in conditions]
-        found: dict[str, list[Cell]] = {name: [] for name in others}
-        for cell in self.outcomes if others else ():
-            if cell.condition in found:
-                found[cell.condition].append(cell)
-        return found
+        return {name: [Cell(name, each) for each in self.outcomes.replicates(name)] for name in others}
 
     def why_other(self, identities: CellIdentities) -> str:
         """Name what all conditions share, and is another now or cannot be compared; nothing where it is the same."""
@@ -272,15 +240,24 @@ class EarlierRun:
                 return f"file damaged: {where}"
         return ""
 
+    def _given(self, cell: Cell) -> str:
+        """Return the identity of the stored files that a cell was given."""
+        if self._inputs is None:
+            self._inputs = {}
+            with database.reading(self.path) as source:
+                for condition, replicate, identity in source.execute("SELECT condition, replicate, identity FROM cell"):
+                    self._inputs[Cell(condition, replicate)] = str(identity).partition(":")[2]
+        return self._inputs.get(cell, "")
+
     # -- what is built on it ----------------------------------------------------------------------
 
-    def basis(self) -> Basis:
-        """Give what the writer that goes on with this run has to know."""
-        session, groups, shapes = self.state[0] + 1, self.state[1], self.state[2]
-        return Basis(session, self._stored_conditions(), self.outcomes, shapes, groups, self._files)
+    def going_on(self) -> StoredBefore:
+        """Return what the writer that goes on with this run has to know."""
+        session, _, traces = self.state
+        return StoredBefore(session + 1, self._conditions, self.outcomes, self._arrived(), traces, self._files)
 
-    def carried(self, kept: Collection[Cell]) -> Basis:
-        """Give what a run in another folder has to know that takes cells over.
+    def taken_over(self, kept: Collection[Cell]) -> StoredBefore:
+        """Return what a run in another folder has to know that takes cells over.
 
         Parameters
         ----------
@@ -288,44 +265,42 @@ class EarlierRun:
             Those that still hold.
         """
         outcomes = self.outcomes.restricted(kept)
-        names = set(outcomes.conditions)
+        conditions = {name: each for name, each in self._conditions.items() if name in outcomes.conditions}
+
+        def copy(target: RunDatabase, folder: Path) -> None:
+            with database.reading(self.path) as source:
+                _copy(source, target, outcomes, {each.common for each in conditions.values()})
+            locations = [(self.path / row[4], folder / row[4]) for row in target.rows("artifact")]
+            link_or_copy(locations, inside=folder)
+
+        return StoredBefore(
+            1, conditions, outcomes, self._arrived(), self.state[2], self._files, self.path, copy
+        )  # fmt: skip
+
+    def _arrived(self) -> int:
+        """Return the number of the cell that arrived last."""
         with database.reading(self.path) as source:
-            rows = source.execute("SELECT id, name, record, identity, common, parts FROM condition").fetchall()
-            shapes = source.execute("SELECT id, kind, body FROM shape").fetchall()
-            identities = source.execute("SELECT digest, parts FROM identity").fetchall()
-            inputs = source.execute("SELECT replicate, condition, digest, seal FROM input").fetchall()
-            files = [*source.rows("artifact", contents.ARTIFACT)]
-        conditions = [row for row in rows if row[1] in names]
-        carried = Carried(
-            self.path,
-            b"".join(_record(self._table, position) for position in outcomes._index.values()),
-            len(outcomes),
-            sum(cell in self.outcomes.failed for cell in outcomes),
-            conditions,
-            shapes,
-            [row for row in identities if row[0] in {condition[4] for condition in conditions}],
-            [row for row in inputs if (row[1], row[0]) in outcomes],
-            [row for row in _last(files) if (row[1], row[0]) in outcomes],
-        )
-        stored = {name: each for name, each in self._stored_conditions().items() if name in names}
-        return Basis(1, stored, outcomes, self.state[2], int(bool(carried.cells)), self._files, carried)
-
-    def _stored_conditions(self) -> dict[str, StoredCondition]:
-        having = set(self.outcomes.conditions)
-        return {
-            name: StoredCondition(each.number, each.identity, name in having) for name, each in self._conditions.items()
-        }
+            found = source.execute("SELECT max(json_extract(record, '$[0]')) FROM cell").fetchone()[0]
+        return int(found or 0)
 
 
-def _record(table: CellTable, position: int) -> bytes:
-    place = table.places[position]
-    *_, durations, packed, rest = HEAD.unpack_from(table.records, place)
-    return table.records[place : place + HEAD.size + durations + packed + rest]
+def _copy(source: RunDatabase, target: RunDatabase, outcomes: StoredOutcomes, common: Collection[str | None]) -> None:
+    """Copy the rows of some cells, and of their conditions, as they are."""
+    insert(target, "trace", source.execute("SELECT * FROM trace ORDER BY id").fetchall())
+    identities = source.execute("SELECT * FROM identity").fetchall()
+    insert(target, "identity", [row for row in identities if row[0] in common])
+    insert(target, "artifact", [row for row in _last(source.execute("SELECT * FROM artifact")) if row[:2] in outcomes])
+    for name in outcomes.conditions:
+        insert(target, "condition", source.execute("SELECT * FROM condition WHERE name = ?", (name,)).fetchall())
+        for table in ("parameter", "cell", "metric", "error"):
+            found = source.execute(f"SELECT * FROM {table} WHERE condition = ?", (name,))  # noqa: S608 - our own names
+            while several := found.fetchmany(_COPIED_AT_ONCE):
+                insert(target, table, [row for row in several if table == "parameter" or row[:2] in outcomes])
 
 
-def _last(files: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Give the rows of artifacts that count: of two for one file, the later one."""
-    return list({row[:4]: row for row in files}.values())
+def _last(files: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of artifacts that count: of two for one file, the later one."""
+    return iter({row[:4]: row for row in files}.values())
 
 
 def _difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import RunLockedError
 from crystallize.results.trials import was_pruned
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.earlier import COMPLETE, FAILED, MISSING, EarlierRun
 from crystallize_plugins.artifacts.journal import journal_row
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 from crystallize_plugins.artifacts.replay import Replay, why_another
-from crystallize_plugins.artifacts.resume import Resumption
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.resume.plan import Resumption
+from crystallize_plugins.artifacts.resume.previous import COMPLETE, FAILED, MISSING, PreviousRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Continuation(Resumption):
     Parameters
     ----------
     experiment : ExperimentView
-    earlier : EarlierRun or None
+    previous : PreviousRun or None
         The stored optimisation.
     trust_untracked : bool, default False
         Whether cells hold although something that they refer to cannot be compared.
@@ -51,19 +51,19 @@ class Continuation(Resumption):
     """
 
     def __init__(
-        self, experiment: ExperimentView, earlier: EarlierRun | None, *, trust_untracked: bool = False
+        self, experiment: ExperimentView, previous: PreviousRun | None, *, trust_untracked: bool = False
     ) -> None:
         identities = experiment.cell_identities()
-        super().__init__(earlier, identities, trust_untracked=trust_untracked)
+        super().__init__(previous, identities, trust_untracked=trust_untracked)
         self._replay: Replay | None = None
-        self._conditions = frozenset(() if earlier is None else earlier.outcomes.conditions)
+        self._conditions = frozenset(() if previous is None else previous.outcomes.conditions)
         self._new = 0
         self.why = ""
-        if earlier is None or identities is None:
+        if previous is None or identities is None:
             return
-        replay = Replay(StoredRun(earlier.path).journal())
+        replay = Replay(StoredRun(previous.path).journal())
         wanted = experiment.run.optimization
-        self.why = earlier.why_other(identities)
+        self.why = previous.why_other(identities)
         if self.why:
             return
         if wanted is not None and replay.begun is not None:
@@ -84,19 +84,19 @@ class Continuation(Resumption):
         StoreError
             It cannot be written to.
         """
-        assert self.earlier is not None  # noqa: S101 - only then it goes on
-        active = ActiveRun.go_on(experiment, self.earlier)
+        assert self.previous is not None  # noqa: S101 - only then it goes on
+        active = ActiveRun.go_on(experiment, self.previous)
         if active is None:
-            session = EarlierRun(self.earlier.path).session
+            session = PreviousRun(self.previous.path).session
             since = dt.datetime.fromtimestamp(session.started).astimezone().isoformat(timespec="seconds")
             raise RunLockedError(
-                f"the optimisation in {self.earlier.path} cannot be resumed from where it was: process "
+                f"the optimisation in {self.previous.path} cannot be resumed from where it was: process "
                 f"{session.owner.pid} on {session.owner.host} has worked on it since {since}. Run this again: it goes "
                 "on from where that is by then",
                 host=session.owner.host,
                 pid=session.owner.pid,
                 started=session.started,
-                path=str(self.earlier.path),
+                path=str(self.previous.path),
             )
         return active
 
@@ -104,13 +104,13 @@ class Continuation(Resumption):
     def lacks_an_end(self) -> bool:
         """Whether all of it was gone through, and the stored run does not know yet that it is complete."""
         return bool(
-            self.earlier is not None
+            self.previous is not None
             and self._replay is not None
             and self._replay.is_over
-            and not self.earlier.is_finished
+            and not self.previous.is_finished
         )
 
-    def rows(self, event: Event) -> list[tuple[str, bytes]]:
+    def rows(self, event: Event) -> list[tuple[str, str]]:
         """Give what an event adds to the journal.
 
         Raises
@@ -122,11 +122,11 @@ class Continuation(Resumption):
 
     def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
         """Give the stored outcomes of the cells of a batch that hold."""
-        if self.earlier is None or self.identities is None:
+        if self.previous is None or self.identities is None:
             self._new += len(cells)
             return ()
         kept = []
-        for cell, found in self.earlier.decide(cells, self.identities).items():
+        for cell, found in self.previous.decide(cells, self.identities).items():
             reason = self._reason(cell, found)
             if reason == MISSING and cell.condition not in self._conditions:
                 self._new += 1
@@ -135,12 +135,12 @@ class Continuation(Resumption):
             if reason == COMPLETE:
                 kept.append(cell)
         kept = self._heard_before_those_that_run_again(cells, kept)
-        return self.earlier.outcomes.restricted(kept) if kept else ()
+        return self.previous.outcomes.restricted(kept) if kept else ()
 
     def _heard_before_those_that_run_again(self, cells: Sequence[Cell], kept: list[Cell]) -> list[Cell]:
         """Leave out cells whose reports were heard after those of a failed one, which will be heard again now."""
-        assert self.earlier is not None  # noqa: S101 - only then something is kept
-        outcomes = self.earlier.outcomes
+        assert self.previous is not None  # noqa: S101 - only then something is kept
+        outcomes = self.previous.outcomes
         failed = [cell for cell in cells if self.reasons.get(cell) == FAILED]
         first = min((report[0] for cell in failed for report in outcomes[cell].reports), default=None)
         if first is None:
@@ -150,24 +150,24 @@ class Continuation(Resumption):
         return [cell for cell in kept if cell not in later]
 
     def _reason(self, cell: Cell, reason: str) -> str:
-        if reason not in (COMPLETE, FAILED) or self.earlier is None:
+        if reason not in (COMPLETE, FAILED) or self.previous is None:
             return reason
         if self._replay is None:
             # Whether it would have been ended early depends on the trials before it.
-            return _OTHER_TRIALS if reason == COMPLETE and self.earlier.outcomes[cell].reports else reason
-        if reason == FAILED and (cell.condition in self._replay.settled or was_pruned(self.earlier.outcomes[cell])):
+            return _OTHER_TRIALS if reason == COMPLETE and self.previous.outcomes[cell].reports else reason
+        if reason == FAILED and (cell.condition in self._replay.settled or was_pruned(self.previous.outcomes[cell])):
             return COMPLETE
         return reason
 
     def log_beginning(self) -> None:
         """Say in one line whether the stored optimisation goes on."""
-        if self.earlier is None:
+        if self.previous is None:
             _LOGGER.info("resume: no optimisation is stored, so all trials run")
         elif self.in_place:
             trials = 0 if self._replay is None else self._replay.trials
-            _LOGGER.info("resume: the optimisation in %s goes on after %d trials", self.earlier.path, trials)
+            _LOGGER.info("resume: the optimisation in %s goes on after %d trials", self.previous.path, trials)
         else:
-            _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.earlier.path, self.why)
+            _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.previous.path, self.why)
 
     def facts(self) -> dict[str, Any]:
         """Give what is kept of all this with the run's provenance; cells of new trials are only counted."""

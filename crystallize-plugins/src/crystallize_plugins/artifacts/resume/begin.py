@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from crystallize.engine.plan import condition_names
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.active import ActiveRun, take_folder
-from crystallize_plugins.artifacts.continuation import Continuation
-from crystallize_plugins.artifacts.resume import Resumption, find_earlier
+from crystallize_plugins.artifacts.resume.optimization import Continuation
+from crystallize_plugins.artifacts.resume.plan import Resumption, find_newest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.hooks import ExperimentView
-    from crystallize_plugins.artifacts.resume import Found
+    from crystallize_plugins.artifacts.resume.plan import Newest
 
 __all__ = ["take_over"]
 
 
 def take_over(
-    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool, trust_untracked: bool
+    experiment: ExperimentView, folder: Path, found: Newest, *, versioned: bool, trust_untracked: bool
 ) -> tuple[ActiveRun | None, Resumption]:
     """Begin a resumed run.
 
@@ -30,7 +30,7 @@ def take_over(
         Its ``run`` is told the folder and the version.
     folder : Path
         The experiment's.
-    found : Found
+    found : Newest
         The run that is to be resumed.
     versioned : bool
         Whether every run is kept.
@@ -56,34 +56,34 @@ def take_over(
     conditions = condition_names(experiment.treatments)
     identities = experiment.cell_identities()
     while True:
-        earlier = found.run
-        resumption = Resumption(earlier, identities, trust_untracked=trust_untracked)
+        previous = found.run
+        resumption = Resumption(previous, identities, trust_untracked=trust_untracked)
         todo = resumption.decide_all(conditions, experiment.replicates)
         resumption.leave_undeclared(experiment)
-        if earlier is not None and not (todo or resumption.undeclared) and earlier.is_finished:
-            experiment.run.version, experiment.run.folder = int(earlier.path.name[1:]), str(earlier.path)
+        if previous is not None and not (todo or resumption.undeclared) and previous.is_finished:
+            experiment.run.version, experiment.run.folder = int(previous.path.name[1:]), str(previous.path)
             resumption.log()
             return None, resumption
         if (
-            earlier is not None
+            previous is not None
             and found.newest
             and identities
             and not resumption.undeclared
-            and earlier.can_go_on(conditions, identities)
+            and previous.can_go_on(conditions, identities)
         ):
             resumption.in_place = True
-            active = ActiveRun.go_on(experiment, earlier)
+            active = ActiveRun.go_on(experiment, previous)
         else:
             active = _next(experiment, folder, found, resumption, versioned=versioned)
         if active is not None:
             resumption.log()
             return active, resumption
         # Another process did something at the same time: that may be what was to be done here.
-        found = find_earlier(folder, experiment.run.kind)
+        found = find_newest(folder, experiment.run.kind)
 
 
 def _continue(
-    experiment: ExperimentView, folder: Path, found: Found, *, versioned: bool, trust_untracked: bool
+    experiment: ExperimentView, folder: Path, found: Newest, *, versioned: bool, trust_untracked: bool
 ) -> tuple[ActiveRun | None, Continuation]:
     """Begin a resumed optimisation: where the stored one goes on, nothing is written yet."""
     while True:
@@ -94,24 +94,24 @@ def _continue(
         else:
             active = _next(experiment, folder, found, continuation, versioned=versioned)
             if active is None:
-                found = find_earlier(folder, experiment.run.kind)
+                found = find_newest(folder, experiment.run.kind)
                 continue
         continuation.log_beginning()
         return active, continuation
 
 
 def _next(
-    experiment: ExperimentView, folder: Path, found: Found, resumption: Resumption, *, versioned: bool
+    experiment: ExperimentView, folder: Path, found: Newest, resumption: Resumption, *, versioned: bool
 ) -> ActiveRun | None:
     """Begin the next version with the cells that still hold; None where another process has begun one."""
-    basis = None
+    before = None
     if found.run is not None:
         kept = resumption.kept(list(resumption.reasons))
         if kept:
-            basis = found.run.carried(kept)
+            before = found.run.taken_over(kept)
     # Last: until a folder says whose it is, others cannot tell whether anybody is there.
     version = take_folder(folder, versioned=versioned)
     if version.number != max(found.highest, -1 if versioned else 0) + 1:
         operations.remove_folder(version.path)
         return None
-    return ActiveRun.begin(experiment, version, versioned=versioned, basis=basis)
+    return ActiveRun.begin(experiment, version, versioned=versioned, before=before)
