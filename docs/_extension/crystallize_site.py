@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 PUBLIC_MODULES = (
-    "crystallize", "crystallize.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
+    "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
     "crystallize.testing",
 )  # fmt: skip
 
@@ -132,7 +132,7 @@ class ConfigKeys(_Generated):
 
     def run(self) -> list[nodes.Node]:
         """Give a table for the top, and one for each section with keys of its own."""
-        top = importlib.import_module("crystallize.config").schema()
+        top = importlib.import_module("crystallize_plugins.config").schema()
         lines = self._table(top)
         for title, rule in (
             ("``cli``", top["properties"]["cli"]),

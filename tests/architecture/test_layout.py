@@ -67,8 +67,6 @@ def test_a_package_gives_every_name_that_it_lists(path):
 @pytest.mark.parametrize("path", [path for path in SOURCES if CORE in path.parents], ids=shown)
 def test_the_core_imports_only_the_standard_library_and_its_two_dependencies(path):
     allowed = {*sys.stdlib_module_names, "crystallize", "pluggy", "importlib_metadata"}
-    if path == CORE / "crystallize" / "config" / "extra.py":
-        allowed |= {"yaml", "jsonschema_rs"}  # the extra `yaml`, inside functions that say so where it is missing
     tree = tree_of(path)
     for_checkers = {
         id(inner)

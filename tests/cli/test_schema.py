@@ -6,7 +6,7 @@ import json
 
 import jsonschema_rs
 
-from crystallize.config import schema
+from crystallize_plugins.config import schema
 
 
 def test_the_schema_is_the_only_thing_on_stdout(crystallize):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 MODULES = [
     "crystallize",
-    "crystallize.config",
+    "crystallize_plugins.config",
     "crystallize.errors",
     "crystallize.hooks",
     "crystallize.pipelines.cache",
@@ -66,7 +66,7 @@ def test_every_hook_and_every_argument_is_documented(site):
 
 
 def test_every_key_of_config_yaml_is_documented(site):
-    from crystallize.config import schema
+    from crystallize_plugins.config import schema
 
     page = (site / "reference" / "config.html").read_text(encoding="utf-8")
     sections = schema()["properties"]

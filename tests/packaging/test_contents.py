@@ -45,9 +45,9 @@ def test_a_wheel_holds_every_module_of_the_source_tree(built, distribution, repo
         assert expected - set(wheel.namelist()) == set()
 
 
-def test_the_core_brings_the_schema_of_config_yaml(built):
-    with wheel_of(built, "crystallize-core") as wheel:
-        assert b"2020-12" in wheel.read("crystallize/config/schema.json")
+def test_the_plugins_bring_the_schema_of_config_yaml(built):
+    with wheel_of(built, "crystallize-plugins") as wheel:
+        assert b"2020-12" in wheel.read("crystallize_plugins/config/schema.json")
 
 
 def test_a_wheel_is_typed_and_licensed(built, distribution):
@@ -92,10 +92,9 @@ def test_the_three_have_one_version_and_pin_each_other_exactly(built):
     versions = {metadata["Version"] for metadata in needs.values()}
     assert len(versions) == 1
     (version,) = versions
-    core, plugins = f"crystallize-core=={version}", f"crystallize-plugins=={version}"
+    core, with_yaml = f"crystallize-core=={version}", f"crystallize-plugins[yaml]=={version}"
     assert core in needs["crystallize-plugins"].get_all("Requires-Dist")
-    with_yaml = f"crystallize-core[yaml]=={version}"
-    assert {with_yaml, plugins} <= set(needs["crystallize-cli"].get_all("Requires-Dist"))
+    assert {core, with_yaml} <= set(needs["crystallize-cli"].get_all("Requires-Dist"))
 
 
 def test_the_core_needs_two_distributions(built):

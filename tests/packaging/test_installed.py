@@ -85,6 +85,28 @@ def test_a_name_that_the_core_alone_lacks_says_what_to_install(core, name):
     assert "pip install crystallize-plugins" in printed
 
 
+FROM_FOLDER = """
+from crystallize import Experiment, ExperimentGraph
+from crystallize.errors import MissingExtraError
+
+for load in (Experiment.from_yaml, ExperimentGraph.from_yaml):
+    try:
+        load("lab")
+    except MissingExtraError as error:
+        print(error.distribution, str(error).rpartition(": ")[2])
+"""
+
+
+@pytest.mark.parametrize("names", [("crystallize-core",), ("crystallize-core", "crystallize-plugins")])
+def test_without_the_extra_config_yaml_is_refused_with_what_to_install(environment, names):
+    bare = environment(*names)
+    (bare.folder / "lab").mkdir(exist_ok=True)
+    (bare.folder / "lab" / "config.yaml").write_text("name: lab\n", encoding="utf-8")
+    assert bare.run(FROM_FOLDER).splitlines() == ['crystallize-plugins pip install "crystallize-plugins[yaml]"'] * 2
+    assert not {"pyyaml", "jsonschema-rs"} & bare.distributions()
+    (bare.folder / "lab" / "config.yaml").unlink()
+
+
 def test_the_plugins_alone_bring_the_defaults(environment):
     plugins = environment("crystallize-core", "crystallize-plugins")
     printed = plugins.run(

@@ -105,8 +105,8 @@ class ExperimentPath(click.Path):
 
 def _names() -> dict[str, list[Path]]:
     """Give the folder experiments below the current folder by name, as ``crystallize list`` shows them."""
-    from crystallize.config import read_description
     from crystallize.errors import CrystallizeError
+    from crystallize_plugins.config import read_description
 
     known: dict[str, list[Path]] = {}
     for folder in find_folders(Path()):

@@ -113,8 +113,8 @@ def _from_file(path: Path, overrides: Sequence[str], replicates: int | None) -> 
 
 def _from_folder(given: Path, path: Path, overrides: Sequence[str], *, only: bool, replicates: int | None) -> Target:
     from crystallize import ExperimentGraph
-    from crystallize.config import load_folder
     from crystallize.errors import ConfigurationError, MissingExtraError
+    from crystallize_plugins.config import load_folder
 
     known: dict[Path, Any] = {}
     try:

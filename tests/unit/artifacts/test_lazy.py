@@ -17,7 +17,9 @@ from crystallize.results import (
     Cell,
     CellOutcome,
     CellTrace,
+    CollectedOutcomes,
     ConditionRecord,
+    JoinedOutcomes,
     PluginFailure,
     StepShape,
     TraceShape,
@@ -96,7 +98,11 @@ def stored(outcomes, artifacts=None):
 
 
 def result_of(outcomes, kept=None, replicates=50):
-    return build_result(conditions=RECORDS, outcomes=outcomes, kept=kept, replicates=replicates, facts={"a": 1})
+    gathered = CollectedOutcomes()
+    for outcome in outcomes:
+        gathered.add(outcome)
+    together = gathered if kept is None else JoinedOutcomes(gathered, kept)
+    return build_result(conditions=RECORDS, outcomes=together, replicates=replicates, facts={"a": 1})
 
 
 def spelt(result):
@@ -182,9 +188,9 @@ def test_a_result_of_kept_outcomes_travels():
 
 def test_lists_of_a_result_are_its_own():
     lazy = stored([plain(Cell("baseline", n), n) for n in range(3)])
-    first = collect_metrics([], RECORDS, kept=lazy)
+    first = collect_metrics(lazy, RECORDS)
     first.baseline.metrics["loss"].append(5)
-    assert collect_metrics([], RECORDS, kept=lazy).baseline.metrics["loss"] == [0.0, 1 / 7, 2 / 7]
+    assert collect_metrics(lazy, RECORDS).baseline.metrics["loss"] == [0.0, 1 / 7, 2 / 7]
 
 
 def test_nothing_is_kept_of_nothing():

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crystallize import Experiment
-from crystallize.config import schema
-from crystallize.config.emitting import dump
 from crystallize.errors import ConfigurationError
+from crystallize_plugins.config import schema
+from crystallize_plugins.config.writing import dump
 
 FULL = """datasource:
   data: {numbers: {upto: 4}}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from crystallize import Experiment
-from crystallize.config import load_folder
+from crystallize_plugins.config import load_folder
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_the_overrides_of_the_page_work(maize, page):
 
 
 def test_older_readers_of_yaml_read_the_example_alike(maize):
-    from crystallize.config.composing import read_document
-    from crystallize.config.nodes import plain
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
+    from crystallize_plugins.config.reading import read_document
+    from crystallize_plugins.config.values import plain
 
     config = maize / "config.yaml"
     assert plain(read_document(config, "x", Problems())) == yaml.safe_load(config.read_text(encoding="utf-8"))

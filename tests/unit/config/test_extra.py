@@ -10,20 +10,20 @@ import sys
 sys.modules[{library!r}] = None  # as if it were not installed: importing it raises
 
 from crystallize import Experiment
-import crystallize.config
 from crystallize.errors import MissingExtraError
+from crystallize_plugins import config
 
-print(sorted(crystallize.config.schema()["required"]))
+print(sorted(config.schema()["required"]))
 for attempt in (
     lambda: Experiment.from_yaml("lab"),
-    lambda: crystallize.config.load_folder("lab"),
-    lambda: crystallize.config.read_description("lab") if {library!r} == "yaml" else Experiment.from_yaml("lab"),
+    lambda: config.load_folder("lab"),
+    lambda: config.read_description("lab") if {library!r} == "yaml" else Experiment.from_yaml("lab"),
 ):
     try:
         attempt()
     except ImportError as error:
         assert isinstance(error, MissingExtraError)
-        assert error.distribution == "crystallize-core"
+        assert error.distribution == "crystallize-plugins"
         print(error)
 """
 
@@ -37,13 +37,13 @@ def test_a_missing_library_is_said_with_what_to_install(library, name, write, ru
     assert len(errors) == 3
     for error in errors:
         assert error.startswith(f"reading config.yaml needs {name}")
-        assert error.endswith('pip install "crystallize-core[yaml]"')
+        assert error.endswith('pip install "crystallize-plugins[yaml]"')
 
 
 def test_importing_the_room_imports_neither_library(run_script):
     done = run_script("""
         import sys
-        import crystallize.config
+        import crystallize_plugins.config
 
         print([name for name in ("yaml", "jsonschema_rs") if name in sys.modules])
     """)

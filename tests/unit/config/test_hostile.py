@@ -66,11 +66,11 @@ FILES = {
 # What the refusal needs is imported before. Each file is read three times, since a processor has its moments.
 PROBE = """
 import json, resource, sys, time
-from crystallize.config import load_folder
-from crystallize.config.extra import validator_library, yaml_library
+from crystallize_plugins.config import load_folder
+from crystallize_plugins.config.reading import library
 from crystallize.errors import ConfigurationError
 
-validator_library(), yaml_library()
+library("yaml", "PyYAML"), library("jsonschema_rs", "jsonschema-rs")
 try:
     load_folder("tame")
 except ConfigurationError:

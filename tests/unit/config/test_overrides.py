@@ -58,7 +58,7 @@ def test_a_value_may_hold_an_equals_sign_and_be_empty(changed):
 
 
 def test_a_colour_is_no_comment(write):
-    from crystallize.config import load_folder
+    from crystallize_plugins.config import load_folder
 
     assert load_folder(write(CONFIG), overrides=["cli.color=#85c1e9"]).description.cli.color == "#85c1e9"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crystallize import Experiment, ExperimentGraph
-from crystallize.config import load_folder
 from crystallize.errors import ConfigurationError
+from crystallize_plugins.config import load_folder
 
 MAKES = """
 datasource: {data: numbers}

@@ -21,12 +21,12 @@ from crystallize import (
     data_source,
     pipeline_step,
 )
-from crystallize.config.composing import compose
-from crystallize.config.emitting import dump, unwritable
-from crystallize.config.nodes import plain, value_of
-from crystallize.config.problems import Problems
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import value_of as identity_of
+from crystallize_plugins.config.problems import Problems
+from crystallize_plugins.config.reading import compose
+from crystallize_plugins.config.values import plain, value_of
+from crystallize_plugins.config.writing import dump, unwritable
 
 FULL = """
 name: rates

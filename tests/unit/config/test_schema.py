@@ -7,8 +7,8 @@ import json
 import jsonschema_rs
 import pytest
 
-from crystallize.config import schema
-from crystallize.config.schema import properties_at
+from crystallize_plugins.config import schema
+from crystallize_plugins.config.schema import properties_at
 
 KEYS = {
     "name", "description", "replicates", "seed", "strategy", "cli", "datasource", "steps", "outputs", "treatments",

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.config.scalars import doubt_about, resolve
+from crystallize_plugins.config.values import doubt_about, resolve
 
 HEAD = "datasource: {data: numbers}\nsteps: [scale, total]\n"
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from crystallize import FrozenContext, resource_factory, standalone_context
-from crystallize.context import ReadOnlyContext
 from crystallize.errors import ContextMutationError, CrystallizeError, RandomnessError
 
 
@@ -32,14 +31,14 @@ def ctx():
 )
 def test_a_neutral_plugin_cannot_write_and_is_told_what_to_do(ctx, write):
     with pytest.raises(ContextMutationError, match="neutral = False"):
-        write(ReadOnlyContext(ctx))
+        write(ctx._read_only())
     assert dict(ctx.as_dict()) == {"grid": [1]}
     assert ctx.metrics["loss"] == ([0.5],)
     assert len(ctx.artifacts) == 0
 
 
 def test_it_reads_what_the_cell_reads(ctx):
-    view = ReadOnlyContext(ctx)
+    view = ctx._read_only()
     assert view["grid"] == [1]
     assert view.get("absent", 3) == 3
     assert "grid" in view
@@ -50,7 +49,7 @@ def test_it_reads_what_the_cell_reads(ctx):
 
 
 def test_nothing_that_it_reads_can_be_used_to_change_the_cell(ctx):
-    view = ReadOnlyContext(ctx)
+    view = ctx._read_only()
     view["grid"].append(2)
     view.metrics["loss"][0].append(3)
     view.metrics.as_dict()["loss"][0].append(3)
@@ -60,25 +59,25 @@ def test_nothing_that_it_reads_can_be_used_to_change_the_cell(ctx):
 
 def test_its_reads_leave_no_trace(ctx):
     before = list(ctx._journal)
-    view = ReadOnlyContext(ctx)
+    view = ctx._read_only()
     view["grid"], view.get("x"), "y" in view, view.as_dict()
     assert ctx._journal == before
 
 
 def test_what_it_emits_arrives_with_what_the_cell_emits(ctx):
-    ReadOnlyContext(ctx).emit("seen", by="plugin")
+    ctx._read_only().emit("seen", by="plugin")
     ctx.emit("done")
     assert [event.name for event in ctx._events] == ["seen", "done"]
     heard = []
     ctx._emit = heard.append
-    ReadOnlyContext(ctx).emit("live")
+    ctx._read_only().emit("live")
     assert [event.name for event in heard] == ["live"]
 
 
 def test_it_shares_the_cells_resources():
     ctx = FrozenContext({"db": resource_factory(lambda _: object())})
     mine = ctx["db"]
-    assert ReadOnlyContext(ctx)["db"] is mine
+    assert ctx._read_only()["db"] is mine
 
 
 def test_an_event_carries_its_content_as_it_was_when_it_was_sent():

@@ -73,7 +73,7 @@ def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) ->
         experiment.validate()
         loaded[path] = experiment
     else:
-        from crystallize.config import load_folder
+        from crystallize_plugins.config import load_folder
 
         loaded[path] = load_folder(path, known=known).experiment
 

@@ -41,8 +41,8 @@ def list_(folder: Path, everything: bool, output: Output) -> int:
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    from crystallize.config import read_description
     from crystallize.errors import ConfigurationError
+    from crystallize_plugins.config import read_description
 
     row: dict[str, Any] = {"name": folder.name, "folder": str(folder), "group": None, "priority": 999, "hidden": False}
     try:

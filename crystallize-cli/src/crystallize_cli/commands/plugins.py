@@ -21,6 +21,7 @@ GROUPS = {
     "verifier": "crystallize.verifiers",
     "optimizer": "crystallize.optimizers",
     "seeder": "crystallize.seeders",
+    "config": "crystallize.configs",
     "command": "crystallize.commands",
 }
 """What can be installed, and its entry-point group."""

@@ -22,8 +22,8 @@ def schema(output: Output) -> None:
     Save it (crystallize schema > config.schema.json) and let a config.yaml begin with
     `# yaml-language-server: $schema=../config.schema.json`, the path as seen from there.
     """
-    from crystallize.config import schema as published
     from crystallize.results.export import dump_json
+    from crystallize_plugins.config import schema as published
 
     record = published()
     output.data(record, lambda: dump_json(record))

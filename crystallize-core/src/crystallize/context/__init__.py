@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crystallize.context.events import Cell, Event
-from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext, standalone_context
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, standalone_context
 from crystallize.context.isolation import isolate
 from crystallize.context.metrics import Metrics
 from crystallize.context.resources import ResourceFactory, resource_factory
@@ -14,7 +14,6 @@ __all__ = [
     "Event",
     "FrozenContext",
     "Metrics",
-    "ReadOnlyContext",
     "ResourceFactory",
     "isolate",
     "resource_factory",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crystallize.errors import ArgumentTypeError, ContextMutationError
+from crystallize.errors import ArgumentTypeError
 from crystallize.names import check_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ArtifactLog", "ArtifactLogView", "WrittenArtifact"]
+    from crystallize.context.observer import Observer
+
+__all__ = ["ArtifactLog", "WrittenArtifact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,18 @@ class WrittenArtifact:
 class ArtifactLog:
     """The files that the steps of one cell wrote."""
 
-    __slots__ = ("_files", "position")
+    __slots__ = ("_files", "_observer", "position")
 
     def __init__(self) -> None:
         self._files: dict[tuple[int, str], WrittenArtifact] = {}
+        self._observer: Observer | None = None
         self.position = 0
+
+    def _observed_by(self, observer: Observer) -> ArtifactLog:
+        """Return the same files with somebody who is told of their use."""
+        observed = object.__new__(ArtifactLog)
+        observed._files, observed._observer, observed.position = self._files, observer, self.position
+        return observed
 
     def add(self, file_name: str, data: bytes | bytearray | memoryview | str) -> None:
         """Write a file of the running step.
@@ -51,6 +60,8 @@ class ArtifactLog:
         ValidationError
             If `file_name` is no plain file name.
         """
+        if self._observer is not None:
+            self._observer.writes_artifact(file_name)
         check_file_name(file_name, what="artifact")
         if isinstance(data, str):
             content = data.encode("utf-8")
@@ -64,30 +75,18 @@ class ArtifactLog:
         self._files[self.position, file_name] = WrittenArtifact(self.position, file_name, content)
 
     def __len__(self) -> int:
+        if self._observer is not None:
+            self._observer.reads_artifacts()
         return len(self._files)
 
     def __iter__(self) -> Iterator[WrittenArtifact]:
         return iter(self.written())
 
     def written(self) -> tuple[WrittenArtifact, ...]:
-        """Give the files in order of their first writing."""
+        """Return the files in order of their first writing."""
+        if self._observer is not None:
+            self._observer.reads_artifacts()
         return tuple(self._files.values())
 
     def __repr__(self) -> str:
         return f"ArtifactLog({[file.name for file in self]})"
-
-
-class ArtifactLogView(ArtifactLog):
-    """The artifacts of a cell as a neutral plugin sees them."""
-
-    __slots__ = ()
-
-    def __init__(self, log: ArtifactLog) -> None:
-        self._files = log._files
-        self.position = log.position
-
-    def add(self, file_name: str, data: object) -> None:  # noqa: ARG002
-        """Refuse: a neutral plugin changes nothing."""
-        raise ContextMutationError(
-            f"a neutral plugin cannot write the artifact {file_name!r}: set neutral = False on the plugin's class"
-        )

@@ -9,10 +9,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize.context.artifacts import ArtifactLog, ArtifactLogView
+from crystallize.context.artifacts import ArtifactLog
 from crystallize.context.events import Event
 from crystallize.context.isolation import ATOMS, CellCopies, isolate, snapshot
-from crystallize.context.metrics import Metrics, MetricsView
+from crystallize.context.metrics import Metrics
+from crystallize.context.observer import ReadOnly
 from crystallize.context.resources import ResourceFactory, ResourcePool
 from crystallize.errors import (
     ArgumentTypeError,
@@ -26,13 +27,16 @@ from crystallize.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["RESERVED_KEYS", "FrozenContext", "ReadOnlyContext", "isolated_mapping", "keys_of", "standalone_context"]
+    from crystallize.context.observer import Observer
+
+__all__ = ["RESERVED_KEYS", "FrozenContext", "isolated_mapping", "keys_of", "standalone_context"]
 
 RESERVED_KEYS = frozenset({"replicate", "condition", "seed_used", "step_name"})
 """Keys that the framework writes."""
 
 _MOST_NAMES = 50
 _ABSENT: Any = object()
+_READ_ONLY = ReadOnly()
 _LOGGER = logging.getLogger("crystallize")
 
 
@@ -59,14 +63,16 @@ class FrozenContext:
     """
 
     __slots__ = (
-        "_artifacts", "_base", "_cache", "_cell", "_copies", "_emit", "_events", "_journal", "_logger", "_own",
-        "_position", "_resources", "_rng", "_rng_factory", "_steps", "metrics",
+        "_artifacts", "_base", "_cell", "_copies", "_emit", "_events", "_journal", "_lineage", "_logger", "_observer",
+        "_own", "_position", "_resources", "_rng", "_rng_factory", "_steps", "metrics",
     )  # fmt: skip
 
     metrics: Metrics
     """What this cell has recorded."""
-    _cache: Any
-    """What the step cache knows of this cell; set by it, and absent where no step is cacheable."""
+    _lineage: Any
+    """What the step cache knows of the data at this position; None where it knows nothing."""
+    _observer: Observer | None
+    """Who is told of the use of this context."""
     _copies: CellCopies
     """What this cell was given of what all cells of the condition are given."""
 
@@ -87,6 +93,7 @@ class FrozenContext:
         self._steps: tuple[str, ...] = ()
         self._resources: ResourcePool | None = None
         self._copies = CellCopies()
+        self._observer = self._lineage = None
         self.metrics = Metrics()
 
     @classmethod
@@ -116,12 +123,43 @@ class FrozenContext:
         self._steps = steps
         self._resources = resources
         self._copies = CellCopies() if copies is None else copies
+        self._observer = self._lineage = None
         self.metrics = Metrics()
         return self
+
+    def _read_only(self) -> FrozenContext:
+        """Return this context as a neutral plugin sees it: reads leave no trace, and writes are refused."""
+        seen = object.__new__(FrozenContext)
+        seen._base = self._base
+        seen._own = self._own
+        seen._journal = []
+        seen._logger = self._logger
+        seen._artifacts = (ArtifactLog() if self._artifacts is None else self._artifacts)._observed_by(_READ_ONLY)
+        seen._position = self._position
+        seen._rng = None
+        seen._rng_factory = None
+        seen._emit = self._deliver
+        seen._events = None
+        seen._cell = self._cell
+        seen._steps = self._steps
+        seen._resources = self._resources
+        seen._copies = self._copies
+        seen._observer = _READ_ONLY
+        seen._lineage = None
+        seen.metrics = self.metrics._observed_by(_READ_ONLY)
+        return seen
+
+    def _watched_by(self, observer: Observer | None) -> None:
+        """Tell somebody of the use of this context from now on, or nobody."""
+        self._observer = self.metrics._observer = observer
+        if self._artifacts is not None:
+            self._artifacts._observer = observer
 
     # -- reading ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
+        if self._observer is not None:
+            self._observer.reads_key(key)
         copies = None  # What this cell has added is its own.
         value = self._own.get(key, _ABSENT)
         if value is _ABSENT:
@@ -136,7 +174,9 @@ class FrozenContext:
         return value if value.__class__ in ATOMS else self._handed_out(value, copies)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Give the value of `key`, or `default` where the context does not have it."""
+        """Return the value of `key`, or `default` where the context does not have it."""
+        if self._observer is not None:
+            self._observer.reads_key(key)
         copies = None  # What this cell has added is its own.
         value = self._own.get(key, _ABSENT)
         if value is _ABSENT:
@@ -158,6 +198,8 @@ class FrozenContext:
         return isolate(value, copies)
 
     def __contains__(self, key: object) -> bool:
+        if self._observer is not None:
+            self._observer.reads_key(key)
         if isinstance(key, str):
             self._journal.extend((self._position, key))
         return key in self._own or key in self._base or (key == "step_name" and self._position > 0)
@@ -170,27 +212,33 @@ class FrozenContext:
         return None
 
     def __iter__(self) -> Iterator[str]:
+        if self._observer is not None:
+            self._observer.reads_keys()
         yield from self._base
         yield from (key for key in self._own if key not in self._base)
 
     def __len__(self) -> int:
+        if self._observer is not None:
+            self._observer.reads_keys()
         return len(self._base) + len(self._own)
 
     def keys(self) -> KeysView[str]:
-        """Give a view of the keys, as a mapping does."""
+        """Return a view of the keys, as a mapping does."""
         return KeysView(cast("Mapping[str, Any]", self))
 
     def values(self) -> ValuesView[Any]:
-        """Give a view of the values, each as ``ctx[key]`` gives it."""
+        """Return a view of the values, each as ``ctx[key]`` gives it."""
         return ValuesView(cast("Mapping[str, Any]", self))
 
     def items(self) -> ItemsView[str, Any]:
-        """Give a view of the pairs of a key and what ``ctx[key]`` gives."""
+        """Return a view of the pairs of a key and what ``ctx[key]`` gives."""
         return ItemsView(cast("Mapping[str, Any]", self))
 
     def as_dict(self) -> Mapping[str, Any]:
-        """Give all keys and values as a read-only mapping; resources stand in it as their factories."""
+        """Return all keys and values as a read-only mapping; resources stand in it as their factories."""
         for key in self:
+            if self._observer is not None:
+                self._observer.reads_key(key)
             self._journal.extend((self._position, key))
         return MappingProxyType({**isolate(dict(self._base), self._copies), **isolate(self._own)})
 
@@ -206,6 +254,8 @@ class FrozenContext:
         ArgumentTypeError, ValidationError
             If `key` is no text, or empty.
         """
+        if self._observer is not None:
+            self._observer.writes_key(key)
         if key.__class__ is not str or not key:
             _check_key(key, "a key of the context")
         if key in self._own or key in self._base:
@@ -234,6 +284,7 @@ class FrozenContext:
         if log is None:
             log = self._artifacts = ArtifactLog()
         log.position = self._position
+        log._observer = self._observer
         return log
 
     # -- the rest of a step's world ---------------------------------------------------------------
@@ -254,6 +305,8 @@ class FrozenContext:
         RandomnessError
             If nothing seeds this cell: `SeedPlugin` supplies the generator.
         """
+        if self._observer is not None:
+            self._observer.reads_rng()
         rng = self._rng
         if rng is None or rng[0] != self._position:
             if self._rng_factory is None:
@@ -274,6 +327,8 @@ class FrozenContext:
             Gets the position that asks, 0 for the data source and ``i`` for the ``i``-th step counted
             from 1, and gives a fresh ``numpy.random.Generator``.
         """
+        if self._observer is not None:
+            self._observer.sets_rng_factory()
         self._rng_factory = factory
         self._rng = None
 
@@ -295,12 +350,16 @@ class FrozenContext:
         return self._deliver(Event(event, snapshot(fields), self._cell, time.time()))
 
     def _deliver(self, event: Event) -> bool:
+        stop = False
         if self._emit is not None:
-            return self._emit(event) is True
-        if self._events is None:
-            self._events = []
-        self._events.append(event)
-        return False
+            stop = self._emit(event) is True
+        else:
+            if self._events is None:
+                self._events = []
+            self._events.append(event)
+        if self._observer is not None:
+            self._observer.sent(event, stop=stop)
+        return stop
 
     def report(self, name: str, value: float, step: int) -> None:
         """Report an intermediate value, such as the loss after an epoch.
@@ -325,47 +384,6 @@ class FrozenContext:
         # Without values: there may be secrets among them.
         shown = ", ".join(f"{key!r}: ..." for key in self)
         return f"{type(self).__name__}({{{shown}}})" if shown else f"{type(self).__name__}()"
-
-
-class ReadOnlyContext(FrozenContext):
-    """A cell's context as a neutral plugin sees it: reads leave no trace, writes are refused."""
-
-    __slots__ = ()
-
-    def __init__(self, ctx: FrozenContext) -> None:
-        self._base = ctx._base
-        self._own = ctx._own
-        self._journal = []
-        self._logger = ctx._logger
-        self._artifacts = ArtifactLogView(ctx.artifacts)
-        self._position = ctx._position
-        self._rng = None
-        self._rng_factory = None
-        self._emit = ctx._deliver
-        self._events = None
-        self._cell = ctx._cell
-        self._steps = ctx._steps
-        self._resources = ctx._resources
-        self._copies = ctx._copies
-        self.metrics = MetricsView(ctx.metrics)
-
-    def add(self, key: str, value: Any) -> None:  # noqa: ARG002
-        """Refuse: a neutral plugin changes nothing."""
-        raise ContextMutationError(
-            f"a neutral plugin cannot write the context key {key!r}: set neutral = False on the plugin's class"
-        )
-
-    @property
-    def rng(self) -> Any:
-        """Refuse: drawing from the step's generator would change its numbers."""
-        raise ContextMutationError(
-            "a neutral plugin cannot use ctx.rng, since that would change the numbers of the step: use a generator of "
-            "the plugin's own, or set neutral = False on its class"
-        )
-
-    def set_rng_factory(self, factory: Callable[[int], Any]) -> None:  # noqa: ARG002
-        """Refuse: a neutral plugin changes nothing."""
-        raise ContextMutationError("a neutral plugin cannot supply ctx.rng: set neutral = False on its class")
 
 
 def standalone_context(

@@ -1,17 +1,25 @@
-"""`Artifact`: a file that one experiment writes and another reads."""
+"""Files that one experiment writes and another reads: `Artifact`, and `ArtifactSource` for their paths."""
 
 from __future__ import annotations
 
+import inspect
 import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_callable, check_count
-from crystallize.datasources.base import DataSource
-from crystallize.datasources.paths import ArtifactSource
-from crystallize.datasources.stored import BASELINE, ArtifactStore, Producer, StoredRun, existing, producer_of, step_of
+from crystallize.checks import check_callable, check_count, check_flag
+from crystallize.datasources.stored import (
+    BASELINE,
+    ArtifactStore,
+    Producer,
+    StoredFileSource,
+    StoredRun,
+    existing,
+    producer_of,
+    step_of,
+)
 from crystallize.errors import ArgumentTypeError, ArtifactMissingError, RunStateError
-from crystallize.names import check_file_name
+from crystallize.names import check_file_name, check_name, step_class_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +46,7 @@ def as_bytes(value: object) -> bytes:
     raise ArgumentTypeError(f"it is neither bytes nor text but {type(value).__name__}")
 
 
-class Artifact(DataSource):
+class Artifact(StoredFileSource):
     """A file that a step writes, and a data source for experiments downstream.
 
     Declare it with ``Experiment(outputs=[artifact])``. A step with a parameter annotated `Artifact` gets a handle of
@@ -111,25 +119,10 @@ class Artifact(DataSource):
         self._replicates = None if value is None else check_count(value, what="replicates")
 
     @property
-    def producer(self) -> Any:
-        """The experiment that writes this artifact, a reference to it in a worker, or None."""
-        return self._producer
-
-    @property
     def params(self) -> Mapping[str, Any]:
         """The file's name and its experiment's, for the provenance."""
         producer = self._producer
         return MappingProxyType({"name": self.name, "experiment": producer and (producer.name or producer.id)})
-
-    @property
-    def is_declared(self) -> bool:
-        """False: what a stored run holds is known once it is read."""
-        return False
-
-    @property
-    def is_async(self) -> bool:
-        """False: files are read at once."""
-        return False
 
     def bind(self, ctx: FrozenContext) -> BoundArtifact:
         """Give the handle that a step writes through in one cell."""
@@ -191,6 +184,15 @@ class Artifact(DataSource):
             )  # fmt: skip
         return BASELINE
 
+    def _files(self, run: StoredRun, condition: str) -> tuple[tuple[str | None, ...], str, str]:
+        return (self._writing_step(),), self.name, condition if condition in run.conditions else BASELINE
+
+    def _way_of_reading(self) -> tuple[Any, ...]:
+        return type(self), self.loader
+
+    def _declared_replicates(self) -> int | None:
+        return self._replicates
+
     def _writing_step(self) -> str | None:
         if isinstance(self._producer, Producer):
             return self._step
@@ -242,3 +244,112 @@ class BoundArtifact(Artifact):
                 "that returns bytes"
             ) from error
         self._ctx.artifacts.add(self.name, data)
+
+
+class ArtifactSource(StoredFileSource):
+    """A data source of the paths of stored files, one for each replicate.
+
+    ``experiment.artifact_datasource(...)`` makes it. Which run is read is found out at use: the newest one.
+
+    Parameters
+    ----------
+    producer : Experiment
+        The experiment whose files are read.
+    step : str, PipelineStep or factory of steps
+        The step that wrote them; as text its class' name, or its function's.
+    name : str, default "data.json"
+        The file's name.
+    condition : str, default "baseline"
+        The condition whose files are read.
+    require_metadata : bool, default False
+        Whether a run that recorded nothing about itself is refused.
+
+    Examples
+    --------
+    >>> source = first.artifact_datasource("publish", "model.json")  # doctest: +SKIP
+    >>> source.fetch(standalone_context({"replicate": 1}))  # doctest: +SKIP
+    PosixPath('data/first/v0/replicate_1/baseline/PublishStep/model.json')
+    """
+
+    def __init__(
+        self,
+        producer: Any,
+        step: Any,
+        name: str = "data.json",
+        condition: str = BASELINE,
+        *,
+        require_metadata: bool = False,
+    ) -> None:
+        self._producer = producer
+        self.step = check_name(_step_name(step), what="step")
+        self.name = check_file_name(name, what="artifact")
+        self.condition = check_name(condition, what="condition")
+        self.require_metadata = check_flag(require_metadata, what="require_metadata")
+
+    @property
+    def replicates(self) -> int:  # type: ignore[override]
+        """How many replicates the newest stored run has; `FileNotFoundError` where none is stored."""
+        return self._run().replicates
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Which files are meant, for the provenance."""
+        experiment = self._producer.name or getattr(self._producer, "id", "")
+        return MappingProxyType(
+            {"experiment": experiment, "step": self.step, "name": self.name, "condition": self.condition}
+        )
+
+    def fetch(self, ctx: FrozenContext) -> Path:
+        """Give the path of this replicate's file, counted round where the stored run has fewer replicates.
+
+        Raises
+        ------
+        ArtifactMissingError
+            No run is stored, or the file is not in it. It is a `FileNotFoundError`.
+        """
+        run = self._run()
+        where = {"condition": self.condition, "replicate": ctx.get("replicate", 0) % max(run.replicates, 1)}
+        failure: ArtifactMissingError | None = None
+        steps, name, _ = self._files(run, self.condition)
+        for step in steps:
+            try:
+                return existing(run.artifact_path(step=step, name=name, **where))
+            except ArtifactMissingError as error:
+                failure = failure or error
+        raise failure or ArtifactMissingError(f"{self!r} found nothing in {run.path}")
+
+    def _files(self, run: StoredRun, condition: str) -> tuple[tuple[str | None, ...], str, str]:  # noqa: ARG002
+        return tuple(dict.fromkeys((self.step, step_class_name(self.step)))), self.name, self.condition
+
+    def _way_of_reading(self) -> tuple[Any, ...]:
+        return type(self), self.require_metadata
+
+    def _run(self) -> StoredRun:
+        run = producer_of(self._producer).newest_run(f"artifact {self.name!r} of step {self.step!r}")
+        if self.require_metadata and not run.metadata:
+            raise ArtifactMissingError(
+                f"the run in {run.path} recorded nothing about itself, and require_metadata=True asks for that: "
+                "run the experiment again, or leave require_metadata out"
+            )
+        return run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_producer": producer_of(self._producer)}
+
+    def __fingerprint__(self) -> object:
+        """Say which file is meant, not what any run has stored in it."""
+        return dict(self.params)
+
+    def __repr__(self) -> str:
+        return f"artifact_datasource({self.step!r}, {self.name!r}, {self.condition!r})"
+
+
+def _step_name(step: Any) -> Any:
+    """Name the folder of a step, of its class or of its factory; leave anything else as it is."""
+    if isinstance(step, str):
+        return step
+    if inspect.isclass(step):
+        return step.__name__
+    if inspect.isfunction(step):
+        return step_class_name(step.__name__)
+    return getattr(step, "name", step)

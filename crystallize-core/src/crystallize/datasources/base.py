@@ -5,22 +5,71 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ArgumentTypeError
 from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from crystallize.context import FrozenContext
+    from crystallize.datasources.function import FunctionSource
+    from crystallize.fingerprint import Identity
 
-__all__ = ["FACTORY_MARK", "DataSource", "as_data_source"]
+    Look = Callable[[Mapping[str, Any]], Identity]
+
+__all__ = ["FACTORY_MARK", "ContextReader", "DataSource", "Declaration", "as_data_source"]
 
 FACTORY_MARK = "__crystallize_data_source__"
 """The attribute that tells a factory made by ``@data_source`` from any other function."""
+
+
+class Declaration(NamedTuple):
+    """What a step or a data source was made from, where a decorated function made it.
+
+    Attributes
+    ----------
+    function : callable
+        As it was written.
+    factory : callable or None
+        What the decorator made of it; None for a plain function that was put into a pipeline.
+    params : mapping of str to object
+        The parameters that were given.
+    """
+
+    function: Callable[..., Any]
+    factory: Callable[..., Any] | None
+    params: Mapping[str, Any]
+
+
+class ContextReader(NamedTuple):
+    """What a step or a data source reads from the context, as far as its code says.
+
+    Attributes
+    ----------
+    what : str
+        For messages.
+    addresses : tuple of str
+        The names by which ``name.parameter`` means a parameter of it.
+    open : frozenset of str
+        The parameters for which the context is asked.
+    explicit : frozenset of str
+        Those that were given, which the context does not reach.
+    declares : bool
+        Whether these are all its parameters; a step of a user's class reads what it likes.
+    functions : tuple of (callable, int)
+        The functions that are given the context itself, and where it stands among their parameters.
+    """
+
+    what: str
+    addresses: tuple[str, ...]
+    open: frozenset[str] = frozenset()
+    explicit: frozenset[str] = frozenset()
+    declares: bool = True
+    functions: tuple[tuple[Any, int], ...] = ()
 
 
 class DataSource(ABC):
@@ -92,6 +141,62 @@ class DataSource(ABC):
         return "depends_on" in getattr(self, "__dict__", {}) or any(
             name in vars(kind) for kind in own for name in ("depends_on", "__fingerprint__")
         )
+
+    def declared_as(self) -> Declaration | None:
+        """Return what ``@data_source`` made this source from; None for one of a class."""
+        return None
+
+    def single_sources(self) -> tuple[DataSource, ...]:
+        """Return the sources that this one consists of: itself, or those of an `ExperimentInput`, however deep."""
+        return (self,)
+
+    def addressed(self) -> tuple[tuple[FunctionSource, tuple[str, ...]], ...]:
+        """Return the sources whose parameters the context fills, each with the names that address it."""
+        return ()
+
+    def _written_name(self) -> str | None:
+        """Return the name under which the source was declared; None for one of a class."""
+        return None
+
+    def _declared_replicates(self) -> int | None:
+        """Return the number of replicates as far as it is known without looking at what is stored."""
+        return self.replicates
+
+    def _fetch_as(self, ctx: FrozenContext, addresses: tuple[str, ...]) -> Any:  # noqa: ARG002 - for parameters
+        """Fetch as a part of an `ExperimentInput`, where `addresses` mean this source."""
+        return self.fetch(ctx)
+
+    def _context_readers(self) -> tuple[ContextReader, ...]:
+        """Return what of this source reads from the context."""
+        return (ContextReader(f"data source {type(self).__name__}", (), functions=((type(self).fetch, 1),)),)
+
+    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:
+        """Yield the parts of this source's identity by name, so that what changed can be named.
+
+        Parameters
+        ----------
+        label : str
+            What the names begin with.
+        look : callable of mapping, optional
+            Identifies parameters by all that a step can see of them. Without it by equality, and a source that declares
+            what its data depends on vouches for what cannot be compared.
+        """
+        from crystallize.fingerprint import Identity, content_of
+
+        vouched = look is None and self.is_declared
+        for name, found in self._own_identity(label, look).items():
+            yield name, found._replace(untracked=()) if vouched else found
+        for path in self.depends_on:
+            # By content alone: a file that was moved is the same data.
+            yield f"{label} file {str(path)!r}", Identity(content_of(path))
+
+    def _own_identity(self, label: str, look: Look | None) -> dict[str, Identity]:
+        """Return the identity of what this source is, without the files that it reads."""
+        from crystallize.fingerprint import identify
+
+        if type(self).__fingerprint__ is DataSource.__fingerprint__:
+            return {label: identify(type(self)), f"{label} params": (look or identify)(self._state())}
+        return {label: identify(self)}
 
     def __fingerprint__(self) -> object:
         """Say what the data's identity is, beside the class: the attributes, and the content of `depends_on`.

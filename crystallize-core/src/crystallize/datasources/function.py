@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, overload
 from crystallize.checks import check_flag
 from crystallize.context.frozen import FrozenContext, keys_of
 from crystallize.context.isolation import isolate
-from crystallize.datasources.base import FACTORY_MARK, DataSource
+from crystallize.datasources.base import FACTORY_MARK, ContextReader, DataSource, Declaration
 from crystallize.datasources.registry import check_source_name, register_datasource
 from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import did_you_mean
@@ -22,6 +22,9 @@ from crystallize.signatures import is_async, signature_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Concatenate
+
+    from crystallize.datasources.base import Look
+    from crystallize.fingerprint import Identity
 
 __all__ = ["FunctionSource", "data_source"]
 
@@ -41,10 +44,10 @@ class _Declaration:
     depends_on: tuple[Path, ...]
     is_declared: bool
 
-    def checked(self, given: Mapping[str, Any]) -> None:
+    def checked(self, explicit: Mapping[str, Any]) -> None:
         """Refuse parameters that the function does not have."""
         known = ", ".join(self.parameters) or "none"
-        for name in given:
+        for name in explicit:
             if name not in self.parameters and not self.open_ended:
                 raise ArgumentTypeError(
                     f"data source {self.name} has no parameter {name!r}; its parameters: {known}."
@@ -58,13 +61,15 @@ class FunctionSource(DataSource):
     It pickles by the name of its factory where that can be imported; cloudpickle carries the others.
     """
 
-    def __init__(self, factory: Callable[..., DataSource], declaration: _Declaration, given: Mapping[str, Any]) -> None:
-        declaration.checked(given)
+    def __init__(
+        self, factory: Callable[..., DataSource], declaration: _Declaration, explicit: Mapping[str, Any]
+    ) -> None:
+        declaration.checked(explicit)
         self._factory = factory
         self._declaration = declaration
-        self._given = isolate(dict(given))
-        self._params = isolate({**declaration.defaults, **self._given})
-        self._open = tuple(name for name in declaration.parameters if name not in self._given)
+        self._explicit = isolate(dict(explicit))
+        self._params = isolate({**declaration.defaults, **self._explicit})
+        self._open = tuple(name for name in declaration.parameters if name not in self._explicit)
         self.depends_on = declaration.depends_on
 
     def fetch(self, ctx: FrozenContext) -> Any:
@@ -72,10 +77,9 @@ class FunctionSource(DataSource):
 
         Of a parameter that was not given, the value that `ctx` has under its name counts, else the default.
         """
-        return self.fetch_as(ctx, (self._declaration.name,))
+        return self._fetch_as(ctx, (self._declaration.name,))
 
-    def fetch_as(self, ctx: object, addresses: tuple[str, ...]) -> Any:
-        """Call the function; ``name.parameter`` means one of its parameters where `name` is among `addresses`."""
+    def _fetch_as(self, ctx: object, addresses: tuple[str, ...]) -> Any:
         if not self._open and not self._params:
             return self._declaration.function(ctx)
         values = isolate(self._params, getattr(ctx, "_copies", None))
@@ -99,20 +103,14 @@ class FunctionSource(DataSource):
         """The function behind it, as it was written."""
         return self._declaration.function
 
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """The parameters that it was made with."""
-        return MappingProxyType(self._given)
+    def declared_as(self) -> Declaration:
+        """Return the function, its factory, and the parameters that this source was made with."""
+        return Declaration(self.fn, self._factory, MappingProxyType(self._explicit))
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The parameters in effect where the context gives none, defaults included."""
         return MappingProxyType(isolate(self._params))
-
-    @property
-    def open_parameters(self) -> tuple[str, ...]:
-        """The parameters for which the context is asked, since they were not given."""
-        return self._open
 
     @property
     def required_parameters(self) -> tuple[str, ...]:
@@ -136,6 +134,32 @@ class FunctionSource(DataSource):
         """Whether `depends_on` was given, an empty list too: it then says all that the data depends on."""
         return self._declaration.is_declared
 
+    def addressed(self) -> tuple[tuple[FunctionSource, tuple[str, ...]], ...]:
+        """Return this source with its name."""
+        return ((self, (self.name,)),)
+
+    def _written_name(self) -> str:
+        return self.name
+
+    def _context_readers(self) -> tuple[ContextReader, ...]:
+        return (self._context_reader((self.name,)),)
+
+    def _context_reader(self, addresses: tuple[str, ...]) -> ContextReader:
+        return ContextReader(
+            f"data source {addresses[0]}",
+            addresses,
+            frozenset(self._open),
+            frozenset(self._explicit),
+            functions=((self.fn, 0),),
+        )
+
+    def _own_identity(self, label: str, look: Look | None) -> dict[str, Identity]:
+        from crystallize.fingerprint import identify
+
+        if type(self).__fingerprint__ is FunctionSource.__fingerprint__:
+            return {label: identify(self.fn), f"{label} params": (look or identify)(self._params)}
+        return super()._own_identity(label, look)
+
     def __fingerprint__(self) -> object:
         """Say what the data's identity is: the function, its parameters and the content of `depends_on`."""
         from crystallize.fingerprint import content_of
@@ -143,15 +167,19 @@ class FunctionSource(DataSource):
         return self.fn, self._params, [content_of(path) for path in self.depends_on]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        own = ("_factory", "_declaration", "_given", "_open", "_params", "depends_on")
-        return _remade, (self._factory, self._given), {k: v for k, v in self.__dict__.items() if k not in own} or None
+        own = ("_factory", "_declaration", "_explicit", "_open", "_params", "depends_on")
+        return (
+            _remade,
+            (self._factory, self._explicit),
+            {k: v for k, v in self.__dict__.items() if k not in own} or None,
+        )
 
     def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self._explicit.items())})"
 
 
-def _remade(factory: Callable[..., DataSource], given: dict[str, Any]) -> DataSource:
-    return factory(**given)
+def _remade(factory: Callable[..., DataSource], explicit: dict[str, Any]) -> DataSource:
+    return factory(**explicit)
 
 
 @overload
@@ -221,13 +249,13 @@ def _factory(
     declaration = _declaration(function, name, paths)
 
     @functools.wraps(function)
-    def factory(*args: Any, **given: Any) -> FunctionSource:
+    def factory(*args: Any, **explicit: Any) -> FunctionSource:
         if args:
             raise ArgumentTypeError(
                 f"{declaration.name}(...) makes the data source, and takes parameters by keyword only "
                 f"({', '.join(declaration.parameters) or 'it has none'}); {declaration.name}().fetch(ctx) runs it"
             )
-        return FunctionSource(factory, declaration, given)
+        return FunctionSource(factory, declaration, explicit)
 
     setattr(factory, FACTORY_MARK, True)
     if register:

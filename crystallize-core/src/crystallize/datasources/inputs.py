@@ -7,18 +7,20 @@ from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources.artifact import Artifact, ArtifactSource
 from crystallize.datasources.base import DataSource, as_data_source
-from crystallize.datasources.function import FunctionSource
+from crystallize.datasources.stored import StoredFileSource
 from crystallize.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from crystallize.context import FrozenContext
+    from crystallize.datasources.base import ContextReader, Look
+    from crystallize.datasources.function import FunctionSource
+    from crystallize.fingerprint import Identity
 
-__all__ = ["ExperimentInput", "addressed", "producers"]
+__all__ = ["ExperimentInput", "producers"]
 
 
 class ExperimentInput(DataSource):
@@ -57,13 +59,14 @@ class ExperimentInput(DataSource):
         self._sources = {name: as_data_source(source, what=f"input {name!r}") for name, source in sources.items()}
         # A key `name.parameter` means a parameter of one source: by its input's name, and by its own where it has that
         # alone.
-        own = {name: source.name for name, source in self._sources.items() if isinstance(source, FunctionSource)}
+        written = {name: source._written_name() for name, source in self._sources.items()}
+        own = {name: each for name, each in written.items() if each is not None}
         counts = Counter([*self._sources, *own.values()])
         self._addresses = tuple(
             (name, own[name]) if name in own and counts[own[name]] == 1 else (name,) for name in self._sources
         )
         # What a stored run will offer is known when it is read, and may be stale or absent now.
-        _agreed({name: _declared(source) for name, source in self._sources.items()}, "Let them agree")
+        _agreed({name: source._declared_replicates() for name, source in self._sources.items()}, "Let them agree")
 
     @property
     def sources(self) -> Mapping[str, DataSource]:
@@ -100,11 +103,38 @@ class ExperimentInput(DataSource):
         fetched: dict[str, Any] = {}
         try:
             for (name, source), named in zip(self._sources.items(), self._addresses, strict=True):
-                fetched[name] = source.fetch_as(ctx, named) if isinstance(source, FunctionSource) else source.fetch(ctx)
+                fetched[name] = source._fetch_as(ctx, named)
         except BaseException:
             _close(fetched)
             raise
         return _awaited(fetched) if any(map(inspect.iscoroutine, fetched.values())) else fetched
+
+    def single_sources(self) -> tuple[DataSource, ...]:
+        """Return the sources, and those of an `ExperimentInput` among them."""
+        return tuple(part for source in self._sources.values() for part in source.single_sources())
+
+    def addressed(self) -> tuple[tuple[FunctionSource, tuple[str, ...]], ...]:
+        """Return the sources of functions, addressed by their inputs' names, and by their own where these differ."""
+        return tuple(
+            (part, names if part is source else inner)
+            for source, names in zip(self._sources.values(), self._addresses, strict=True)
+            for part, inner in source.addressed()
+        )
+
+    def _declared_replicates(self) -> int | None:
+        return None
+
+    def _context_readers(self) -> tuple[ContextReader, ...]:
+        readers = [part._context_reader(names) for part, names in self.addressed()]
+        others = [part for part in self.single_sources() if not part.addressed()]
+        return (*readers, *(reader for part in others for reader in part._context_readers()))
+
+    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:
+        from crystallize.fingerprint import identify
+
+        for name, part in self._sources.items():
+            yield f"{label} name {name!r}", identify(name)
+            yield from part._identity_parts(f"{label} {name!r}", look)
 
     def __fingerprint__(self) -> object:
         """Say what the data's identity is: that of each source, by its name."""
@@ -115,7 +145,7 @@ class ExperimentInput(DataSource):
 
 
 def producers(source: DataSource) -> tuple[Any, ...]:
-    """Give the experiments whose stored files a data source reads.
+    """Return the experiments whose stored files a data source reads.
 
     Parameters
     ----------
@@ -127,31 +157,8 @@ def producers(source: DataSource) -> tuple[Any, ...]:
     tuple
         Experiments, each once, in the order of the sources; None for an artifact that no experiment produces.
     """
-    if isinstance(source, ExperimentInput):
-        found = [producer for part in source.sources.values() for producer in producers(part)]
-    elif isinstance(source, (Artifact, ArtifactSource)):
-        found = [source.producer]
-    else:
-        found = []
+    found = [part.producer for part in source.single_sources() if isinstance(part, StoredFileSource)]
     return tuple({id(producer): producer for producer in found}.values())
-
-
-def addressed(source: DataSource) -> tuple[tuple[FunctionSource, tuple[str, ...]], ...]:
-    """Return the sources whose parameters the context fills, each with the names that address it.
-
-    Parameters
-    ----------
-    source : DataSource
-        Any source; an `ExperimentInput` is looked into.
-    """
-    if isinstance(source, FunctionSource):
-        return ((source, (source.name,)),)
-    if not isinstance(source, ExperimentInput):
-        return ()
-    found: list[tuple[FunctionSource, tuple[str, ...]]] = []
-    for part, names in zip(source.sources.values(), source._addresses, strict=True):
-        found += [(part, names)] if isinstance(part, FunctionSource) else addressed(part)
-    return tuple(found)
 
 
 async def _awaited(fetched: dict[str, Any]) -> dict[str, Any]:
@@ -171,12 +178,6 @@ def _close(fetched: dict[str, Any]) -> None:
     for value in fetched.values():
         if inspect.iscoroutine(value):
             value.close()
-
-
-def _declared(source: DataSource) -> int | None:
-    if isinstance(source, Artifact):
-        return source._replicates
-    return None if isinstance(source, (ArtifactSource, ExperimentInput)) else source.replicates
 
 
 def _agreed(

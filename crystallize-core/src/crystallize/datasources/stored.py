@@ -5,17 +5,35 @@ Whatever plugin stores runs can serve data sources, if it offers what `ArtifactS
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from crystallize.errors import ArtifactMissingError, RunStateError
+from crystallize.datasources.base import DataSource
+from crystallize.errors import ArtifactMissingError, RunStateError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["BASELINE", "ArtifactStore", "Producer", "StoredRun", "existing", "producer_of", "step_of", "steps_given"]
+    from crystallize.datasources.base import ContextReader, Look
+    from crystallize.fingerprint import Identity
+
+__all__ = [
+    "BASELINE",
+    "ArtifactStore",
+    "Producer",
+    "StoredContents",
+    "StoredFileSource",
+    "StoredRun",
+    "existing",
+    "producer_of",
+    "step_of",
+    "steps_given",
+]
 
 BASELINE = "baseline"
+_CHUNK = 1 << 20
 
 
 @runtime_checkable
@@ -125,6 +143,118 @@ def producer_of(experiment: Any) -> Producer:
     return Producer(experiment.name or experiment.id, store)
 
 
+class StoredFileSource(DataSource):
+    """A data source that reads files which another experiment stored."""
+
+    _producer: Any
+
+    @property
+    def producer(self) -> Any:
+        """The experiment whose files are read, a reference to it in a worker, or None."""
+        return self._producer
+
+    @property
+    def is_declared(self) -> bool:
+        """False: what a stored run holds is known once it is read."""
+        return False
+
+    @property
+    def is_async(self) -> bool:
+        """False: files are found and read at once."""
+        return False
+
+    @abstractmethod
+    def _files(self, run: StoredRun, condition: str) -> tuple[tuple[str | None, ...], str, str]:
+        """Return the steps of which one wrote the file of a condition, the file's name, and the condition there."""
+
+    @abstractmethod
+    def _way_of_reading(self) -> tuple[Any, ...]:
+        """Return how the file is read; neither the name of the experiment that wrote it nor of its folder."""
+
+    def _declared_replicates(self) -> int | None:
+        return None
+
+    def _context_readers(self) -> tuple[ContextReader, ...]:
+        return ()  # no key that a treatment may set
+
+    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:  # noqa: ARG002
+        # Which content the files have differs from cell to cell.
+        from crystallize.fingerprint import identify
+
+        yield label, identify(self._way_of_reading())
+
+
+class StoredContents:
+    """The content of the stored files that a data source reads, as they are at one moment.
+
+    Which run is the newest is found out when this is made. A cell that reads a later one is taken for one that reads
+    other data, and runs again when the run is resumed.
+
+    Parameters
+    ----------
+    source : DataSource
+        Any source; an `ExperimentInput` is looked into.
+    """
+
+    def __init__(self, source: DataSource) -> None:
+        found = [part for part in source.single_sources() if isinstance(part, StoredFileSource)]
+        self._sources = [(part, _newest(part)) for part in found]
+        self._known: dict[Path, str] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any stored files are read."""
+        return bool(self._sources)
+
+    def digest(self, condition: str, replicate: int, *, look: bool) -> str:
+        """Return the identity of the files that a cell reads.
+
+        Parameters
+        ----------
+        condition : str
+        replicate : int
+        look : bool
+            Whether to read the files, and not to trust what the store recorded of them.
+        """
+        return "+".join(self._one(part, run, condition, replicate, look=look) for part, run in self._sources)
+
+    def _one(self, part: StoredFileSource, run: StoredRun | None, condition: str, replicate: int, *, look: bool) -> str:
+        if run is None:
+            return "absent"
+        steps, name, condition = part._files(run, condition)
+        where: dict[str, Any] = {"condition": condition, "replicate": replicate % max(run.replicates, 1)}
+        recorded = getattr(run, "artifact_digest", None)
+        for step in steps:
+            try:
+                # The store may look itself whether the file is what was written, and raises where it is not.
+                path = run.artifact_path(step=step, name=name, **where) if look or recorded is None else None
+                if recorded is not None:
+                    return str(recorded(step=step, name=name, **where))
+                if path is not None:
+                    return self._content(path)
+            except (OSError, StoreError):
+                continue  # the cell itself will say what is wrong
+        return "absent"
+
+    def _content(self, path: Path) -> str:
+        known = self._known.get(path)
+        if known is None:
+            digest = sha256(usedforsecurity=False)
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            known = self._known[path] = digest.hexdigest()
+        return known
+
+
+def _newest(part: StoredFileSource) -> StoredRun | None:
+    if part.producer is None:
+        return None
+    try:
+        return producer_of(part.producer).newest_run(repr(part))
+    except (ArtifactMissingError, RunStateError):
+        return None
+
+
 def step_of(experiment: Any, artifact: object) -> str | None:
     """Name the step of an experiment that writes an artifact, where its pipeline tells.
 
@@ -140,17 +270,16 @@ def step_of(experiment: Any, artifact: object) -> str | None:
         The folder of the step that was given the artifact as a parameter, or that has a parameter of the artifact's
         name; None where no step or several do.
     """
-    given = steps_given(experiment.pipeline, artifact)
-    if not given:
+    labels = steps_given(experiment.pipeline, artifact)
+    if not labels:
         keys = {key for key, output in experiment.outputs.items() if output is artifact}
         names = keys | {key.partition(".")[0] for key in keys}
-        given = [
+        labels = [
             label
             for label, step in _labelled(experiment.pipeline)
-            if (spec := getattr(step, "spec", None)) is not None
-            and any(p.is_artifact and p.name in names and p.name not in step.params for p in spec.parameters)
+            if any(parameter.is_artifact and parameter.name in names for parameter in step._open_parameters())
         ]
-    return given[0] if len(given) == 1 else None
+    return labels[0] if len(labels) == 1 else None
 
 
 def steps_given(pipeline: Any, artifact: object) -> list[str]:

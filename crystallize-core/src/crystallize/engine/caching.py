@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.engine.identity import _plugin
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import Identity, added_code, combine, identify
-from crystallize.pipelines.cache.fetch import watched_fetch
+from crystallize.pipelines.cache.call import watched_fetch
 from crystallize.pipelines.cache.randomness import global_randomness
 from crystallize.pipelines.cache.session import CacheSession, together
 from crystallize.pipelines.cache.settings import CacheSettings, current_settings

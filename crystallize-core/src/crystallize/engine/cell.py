@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.bridge import EventLoop, run_without_loop
 from crystallize.engine.failure import execution_error, free_frames, is_cancellation
-from crystallize.engine.handover import Turns
-from crystallize.engine.loop import LoopHost, send_none
 from crystallize.engine.program import steps_are_async
-from crystallize.engine.worker import Worker, WorkerReport
+from crystallize.engine.worker import Worker
+from crystallize.hooks.records import WorkerReport
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from crystallize.results.outcome import Attempt, Cell, Event
 
 __all__ = ["CellRunner", "SerialLoop", "runner_for"]
+
+
+_TURN = 0.005
+"""Seconds for which cells may keep an event loop that others use too."""
 
 
 class CellRunner:
@@ -50,7 +55,7 @@ class CellRunner:
         self._worker: Worker | None = None
         self._lock = threading.Lock()
         self._mine = threading.local()
-        self._hosts: list[LoopHost] = []
+        self._hosts: list[EventLoop] = []
         self._foreign = WorkerReport()
         self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
         """Whether cells wait for something, so that several can overlap in one thread."""
@@ -71,9 +76,9 @@ class CellRunner:
         """
         worker = self._worker or self._started()
         emit = emit or self._sink
-        host: LoopHost = getattr(self._mine, "host", None) or self._new_host()
+        host: EventLoop = getattr(self._mine, "host", None) or self._new_host()
         if not self.needs_loop:
-            outcome = send_none(worker.run(cell, emit, host))
+            outcome = run_without_loop(worker.run(cell, emit, host))
             return outcome if outcome.error is None else self._let_go(outcome)
         try:
             return self._let_go(host.run(worker.run(cell, emit, None)))
@@ -87,6 +92,13 @@ class CellRunner:
         """Run one cell in the running event loop; see `__call__`."""
         worker = self._worker or self._started()
         return self._let_go(await worker.run(cell, emit or self._sink, None))
+
+    def attempt(
+        self, cell: Cell, emit: Callable[[Event], object] | None = None, earlier: Sequence[Attempt] = ()
+    ) -> tuple[CellOutcome, float | None]:
+        """Run a cell once; see `RunCell.attempt`."""
+        del earlier
+        return CellRunner.__call__(self, cell, emit), None
 
     def _let_go(self, outcome: CellOutcome) -> CellOutcome:
         error = outcome.error
@@ -146,10 +158,10 @@ class CellRunner:
 
     def close_worker(self) -> None:
         """Close what the calling thread opened; for executors, at the end of each of their threads."""
-        host: LoopHost | None = getattr(self._mine, "host", None)
+        host: EventLoop | None = getattr(self._mine, "host", None)
         if self._worker is not None:
             if host is not None:
-                host.call(self._worker.close_thread)
+                host.call_in_helper(self._worker.close_thread)
             self._worker.close_thread()
         if host is not None:
             self._mine.host = None
@@ -229,8 +241,8 @@ class CellRunner:
     def _new_worker(self) -> Worker:
         return Worker(self._job)
 
-    def _new_host(self) -> LoopHost:
-        host = self._mine.host = LoopHost()
+    def _new_host(self) -> EventLoop:
+        host = self._mine.host = EventLoop()
         with self._lock:
             self._hosts.append(host)
         return host
@@ -279,8 +291,11 @@ class SerialLoop:
             yield run_cell(cell, emit)
 
     async def __aiter__(self) -> AsyncIterator[CellOutcome]:
-        turns = Turns()
+        import asyncio
+
+        since = time.perf_counter()
         for cell in self._cells:
             yield await self._run_cell.aio(cell, self._emit)
-            if turns.over:
-                await turns.pass_on()
+            if time.perf_counter() - since > _TURN:
+                await asyncio.sleep(0)  # cells that never wait would keep the loop to themselves
+                since = time.perf_counter()

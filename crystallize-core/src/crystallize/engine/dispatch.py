@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import free_key, plugin_failure
-from crystallize.engine.loop import Interrupts
+from crystallize.engine.interrupts import InterruptGuard
 from crystallize.results.outcome import Event
 
 if TYPE_CHECKING:
@@ -134,9 +134,7 @@ class HookDispatch:
 
     def settle(self) -> None:
         """Return once everything that was collected is stored, though Ctrl-C be pressed: once, it waits for that."""
-        interrupts = Interrupts()
-        with interrupts:
-            interrupts.held = True
+        with InterruptGuard(hold=True):
             for ticket in self._latest.values():
                 # What cannot be stored is told of when the run ends.
                 with suppress(Exception):

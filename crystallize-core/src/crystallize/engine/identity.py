@@ -10,10 +10,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources.given import GivenFiles
+from crystallize.datasources.stored import StoredContents
 from crystallize.engine.plan import BASELINE
 from crystallize.fingerprint import Identity, added_code, combine, identify
-from crystallize.pipelines.identity import source_parts, step_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +58,7 @@ class CellIdentities:
         self._own: dict[str, tuple[str, dict[str, str]]] = {}
         self._own_untracked: dict[str, tuple[str, ...]] = {}
         self.untracked: dict[str, None] = {}
-        self._given = GivenFiles(view.datasource)
+        self._stored = StoredContents(view.datasource)
         parts = {}
         for name, identity in _common_parts(view, active):
             parts[name] = identity.digest
@@ -117,7 +116,7 @@ class CellIdentities:
     @property
     def reads_files(self) -> bool:
         """Whether the cells are given what another experiment stored, so that `given` has something to say."""
-        return bool(self._given)
+        return bool(self._stored)
 
     def given(self, cell: Cell, *, look: bool = False) -> str:
         """Give the identity of the stored files that a cell reads.
@@ -128,7 +127,7 @@ class CellIdentities:
         look : bool, default False
             Whether to read them, and not to trust what was recorded when they were written.
         """
-        return self._given.digest(cell.condition, cell.replicate, look=look)
+        return self._stored.digest(cell.condition, cell.replicate, look=look)
 
     def _of(self, name: str) -> tuple[str, dict[str, str]]:
         known = self._own.get(name)
@@ -172,9 +171,9 @@ def cell_identities(view: ExperimentView, active: ActivePlugins) -> CellIdentiti
 
 
 def _common_parts(view: ExperimentView, active: ActivePlugins) -> Iterator[tuple[str, Identity]]:
-    yield from source_parts(view.datasource).items()
+    yield from view.datasource._identity_parts("datasource")
     for position, (step, label) in enumerate(zip(view.pipeline.steps, view.pipeline.labels, strict=True), 1):
-        code, params = step_parts(step)
+        code, params = step._identity_parts()
         # With its name: what it writes lies in a folder of that name.
         yield f"step {position} {label} code", code._replace(digest=combine(label, code.digest))
         yield f"step {position} {label} params", params

@@ -8,12 +8,10 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from crystallize.context.frozen import RESERVED_KEYS
-from crystallize.datasources.inputs import addressed
 from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
 from crystallize.pipelines.readers import Readers
-from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.hooks.manager import HookCall
-    from crystallize.results import LazyOutcomes
+    from crystallize.results import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 
@@ -106,7 +104,7 @@ class TreatmentKeys:
     def _check_source(self, conditions: Iterable[str]) -> None:
         """Refuse to run where a condition surely lacks a parameter that the data source needs."""
         view = self._view
-        if view.run.kind == "trial" or not any(source.required_parameters for source, _ in addressed(view.datasource)):
+        if view.run.kind == "trial" or not any(source.required_parameters for source, _ in view.datasource.addressed()):
             return
         if plugins_may_read(self._active) or any(type(step).setup is not PipelineStep.setup for step in view.pipeline):
             return  # they may write it into the context
@@ -157,8 +155,7 @@ class TreatmentKeys:
         if kept is not None:
             for condition in kept.conditions:
                 if condition in self._left:
-                    for replicate in kept.columns(condition).replicates:
-                        self._note_kept(condition, kept, Cell(condition, replicate))
+                    self._note_kept(condition, kept.columns(condition))
         found: dict[str, list[str]] = {}
         for condition in conditions:
             if condition in self._left and condition in self._cells and (keys := self._unread(condition)):
@@ -170,10 +167,13 @@ class TreatmentKeys:
         left = self._left[condition] or set()
         return sorted(left - self._of_baseline if condition in self._by_function else left)
 
-    def _note_kept(self, condition: str, kept: LazyOutcomes, cell: Cell) -> None:
-        if condition in self._left and cell not in kept.failed and (trace := kept[cell].provenance) is not None:
-            self._cells[condition] = self._cells.get(condition, 0) + 1
-            self._take_off(condition, trace.shape)
+    def _note_kept(self, condition: str, kept: CellColumns) -> None:
+        shapes = kept.trace_shapes()
+        if shapes:
+            self._cells[condition] = self._cells.get(condition, 0) + kept.succeeded
+        for shape in shapes:
+            if condition in self._left:
+                self._take_off(condition, shape)
 
     def _tell(self, condition: str, keys: Iterable[str]) -> None:
         for key in keys:

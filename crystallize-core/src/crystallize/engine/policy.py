@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.engine.failure import text_of
-from crystallize.engine.program import step_is_async
 from crystallize.errors import (
     CellTimeoutError,
     ConfigurationError,
@@ -164,7 +163,7 @@ def policies_of(pipeline: Pipeline, cell: FailurePolicy = NO_POLICY) -> Policies
     plain = tuple(
         label
         for step, label, policy in zip(steps, pipeline.labels, policies, strict=True)
-        if (policy.timeout is not None or cell.timeout is not None) and not step_is_async(step)
+        if (policy.timeout is not None or cell.timeout is not None) and not step._is_awaited()
     )
     return Policies(cell, policies, pipeline.labels, plain)
 

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from crystallize.context.frozen import keys_of
 from crystallize.context.isolation import isolate
 from crystallize.errors import ContextMutationError
-from crystallize.pipelines.injection import Binding, bind
-from crystallize.pipelines.step import FunctionStep, open_parameters
 from crystallize.results.trace import StepShape, TraceShape, intern_shape
-from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
     StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
 
-__all__ = ["Program", "compile_condition", "effective_params", "injected_keys", "step_is_async", "steps_are_async"]
+__all__ = ["Program", "compile_condition", "injected_keys", "steps_are_async"]
 
 
 class Program:
@@ -134,11 +131,8 @@ def compile_condition(
     reads: list[tuple[str, ...]] = []
     late_names: set[str] = set()
     for position, step in enumerate(pipeline.steps, 1):
-        if isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__:
-            addresses = pipeline.addresses[position - 1]
-            bound = bind(step.spec, step._params, context, outputs, addresses, cell_may_address=apply is not None)
-        else:
-            bound = Binding(step, wants_ctx=True, late=None, late_names=(), reads=())
+        addresses = pipeline.addresses[position - 1]
+        bound = step._bind(context, outputs, addresses, cell_may_address=apply is not None)
         reads.append(bound.reads)
         objects += bound.shared
         if cache is not None and step.cacheable:
@@ -159,42 +153,14 @@ def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:
     return CachedCall(cache, *arguments)
 
 
-def effective_params(step: PipelineStep, context: Mapping[str, Any], addresses: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Give the parameters with which a step runs in a condition, as far as they are known beforehand."""
-    if isinstance(step, FunctionStep):
-        return _filled(step, context, addresses)
-    try:
-        return dict(step.params)
-    except Exception as exc:  # noqa: BLE001 - checked before the run; the results are not lost to what changed since
-        return {"params": f"<could not be read: {type(exc).__name__}>"}
-
-
-def _filled(step: FunctionStep, context: Mapping[str, Any], addresses: tuple[str, ...]) -> dict[str, Any]:
-    values = dict(step._params)
-    for parameter in open_parameters(step):
-        key = next((key for key in keys_of(parameter.name, addresses) if key in context), None)
-        if key is not None:
-            values[parameter.name] = context[key]
-        elif not parameter.required:
-            values[parameter.name] = parameter.default
-    return values
-
-
 def injected_keys(step: PipelineStep, addresses: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Give the keys with which the context supplies parameters of a step, of each the one that counts most last."""
-    return tuple(key for each in open_parameters(step) for key in reversed(keys_of(each.name, addresses)))
+    return tuple(key for each in step._open_parameters() for key in reversed(keys_of(each.name, addresses)))
 
 
 def steps_are_async(pipeline: Pipeline) -> bool:
     """Whether some step is ``async def``, so that its cells need an event loop."""
-    return any(map(step_is_async, pipeline.steps))
-
-
-def step_is_async(step: PipelineStep) -> bool:
-    """Whether a step is ``async def``."""
-    if isinstance(step, FunctionStep):
-        return step.spec.is_async
-    return is_async(step)
+    return any(step._is_awaited() for step in pipeline.steps)
 
 
 def _by_position(begun: int, pairs: tuple[Any, ...]) -> list[list[Any]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from crystallize.engine.failure import is_cancellation, say_how_to_go_on
 from crystallize.engine.plan import treatments_by_condition
-from crystallize.engine.program import effective_params, injected_keys
-from crystallize.pipelines.step import FunctionStep
+from crystallize.engine.program import injected_keys
 from crystallize.results.description import describe
 from crystallize.results.metrics import NO_METRIC
 from crystallize.results.provenance import ConditionRecord, StepRecord
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
     from crystallize.results import ExperimentMetrics, LazyOutcomes, Result
-    from crystallize.results.outcome import CellOutcome
 
 __all__ = [
     "Described",
@@ -90,7 +88,7 @@ class _Steps(Sequence[StepRecord]):
         self._labels = pipeline.labels
         self._shared = shared
         self._steps = [
-            step if isinstance(step, FunctionStep) else StepRecord(label, Described(effective_params(step, context)))
+            step if step.declared_as() else StepRecord(label, Described(step._effective_params(context)))
             for step, label in zip(pipeline.steps, pipeline.labels, strict=True)
         ]
 
@@ -108,7 +106,7 @@ class _Steps(Sequence[StepRecord]):
         if known is None:
             addresses = self._addresses[index]
             injected = injected_keys(step, addresses if self._addressed else ())
-            params = Described(effective_params(step, self._context, addresses))
+            params = Described(step._effective_params(self._context, addresses))
             known = StepRecord(self._labels[index], params, injected)
             if not injected:
                 self._shared[index] = known
@@ -214,17 +212,13 @@ def _treatments_of(view: ExperimentView, conditions: Sequence[str]) -> dict[str,
     return found
 
 
-def without_success(
-    metrics: ExperimentMetrics, outcomes: Iterable[CellOutcome], kept: LazyOutcomes | None
-) -> list[str]:
-    """Give the treatments of which no cell succeeded, neither of this run's nor of those that were kept."""
-    empty = [name for name, recorded in metrics.treatments.items() if not recorded.metrics]
-    if not empty:
-        return []
-    succeeded = {outcome.cell.condition for outcome in outcomes if outcome.error is None}
-    if kept is not None:
-        succeeded.update(name for name in kept.conditions if kept.columns(name).succeeded)
-    return [name for name in empty if name not in succeeded]
+def without_success(metrics: ExperimentMetrics, outcomes: LazyOutcomes) -> list[str]:
+    """Return the treatments of which no cell succeeded."""
+    return [
+        name
+        for name, recorded in metrics.treatments.items()
+        if not recorded.names and not (name in outcomes.conditions and outcomes.columns(name).succeeded)
+    ]
 
 
 def tell_of_no_metrics(result: Result) -> None:

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.answers import check_answer, not_given, unasked
+from crystallize.engine.bridge import (
+    STOPS,
+    EventLoop,
+    aclose,
+    alast_items,
+    as_async_iterator,
+    as_iterator,
+    awaited,
+    flat,
+    last_items,
+)
 from crystallize.engine.cell import SerialLoop, runner_for
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
-from crystallize.engine.handover import STOPS, alast_ones, awaited, closed, flat, last_ones, next_into
 from crystallize.engine.identity import cell_identities
+from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.keys import TreatmentKeys, nowhere
-from crystallize.engine.loop import Interrupts, LoopHost
-from crystallize.engine.plan import check_treatment_keys, condition_names, plan_cells, treatments_by_condition
+from crystallize.engine.plan import (
+    PlannedCells,
+    check_treatment_keys,
+    condition_names,
+    outstanding,
+    plan_cells,
+    treatments_by_condition,
+)
 from crystallize.engine.policy import FailureCount
 from crystallize.engine.record import (
     condition_records,
@@ -29,24 +47,24 @@ from crystallize.engine.record import (
 )
 from crystallize.engine.resuming import adopt_seed, plan_of
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
-from crystallize.results import LazyOutcomes, build_result, collect_metrics
+from crystallize.results import CollectedOutcomes, JoinedOutcomes, LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.engine.policy import Policies
     from crystallize.engine.resuming import Plan
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.results import Result
+    from crystallize.results import ExperimentMetrics, HypothesisResult, Result
     from crystallize.results.outcome import Cell
 
 __all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
+_MOST_NAMED = 5
 
 
 class Run:
@@ -72,7 +90,7 @@ class Run:
 
     Attributes
     ----------
-    interrupts : Interrupts
+    interrupts : InterruptGuard
         How Ctrl-C is received while cells run.
     """
 
@@ -92,7 +110,7 @@ class Run:
         self.view = view
         view.lock = active.lock
         self.active = active
-        self.outcomes: dict[Cell, CellOutcome] = {}
+        self.outcomes = CollectedOutcomes()
         self.kept: LazyOutcomes | None = None
         self.result: Result | None = None
         self.conditions = condition_names(view.treatments, baseline=baseline)
@@ -101,18 +119,21 @@ class Run:
         self.annotators: list[Callable[[CellOutcome], None]] = [self._keys.note] if self._keys.listens else []
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
+        view.describe = partial(condition_records, view)
         self.dispatch = HookDispatch(view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
-        self._todo: set[Cell] = set()
+        self._cells: Sequence[Cell] = ()
+        self._todo = outstanding(())
         self._again: dict[Cell, PluginHookError] = {}
         self._each = False
         self._prunes = view.run.kind == "trial"  # elsewhere nobody does: a cell that says so has failed
         self._tickets: list[Any] = []
         self._item: Any = ()
+        self._failed_cells = 0
         self._failures = None if most_failures is None else FailureCount(most_failures)
-        self.interrupts = Interrupts()
+        self.interrupts = InterruptGuard()
         self.runner = runner_for(
             Job(
                 view,
@@ -151,34 +172,23 @@ class Run:
             raise
         self.finish(None)
 
-    def consume(self, cells: list[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
+    def consume(self, cells: Sequence[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
         if not cells:
             return
-        self._todo, self._each = set(cells), each
+        self._cells, self._todo, self._each = cells, outstanding(cells), each
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
-            host = LoopHost()
-            try:
-                answer = host.run(awaited(answer))
-            finally:
-                host.close()
-        check_answer(self._executor, answer)
-        if hasattr(answer, "__iter__"):
-            yield from self._accepted(answer, each=each)
-        else:
-            yield from self._drained(answer, each=each)
-        self._check_complete(cells)
-
-    def _accepted(self, answer: Iterable[Any], *, each: bool) -> Iterator[CellOutcome]:
-        outcomes = iter(answer)
+            with contextlib.closing(EventLoop()) as loop:
+                answer = loop.run(awaited(answer))
+        self._check_answer(answer)
+        outcomes = as_iterator(answer)
         try:
             yield from self._arriving(outcomes, each=each)
         except (*STOPS, GeneratorExit) as exc:
             self._accept_rest(self._item)
             try:
-                for outcome in last_ones(outcomes, exc):
-                    self._accept_rest(outcome)
+                self._accept_rest(last_items(outcomes, exc))
             except KeyboardInterrupt:
                 _LOGGER.debug("interrupted again: no more outcomes are waited for")
             raise
@@ -186,6 +196,7 @@ class Run:
             close = getattr(outcomes, "close", None)
             if close is not None:
                 close()
+        self._check_complete(cells)
 
     def _arriving(self, outcomes: Iterator[Any], *, each: bool) -> Iterator[CellOutcome]:
         # Apart: Ctrl-C may be raised where a loop begins anew, and there no `try` of the same function catches it.
@@ -199,51 +210,16 @@ class Run:
                 continue
             with self.interrupts:
                 taken_in = [outcome for outcome in several if self.accept(outcome)]
-            self._wait_until_stored()
+            for ticket in self._tickets:
+                ticket.wait()
+            self._tickets.clear()
             yield from taken_in
 
     def _accept_rest(self, item: Any) -> None:
         """Take in what of an executor's last word was not taken in yet: finished work is stored."""
-        for outcome in flat(item):
+        for outcome in item if isinstance(item, Iterator) else flat(item):
             if outcome.cell in self._todo:
                 self.accept(outcome)
-
-    def _drained(self, answer: AsyncIterable[Any], *, each: bool) -> Iterator[CellOutcome]:
-        """Consume an asynchronous executor from plain code, on a loop of our own."""
-        host = LoopHost()
-        iterator = answer.__aiter__()
-        try:
-            if not each:
-                host.run(self._consumed(iterator))
-                return
-            arrived: list[CellOutcome] = []
-            try:
-                while host.run(next_into(arrived, iterator)):
-                    taken_in = [outcome for outcome in arrived if self.accept(outcome)]
-                    self._wait_until_stored()
-                    yield from taken_in
-            except (*STOPS, GeneratorExit) as exc:
-                # Ctrl-C in the middle of the loop is a cancellation inside it, which may have brought the last ones.
-                host.run(self._wound_up(iterator, arrived, exc))
-                raise
-        finally:
-            host.run(closed(iterator))
-            host.close()
-
-    async def _consumed(self, iterator: AsyncIterator[Any]) -> None:
-        item: Any = ()
-        try:
-            async for item in iterator:
-                for outcome in flat(item):
-                    self.accept(outcome)
-        except TooManyFailuresError as exc:
-            await self._wound_up(iterator, item, exc)
-            raise
-
-    async def _wound_up(self, iterator: AsyncIterator[Any], item: Any, exc: BaseException) -> None:
-        self._accept_rest(item)
-        async for outcome in alast_ones(iterator, exc):
-            self._accept_rest(outcome)
 
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
@@ -255,49 +231,30 @@ class Run:
         self.finish(None)
         return self._done()
 
-    async def aconsume(self, cells: list[Cell]) -> None:
+    async def aconsume(self, cells: Sequence[Cell]) -> None:
         """Run cells in the running event loop; see `consume`."""
         if not cells:
             return
-        self._todo, self._each = set(cells), False
+        self._cells, self._todo, self._each = cells, outstanding(cells), False
         answer = self._loop(cells)
         if inspect.isawaitable(answer):
             answer = await answer
-        check_answer(self._executor, answer)
-        if hasattr(answer, "__aiter__"):
-            iterator = answer.__aiter__()
-            try:
-                await self._consumed(iterator)
-            finally:
-                await closed(iterator)
-        else:
-            await self._pumped(iter(answer))
-        self._check_complete(cells)
-
-    async def _pumped(self, outcomes: Iterator[Any]) -> None:
-        """Consume a plain executor without blocking the loop: one helper thread asks it for outcomes."""
-        import asyncio
-        from concurrent.futures import ThreadPoolExecutor
-
-        loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        end = object()
-        pump = ThreadPoolExecutor(1, "crystallize-pump")
+        self._check_answer(answer)
+        # What cells made in a helper thread is closed there.
+        outcomes = as_async_iterator(answer, self.runner.close_worker)
+        item: Any = ()
         try:
-            while (item := await loop.run_in_executor(pump, next, outcomes, end)) is not end:
-                try:
-                    for outcome in flat(item):
-                        self.accept(outcome)
-                except TooManyFailuresError as exc:
-                    self._accept_rest(item)
-                    self._accept_rest(await loop.run_in_executor(pump, list, last_ones(outcomes, exc)))
-                    raise
+            async for item in outcomes:
+                for outcome in flat(item):
+                    self.accept(outcome)
+        except TooManyFailuresError as exc:
+            self._accept_rest(item)
+            async for outcome in alast_items(outcomes, exc):
+                self._accept_rest(outcome)
+            raise
         finally:
-            close = getattr(outcomes, "close", None)
-            if close is not None:
-                await asyncio.shield(loop.run_in_executor(pump, close))
-            # What cells made in the helper thread is closed there.
-            await asyncio.shield(loop.run_in_executor(pump, self.runner.close_worker))
-            pump.shutdown(wait=False)
+            await aclose(outcomes)
+        self._check_complete(cells)
 
     def _done(self) -> Result:
         if self.result is None:
@@ -319,7 +276,7 @@ class Run:
 
     # -- before -----------------------------------------------------------------------------------
 
-    def begin(self, cells: Sequence[Cell] | None) -> list[Cell]:
+    def begin(self, cells: Sequence[Cell] | None) -> Sequence[Cell]:
         """Open the run and give the cells that are to be run."""
         view = self.view
         view.run.started = time.time()
@@ -329,29 +286,29 @@ class Run:
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
-        planned = list(cells) if cells is not None else plan_cells(self.conditions, view.replicates)
+        planned = plan_cells(self.conditions, view.replicates) if cells is None else cells
         if view.run.strategy == "resume" and planned:
             planned = self.without_completed(planned)
         self.dispatch.progress("run_started", cells=len(planned))
         self.dispatch.check()
         return planned
 
-    def without_completed(self, planned: list[Cell]) -> list[Cell]:
+    def without_completed(self, planned: Sequence[Cell]) -> Sequence[Cell]:
         """Take in the outcomes that somebody has stored, and give the cells that are left."""
         answer = self.dispatch.completed_cells(planned)
         if isinstance(answer, LazyOutcomes) and self.view.run.kind != "trial":
             # Of thousands of cells none is looked at.
             self.kept = known = answer.restricted(planned)
-            return [] if len(known) == len(planned) else [cell for cell in planned if cell not in known]
+            return [] if len(known) == len(planned) else _without(planned, known)
         wanted = set(planned)
         for outcome in answer.values() if isinstance(answer, LazyOutcomes) else answer:
             if outcome.cell in wanted:
-                self.outcomes[outcome.cell] = outcome
-        return [cell for cell in planned if cell not in self.outcomes]
+                self.outcomes.add(outcome)
+        return _without(planned, self.outcomes)
 
     # -- cells ------------------------------------------------------------------------------------
 
-    def _loop(self, cells: list[Cell]) -> Any:
+    def _loop(self, cells: Sequence[Cell]) -> Any:
         """Ask the executors, the last in the list first; run serially where none answers."""
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
@@ -373,10 +330,8 @@ class Run:
     def accept(self, outcome: CellOutcome) -> bool:
         """Take an outcome in: log a failure, store it, tell whoever listens; False where that was done before."""
         if not isinstance(outcome, CellOutcome):
-            raise PluginHookError(
-                f"{self._executor} gave {type(outcome).__name__} instead of a cell's outcome: "
-                "hand on what run_cell(cell) returns",
-                hook="run_experiment_loop",
+            raise self._executor_error(
+                f"gave {type(outcome).__name__} instead of a cell's outcome: hand on what run_cell(cell) returns"
             )
         cell = outcome.cell
         interrupts = self.interrupts
@@ -387,16 +342,19 @@ class Run:
             except KeyError:
                 self._come_again(outcome)
                 return False
-            self.outcomes[cell] = outcome
+            many = self.outcomes.add(outcome)
             for annotate in self.annotators:
                 annotate(outcome)
             dispatch = self.dispatch
             dispatch.collect(outcome, self._tickets if self._each else None)
             error = None if outcome.error is None else self._failure(outcome.error)
+            self._failed_cells += error is not None
             if dispatch.hears_ends:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
                 dispatch.check()
+            if many:
+                self.outcomes.pack()
         finally:
             interrupts.held = False
         if interrupts.noted:
@@ -423,23 +381,31 @@ class Run:
         return None if pruned else error
 
     def _come_again(self, outcome: CellOutcome) -> None:
-        known = self.outcomes.get(outcome.cell)
-        error = unasked(self._executor, outcome.cell, twice=known is not None)
-        if known is not outcome or outcome.cell in self._again:
+        cell, known = outcome.cell, self.outcomes.latest(outcome.cell)
+        what = " twice" if known is not None or cell in self._cells else ", which it was not asked to run"
+        error = self._executor_error(f"gave the outcome of {cell.key}{what}")
+        if known is not outcome or cell in self._again:
             raise error from None
         # Where Ctrl-C is raised in an executor, it cannot tell what it has handed on: refused only if none follows.
-        self._again[outcome.cell] = error
+        self._again[cell] = error
 
-    def _wait_until_stored(self) -> None:
-        for ticket in self._tickets:
-            ticket.wait()
-        self._tickets.clear()
+    def _check_answer(self, answer: Any) -> None:
+        if not hasattr(answer, "__iter__") and not hasattr(answer, "__aiter__"):
+            raise self._executor_error(
+                f"answered run_experiment_loop with {type(answer).__name__}: it must give an iterable or an async "
+                "iterable of outcomes, or None to decline"
+            )
 
-    def _check_complete(self, cells: list[Cell]) -> None:
+    def _check_complete(self, cells: Sequence[Cell]) -> None:
         for error in self._again.values():
             raise error
         if self._todo:
-            raise not_given(self._executor, [cell for cell in cells if cell in self._todo], of=len(cells))
+            missing = [cell.key for cell in cells if cell in self._todo]
+            names = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
+            raise self._executor_error(f"gave no outcome for {len(missing)} of {len(cells)} cells: {names}")
+
+    def _executor_error(self, what: str) -> PluginHookError:
+        return PluginHookError(f"{self._executor} {what}", hook="run_experiment_loop")
 
     # -- after ------------------------------------------------------------------------------------
 
@@ -469,21 +435,14 @@ class Run:
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
-        outcomes = self.outcomes.values()
+        outcomes = self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
         conditions = condition_records(self.view, self.conditions, report.setup)
-        metrics = collect_metrics(outcomes, conditions, kept=self.kept)
-        absent = without_success(metrics, outcomes, self.kept)
-        hypotheses, judged = judge(
-            self.view.hypotheses,
-            metrics.baseline.metrics,
-            {name: treatment.metrics for name, treatment in metrics.treatments.items() if name not in absent},
-            absent=absent,
-        )
+        metrics = collect_metrics(outcomes, conditions)
+        hypotheses, judged = self._judged(metrics, without_success(metrics, outcomes))
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
-        failed = [o for o in outcomes if o.error is not None and not (self._prunes and o.error.pruned)]
-        self.dispatch.progress("run_finished", failed=len(failed))
+        self.dispatch.progress("run_finished", failed=self._failed_cells)
         unread = self._keys.settle(self.conditions, self.kept)
         self.result = build_result(
             conditions=conditions,
@@ -494,7 +453,6 @@ class Run:
             plugin_errors=self.dispatch.failures,
             hypotheses=hypotheses,
             metrics=metrics,
-            kept=self.kept,
         )
         tell_of_no_metrics(self.result)
         late = self.dispatch.after_run(self.result)
@@ -506,9 +464,21 @@ class Run:
         if first is not None and first is not raised:
             raise first
 
+    def _judged(
+        self, metrics: ExperimentMetrics, absent: Sequence[str]
+    ) -> tuple[list[HypothesisResult], dict[str, Exception]]:
+        if not self.view.hypotheses:
+            return [], {}
+        measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
+        return judge(self.view.hypotheses, metrics.baseline.unpacked(), measured, absent=absent)
+
     def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
         return facts
+
+
+def _without(planned: Sequence[Cell], known: Mapping[Cell, CellOutcome]) -> Sequence[Cell]:
+    return planned.without(known) if isinstance(planned, PlannedCells) else [c for c in planned if c not in known]

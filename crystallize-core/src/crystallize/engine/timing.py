@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from crystallize.context import FrozenContext
+    from crystallize.engine.bridge import EventLoop
     from crystallize.engine.job import Job
-    from crystallize.engine.loop import LoopHost
     from crystallize.engine.policy import Policies
     from crystallize.engine.program import Program
     from crystallize.results.outcome import Cell, CellOutcome, Event
@@ -62,7 +62,7 @@ class TimedWorker(Worker):
         if policies.cell.timeout is not None:
             self._fetch = self._fetched
 
-    async def run(self, cell: Cell, emit: Callable[[Event], object] | None, host: LoopHost | None) -> CellOutcome:
+    async def run(self, cell: Cell, emit: Callable[[Event], object] | None, host: EventLoop | None) -> CellOutcome:
         """Run one cell; see `Worker.run`."""
         limit = self._policies.cell.timeout
         if limit is None:

@@ -82,7 +82,7 @@ class Trials:
             run.runner.listen(self._hear)
             run.annotators.append(self._attach_reports)
 
-    def batches(self, count: int) -> Iterator[list[Cell]]:
+    def batches(self, count: int) -> Iterator[Sequence[Cell]]:
         """Give the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
             yield self._left_to_run([BASELINE])[0]
@@ -119,7 +119,7 @@ class Trials:
             self._run.runner.dismiss(conditions)
             self._tell(trials)
 
-    def _left_to_run(self, conditions: list[str]) -> tuple[list[Cell], int]:
+    def _left_to_run(self, conditions: list[str]) -> tuple[Sequence[Cell], int]:
         """Give the cells of which no store has the outcome, and how many of the conditions have none of them."""
         cells = plan_cells(conditions, self._replicates)
         if not self._resumes:

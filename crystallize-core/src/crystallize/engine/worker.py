@@ -6,10 +6,9 @@ import inspect
 import time
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, ReadOnlyContext
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
@@ -25,6 +24,7 @@ from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
+from crystallize.hooks.records import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -33,40 +33,16 @@ from crystallize.results.trace import CellTrace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from crystallize.engine.bridge import EventLoop
     from crystallize.engine.job import Job
-    from crystallize.engine.loop import LoopHost
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
     from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
 
-__all__ = ["Worker", "WorkerReport"]
+__all__ = ["Worker"]
 
 _clock = time.perf_counter
-
-
-@dataclass(slots=True)
-class WorkerReport:
-    """What a worker has to tell at the end: errors that belong to no cell.
-
-    Attributes
-    ----------
-    errors : list of (str, str, str)
-        Key in ``result.errors``, text, traceback's text.
-    plugin_failures : list of PluginFailure
-    setup : dict of str to object
-        What ``setup`` added to the context, described.
-    """
-
-    errors: list[tuple[str, str, str]] = field(default_factory=list)
-    plugin_failures: list[PluginFailure] = field(default_factory=list)
-    setup: dict[str, Any] = field(default_factory=dict)
-
-    def absorb(self, other: WorkerReport) -> None:
-        """Take in what another process, or an earlier attempt to stop, has to tell."""
-        self.errors.extend(other.errors)
-        self.plugin_failures.extend(other.plugin_failures)
-        self.setup.update(other.setup)
 
 
 class Worker:
@@ -158,12 +134,12 @@ class Worker:
         elif self._start_error is None:
             self._start_error = (hook, hook_error(exc, call, hook))
 
-    def stop(self, hosts: Iterable[LoopHost] = ()) -> WorkerReport:
+    def stop(self, hosts: Iterable[EventLoop] = ()) -> WorkerReport:
         """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported.
 
         Parameters
         ----------
-        hosts : iterable of LoopHost
+        hosts : iterable of EventLoop
             Whose helper threads may have made resources.
         """
         # Taken off one by one, so that a second attempt goes on where Ctrl-C interrupted the first.
@@ -184,7 +160,7 @@ class Worker:
             except BaseException as exc:  # noqa: BLE001 - kept with the result
                 self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
         for host in hosts:
-            host.call(self.close_thread)
+            host.call_in_helper(self.close_thread)
         self._note_closing(self.resources.close_all())
         if self._keeps_logs:
             self._keeps_logs = False
@@ -240,7 +216,7 @@ class Worker:
         self,
         cell: Cell,
         emit: Callable[[Event], object] | None,
-        host: LoopHost | None,
+        host: EventLoop | None,
     ) -> CellOutcome:
         """Run one cell.
 
@@ -248,7 +224,7 @@ class Worker:
         ----------
         cell : Cell
         emit : callable of Event or None
-        host : LoopHost or None
+        host : EventLoop or None
             Runs what has to be awaited where no event loop drives this coroutine; None where one does.
         """
         started = _clock()
@@ -399,7 +375,7 @@ class Worker:
     ) -> None:
         """Call one hook's implementations, one by one, each plugin's failure its own."""
         for call in calls:
-            seen: FrozenContext = ReadOnlyContext(ctx) if call.neutral else ctx
+            seen: FrozenContext = ctx._read_only() if call.neutral else ctx
             guard = self._guard if call.neutral else None
             before = guard.look(data) if guard is not None else None
             try:

@@ -1,18 +1,22 @@
-"""`Experiment.from_yaml` and `Experiment.to_yaml`: the doors to the room `config`, which lies above this one."""
+"""`Experiment.from_yaml` and `Experiment.to_yaml`: what is installed for ``config.yaml`` does the work."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from crystallize.errors import MissingExtraError, PluginNotFoundError
+from crystallize.hooks import load_plugin
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, MutableMapping
     from pathlib import Path
 
     from typing_extensions import Self
 
-__all__ = ["InFolders", "config_room"]
+    from crystallize.experiments.experiment import Experiment
+
+__all__ = ["ConfigFormat", "InFolders", "yaml_format"]
 
 
 class InFolders:
@@ -44,7 +48,7 @@ class InFolders:
         ConfigurationMissingError
             There is no such folder, or no config.yaml in it; a `FileNotFoundError` too.
         MissingExtraError
-            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
 
         Examples
         --------
@@ -52,7 +56,9 @@ class InFolders:
         >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
         Experiment('wines')
         """
-        loaded: Self = config_room().load_folder(path, overrides=overrides, kind=cls).experiment
+        loaded: Self = (
+            yaml_format().load_folder(path, overrides=overrides, kind=cast("type[Experiment]", cls)).experiment
+        )
         return loaded
 
     def to_yaml(self, path: str | os.PathLike[str]) -> Path:
@@ -75,18 +81,47 @@ class InFolders:
         ConfigurationError
             There is such a file already, or something cannot be written; the message names all of it.
         MissingExtraError
-            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
 
         Examples
         --------
         >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
         PosixPath('experiments/wines_again/config.yaml')
         """
-        written: Path = config_room().write_config(self, path)
-        return written
+        return yaml_format().write_config(cast("Experiment", self), path)
 
 
-def config_room() -> Any:
-    """Give the room `config`."""
-    # That room builds experiments. An import statement would make a circle of rooms.
-    return importlib.import_module("crystallize.config")
+class ConfigFormat(Protocol):
+    """What an entry point of the group ``crystallize.configs`` leads to."""
+
+    def load_folder(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overrides: Iterable[str] = (),
+        kind: type[Experiment] | None = None,
+        known: MutableMapping[Path, Any] | None = None,
+    ) -> Any:
+        """Load a folder's experiment, and those that it reads from, into `known`; give what has it as `experiment`."""
+
+    def write_config(self, experiment: Experiment, path: str | os.PathLike[str]) -> Path:
+        """Write an experiment as a folder; give the file that was written."""
+
+
+def yaml_format() -> ConfigFormat:
+    """Return what reads and writes config.yaml.
+
+    Raises
+    ------
+    MissingExtraError
+        Nothing that is installed does; the message says what to install.
+    """
+    try:
+        found: ConfigFormat = load_plugin("yaml", "crystallize.configs")
+    except PluginNotFoundError:
+        raise MissingExtraError(
+            "experiments are read from and written as config.yaml by crystallize-plugins, which is not installed, or "
+            'is of another version. Install it: pip install "crystallize-plugins[yaml]"',
+            distribution="crystallize-plugins",
+        ) from None
+    return found

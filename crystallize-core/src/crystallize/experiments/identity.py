@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.datasources.given import file_sources
+from crystallize.datasources.stored import StoredFileSource
 from crystallize.experiments.setup import check_parts
 from crystallize.fingerprint import combine, value_of
-from crystallize.pipelines.identity import source_identity, step_identity
 
 if TYPE_CHECKING:
     from crystallize.experiments.experiment import Experiment
@@ -22,6 +21,7 @@ def experiment_id(experiment: Experiment) -> str:
     check_parts(experiment)
     datasource = experiment.datasource
     # Of stored files it is told whose they are: what is in them differs from run to run.
-    given = [dict(part.params) for part in file_sources(datasource)]
-    steps = (step_identity(step) for step in experiment.pipeline.steps)
-    return combine(source_identity(datasource), value_of(given), *steps)[:_LENGTH]
+    stored = [dict(part.params) for part in datasource.single_sources() if isinstance(part, StoredFileSource)]
+    source = combine(*(part.digest for _, part in datasource._identity_parts("datasource")))
+    steps = (combine(*(part.digest for part in step._identity_parts())) for step in experiment.pipeline.steps)
+    return combine(source, value_of(stored), *steps)[:_LENGTH]

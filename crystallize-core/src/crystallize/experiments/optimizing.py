@@ -51,16 +51,16 @@ async def aoptimize(
 ) -> Treatment:
     """Run in the running event loop; ask and tell beside it, since both may take their time."""
     # Where there is a running loop, all that this imports is there already.
-    from crystallize.engine.aside import Aside
+    from crystallize.engine.bridge import HelperThread
 
     trials, run = _prepared(experiment, optimizer, num_trials, replicates, strategy)
-    with contextlib.closing(Aside()) as aside:
+    with contextlib.closing(HelperThread()) as thread:
         with _kept(experiment, trials, run):
             _begin(run, optimizer, num_trials)
             batches = trials.batches(num_trials)
-            while (cells := await aside.call(next, batches, None)) is not None:
+            while (cells := await thread.call(next, batches, None)) is not None:
                 await run.aconsume(cells)
-        return await aside.call(_best, optimizer)
+        return await thread.call(_best, optimizer)
 
 
 def extract_objective(result: Result, objective: Objective | Sequence[Objective]) -> dict[str, float]:

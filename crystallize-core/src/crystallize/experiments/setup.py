@@ -20,7 +20,6 @@ from crystallize.experiments.definition import definition_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name, fresh_id
 from crystallize.pipelines import Pipeline, PipelineStep
-from crystallize.pipelines.step import FunctionStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -252,8 +251,7 @@ def check_parts(experiment: Experiment) -> None:
     if experiment.name is not None:
         check_name(experiment.name, what="experiment")
     for step in experiment.pipeline.steps:
-        if not isinstance(step, FunctionStep):
-            _check_params(step)
+        _check_params(step)
     for output in check_mapping(experiment.outputs, what="outputs").values():
         if not isinstance(output, Artifact):
             raise ArgumentTypeError(f"outputs must hold artifacts, not {type(output).__name__}: {output!r:.80}")

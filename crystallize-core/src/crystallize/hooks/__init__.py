@@ -1,52 +1,173 @@
-"""Hooks: the contract with plugin authors, and the active plugins of an experiment."""
+"""Hooks: the contract with plugin authors.
+
+A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone; small helpers are
+in `crystallize.hooks.tools`. Names are looked up at their first use, wherever they are defined.
+"""
 
 from __future__ import annotations
 
-from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
-from crystallize.hooks.build import build_plugin, build_plugins
-from crystallize.hooks.discovery import (
-    PluginReport,
-    examine_plugins,
-    find_plugin,
-    find_plugins,
-    load_plugin,
-    load_public,
-    public_plugin_names,
-)
-from crystallize.hooks.facts import HookSpec
-from crystallize.hooks.info import Origin, PluginInfo
-from crystallize.hooks.lock import compare_lock, lock_requirements, plugins_from_lock
-from crystallize.hooks.manager import ActivePlugins, HookCall
-from crystallize.hooks.metadata import PluginRecord
-from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs, RunCell
-from crystallize.hooks.view import ExperimentView, RunInfo
+from typing import TYPE_CHECKING, Any
+
+from crystallize._lazy import look_up
+
+if TYPE_CHECKING:
+    from crystallize.datasources.stored import StoredRun
+    from crystallize.engine.attempts import History
+    from crystallize.engine.bridge import STOPS
+    from crystallize.engine.identity import CellIdentities
+    from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
+    from crystallize.engine.plan import condition_names, plan_cells
+    from crystallize.engine.policy import attempt_of
+    from crystallize.engine.printed import CellLog
+    from crystallize.experiments.optimization import OptimizationResult
+    from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
+    from crystallize.hooks.build import build_plugin, build_plugins
+    from crystallize.hooks.discovery import (
+        PluginReport,
+        examine_plugins,
+        find_plugin,
+        find_plugins,
+        load_plugin,
+        load_public,
+        public_plugin_names,
+    )
+    from crystallize.hooks.facts import HookSpec
+    from crystallize.hooks.info import Origin, PluginInfo
+    from crystallize.hooks.lock import compare_lock, lock_requirements, plugins_from_lock
+    from crystallize.hooks.manager import ActivePlugins, HookCall
+    from crystallize.hooks.metadata import PluginRecord
+    from crystallize.hooks.records import WorkerReport
+    from crystallize.hooks.roles import (
+        DeadlineListener,
+        ExecutorPlugin,
+        FailurePolicies,
+        RunCell,
+        SeederPlugin,
+        StorePlugin,
+    )
+    from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
+    from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.results.columns import CellColumns, LazyOutcomes
+    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
+    from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
+    from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
+    from crystallize.results.result import build_result
+    from crystallize.results.trace import CellTrace, StepShape, TraceShape, intern_shape
+    from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
 
 __all__ = [
+    "BASELINE",
     "CONTRACT",
     "HOOKS",
+    "NO_METRIC",
+    "STOPS",
     "ActivePlugins",
+    "ArtifactRecord",
+    "Attempt",
     "BasePlugin",
+    "Cell",
+    "CellColumns",
+    "CellIdentities",
+    "CellLog",
+    "CellOutcome",
+    "CellTrace",
+    "ConditionLog",
+    "ConditionRecord",
+    "DeadlineListener",
+    "Event",
+    "ExecutorPlugin",
     "ExperimentView",
+    "FailurePolicies",
+    "History",
     "HookCall",
     "HookSpec",
     "HookSpecs",
+    "HypothesisResult",
+    "InterruptGuard",
+    "LazyOutcomes",
+    "MetricValues",
+    "OptimizationResult",
     "Origin",
+    "PluginFailure",
     "PluginInfo",
     "PluginRecord",
     "PluginReport",
+    "Report",
     "RunCell",
     "RunInfo",
+    "SeederPlugin",
+    "StepRecord",
+    "StepShape",
+    "StorePlugin",
+    "StoredRun",
+    "TraceShape",
+    "TrialResult",
+    "WorkerReport",
+    "attempt_of",
     "build_plugin",
     "build_plugins",
+    "build_result",
     "compare_lock",
+    "condition_names",
+    "ctrl_c_interrupts",
     "examine_plugins",
     "find_plugin",
     "find_plugins",
+    "handle_interrupts",
     "hookimpl",
+    "intern_shape",
     "load_plugin",
     "load_public",
     "lock_requirements",
     "not_a_hook",
+    "plan_cells",
     "plugins_from_lock",
     "public_plugin_names",
+    "trial_result",
+    "was_pruned",
 ]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "datasources.stored": "StoredRun",
+        "engine.attempts": "History",
+        "engine.bridge": "STOPS",
+        "engine.identity": "CellIdentities",
+        "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
+        "engine.plan": "condition_names plan_cells",
+        "engine.policy": "attempt_of",
+        "engine.printed": "CellLog",
+        "experiments.optimization": "OptimizationResult",
+        "hooks.base": "BasePlugin hookimpl not_a_hook",
+        "hooks.build": "build_plugin build_plugins",
+        "hooks.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
+        "public_plugin_names",
+        "hooks.facts": "HookSpec",
+        "hooks.info": "Origin PluginInfo",
+        "hooks.lock": "compare_lock lock_requirements plugins_from_lock",
+        "hooks.manager": "ActivePlugins HookCall",
+        "hooks.metadata": "PluginRecord",
+        "hooks.records": "WorkerReport",
+        "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin",
+        "hooks.specs": "CONTRACT HOOKS HookSpecs",
+        "hooks.view": "ExperimentView RunInfo",
+        "results.columns": "CellColumns LazyOutcomes",
+        "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
+        "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
+        "results.provenance": "ConditionLog ConditionRecord StepRecord",
+        "results.result": "build_result",
+        "results.trace": "CellTrace StepShape TraceShape intern_shape",
+        "results.trials": "Report TrialResult trial_result was_pruned",
+    }.items()
+    for name in names.split()
+}
+
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        return look_up(globals(), _HOMES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

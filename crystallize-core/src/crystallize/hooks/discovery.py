@@ -65,8 +65,8 @@ def find_plugins(group: str = PLUGINS) -> tuple[PluginRecord, ...]:
     Parameters
     ----------
     group : str, default "crystallize.plugins"
-        Or ``"crystallize.verifiers"``, ``"crystallize.optimizers"``, ``"crystallize.seeders"`` or
-        ``"crystallize.commands"``.
+        Or ``"crystallize.verifiers"``, ``"crystallize.optimizers"``, ``"crystallize.seeders"``,
+        ``"crystallize.configs"`` or ``"crystallize.commands"``.
 
     Returns
     -------

@@ -31,7 +31,14 @@ __all__ = [
 ]
 
 PLUGINS = "crystallize.plugins"
-GROUPS = (PLUGINS, "crystallize.verifiers", "crystallize.optimizers", "crystallize.seeders", "crystallize.commands")
+GROUPS = (
+    PLUGINS,
+    "crystallize.verifiers",
+    "crystallize.optimizers",
+    "crystallize.seeders",
+    "crystallize.configs",
+    "crystallize.commands",
+)
 OFFICIAL = "crystallize-plugins"
 RESERVED = ("artifacts", "seed", "logging")
 """Names that only `OFFICIAL` may give to a plugin, in the order in which missing defaults are added."""

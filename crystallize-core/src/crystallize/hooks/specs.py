@@ -14,7 +14,7 @@ goes through a deprecation, and is a major change.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.facts import facts_of, hookspec
 
@@ -23,34 +23,16 @@ if TYPE_CHECKING:
 
     from crystallize.context import FrozenContext
     from crystallize.hooks.facts import HookSpec
+    from crystallize.hooks.roles import RunCell
     from crystallize.hooks.view import ExperimentView
     from crystallize.pipelines import PipelineStep
     from crystallize.results.outcome import Cell, CellOutcome, Event
     from crystallize.results.result import Result
 
-__all__ = ["CONTRACT", "HOOKS", "HookSpecs", "RunCell"]
+__all__ = ["CONTRACT", "HOOKS", "HookSpecs"]
 
-CONTRACT = "1.1"
+CONTRACT = "1.2"
 """The version of the contract between the core and plugins."""
-
-
-class RunCell(Protocol):
-    """What `HookSpecs.run_experiment_loop` gets to run a cell with.
-
-    Calling it never raises for a cell that fails: the outcome has the error. `KeyboardInterrupt` alone passes through.
-    It may be called from several threads at once, and it pickles, so that it can be sent to another process.
-    """
-
-    needs_loop: bool
-    """Whether a step or the data source awaits, so that `aio` saves a helper thread."""
-
-    def __call__(self, cell: Cell, emit: Callable[[Event], None] | None = None) -> CellOutcome:
-        """Run one cell; `emit` is called with each event at once, else events come with the outcome."""
-        ...
-
-    async def aio(self, cell: Cell, emit: Callable[[Event], None] | None = None) -> CellOutcome:
-        """Run one cell in the caller's event loop."""
-        ...
 
 
 class HookSpecs:

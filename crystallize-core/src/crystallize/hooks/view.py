@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.engine.identity import CellIdentities
+    from crystallize.results.provenance import ConditionRecord
 
 __all__ = ["ExperimentView", "RunInfo", "first_plugin"]
 
 PluginT = TypeVar("PluginT")
+
+
+def _nothing(names: Sequence[str]) -> list[ConditionRecord]:
+    """Return no description: this is no view of a run in its coordinating process."""
+    del names
+    return []
 
 
 @dataclass(slots=True)
@@ -87,6 +94,9 @@ class ExperimentView:
     lock: Callable[[], list[dict[str, Any]]] = list
     """Gives the plugin lock of this run; in workers it gives nothing."""
 
+    describe: Callable[[Sequence[str]], list[ConditionRecord]] = field(default=_nothing)
+    """Gives what conditions are, by name: their parameters and context; in workers it gives nothing."""
+
     @property
     def id(self) -> str:
         """The identity of the experiment: the same as long as its code and parameters are."""
@@ -116,7 +126,7 @@ class ExperimentView:
         if not isinstance(self.identity, str):
             state["identity"] = ""
         state["identities"] = None
-        state["definition"], state["lock"] = dict, list
+        state["definition"], state["lock"], state["describe"] = dict, list, _nothing
         return None, state
 
     @property

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ValidationError
-from crystallize.pipelines.step import PipelineStep, as_step, written_name
+from crystallize.pipelines.step import PipelineStep, as_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,6 +91,6 @@ def _labels(steps: tuple[PipelineStep, ...]) -> tuple[str, ...]:
 
 
 def _addresses(steps: tuple[PipelineStep, ...], labels: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    names = [written_name(step) for step in steps]
+    names = [step._written_name() for step in steps]
     counts = Counter([*names, *labels])
     return tuple((label, name) if counts[name] == 1 else (label,) for name, label in zip(names, labels, strict=True))

@@ -9,45 +9,21 @@ import textwrap
 from collections.abc import Mapping
 from functools import cached_property
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from crystallize.context.frozen import keys_of
 from crystallize.context.resources import ResourceFactory
-from crystallize.datasources.artifact import Artifact, ArtifactSource
-from crystallize.datasources.inputs import ExperimentInput, addressed
 from crystallize.errors import UnreadKeyError
 from crystallize.names import did_you_mean, nearest
-from crystallize.pipelines.step import (
-    declares_parameters,
-    function_of,
-    open_parameters,
-    parameters_of,
-    takes_context,
-    written_name,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-    from crystallize.datasources.base import DataSource
+    from crystallize.datasources.base import ContextReader, DataSource
     from crystallize.errors import MissingParameterError
     from crystallize.pipelines.pipeline import Pipeline
 
 __all__ = ["Readers"]
-
-
-class _Part(NamedTuple):
-    """A step or a data source, as a key of the context sees it."""
-
-    what: str
-    """For messages."""
-    addresses: tuple[str, ...]
-    open: frozenset[str]
-    """The parameters for which the context is asked."""
-    given: frozenset[str]
-    """Those that were given, which the context does not reach."""
-    declares: bool = True
-    """Whether these are all; a step of a class of its own reads what it likes."""
 
 
 class Readers:
@@ -70,7 +46,10 @@ class Readers:
         self._pipeline = pipeline
         self._context = context
         self._anything = anything
-        self._parts = [*_step_parts(pipeline), *_source_parts(source)]
+        steps = zip(pipeline.steps, pipeline.labels, pipeline.addresses, strict=True)
+        self._step_readers = [step._context_reader(label, addresses) for step, label, addresses in steps]
+        self._source_readers = source._context_readers()
+        self._parts = [*self._step_readers, *self._source_readers]
         self._open = frozenset[str]().union(*(part.open for part in self._parts))
         self._by_address = {address: part for part in self._parts for address in part.addresses}
 
@@ -113,9 +92,9 @@ class Readers:
 
     def advice(self, key: str) -> str:
         """Say why nothing reads a key, as far as that is known, or which known one is nearest; the end of a message."""
-        given = [part for part in self._parts if key in part.given]
-        if given:
-            return f" The {_made_with(given, key)}, which counts more."
+        explicit = [part for part in self._parts if key in part.explicit]
+        if explicit:
+            return f" The {_made_with(explicit, key)}, which counts more."
         return did_you_mean(key, (known for known in self.known_keys() if known != key))
 
     def reads_by_name(self, key: str) -> bool:
@@ -130,7 +109,7 @@ class Readers:
         held : sequence of container of str
             The keys that the context of a condition holds.
         """
-        for source, addresses in addressed(self._source):
+        for source, addresses in self._source.addressed():
             for name in source.required_parameters:
                 if not any(key in keys for key in keys_of(name, addresses) for keys in held):
                     yield source.missing(name)
@@ -144,7 +123,7 @@ class Readers:
             return
         if self._seen is not None and key in self._seen:
             return  # whatever it looks like, the code reads it
-        if part is not None and name in part.given and (part.declares or self._seen is not None):
+        if part is not None and name in part.explicit and (part.declares or self._seen is not None):
             raise self._overruled(treatment, key, name, [part])
         if part is not None and part.declares:
             raise self._unread(
@@ -157,9 +136,9 @@ class Readers:
             inside = [f"{key}.{name}" for name in value]
             why = f"{named.what} is no parameter; a key of its own addresses each of its parameters"
             raise self._unread(treatment, key, why, nearest_to=inside[0] if inside else key)
-        given = [each for each in self._parts if key in each.given]
-        if given and (self._seen is not None if strict else not self._may_read_anything):
-            raise self._overruled(treatment, key, key, given)
+        explicit = [each for each in self._parts if key in each.explicit]
+        if explicit and (self._seen is not None if strict else not self._may_read_anything):
+            raise self._overruled(treatment, key, key, explicit)
         if strict and self._seen is not None:
             raise self._unread(treatment, key, "nothing in the code of the steps or of the data source reads it")
         if not self._may_read_anything:
@@ -167,7 +146,7 @@ class Readers:
 
     def _means_a_part(self, address: str, name: str) -> bool:
         """Say whether ``address.name`` was meant for a step or a data source, and is no key of another kind."""
-        if not any(name in part.open or name in part.given for part in self._parts):
+        if not any(name in part.open or name in part.explicit for part in self._parts):
             return False
         likely = nearest(address, self._by_address) is not None or bool(self._called(address))
         return likely or self._seen is not None
@@ -175,9 +154,10 @@ class Readers:
     def _called(self, name: str) -> list[str]:
         """Return the addresses of several parts that have one name."""
         pipeline = self._pipeline
-        return [
-            label for label, step in zip(pipeline.labels, pipeline.steps, strict=True) if written_name(step) == name
-        ] or [addresses[0] for source, addresses in addressed(self._source) if source.name == name]
+        labelled = zip(pipeline.labels, pipeline.steps, strict=True)
+        return [label for label, step in labelled if step._written_name() == name] or [
+            addresses[0] for source, addresses in self._source.addressed() if source.name == name
+        ]
 
     def _why_not(self, address: str) -> str:
         several = self._called(address)
@@ -185,7 +165,7 @@ class Readers:
             return f"{address!r} stands for {len(several)} of them, which are addressed as {', '.join(several)}"
         return f"{address!r} is neither a step nor a data source"
 
-    def _overruled(self, treatment: str, key: str, name: str, by: list[_Part]) -> UnreadKeyError:
+    def _overruled(self, treatment: str, key: str, name: str, by: list[ContextReader]) -> UnreadKeyError:
         return UnreadKeyError(
             f"treatment {treatment!r} sets {key!r}, which would change nothing: {_made_with(by, name)}, and that "
             f"counts more. Leave {name}=... out there, and give the baseline its value as the default of the "
@@ -224,8 +204,7 @@ class Readers:
         if self._anything or self._has_resources:
             return None
         found: frozenset[str] = frozenset()
-        steps = [step for step in self._pipeline.steps if takes_context(step)]
-        for function, position in [*((function_of(step), 2) for step in steps), *_given_to_sources(self._source)]:
+        for function, position in (each for part in self._parts for each in part.functions):
             keys = _keys_read(function, position)
             if keys is None:
                 return None
@@ -235,9 +214,9 @@ class Readers:
     @cached_property
     def _may_read_anything(self) -> bool:
         """Whether a step takes the context, or something else may read any key of it."""
-        if self._anything or self._has_resources or any(map(takes_context, self._pipeline.steps)):
+        if self._anything or self._has_resources or any(part.functions for part in self._step_readers):
             return True
-        return any(_keys_read(*given) is None for given in _given_to_sources(self._source))
+        return any(_keys_read(*each) is None for part in self._source_readers for each in part.functions)
 
     @cached_property
     def _has_resources(self) -> bool:
@@ -245,36 +224,8 @@ class Readers:
         return any(value.__class__ is ResourceFactory for value in (*self._context.values(), *settings))
 
 
-def _made_with(parts: list[_Part], name: str) -> str:
+def _made_with(parts: list[ContextReader], name: str) -> str:
     return f"{' and '.join(part.what for part in parts)} {'was' if len(parts) == 1 else 'were'} made with {name}=..."
-
-
-def _step_parts(pipeline: Pipeline) -> Iterator[_Part]:
-    for step, label, addresses in zip(pipeline.steps, pipeline.labels, pipeline.addresses, strict=True):
-        names = frozenset(parameter.name for parameter in parameters_of(step))
-        free = frozenset(parameter.name for parameter in open_parameters(step))
-        declares = declares_parameters(step)
-        given = names - free if declares else frozenset(step.params)
-        yield _Part(f"step {label}", addresses, free, given, declares)
-
-
-def _source_parts(source: DataSource) -> Iterator[_Part]:
-    for part, addresses in addressed(source):
-        yield _Part(f"data source {addresses[0]}", addresses, frozenset(part.open_parameters), frozenset(part.given))
-
-
-def _given_to_sources(source: DataSource) -> Iterator[tuple[Any, int]]:
-    """Yield the functions that are given the context to fetch data, and where it stands among their parameters.
-
-    What reads stored files reads no key that a treatment may set.
-    """
-    if isinstance(source, ExperimentInput):
-        for part in source.sources.values():
-            yield from _given_to_sources(part)
-    elif found := addressed(source):
-        yield found[0][0].fn, 0
-    elif not isinstance(source, (Artifact, ArtifactSource)):
-        yield type(source).fetch, 1
 
 
 def _names_used(instruction: dis.Instruction) -> tuple[str, ...]:

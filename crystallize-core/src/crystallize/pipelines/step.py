@@ -5,36 +5,38 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 from crystallize.checks import check_flag
-from crystallize.context.frozen import FrozenContext
+from crystallize.context.frozen import FrozenContext, keys_of
 from crystallize.context.isolation import isolate
+from crystallize.datasources.base import ContextReader, Declaration
 from crystallize.errors import ArgumentTypeError, MissingParameterError
 from crystallize.names import check_name, step_class_name
-from crystallize.pipelines.injection import MISSING, CallSpec, call_injected, read_signature
+from crystallize.pipelines.injection import MISSING, Binding, CallSpec, bind, call_injected, read_signature
 from crystallize.pipelines.policy import check_policy, check_version, policy_of
 from crystallize.signatures import is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeGuard
 
+    from crystallize.datasources.artifact import Artifact
+    from crystallize.fingerprint import Identity
     from crystallize.pipelines.injection import Parameter
 
-__all__ = [
-    "FunctionStep",
-    "PipelineStep",
-    "StepFactory",
-    "as_step",
-    "declares_parameters",
-    "function_of",
-    "open_parameters",
-    "parameters_of",
-    "pipeline_step",
-    "takes_context",
-    "written_name",
-]
+__all__ = ["FunctionStep", "PipelineStep", "StepFactory", "StepParts", "as_step", "pipeline_step", "step_class_of"]
+
+
+class StepParts(NamedTuple):
+    """The identity of a step in its two parts, so that what changed can be named.
+
+    Neither its name nor whether it is cacheable, retried or timed is part of it.
+    """
+
+    code: Identity
+    """Its code, what of the project that refers to, and its ``version``."""
+    params: Identity
+    """The parameters that it was made with; of a class that tells nothing of its `params`, its attributes."""
 
 
 class PipelineStep(ABC):
@@ -111,6 +113,88 @@ class PipelineStep(ABC):
     def teardown(self, ctx: FrozenContext) -> None:
         """Clean up, once in each worker process in which `setup` succeeded, after its last cell."""
 
+    def declared_as(self) -> Declaration | None:
+        """Return what ``@pipeline_step`` made this step from; None for one of a class."""
+        return None
+
+    def _written_name(self) -> str:
+        """Return the name under which the step was written: its function's or its class's."""
+        return self.name
+
+    def _work_function(self) -> Callable[..., Any]:
+        """Return the function that does the step's work."""
+        return type(self).__call__
+
+    def _is_awaited(self) -> bool:
+        """Return whether the step is ``async def``."""
+        return is_async(self)
+
+    def _open_parameters(self) -> tuple[Parameter, ...]:
+        """Return the parameters for which the context is asked, since they were not given."""
+        return ()
+
+    def _context_reader(self, label: str, addresses: tuple[str, ...]) -> ContextReader:
+        """Return what this step reads from the context."""
+        explicit = frozenset(self.params)
+        return ContextReader(
+            f"step {label}", addresses, explicit=explicit, declares=False, functions=((type(self).__call__, 2),)
+        )
+
+    def _bind(
+        self,
+        context: Mapping[str, Any],  # noqa: ARG002 - for steps of functions
+        outputs: Mapping[str, Artifact],  # noqa: ARG002
+        addresses: tuple[str, ...],  # noqa: ARG002
+        *,
+        cell_may_address: bool,  # noqa: ARG002
+    ) -> Binding:
+        """Return the call of this step in a condition; see `bind`."""
+        return Binding(self, wants_ctx=True, late=None, late_names=(), reads=())
+
+    def _effective_params(self, context: Mapping[str, Any], addresses: tuple[str, ...] = ()) -> dict[str, Any]:  # noqa: ARG002
+        """Return the parameters with which the step runs in a condition, as far as they are known beforehand."""
+        try:
+            return dict(self.params)
+        except Exception as exc:  # noqa: BLE001 - checked before the run; results are not lost to what changed since
+            return {"params": f"<could not be read: {type(exc).__name__}>"}
+
+    def _identity_parts(self) -> StepParts:
+        """Return the identity of this step in its parts."""
+        from crystallize.fingerprint import identify
+
+        # By what the object holds, where it names no parameters: it may still have been made with some.
+        params = self._without_code(identify(dict(self.params) or self))
+        return StepParts(self._with_version(identify(type(self))), params)
+
+    def _visible_identities(self, unsaid: Callable[[Any], Any]) -> list[Identity]:
+        """Return the identity of what the step can see of itself beside its code and its parameters.
+
+        Parameters
+        ----------
+        unsaid : callable of object
+            Returns what equality does not tell of a value.
+        """
+        from crystallize.fingerprint import identify
+
+        attributes = getattr(self, "__dict__", {})
+        said = [(name, unsaid(value)) for name, value in sorted(attributes.items())]
+        return [self._without_code(identify(self)), identify(said)]
+
+    def _without_code(self, identity: Identity) -> Identity:
+        """Leave out of what is untracked in this object what its class holds, which is told of its code."""
+        from crystallize.fingerprint import untracked_in
+
+        told = untracked_in(type(self))
+        return identity._replace(untracked=tuple(text for text in identity.untracked if text not in told))
+
+    def _with_version(self, code: Identity) -> Identity:
+        from crystallize.fingerprint import Identity, combine, value_of
+
+        if self.version is None:
+            return code
+        # What cannot be seen in the code is vouched for: whoever changes it gives another version.
+        return Identity(combine(code.digest, value_of(self.version)))
+
 
 class FunctionStep(PipelineStep):
     """A step made of a function; each decorated function has a subclass of its own."""
@@ -140,6 +224,71 @@ class FunctionStep(PipelineStep):
             ctx = FrozenContext()
         return call_injected(self.spec, self._params, data, ctx, (self.name, self.spec.name))
 
+    def declared_as(self) -> Declaration:
+        """Return the function, its factory, and the parameters that this step was made with."""
+        return Declaration(self.spec.fn, self._factory, self._params)
+
+    def _calls_function(self) -> bool:
+        """Return whether the function does the work; a subclass may have a call of its own."""
+        return type(self).__call__ is FunctionStep.__call__
+
+    def _written_name(self) -> str:
+        return self.spec.name
+
+    def _work_function(self) -> Callable[..., Any]:
+        return self.spec.fn if self._calls_function() else super()._work_function()
+
+    def _is_awaited(self) -> bool:
+        return self.spec.is_async
+
+    def _open_parameters(self) -> tuple[Parameter, ...]:
+        if not self._calls_function():
+            return ()
+        return tuple(each for each in self.spec.parameters if each.name not in self._params)
+
+    def _context_reader(self, label: str, addresses: tuple[str, ...]) -> ContextReader:
+        if not self._calls_function():
+            return super()._context_reader(label, addresses)
+        names = frozenset(parameter.name for parameter in self.spec.parameters)
+        free = frozenset(parameter.name for parameter in self._open_parameters())
+        functions = ((self.spec.fn, 2),) if self.spec.ctx != "none" else ()
+        return ContextReader(f"step {label}", addresses, free, names - free, functions=functions)
+
+    def _bind(
+        self,
+        context: Mapping[str, Any],
+        outputs: Mapping[str, Artifact],
+        addresses: tuple[str, ...],
+        *,
+        cell_may_address: bool,
+    ) -> Binding:
+        if not self._calls_function():
+            return super()._bind(context, outputs, addresses, cell_may_address=cell_may_address)
+        return bind(self.spec, self._params, context, outputs, addresses, cell_may_address=cell_may_address)
+
+    def _effective_params(self, context: Mapping[str, Any], addresses: tuple[str, ...] = ()) -> dict[str, Any]:
+        values = dict(self._params)
+        for parameter in self._open_parameters():
+            key = next((key for key in keys_of(parameter.name, addresses) if key in context), None)
+            if key is not None:
+                values[parameter.name] = context[key]
+            elif not parameter.required:
+                values[parameter.name] = parameter.default
+        return values
+
+    def _identity_parts(self) -> StepParts:
+        from crystallize.fingerprint import identify
+
+        code = identify(self.spec.fn) if self._calls_function() else identify(type(self))
+        return StepParts(self._with_version(code), identify(self._params))
+
+    def _visible_identities(self, unsaid: Callable[[Any], Any]) -> list[Identity]:
+        from crystallize.fingerprint import identify
+
+        if not self._calls_function():
+            return super()._visible_identities(unsaid)
+        return [identify([(name, unsaid(value)) for name, value in sorted(self._params.items())])]
+
     def __reduce__(self) -> tuple[Any, ...]:
         # By the factory's name where it has one that can be imported; cloudpickle carries the others.
         if self._factory is None:
@@ -149,42 +298,6 @@ class FunctionStep(PipelineStep):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
         return f"{self.spec.name}({given})"
-
-
-def declares_parameters(step: PipelineStep) -> bool:
-    """Say whether all parameters of a step are known: those of its function."""
-    return _is_called_as_written(step)
-
-
-def parameters_of(step: PipelineStep) -> tuple[Parameter, ...]:
-    """Return the parameters of a step that a function declares; those of other classes are their own affair."""
-    return step.spec.parameters if _is_called_as_written(step) else ()
-
-
-def open_parameters(step: PipelineStep) -> tuple[Parameter, ...]:
-    """Return the parameters of a step for which the context is asked, since they were not given."""
-    if not _is_called_as_written(step):
-        return ()
-    return tuple(each for each in step.spec.parameters if each.name not in step._params)
-
-
-def takes_context(step: PipelineStep) -> bool:
-    """Say whether a step is given the context itself."""
-    return not _is_called_as_written(step) or step.spec.ctx != "none"
-
-
-def function_of(step: PipelineStep) -> Callable[..., Any]:
-    """Return the function that does a step's work."""
-    return step.spec.fn if _is_called_as_written(step) else type(step).__call__
-
-
-def written_name(step: PipelineStep) -> str:
-    """Return the name under which a step was written: its function's or its class's."""
-    return step.spec.name if isinstance(step, FunctionStep) else step.name
-
-
-def _is_called_as_written(step: PipelineStep) -> TypeGuard[FunctionStep]:
-    return isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
 
 
 def _remade(factory: Callable[..., PipelineStep], params: dict[str, Any]) -> PipelineStep:
@@ -345,8 +458,7 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
     """
     if isinstance(candidate, PipelineStep):
         return _checked(candidate)
-    kind = getattr(candidate, "step_class", None)
-    if inspect.isclass(kind) and issubclass(kind, FunctionStep):  # a mock has an attribute of any name
+    if step_class_of(candidate) is not None:
         return candidate()  # type: ignore[no-any-return]
     place = "" if position is None else f" at position {position}"
     if inspect.isclass(candidate):
@@ -368,6 +480,13 @@ def as_step(candidate: Any, *, position: int | None = None) -> PipelineStep:
             "use @pipeline_step(), a PipelineStep, or a function of (data, ctx)"
         )
     return _class_for(read_signature(candidate), {})(None, {})
+
+
+def step_class_of(factory: object) -> type[FunctionStep] | None:
+    """Return the class of the steps that a factory makes; None for what ``@pipeline_step`` did not make."""
+    kind = getattr(factory, "step_class", None)
+    # A mock has an attribute of any name.
+    return kind if inspect.isclass(kind) and issubclass(kind, FunctionStep) else None
 
 
 def _checked(step: PipelineStep) -> PipelineStep:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from crystallize.results.columns import CellColumns, LazyOutcomes
+from crystallize.results.collected import CollectedOutcomes
+from crystallize.results.columns import (
+    CellColumns,
+    JoinedOutcomes,
+    LazyOutcomes,
+    MetricColumn,
+    MetricColumns,
+    MetricValues,
+)
 from crystallize.results.description import describe, looks_secret, mask_secrets
 from crystallize.results.export import dump_json, to_plain
 from crystallize.results.metrics import (
     BASELINE,
     ExperimentMetrics,
     HypothesisResult,
-    MetricValues,
     TreatmentMetrics,
     collect_metrics,
 )
@@ -26,11 +33,15 @@ __all__ = [
     "CellColumns",
     "CellOutcome",
     "CellTrace",
+    "CollectedOutcomes",
     "ConditionRecord",
     "Event",
     "ExperimentMetrics",
     "HypothesisResult",
+    "JoinedOutcomes",
     "LazyOutcomes",
+    "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "PluginFailure",
     "Result",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.columns import CellColumns
-from crystallize.results.outcome import Cell
+from crystallize.results.collected import collected
+from crystallize.results.columns import CellColumns, MetricValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.results.columns import LazyOutcomes
+    from crystallize.results.columns import LazyOutcomes, MetricColumn
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.provenance import ConditionRecord
 
@@ -23,8 +22,8 @@ __all__ = [
     "HypothesisResult",
     "MetricValues",
     "TreatmentMetrics",
+    "by_condition",
     "collect_metrics",
-    "group_outcomes",
 ]
 
 BASELINE = "baseline"
@@ -35,81 +34,15 @@ NO_METRIC = (
 )
 """What is said of a run that recorded nothing."""
 
-_by_replicate = attrgetter("cell.replicate")
 
-
-class MetricValues(list[Any]):
-    """The values of one metric in one condition: a list, in replicate order.
+class TreatmentMetrics:
+    """What one condition recorded.
 
     Parameters
     ----------
-    values : iterable
-        The values; a cell may have recorded several.
-    replicates : iterable of int, optional
-        Which replicate each value came from, in ascending order. Left out, one value per replicate from 0 on.
-
-    Attributes
-    ----------
-    replicates : list of int
-        As long as the list itself.
-    tags : dict of int to mapping
-        The tags of the values that were recorded with some, by position in the list.
-
-    Examples
-    --------
-    >>> values = MetricValues([0.5, 0.75], replicates=[0, 2])
-    >>> values, values.replicates
-    ([0.5, 0.75], [0, 2])
-    """
-
-    __slots__ = ("replicates", "tags")
-
-    replicates: list[int]
-    tags: dict[int, Mapping[str, Any]]
-
-    def __init__(self, values: Iterable[Any] = (), replicates: Iterable[int] | None = None) -> None:
-        super().__init__(values)
-        self.replicates = list(range(len(self)) if replicates is None else replicates)
-        self.tags = {}
-
-    def by_replicate(self) -> dict[int, list[Any]]:
-        """Give the values of each replicate that recorded any, for pairing conditions.
-
-        Returns
-        -------
-        dict of int to list
-            In replicate order.
-
-        Examples
-        --------
-        >>> MetricValues([1, 2, 3], replicates=[0, 0, 4]).by_replicate()
-        {0: [1, 2], 4: [3]}
-        """
-        values: dict[int, list[Any]] = {}
-        for replicate, value in zip(self.replicates, self, strict=True):
-            values.setdefault(replicate, []).append(value)
-        return values
-
-    def __copy__(self) -> MetricValues:
-        copied = MetricValues(self, self.replicates)
-        copied.tags = dict(self.tags)
-        return copied
-
-    copy = __copy__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_values, (list(self), self.replicates, self.tags)
-
-
-def _rebuild_values(values: list[Any], replicates: list[int], tags: dict[int, Mapping[str, Any]]) -> MetricValues:
-    rebuilt = MetricValues(values, replicates)
-    rebuilt.tags = tags
-    return rebuilt
-
-
-@dataclass(frozen=True, slots=True)
-class TreatmentMetrics:
-    """What one condition recorded.
+    metrics : dict of str to MetricValues, optional
+    columns : mapping of str to MetricColumn, optional
+        The same, packed; they are unpacked when somebody looks.
 
     Attributes
     ----------
@@ -117,7 +50,50 @@ class TreatmentMetrics:
         Name of a metric to its values, in replicate order.
     """
 
-    metrics: dict[str, MetricValues] = field(default_factory=dict)
+    __slots__ = ("_columns", "_metrics")
+
+    def __init__(
+        self,
+        metrics: dict[str, MetricValues] | None = None,
+        *,
+        columns: Mapping[str, MetricColumn] | None = None,
+    ) -> None:
+        self._columns = columns or {}
+        self._metrics = {} if metrics is None and columns is None else metrics
+
+    @property
+    def metrics(self) -> dict[str, MetricValues]:
+        """Name of a metric to its values, in replicate order."""
+        if self._metrics is None:
+            self._metrics = self.unpacked()
+            self._columns = {}
+        return self._metrics
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the metrics."""
+        return [*(self._columns if self._metrics is None else self._metrics)]
+
+    def unpacked(self) -> dict[str, MetricValues]:
+        """Return `metrics`, which are not kept unless somebody has looked at them before."""
+        if self._metrics is not None:
+            return self._metrics
+        return {name: column.unpacked() for name, column in self._columns.items()}
+
+    def values(self, name: str) -> MetricValues:
+        """Return those of one metric, which are not kept unless somebody has looked at `metrics` before."""
+        return self._columns[name].unpacked() if self._metrics is None else self._metrics[name]
+
+    def __eq__(self, other: object) -> bool:
+        return self.metrics == other.metrics if isinstance(other, TreatmentMetrics) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TreatmentMetrics, (self.metrics,)
+
+    def __repr__(self) -> str:
+        return f"TreatmentMetrics(metrics={self.metrics!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,91 +145,32 @@ class ExperimentMetrics:
     hypotheses: list[HypothesisResult] = field(default_factory=list)
 
 
-def group_outcomes(
-    outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord], kept: LazyOutcomes | None = None
-) -> dict[str, list[CellOutcome] | CellColumns]:
-    """Sort outcomes by condition, in the order of `conditions`, and within each by replicate.
-
-    A condition all of whose cells were kept is given by column.
-    """
-    grouped: dict[str, list[CellOutcome]] = {condition.name: [] for condition in conditions}
-    for outcome in outcomes:
-        grouped.setdefault(outcome.cell.condition, []).append(outcome)
-    by_column: dict[str, CellColumns] = {}
-    if kept is not None:
-        for name in kept.conditions:
-            columns = kept.columns(name)
-            if grouped.get(name):
-                grouped[name] += [kept[Cell(name, replicate)] for replicate in columns.replicates]
-            else:
-                by_column[name] = columns
-    for members in grouped.values():
-        members.sort(key=_by_replicate)
-    return {**grouped, **by_column}
-
-
 def collect_metrics(
-    outcomes: Iterable[CellOutcome], conditions: Sequence[ConditionRecord], *, kept: LazyOutcomes | None = None
+    outcomes: Iterable[CellOutcome] | LazyOutcomes, conditions: Sequence[ConditionRecord]
 ) -> ExperimentMetrics:
     """Bring the metrics of many cells together.
 
     Parameters
     ----------
-    outcomes : iterable of CellOutcome
+    outcomes : iterable of CellOutcome, or LazyOutcomes
         In any order.
     conditions : sequence of ConditionRecord
         In the order in which the treatments are to appear.
-    kept : LazyOutcomes, optional
-        Those of other cells, which were not run again.
 
     Returns
     -------
     ExperimentMetrics
         Without hypotheses.
     """
-    collected = ExperimentMetrics()
-    for name, members in group_outcomes(outcomes, conditions, kept).items():
-        if isinstance(members, CellColumns):
-            # The lists of a result belong to whoever has it.
-            joined = {metric: values.copy() for metric, values in members.metrics.items()}
-        else:
-            joined = _join([outcome for outcome in members if outcome.error is None])
-        if name == BASELINE:
-            collected.baseline.metrics.update(joined)
-        else:
-            collected.treatments[name] = TreatmentMetrics(joined)
-    return collected
+    found = {
+        name: TreatmentMetrics(columns=columns.metrics)
+        for name, columns in by_condition(collected(outcomes), conditions).items()
+    }
+    return ExperimentMetrics(found.pop(BASELINE, TreatmentMetrics()), found)
 
 
-def _join(outcomes: Sequence[CellOutcome]) -> dict[str, MetricValues]:
-    return _by_column(outcomes) or _by_cell(outcomes)
-
-
-def _by_column(outcomes: Sequence[CellOutcome]) -> dict[str, MetricValues] | None:
-    """Join cells that all recorded one value of the same metrics, as nearly all do, a metric at a time."""
-    cells = [outcome.metrics for outcome in outcomes]
-    names = [*cells[0]] if cells else []
-    if any(len(cell) != len(names) for cell in cells) or any(outcome.tags for outcome in outcomes):
-        return None
-    replicates = [outcome.cell.replicate for outcome in outcomes]
-    try:
-        return {
-            name: MetricValues([value for (value,) in [cell[name] for cell in cells]], replicates) for name in names
-        }
-    except (KeyError, ValueError):
-        return None
-
-
-def _by_cell(outcomes: Iterable[CellOutcome]) -> dict[str, MetricValues]:
-    joined: dict[str, MetricValues] = {}
-    for outcome in outcomes:
-        replicate = outcome.cell.replicate
-        for name, values in outcome.metrics.items():
-            target = joined.get(name)
-            if target is None:
-                target = joined[name] = MetricValues()
-            for index, tags in outcome.tags.get(name, {}).items() if outcome.tags else ():
-                target.tags[len(target) + index] = tags
-            target.extend(values)
-            target.replicates.extend([replicate] * len(values))
-    return joined
+def by_condition(outcomes: LazyOutcomes, conditions: Sequence[ConditionRecord]) -> dict[str, CellColumns]:
+    """Return the columns of each condition, in the order of `conditions`."""
+    known = set(outcomes.conditions)
+    names = dict.fromkeys((*(condition.name for condition in conditions), *outcomes.conditions))
+    return {name: outcomes.columns(name) if name in known else CellColumns() for name in names}

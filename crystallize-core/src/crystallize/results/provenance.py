@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 from crystallize.errors import UnknownNameError
 from crystallize.names import did_you_mean
-from crystallize.results.columns import CellColumns
 from crystallize.results.description import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crystallize.errors import PipelineExecutionError
-    from crystallize.results.metrics import MetricValues
-    from crystallize.results.outcome import ArtifactRecord, Attempt, CellOutcome
+    from crystallize.results.columns import CellColumns, MetricColumn
+    from crystallize.results.outcome import ArtifactRecord, Attempt
     from crystallize.results.trace import CellTrace, StepShape
 
 __all__ = [
     "ABSENT",
     "ArtifactsView",
     "ByCell",
+    "ByCondition",
     "ConditionLog",
     "ConditionRecord",
     "Conditions",
@@ -108,58 +108,31 @@ class Conditions(tuple[ConditionRecord, ...]):
 
 
 class ConditionLog:
-    """The columns that are kept of one condition, one entry a cell, in replicate order."""
+    """What is kept of one condition: its record, its cells by column, and what few of them have."""
 
-    __slots__ = (
-        "artifacts", "attempts", "durations", "failed", "pruned", "record", "replicates", "seeds", "traces", "values",
-        "workers",
-    )  # fmt: skip
+    __slots__ = ("attempts", "columns", "failed", "pruned", "record")
 
-    def __init__(
-        self,
-        record: ConditionRecord,
-        outcomes: Sequence[CellOutcome] | CellColumns,
-        values: Mapping[str, MetricValues],
-    ) -> None:
+    def __init__(self, record: ConditionRecord, columns: CellColumns) -> None:
         self.record = record
-        self.values = values
-        self.replicates: list[int]
-        self.seeds: list[int | None]
-        self.durations: list[float]
-        self.workers: list[str]
-        self.traces: Sequence[CellTrace | None]
+        self.columns = columns
         self.failed: dict[int, PipelineExecutionError] = {}
         self.pruned: dict[int, PipelineExecutionError] = {}
         self.attempts: dict[int, Sequence[Attempt]] = {}
-        self.artifacts: list[tuple[int, ArtifactRecord]]
-        if isinstance(outcomes, CellColumns):
-            self.replicates = [*outcomes.replicates]
-            self.seeds = [*outcomes.seeds]
-            self.durations = [*outcomes.durations]
-            self.workers = [*outcomes.workers]
-            self.traces = outcomes.traces
-            self.artifacts = [*outcomes.artifacts]
-            rare: Iterable[CellOutcome] = outcomes.rare
-        else:
-            # Column by column: half the time of going through each of thousands of outcomes once.
-            self.replicates = [outcome.cell.replicate for outcome in outcomes]
-            self.seeds = [outcome.seed for outcome in outcomes]
-            self.durations = [outcome.duration for outcome in outcomes]
-            self.workers = [outcome.worker for outcome in outcomes]
-            self.traces = [outcome.provenance for outcome in outcomes]
-            self.artifacts = [
-                (outcome.cell.replicate, artifact) for outcome in outcomes for artifact in outcome.artifacts
-            ]
-            rare = [outcome for outcome in outcomes if outcome.error is not None or outcome.attempts]
-        for outcome in rare:
-            self._note(outcome)
+        for outcome in columns.rare:
+            if outcome.error is not None:
+                self.failed[outcome.cell.replicate] = outcome.error
+            if outcome.attempts:
+                self.attempts[outcome.cell.replicate] = outcome.attempts
 
-    def _note(self, outcome: CellOutcome) -> None:
-        """Keep what few cells have."""
-        if outcome.error is not None:
-            self.failed[outcome.cell.replicate] = outcome.error
-        if outcome.attempts:
-            self.attempts[outcome.cell.replicate] = outcome.attempts
+    @property
+    def replicates(self) -> Sequence[int]:
+        """Those that ran, in order."""
+        return self.columns.replicates
+
+    @property
+    def succeeded(self) -> int:
+        """How many cells ran to their end."""
+        return len(self.columns.replicates) - len(self.failed) - len(self.pruned)
 
     def part_pruned(self) -> None:
         """Tell the cells that were pruned from those that failed."""
@@ -168,16 +141,12 @@ class ConditionLog:
             del self.failed[replicate]
 
     def position(self, replicate: object) -> int:
-        """Give the index of a replicate's entry; `KeyError` where it did not run."""
-        if isinstance(replicate, int):
-            position = bisect_left(self.replicates, replicate)
-            if position < len(self.replicates) and self.replicates[position] == replicate:
-                return position
-        raise KeyError(replicate)
+        """Return the index of a replicate's entry; raise `KeyError` where it did not run."""
+        return self.columns.position(replicate)
 
     def steps_of(self, replicate: int) -> list[dict[str, Any]]:
         """Say what each step of a cell did, in order."""
-        trace = self.traces[self.position(replicate)]
+        trace = self.columns.traces[self.position(replicate)]
         if trace is None:
             return []
         reader = _CellReader(self, replicate, trace)
@@ -199,7 +168,7 @@ class ConditionLog:
 
     def before_of(self, replicate: int) -> dict[str, Any]:
         """Say what happened in a cell before its first step."""
-        trace = self.traces[self.position(replicate)]
+        trace = self.columns.traces[self.position(replicate)]
         if trace is None:
             return {"reads": {}, "writes": {}, "metrics": {}}
         return _CellReader(self, replicate, trace).read(trace.shape.before)
@@ -212,11 +181,13 @@ class _CellReader:
         position = log.position(replicate)
         self._written = trace.written or {}
         own: dict[str, Any] = {"replicate": replicate, "condition": log.record.name}
-        if log.seeds[position] is not None and "seed_used" not in log.record.context:
-            own["seed_used"] = log.seeds[position]
+        seed = log.columns.seeds[position]
+        if seed is not None and "seed_used" not in log.record.context:
+            own["seed_used"] = seed
         # In layers, since the context may be large and describes each value when it is asked for.
         self._constant = ChainMap(own, cast("dict[str, Any]", log.record.context))
-        self._values = {} if replicate in log.failed or replicate in log.pruned else log.values
+        failed = replicate in log.failed or replicate in log.pruned
+        self._values: Mapping[str, MetricColumn] = {} if failed else log.columns.metrics
         self._replicate = replicate
         self._recorded: dict[str, int] = {}
         self._added: set[str] = set()
@@ -243,12 +214,12 @@ class _CellReader:
         return describe(self._written[key] if key in self._written else self._constant.get(key), key=key)
 
     def _take(self, name: str, count: int) -> list[Any]:
-        values = self._values.get(name)
-        if values is None:
+        column = self._values.get(name)
+        if column is None:
             return []
-        start = bisect_left(values.replicates, self._replicate) + self._recorded.get(name, 0)
+        start = bisect_left(column.replicates, self._replicate) + self._recorded.get(name, 0)
         self._recorded[name] = self._recorded.get(name, 0) + count
-        return list(values[start : start + count])
+        return column.of(start, start + count)
 
 
 class _ByReplicate(Mapping[int, Any]):
@@ -310,6 +281,35 @@ class ByCell(Mapping[str, Mapping[int, Any]]):
         return f"<by condition: {', '.join(self._logs)}>"
 
 
+class ByCondition(Mapping[str, list[Any]]):
+    """A column of each condition, made into a list on access.
+
+    Parameters
+    ----------
+    logs : mapping of str to ConditionLog
+    look : callable
+        What gives the column of a condition's log.
+    """
+
+    __slots__ = ("_logs", "_look")
+
+    def __init__(self, logs: Mapping[str, ConditionLog], look: Callable[[ConditionLog], Iterable[Any]]) -> None:
+        self._logs = logs
+        self._look = look
+
+    def __getitem__(self, condition: str) -> list[Any]:
+        return list(self._look(self._logs[condition]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._logs)
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class ArtifactsView(Sequence[dict[str, Any]]):
     """Every file that a step wrote, in the order of conditions and replicates, described on access.
 
@@ -329,7 +329,7 @@ class ArtifactsView(Sequence[dict[str, Any]]):
     def records(self) -> Iterator[tuple[str, int, ArtifactRecord]]:
         """Give condition, replicate and record of each file."""
         for name, log in self._logs.items():
-            for replicate, record in log.artifacts:
+            for replicate, record in log.columns.artifacts:
                 if (replicate in log.failed) is self._failed:
                     yield name, replicate, record
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import UnknownNameError
 from crystallize.names import counted, did_you_mean
-from crystallize.results.columns import CellColumns
+from crystallize.results.collected import collected
 from crystallize.results.description import mask_secrets
 from crystallize.results.export import result_to_dict, write_json
 from crystallize.results.metrics import (
     BASELINE,
     ExperimentMetrics,
     HypothesisResult,
+    by_condition,
     collect_metrics,
-    group_outcomes,
 )
-from crystallize.results.provenance import ArtifactsView, ByCell, ConditionLog, ConditionRecord, Conditions
+from crystallize.results.provenance import (
+    ArtifactsView,
+    ByCell,
+    ByCondition,
+    ConditionLog,
+    ConditionRecord,
+    Conditions,
+)
 from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import CellOutcome, PluginFailure
@@ -143,7 +151,7 @@ class Result:
     def metric_names(self) -> list[str]:
         """The names of all recorded metrics, whichever condition recorded them."""
         conditions = (self.metrics.baseline, *self.metrics.treatments.values())
-        return list(dict.fromkeys(name for condition in conditions for name in condition.metrics))
+        return list(dict.fromkeys(name for condition in conditions for name in condition.names))
 
     @property
     def artifacts(self) -> dict[str, dict[str, Path]]:
@@ -269,7 +277,7 @@ class Result:
     @property
     def _succeeded(self) -> set[str]:
         """The conditions of which a cell succeeded; not from `provenance`, whose entries plugins may replace."""
-        return {name for name, log in self._logs.items() if len(log.replicates) > len(log.failed) + len(log.pruned)}
+        return {name for name, log in self._logs.items() if log.succeeded}
 
     @property
     def _artifacts_view(self) -> ArtifactsView:
@@ -279,14 +287,13 @@ class Result:
 def build_result(
     *,
     conditions: Sequence[ConditionRecord],
-    outcomes: Iterable[CellOutcome],
+    outcomes: Iterable[CellOutcome] | LazyOutcomes,
     replicates: int,
     facts: Mapping[str, Any],
     errors: Mapping[str, BaseException] | None = None,
     plugin_errors: Sequence[PluginFailure] = (),
     hypotheses: Sequence[HypothesisResult] = (),
     metrics: ExperimentMetrics | None = None,
-    kept: LazyOutcomes | None = None,
 ) -> Result:
     """Make a result of outcomes.
 
@@ -294,8 +301,8 @@ def build_result(
     ----------
     conditions : sequence of ConditionRecord
         In the order in which they are to appear.
-    outcomes : iterable of CellOutcome
-        In any order; nothing of the result depends on it. Only their columns are kept, not the outcomes.
+    outcomes : iterable of CellOutcome, or LazyOutcomes
+        In any order; nothing of the result depends on it. Only their columns are kept, read when somebody looks.
     replicates : int
         Number of replicates that was asked for.
     facts : mapping of str to object
@@ -308,16 +315,14 @@ def build_result(
         What judging gave.
     metrics : ExperimentMetrics, optional
         What `collect_metrics` gave for the same outcomes, if that was called already.
-    kept : LazyOutcomes, optional
-        Outcomes of other cells, which were not run again: they are read when somebody looks.
 
     Returns
     -------
     Result
     """
-    outcomes = list(outcomes)
+    outcomes = collected(outcomes)
     if metrics is None:
-        metrics = collect_metrics(outcomes, conditions, kept=kept)
+        metrics = collect_metrics(outcomes, conditions)
     metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
     records = {condition.name: condition for condition in conditions}
     # Without an optimiser nobody prunes: there it is a failure like any other.
@@ -325,13 +330,11 @@ def build_result(
     logs = {}
     failures: dict[int, PluginFailure] = {}
     all_errors: dict[str, BaseException] = {}
-    for name, members in group_outcomes(outcomes, conditions, kept).items():
-        condition = metrics.baseline if name == BASELINE else metrics.treatments.get(name)
-        values = condition.metrics if condition is not None else {}
-        log = logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), members, values)
+    for name, columns in by_condition(outcomes, conditions).items():
+        log = logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), columns)
         if optimised:
             log.part_pruned()
-        for outcome in members.rare if isinstance(members, CellColumns) else members:
+        for outcome in columns.rare:
             if outcome.error is not None and outcome.cell.replicate not in log.pruned:
                 all_errors[outcome.cell.key] = outcome.error
             for failure in outcome.plugin_failures:
@@ -348,13 +351,14 @@ def build_result(
 
 
 def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequence[PluginFailure]) -> dict[str, Any]:
-    ran: set[int] = set()
+    ran: Collection[int] = ()
     cells = {}
     for name, log in logs.items():
-        ran.update(log.replicates)
+        if ran != log.replicates:  # nearly always each condition has the same
+            ran = {*ran, *log.replicates} if ran else log.replicates
         cells[name] = {
             "requested": requested,
-            "completed": len(log.replicates) - len(log.failed) - len(log.pruned),
+            "completed": log.succeeded,
             "failed": len(log.failed),
             "missing": max(0, requested - len(log.replicates)),
         }
@@ -364,9 +368,9 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         "replicates": len(ran),
         "replicates_requested": requested,
         "cells": cells,
-        "seeds": {name: list(log.seeds) for name, log in logs.items()},
-        "durations": {name: list(log.durations) for name, log in logs.items()},
-        "workers": {name: list(log.workers) for name, log in logs.items()},
+        "seeds": ByCondition(logs, attrgetter("columns.seeds")),
+        "durations": ByCondition(logs, attrgetter("columns.durations")),
+        "workers": ByCondition(logs, attrgetter("columns.workers")),
         "ctx_changes": ByCell(logs, ConditionLog.steps_of),
         "before_steps": ByCell(logs, ConditionLog.before_of),
         "artifacts": ArtifactsView(logs),

@@ -36,7 +36,7 @@ class _Row:
 
     @property
     def seed(self) -> int | None:
-        return self.log.seeds[self.log.position(self.replicate)]
+        return self.log.columns.seeds[self.log.position(self.replicate)]
 
 
 def parse_format(fmt: str) -> tuple[str, ...]:
@@ -166,8 +166,8 @@ def _tried(row: _Row) -> str:
 def _worked(row: _Row) -> str:
     """Say how long a cell took, and who ran it where that was not the program itself."""
     position = row.log.position(row.replicate)
-    worker = row.log.workers[position]
-    return f"  {_time(row.log.durations[position])}{'' if worker == 'main' else f' in {worker}'}"
+    worker = row.log.columns.workers[position]
+    return f"  {_time(row.log.columns.durations[position])}{'' if worker == 'main' else f' in {worker}'}"
 
 
 def _time(seconds: float) -> str:

@@ -8,7 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, MissingMetricError
-from crystallize.results.metrics import MetricValues
+from crystallize.results.columns import MetricValues
 from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 if TYPE_CHECKING:

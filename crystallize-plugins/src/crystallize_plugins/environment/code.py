@@ -10,11 +10,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
-from crystallize.datasources.function import FunctionSource
-from crystallize.datasources.inputs import ExperimentInput
 from crystallize.fingerprint import value_of
 from crystallize.fingerprint._sources import code_parts
-from crystallize.pipelines.step import FunctionStep
 from crystallize.results.description import describe
 from crystallize_plugins.loading import FILE_MODULE
 
@@ -133,17 +130,16 @@ def _roots(view: ExperimentView) -> Iterator[Any]:
 
 
 def _sources_of(source: Any) -> Iterator[Any]:
-    if isinstance(source, ExperimentInput):
-        for part in source.sources.values():
-            yield from _sources_of(part)
-    else:
-        yield source.fn if isinstance(source, FunctionSource) else type(source)
-        if getattr(source, "loader", None) is not None:
-            yield source.loader
+    for part in source.single_sources():
+        yield _code(part)
+        if getattr(part, "loader", None) is not None:
+            yield part.loader
 
 
-def _code(step: Any) -> Any:
-    return step.spec.fn if isinstance(step, FunctionStep) else type(step)
+def _code(part: Any) -> Any:
+    """Return the function that a step or a data source was made from, or its class."""
+    declared = part.declared_as()
+    return type(part) if declared is None else declared.function
 
 
 def _name(code: Any) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
+from crystallize.engine.bridge import STOPS
 from crystallize.engine.cell import SerialLoop
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    import asyncio
+    from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 
     from crystallize.engine.cell import CellRunner
     from crystallize.hooks import ExperimentView
@@ -54,7 +56,7 @@ class AsyncExecution(Executor):
 
     def run_experiment_loop(
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
-    ) -> AsyncIterator[CellOutcome | list[CellOutcome]]:
+    ) -> AsyncIterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the loop that iterates."""
         together = min(self.max_concurrency or len(cells), len(cells))
         if together > 1 and run_cell.needs_loop:
@@ -66,8 +68,55 @@ class AsyncExecution(Executor):
         self._show_progress(experiment, cells)
         if together == 1 or not run_cell.needs_loop:
             # Cells that never wait would all run before anybody got to see the first.
-            return aiter(SerialLoop(cells, run_cell))
-        # Only here: asyncio takes a twentieth of a second to import.
-        from crystallize_plugins.execution.overlapping import overlapping
+            return SerialLoop(cells, run_cell)
+        return _overlapping(cells, run_cell, together)
 
-        return overlapping(cells, run_cell, together)
+
+async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[list[CellOutcome]]:
+    """Keep up to `together` cells under way, and yield what has arrived since the last look."""
+    import asyncio
+
+    left = iter(cells)
+    arrived: list[CellOutcome] = []
+    raised: list[BaseException] = []
+    news = asyncio.Event()
+    tasks = [asyncio.ensure_future(_work(left, run_cell, arrived, raised, news)) for _ in range(together)]
+    try:
+        given = 0
+        while given < len(cells):
+            await news.wait()
+            news.clear()
+            if arrived:
+                given += len(arrived)
+                batch = arrived[:]
+                arrived.clear()  # not later: others run while this one is at its yield
+                yield batch
+            if raised:
+                raise raised[0]
+    except (*STOPS, asyncio.CancelledError):
+        for task in tasks:
+            task.cancel()
+        yield arrived  # at once: whoever winds this up may ask but once
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _work(
+    cells: Iterator[Cell],
+    run_cell: CellRunner,
+    arrived: list[CellOutcome],
+    raised: list[BaseException],
+    news: asyncio.Event,
+) -> None:
+    """Run one cell after the other of those that several tasks share."""
+    try:
+        for cell in cells:
+            arrived.append(await run_cell.aio(cell))
+            news.set()
+    except BaseException as exc:  # noqa: BLE001 - raised where outcomes are waited for
+        # Ctrl-C, too: out of a task it would end the loop at once, and what has arrived would be lost.
+        raised.append(exc)
+        news.set()

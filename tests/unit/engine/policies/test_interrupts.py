@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from crystallize import AsyncExecution, BasePlugin, ParallelExecution, SerialExecution, pipeline_step
-from crystallize.engine.loop import Interrupts
+from crystallize.engine.interrupts import InterruptGuard
 from crystallize_plugins.artifacts import newest_run
 
 
@@ -80,11 +80,11 @@ def test_only_a_handler_of_python_is_replaced():
     usual = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with Interrupts():
+        with InterruptGuard():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         heard = []
         signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-        with Interrupts() as _, Interrupts() as _:
+        with InterruptGuard() as _, InterruptGuard() as _:
             signal.raise_signal(signal.SIGINT)
         assert heard == [signal.SIGINT]
     finally:
@@ -93,7 +93,7 @@ def test_only_a_handler_of_python_is_replaced():
 
 def test_inside_a_running_loop_ctrl_c_interrupts_at_once():
     async def main():
-        with Interrupts():
+        with InterruptGuard():
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +101,7 @@ def test_inside_a_running_loop_ctrl_c_interrupts_at_once():
 
 
 def test_what_waits_is_let_through_at_the_end_at_the_latest():
-    interrupts = Interrupts()
+    interrupts = InterruptGuard()
 
     def block():
         with interrupts:

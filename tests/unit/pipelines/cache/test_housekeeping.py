@@ -11,9 +11,9 @@ import pytest
 
 from crystallize import pipeline_step
 from crystallize.pipelines import cache
-from crystallize.pipelines.cache import housekeeping
-from crystallize.pipelines.cache.housekeeping import entries_folder
+from crystallize.pipelines.cache import store
 from crystallize.pipelines.cache.settings import DEFAULT_SIZE, current_settings
+from crystallize.pipelines.cache.store import entries_folder
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_what_a_killed_process_left_unfinished_is_removed_in_time(make, give, en
 
 def test_a_large_folder_is_not_looked_through_for_every_entry(make, give, monkeypatch):
     seen = []
-    original = housekeeping.make_room
-    monkeypatch.setattr(housekeeping, "make_room", lambda *args: seen.append(1) or original(*args))
+    original = store.make_room
+    monkeypatch.setattr(store, "make_room", lambda *args: seen.append(1) or original(*args))
     monkeypatch.setenv("CRYSTALLIZE_CACHE_SIZE", "1MB")
     for number in range(40):
         make(give(number=number, size=5000)).run()

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from crystallize import BasePlugin, DataSource, ExperimentInput, Treatment, data_source, pipeline_step
-from crystallize.pipelines.cache import call
-from crystallize.pipelines.cache import values as values_module
+from crystallize.pipelines.cache import call, session
 
 
 @pytest.fixture
@@ -319,14 +318,14 @@ def test_values_that_hold_themselves_are_looked_at_once(make, note, ran):
 @pytest.mark.parametrize("kind", ["context", "parameter"])
 def test_an_array_that_all_cells_share_is_hashed_once_in_a_run_and_anew_in_the_next(make, values, monkeypatch, kind):
     seen = []
-    original = values_module.Looks.identity
+    original = session.identity_as_seen
 
-    def noticed(self, value):
+    def noticed(value):
         if isinstance(value, np.ndarray):
             seen.append(1)
-        return original(self, value)
+        return original(value)
 
-    monkeypatch.setattr(values_module.Looks, "identity", noticed)
+    monkeypatch.setattr(session, "identity_as_seen", noticed)
     array = np.ones(1000)
 
     @pipeline_step(cacheable=True)

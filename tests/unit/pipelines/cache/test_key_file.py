@@ -15,8 +15,7 @@ from crystallize import pipeline_step
 from crystallize.errors import ConfigurationError
 from crystallize.pipelines import cache
 from crystallize.pipelines.cache import settings
-from crystallize.pipelines.cache.keyfile import load_key
-from crystallize.pipelines.cache.settings import current_settings
+from crystallize.pipelines.cache.settings import current_settings, load_key
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
 
@@ -68,8 +67,7 @@ def test_the_key_is_made_readable_by_its_user_alone_and_kept(own_place):
 
 def test_sixteen_processes_make_one_key(own_place):
     script = (
-        "from crystallize.pipelines.cache.keyfile import load_key\n"
-        "from crystallize.pipelines.cache.settings import current_settings\n"
+        "from crystallize.pipelines.cache.settings import current_settings, load_key\n"
         "import sys; settings = current_settings(); sys.stdin.readline(); print(load_key(settings).hex())"
     )
     processes = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crystallize.experiments.folders import config_room
+from crystallize.experiments.folders import yaml_format
 
 if TYPE_CHECKING:
     import os
@@ -26,10 +26,10 @@ def experiments_of(path: str | os.PathLike[str], overrides: Iterable[str]) -> li
     ConfigurationError
         With everything that is wrong, each with its place, as ``problems``.
     """
-    room = config_room()
+    installed = yaml_format()
     given = Path(path)
-    known: dict[Path, object] = {}
+    known: dict[Path, Any] = {}
     folders = [] if (given / _CONFIG).exists() else sorted(file.parent for file in given.glob(f"*/{_CONFIG}"))
     for folder in folders or [given]:
-        room.load_folder(folder, overrides=overrides if not folders else (), known=known)
-    return [loaded.experiment for loaded in known.values()]  # type: ignore[attr-defined]
+        installed.load_folder(folder, overrides=overrides if not folders else (), known=known)
+    return [loaded.experiment for loaded in known.values()]

@@ -119,7 +119,7 @@ class ExperimentGraph:
         ValidationError, GraphError
             The experiments do not make a graph.
         MissingExtraError
-            The extra ``yaml`` is not installed: ``pip install "crystallize-core[yaml]"``.
+            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
 
         Examples
         --------

@@ -9,6 +9,6 @@ authenticated with a key of the user's, in a file of the user's own configuratio
 
 from __future__ import annotations
 
-from crystallize.pipelines.cache.housekeeping import CacheInfo, clear, info
+from crystallize.pipelines.cache.store import CacheInfo, clear, info
 
 __all__ = ["CacheInfo", "clear", "info"]

@@ -14,28 +14,27 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.context.frozen import FrozenContext
 from crystallize.errors import PrunedError
 from crystallize.fingerprint import combine, identify
 from crystallize.folders import folder_of, in_folder
-from crystallize.pipelines.cache.recorder import ABSENT, digest_of_read
+from crystallize.pipelines.cache.recording import ABSENT, Lineage, Recording, digest_of_read
+from crystallize.pipelines.cache.session import identity_as_seen, unsaid
 from crystallize.pipelines.cache.store import Address
-from crystallize.pipelines.cache.watching import Lineage, Watching
-from crystallize.pipelines.identity import step_parts, without_code
 from crystallize.pipelines.injection import find_output
-from crystallize.pipelines.step import FunctionStep, open_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
+    from crystallize.context.frozen import FrozenContext
     from crystallize.datasources.artifact import Artifact
+    from crystallize.datasources.base import DataSource
     from crystallize.fingerprint import Identity
     from crystallize.pipelines.cache.session import CacheSession
     from crystallize.pipelines.injection import Binding
     from crystallize.pipelines.step import PipelineStep
 
-__all__ = ["CachedCall", "Output"]
+__all__ = ["CachedCall", "Output", "watched_fetch"]
 
 _LOGGER = logging.getLogger("crystallize")
 _ANYWHERE = nullcontext()
@@ -93,9 +92,8 @@ class CachedCall:
         self._position = position
         self._binding = binding
         self._artifacts: dict[str, Artifact] = {}
-        self._folder = folder_of(step.spec.fn if isinstance(step, FunctionStep) else type(step).__call__)
-        self._plain = isinstance(step, FunctionStep) and type(step).__call__ is FunctionStep.__call__
-        for parameter in open_parameters(step):
+        self._folder = folder_of(step._work_function())
+        for parameter in step._open_parameters():
             declared = find_output(parameter.name, outputs) if parameter.is_artifact else None
             if declared is not None:
                 self._artifacts[parameter.name] = declared
@@ -103,8 +101,8 @@ class CachedCall:
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Give the output from the cache, or run the step and keep what it gives."""
         session = self._session
-        lineage, ctx._cache = getattr(ctx, "_cache", None), None
-        if session.store is None or ctx.__class__ is not FrozenContext or _has_changed_copies(ctx):
+        lineage, ctx._lineage = ctx._lineage, None
+        if session.store is None or ctx._observer is not None or _has_changed_copies(ctx):
             return self._run(data, ctx)
         known = self._known(data, ctx, lineage)
         found = self._find(known, ctx)
@@ -119,10 +117,10 @@ class CachedCall:
         if found is not None and (session.chained or "rng" not in found[0].names):
             address, output = found
             self._repeat(output, ctx)
-            ctx._cache = Lineage(self._position, address.text)
+            ctx._lineage = Lineage(self._position, address.text)
             return output.result
         attempt = _Attempt(self, known, ctx, still_holds)
-        with attempt:
+        with attempt.recording:
             result = self._run(data, ctx)
         if hasattr(type(result), "__await__"):
             return self._awaited(result, attempt)
@@ -130,7 +128,7 @@ class CachedCall:
         return result
 
     async def _awaited(self, result: Any, attempt: _Attempt) -> Any:
-        with attempt:
+        with attempt.recording:
             while hasattr(type(result), "__await__"):
                 result = await result
         attempt.keep(result)
@@ -170,7 +168,7 @@ class CachedCall:
         return _Known(step, combine(*parts))
 
     def _content(self, data: Any) -> Identity:
-        return self._session.looks.identity(data)
+        return identity_as_seen(data)
 
     def _identity(self, ctx: FrozenContext) -> str | None:
         """Digest the step with what the context gives for its parameters, as both are now.
@@ -178,22 +176,12 @@ class CachedCall:
         None where it was given something that has no content, so that another one of its kind would look the same.
         """
         step, session = self._step, self._session
-        code, params = step_parts(step)
+        code, params = step._identity_parts()
         added = session.added
         if added is not None:
             untracked = (*code.untracked, *added.untracked)
             code = code._replace(digest=combine(code.digest, added.digest), untracked=untracked)
-        found = [params]
-        if isinstance(step, FunctionStep) and self._plain:
-            unsaid = [(name, session.looks.unsaid(value)) for name, value in sorted(step._params.items())]
-            found.append(identify(unsaid))
-        else:
-            # Its attributes, beside the parameters that it names.
-            found.append(without_code(step, identify(step)))
-            unsaid = [
-                (name, session.looks.unsaid(value)) for name, value in sorted(getattr(step, "__dict__", {}).items())
-            ]
-            found.append(identify(unsaid))
+        found = [params, *step._visible_identities(unsaid)]
         digests = [code.digest, *(part.digest for part in found)]
         for name, artifact in self._artifacts.items():
             digests += [name, identify(artifact).digest]
@@ -290,13 +278,14 @@ def _has_changed_copies(ctx: FrozenContext) -> bool:
     return False
 
 
-class _Attempt(Watching):
+class _Attempt:
     """One run of a step whose output may be kept."""
 
     def __init__(
         self, call: CachedCall, known: _Known, ctx: FrozenContext, still_holds: Callable[[], bool] | None
     ) -> None:
-        super().__init__(call._session, call._position, ctx)
+        self.recording = Recording(ctx, call._position, call._session.value)
+        self._ctx = ctx
         # Of an input that is made while it is used, such as a generator's, this says more once the step has run.
         self._still_holds = still_holds
         self._call = call
@@ -308,18 +297,18 @@ class _Attempt(Watching):
 
     def keep(self, result: Any) -> None:
         """Store what came out, unless the step says that it would not be the same again."""
-        call, ctx, session = self._call, self.ctx, self.session
+        call, ctx, session = self._call, self._ctx, self._call._session
         try:
             if not self._may_be_kept():
                 return
-            recorder = self.recorder
-            names = tuple(sorted(recorder.reads))
-            address = Address(self._known.digest, names, combine(*(recorder.reads[name] for name in names)))
+            reads = self.recording.reads
+            names = tuple(sorted(reads))
+            address = Address(self._known.digest, names, combine(*(reads[name] for name in names)))
             output = self._output(result)
             if session.store is not None:
                 with call._in_folder():
                     session.store.put(address, tuple(output))
-                ctx._cache = Lineage(call._position, address.text)
+                ctx._lineage = Lineage(call._position, address.text)
         except OSError as problem:
             text = f"{problem.strerror or problem} ({problem.filename or 'the cache folder'})"
             session.tell(call._label, "the output of %s cannot be kept in the step cache: %s", text)
@@ -327,11 +316,11 @@ class _Attempt(Watching):
             _LOGGER.debug("the output of %s is not kept: it cannot be stored", call._label, exc_info=True)
 
     def _may_be_kept(self) -> bool:
-        call, session = self._call, self.session
-        if self.recorder.refused:
-            _LOGGER.debug("the output of %s is not kept: %s", call._label, self.recorder.refused)
+        call, session = self._call, self._call._session
+        if self.recording.refused:
+            _LOGGER.debug("the output of %s is not kept: %s", call._label, self.recording.refused)
             return False
-        if self.moved:
+        if self.recording.moved:
             by = "it" if threading.current_thread() is threading.main_thread() else "it, or another thread meanwhile,"
             session.tell(
                 call._label,
@@ -343,10 +332,10 @@ class _Attempt(Watching):
         if self._still_holds is not None and not self._still_holds():
             _LOGGER.debug("the output of %s is not kept: its data source changes what it goes by", call._label)
             return False
-        changed = self.recorder.settled(self.ctx)
-        if changed is None and _has_changed_copies(self.ctx):
+        changed = self.recording.changed()
+        if changed is None and _has_changed_copies(self._ctx):
             changed = "its cell's copy of an object (a generator of random numbers, an estimator)"
-        if changed is None and call._identity(self.ctx) != self._known.step:
+        if changed is None and call._identity(self._ctx) != self._known.step:
             changed = "what it refers to (a global, a closure value, an attribute or a parameter)"
         if changed is not None:
             session.tell(
@@ -355,10 +344,10 @@ class _Attempt(Watching):
                 changed,
             )
             return False
-        return not call.is_given_unknown(self.recorder.untracked)
+        return not call.is_given_unknown(self.recording.untracked)
 
     def _output(self, result: Any) -> Output:
-        ctx = self.ctx
+        ctx = self._ctx
         marks = ctx._journal[self._journal + 1 :: 2]
         reads = [mark for mark in marks if isinstance(mark, str)]
         files = {} if ctx._artifacts is None else ctx._artifacts._files
@@ -368,11 +357,11 @@ class _Attempt(Watching):
             self._metrics(),
             tuple((file.name, file.data) for key, file in files.items() if self._files.get(key) is not file),
             tuple((mark[0], ctx._own[mark[0]]) for mark in marks if isinstance(mark, tuple)),
-            tuple(self.recorder.events),
+            tuple(self.recording.events),
         )
 
     def _metrics(self) -> tuple[tuple[str, Any, Any], ...]:
-        metrics = self.ctx.metrics
+        metrics = self._ctx.metrics
         counts: dict[Any, int] = {}
         for name in metrics._order[1 : self._order : 2]:
             counts[name] = counts.get(name, 0) + 1
@@ -382,3 +371,66 @@ class _Attempt(Watching):
             tags = metrics._tags.get(str(name), {}).get(index - 1)
             found.append((str(name), metrics._values[str(name)][index - 1], tags))
         return tuple(found)
+
+
+def watched_fetch(
+    session: CacheSession, source: DataSource, fetch: Callable[[FrozenContext], Any]
+) -> Callable[..., Any]:
+    """Return a `fetch` that notes the identity of what it gives, where the source says what that depends on.
+
+    Parameters
+    ----------
+    session : CacheSession
+    source : DataSource
+    fetch : callable of FrozenContext
+        The source's own, or one that stands for it.
+    """
+
+    def fetched(ctx: FrozenContext) -> Any:
+        if ctx._observer is not None or session.store is None:
+            return fetch(ctx)
+        attempt = _Fetch(session, source, ctx)
+        with attempt.recording:
+            data = fetch(ctx)
+        if hasattr(type(data), "__await__"):
+            return awaited(data, attempt)
+        attempt.note()
+        return data
+
+    async def awaited(data: Any, attempt: _Fetch) -> Any:
+        with attempt.recording:
+            while hasattr(type(data), "__await__"):
+                data = await data
+        attempt.note()
+        return data
+
+    return fetched
+
+
+class _Fetch:
+    """One fetch of a source that says what its data depends on."""
+
+    def __init__(self, session: CacheSession, source: DataSource, ctx: FrozenContext) -> None:
+        self.recording = Recording(ctx, 0, session.value)
+        self._session = session
+        self._source = source
+        self._before = self._identity()
+
+    def note(self) -> None:
+        recording = self.recording
+        recording.ctx._lineage = None
+        if self._before is None or recording.moved or recording.refused or recording.untracked:
+            return
+        reads = [f"{name}={recording.reads[name]}" for name in sorted(recording.reads)]
+        recording.ctx._lineage = Lineage(0, combine("source", self._before, *reads), self._still_holds)
+
+    def _still_holds(self) -> bool:
+        """Return whether the fetch has changed nothing of what it goes by."""
+        return self.recording.changed() is None and self._identity() == self._before
+
+    def _identity(self) -> str | None:
+        try:
+            return self._session.source_identity(self._source)
+        except Exception:
+            _LOGGER.debug("what %r depends on cannot be hashed, so its data is", self._source, exc_info=True)
+            return None

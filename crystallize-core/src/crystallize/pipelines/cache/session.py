@@ -9,24 +9,25 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context.isolation import ATOMS
+from crystallize.context.kinds import is_ndarray
 from crystallize.errors import ConfigurationError
-from crystallize.fingerprint import Identity, added_code, combine, may_have_added
-from crystallize.pipelines.cache.keyfile import load_key
-from crystallize.pipelines.cache.settings import current_settings
-from crystallize.pipelines.cache.sources import SourceIdentities
+from crystallize.fingerprint import Identity, added_code, combine, identify, may_have_added
+from crystallize.pipelines.cache.settings import current_settings, load_key
 from crystallize.pipelines.cache.store import EntryStore
-from crystallize.pipelines.cache.values import Looks, is_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from crystallize.context import FrozenContext
+    from crystallize.datasources.base import DataSource
     from crystallize.pipelines.cache.settings import CacheSettings
 
-__all__ = ["CacheSession", "together"]
+__all__ = ["CacheSession", "identity_as_seen", "together", "unsaid"]
 
 _LOGGER = logging.getLogger("crystallize")
 _MOST_ARRAYS = 256
+_all_atoms = ATOMS.issuperset
 
 
 def together(added: Mapping[str, Identity]) -> Identity | None:
@@ -53,11 +54,6 @@ class CacheSession:
         Whether nobody between two steps may change the data.
     added : Identity, optional
         Of what the project had added to libraries when the run began.
-
-    Attributes
-    ----------
-    looks : Looks
-    sources : SourceIdentities
     """
 
     def __init__(
@@ -65,8 +61,6 @@ class CacheSession:
     ) -> None:
         self.plugins = plugins
         self.chained = chained
-        self.looks = Looks()
-        self.sources = SourceIdentities(self.looks)
         self._settings = settings
         self._added = added
         self._modules = len(sys.modules)
@@ -75,6 +69,7 @@ class CacheSession:
         self._lock = threading.Lock()
         self._told: set[tuple[str, ...]] = set()
         self._arrays: dict[int, tuple[weakref.ref[Any], Identity]] = {}
+        self._source_arrays: dict[int, tuple[Any, Identity]] = {}
 
     @property
     def added(self) -> Identity | None:
@@ -121,14 +116,75 @@ class CacheSession:
 
         That of an array which the cells of a condition share, and that none of them can write to, is found out once.
         """
-        if key in ctx._own or not is_array(value) or value.dtype.hasobject:
-            return self.looks.identity(value)
+        if key in ctx._own or not is_ndarray(value) or value.dtype.hasobject:
+            return identity_as_seen(value)
         known = self._arrays.get(id(value))
         if known is not None and known[0]() is value:
             return known[1]
-        found = self.looks.identity(value)
+        found = identity_as_seen(value)
         if len(self._arrays) > _MOST_ARRAYS:
             self._arrays.clear()
         with suppress(TypeError):  # a scalar of an array's type, which is quickly hashed again
             self._arrays[id(value)] = (weakref.ref(value), found)
         return found
+
+    def source_identity(self, source: DataSource) -> str | None:
+        """Return the identity of what a data source gives, or None where it does not say all that this depends on.
+
+        What it reads from its context comes on top.
+        """
+        if not source.is_declared:
+            return None
+        found = [part for _, part in source._identity_parts("", self._parameters)]
+        return None if any(part.untracked for part in found) else combine(*(part.digest for part in found))
+
+    def _parameters(self, values: Mapping[str, Any]) -> Identity:
+        """Return the identity of parameters by all that can be seen of them."""
+        found = {name: self._parameter(value) for name, value in sorted(values.items())}
+        digests = (text for name, each in found.items() for text in (name, each.digest))
+        return Identity(combine(*digests), tuple(text for each in found.values() for text in each.untracked))
+
+    def _parameter(self, value: Any) -> Identity:
+        if not is_ndarray(value):
+            return identity_as_seen(value)
+        # Handed out as views that cannot be written to: nobody changes it during a run.
+        known = self._source_arrays.get(id(value))
+        if known is None:
+            known = self._source_arrays[id(value)] = (value, identity_as_seen(value))
+        return known[1]
+
+
+def identity_as_seen(value: Any) -> Identity:
+    """Return the identity of a value by all that a step can see of it.
+
+    Resuming compares values. A step may go by more: the order of a dict's keys, how an array lies in memory (sums
+    differ in their last bits).
+    """
+    found = identify(value)
+    more = unsaid(value)
+    return found if more is None else found._replace(digest=combine(found.digest, identify(more).digest))
+
+
+def unsaid(value: Any) -> Any:
+    """Return what equality of values does not tell of one; None where there is nothing."""
+    return None if type(value) in ATOMS else _unsaid(value, {})
+
+
+def _unsaid(value: Any, seen: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind in ATOMS:
+        return None
+    if kind is dict:
+        parts = _unsaid_parts(value, list(value.values()), seen)
+        return (list(value), parts) if len(value) > 1 or parts else None
+    if kind is list or kind is tuple:
+        return _unsaid_parts(value, value, seen)
+    return value.strides if is_ndarray(value) and not value.flags.c_contiguous else None
+
+
+def _unsaid_parts(value: Any, items: Sequence[Any], seen: dict[int, Any]) -> Any:
+    if _all_atoms(map(type, items)) or id(value) in seen:
+        return None
+    seen[id(value)] = value
+    parts = [(at, part) for at, item in enumerate(items) if (part := _unsaid(item, seen)) is not None]
+    return parts or None

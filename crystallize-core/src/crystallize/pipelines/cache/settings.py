@@ -1,16 +1,22 @@
-"""Where entries lie, how much they may take, and where the user's key is."""
+"""Where entries lie, how much they may take, and the user's key, with which they are authenticated.
+
+What was not written with the key is never unpickled.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from crystallize.errors import ConfigurationError
+from crystallize.names import fresh_id
 
-__all__ = ["DEFAULT_SIZE", "CacheSettings", "current_settings"]
+__all__ = ["DEFAULT_SIZE", "CacheSettings", "current_settings", "load_key"]
 
 DEFAULT_SIZE = 10_000_000_000
 """Bytes that the entries of a cache folder may take together, unless told."""
@@ -18,6 +24,7 @@ DEFAULT_SIZE = 10_000_000_000
 _DIRECTORY = "CRYSTALLIZE_CACHE_DIR"
 _SIZE = "CRYSTALLIZE_CACHE_SIZE"
 _KEY_FILE = "CRYSTALLIZE_CACHE_KEY_FILE"
+_KEY_LENGTH = 32
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
@@ -89,3 +96,75 @@ def _configuration_folder() -> Path:
         # A relative path there is to be ignored, by the specification.
         base = base if base.is_absolute() else home / ".config"
     return base / "crystallize"
+
+
+def load_key(settings: CacheSettings) -> bytes:
+    """Return the user's key; it is made where there is none.
+
+    Parameters
+    ----------
+    settings : CacheSettings
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read or made, holds no key, or others can read or change it.
+    """
+    path = Path(settings.key_file)
+    try:
+        if not path.exists():
+            _make_key(path)
+        return _checked_key(path, strict=not settings.key_is_given)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"the key of the step cache cannot be read or made in {path}: {reason}; let CRYSTALLIZE_CACHE_KEY_FILE "
+            "name a file elsewhere"
+        ) from error
+
+
+def _make_key(path: Path) -> None:
+    """Make a key under its final name at once: of several processes one wins, and none sees half a key."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{fresh_id()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        try:
+            os.write(descriptor, os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        # Neither takes the place of a file that is there: rename on Windows, link elsewhere.
+        with suppress(FileExistsError):
+            if os.name == "nt":
+                temporary.rename(path)
+            else:
+                os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _checked_key(path: Path, *, strict: bool) -> bytes:
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        text = file.read(1024)
+    if os.name != "nt":
+        # A file that the user named may be handed to a container readable, and owned by another.
+        forbidden = 0o077 if strict else 0o022
+        if strict and found.st_uid != os.geteuid():
+            raise ConfigurationError(f"the key of the step cache, {path}, belongs to another user: remove the file")
+        if stat.S_IMODE(found.st_mode) & forbidden:
+            raise ConfigurationError(
+                f"the key of the step cache, {path}, can be {'read or ' if strict else ''}changed by others: "
+                f"chmod 600 it, or remove it and have a new one made"
+            )
+    try:
+        key = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) < _KEY_LENGTH:
+        raise ConfigurationError(
+            f"{path} holds no key of the step cache, which is {2 * _KEY_LENGTH} hexadecimal digits: remove the file, "
+            "and one is made"
+        )
+    return key

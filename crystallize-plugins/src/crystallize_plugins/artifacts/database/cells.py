@@ -31,6 +31,7 @@ __all__ = [
     "Row",
     "Trace",
     "as_text",
+    "checked_records",
     "doubles",
     "error_row",
     "failure_from",
@@ -238,8 +239,8 @@ def _step(parts: Sequence[Any]) -> StepShape:
     return StepShape(name, tuple(reads), tuple(writes), tuple(map(tuple, metrics)), cache_hit)
 
 
-def rows_from(several: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
-    """Yield rows as they are read, each having been checked.
+def checked_records(several: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+    """Return the parts of the records of rows, each having been checked.
 
     Parameters
     ----------
@@ -254,14 +255,21 @@ def rows_from(several: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
     for columns in several:
         if cell_seal(columns[:-1]) != columns[-1]:
             raise DamagedStoreError("a row of the table cell is damaged: its checksum does not fit")
-    records = decode(f"[{','.join([columns[10] for columns in several])}]")
-    try:
-        for columns, parts in zip(several, records, strict=True):
+    records: list[Sequence[Any]] = decode(f"[{','.join([columns[10] for columns in several])}]")
+    if len(records) != len(several):
+        raise DamagedStoreError("the record of a cell is damaged")
+    return records
+
+
+def rows_from(several: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
+    """Yield rows, each having been checked; see `checked_records`."""
+    for columns, parts in zip(several, checked_records(several), strict=True):
+        try:
             record = Record(*parts)
-            row = Row(*columns[:10], record, columns[11])  # type: ignore[call-arg]
-            yield row if record.seed is None else row._replace(seed=record.seed)
-    except (TypeError, ValueError) as error:
-        raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
+        except TypeError as error:
+            raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
+        row = Row(*columns[:10], record, columns[11])  # type: ignore[call-arg]
+        yield row if record.seed is None else row._replace(seed=record.seed)
 
 
 def outcome_from(row: Row, trace: Trace) -> CellOutcome:

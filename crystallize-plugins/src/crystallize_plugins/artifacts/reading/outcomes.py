@@ -9,12 +9,21 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import Cell, CellColumns, CellOutcome, CellTrace, LazyOutcomes, MetricValues
+from crystallize.results import (
+    Cell,
+    CellColumns,
+    CellOutcome,
+    CellTrace,
+    LazyOutcomes,
+    MetricColumn,
+    MetricColumns,
+)
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.cells import (
     FAILED,
     INEXACT,
     Row,
+    checked_records,
     doubles,
     outcome_from,
     read_traces,
@@ -69,8 +78,8 @@ class StoredOutcomes(LazyOutcomes):
     """
 
     __slots__ = (
-        "_artifacts", "_columns", "_conditions", "_folder", "_forgets_failures", "_kinds", "_made", "_replicates",
-        "_traces", "_wanted",
+        "_artifacts", "_columns", "_conditions", "_folder", "_forgets_failures", "_kinds", "_made", "_rare", "_read",
+        "_replicates", "_traces", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +111,8 @@ class StoredOutcomes(LazyOutcomes):
         self._wanted: dict[str, frozenset[int]] | None = None
         self._forgets_failures = False
         self._columns: dict[str, CellColumns] = {}
+        self._rare: dict[str, list[CellOutcome]] | None = None
+        self._read: dict[str, _Whole] | None = None
         self._made: dict[Cell, CellOutcome] = {}
 
     # -- which cells there are --------------------------------------------------------------------
@@ -175,7 +186,7 @@ class StoredOutcomes(LazyOutcomes):
         part._forgets_failures = self._forgets_failures
         part._conditions, part._replicates = tuple(found), dict(found)
         part._wanted = {name: frozenset(several) for name, several in found.items()}
-        part._columns, part._made = {}, {}
+        part._columns, part._made, part._rare, part._read = {}, {}, None, None
         return part
 
     def forget_plugin_failures(self) -> None:
@@ -235,24 +246,62 @@ class StoredOutcomes(LazyOutcomes):
 
     def _columns_of(self, condition: str) -> CellColumns:
         replicates = self._replicates[condition]
-        kinds = self._kinds[condition]
-        few = []
-        if any(kind.has_more for kind in kinds):
-            clause = "WHERE condition = ? AND more IS NOT NULL ORDER BY replicate"
-            few = [*map(self._outcome, self._rows(clause, (condition,)))]
+        few = self._few().get(condition, [])
         failed = sum(outcome.error is not None for outcome in few)
-        read = _Condition(self, condition, few)
+        # Those of the cells that succeeded, in the order in which they come first.
+        kinds = sorted((kind for kind in self._kinds[condition] if kind.state != FAILED), key=lambda kind: kind.first)
+        traces = [self._traces[kind.trace] for kind in kinds] if len(replicates) > failed else []
+        length = len(replicates)
         return CellColumns(
-            replicates=list(replicates),
-            seeds=cast("list[int | None]", _Column(len(replicates), lambda: read.whole().seeds)),
-            durations=cast("list[float]", _Column(len(replicates), lambda: read.whole().durations)),
-            workers=cast("list[str]", _Column(len(replicates), lambda: read.whole().workers)),
-            traces=_Traces(self, condition, replicates),
-            metrics=read.whole().metrics,
-            succeeded=len(replicates) - failed,
-            artifacts=self._files(condition, replicates),
-            rare=few,
+            replicates,
+            _Column(length, lambda: self._whole()[condition].seeds),
+            _Column(length, lambda: self._whole()[condition].durations),
+            _Column(length, lambda: self._whole()[condition].workers),
+            _Traces(self, condition, replicates),
+            MetricColumns(
+                [name for trace in traces for name in trace.metrics], lambda name: self._metric(condition, name)
+            ),
+            length - failed,
+            self._files(condition, replicates),
+            few,
+            # Of a part it is not known which of them its cells have.
+            {trace.shape: None for trace in traces if trace.shape is not None} if self._wanted is None else None,
+            uniform=len({trace.metrics for trace in traces}) <= 1,
         )
+
+    def _few(self) -> dict[str, list[CellOutcome]]:
+        """Return the cells of which more is known than most, by condition."""
+        if self._rare is None:
+            self._rare = {}
+            if any(kind.has_more for kinds in self._kinds.values() for kind in kinds):
+                for row in self._rows("WHERE more IS NOT NULL ORDER BY replicate", ()):
+                    self._rare.setdefault(row.condition, []).append(self._outcome(row))
+        return self._rare
+
+    def _metric(self, condition: str, name: str) -> MetricColumn:
+        values, replicates = self._whole()[condition].metrics.get(name, ([], []))
+        tags: dict[int, Mapping[str, Any]] = {}
+        for outcome in self._few().get(condition, ()):
+            if outcome.error is None and name in outcome.tags:
+                first = bisect_left(replicates, outcome.cell.replicate)
+                tags.update((first + index, each) for index, each in outcome.tags[name].items())
+        return MetricColumn(values, replicates, tags)
+
+    def _whole(self) -> dict[str, _Whole]:
+        """Read all columns, at once since the rows of all conditions lie between each other."""
+        if self._read is None:
+            found = {name: _Whole([], doubles(()), [], {}) for name in self._conditions}
+            workers: dict[str, str] = {}
+            with database.reading(self._folder) as source:
+                cursor = source.execute("SELECT * FROM cell ORDER BY replicate")
+                while several := cursor.fetchmany(_READ_AT_ONCE):
+                    if self._wanted is not None:
+                        several = [row for row in several if row[:2] in self]
+                    for row, record in zip(several, checked_records(several), strict=True):
+                        if row[0] in found:
+                            found[row[0]].add(row, record, self._traces[row[9]].metrics, workers)
+            self._read = {name: whole.packed() for name, whole in found.items()}
+        return self._read
 
     def _files(self, condition: str, replicates: Collection[int]) -> list[tuple[int, ArtifactRecord]]:
         files = self._artifacts()
@@ -275,59 +324,48 @@ class _Outcomes(ValuesView[CellOutcome]):
 class _Whole(NamedTuple):
     """The columns of a condition."""
 
-    seeds: list[int | None]
-    durations: Sequence[float]
+    seeds: Sequence[int | None]
+    durations: array[float]
     workers: list[str]
-    metrics: dict[str, MetricValues]
+    metrics: dict[str, tuple[Sequence[Any], Sequence[int]]]
+
+    def add(self, row: Sequence[Any], record: Sequence[Any], names: Sequence[str], workers: dict[str, str]) -> None:
+        """Add a row."""
+        _, replicate, state, seed, _, duration, worker, *_ = row
+        cast("list[Any]", self.seeds).append(seed if record[5] is None else record[5])
+        self.durations.append(duration)
+        self.workers.append(workers.setdefault(worker, worker))
+        if state == FAILED:
+            return
+        if len(names) != len(record[1]):
+            raise DamagedStoreError("the record of a cell is damaged: it does not fit its trace")
+        for name, value in zip(names, record[1], strict=True):
+            column = self.metrics.get(name)
+            if column is None:
+                column = self.metrics[name] = ([], array("q"))
+            values, replicates = cast("tuple[list[Any], array[int]]", column)
+            if value.__class__ is list:
+                values.extend(value)
+                replicates.extend([replicate] * len(value))
+            else:
+                values.append(value)
+                replicates.append(replicate)
+
+    def packed(self) -> _Whole:
+        """Return the columns with numbers as arrays, which take a quarter of the memory."""
+        metrics = {name: (_packed(values), replicates) for name, (values, replicates) in self.metrics.items()}
+        return self._replace(seeds=_packed(self.seeds), metrics=metrics)
 
 
-class _Condition:
-    """Reads the columns of a condition, all of them at once."""
-
-    def __init__(self, outcomes: StoredOutcomes, condition: str, few: Sequence[CellOutcome]) -> None:
-        self._outcomes = outcomes
-        self._condition = condition
-        self._few = few
-        self._whole: _Whole | None = None
-
-    def whole(self) -> _Whole:
-        if self._whole is None:
-            self._whole = self._read()
-        return self._whole
-
-    def _read(self) -> _Whole:
-        seeds: list[int | None] = []
-        durations = doubles(())
-        workers: list[str] = []
-        metrics: dict[str, MetricValues] = {}
-        known_workers: dict[str, str] = {}
-        traces = self._outcomes._traces
-        rows = self._outcomes._rows("WHERE condition = ? ORDER BY replicate", (self._condition,))
-        for row in rows:
-            replicate = row.replicate
-            seeds.append(row.seed)
-            durations.append(row.duration)
-            workers.append(known_workers.setdefault(row.worker, row.worker))
-            if row.state == FAILED:
-                continue
-            try:
-                named = zip(traces[row.trace].metrics, row.record.values, strict=True)
-                for name, value in named:
-                    column = metrics.get(name)
-                    if column is None:
-                        column = metrics[name] = MetricValues()
-                    if value.__class__ is list:
-                        column.extend(value)
-                        column.replicates.extend([replicate] * len(value))
-                    else:
-                        column.append(value)
-                        column.replicates.append(replicate)
-            except ValueError as error:
-                raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
-        for outcome in self._few:
-            if outcome.tags and outcome.error is None:
-                _tag(metrics, outcome)
-        return _Whole(seeds, durations, workers, metrics)
+def _packed(values: Sequence[Any]) -> Sequence[Any]:
+    kinds = set(map(type, values))
+    code = "d" if kinds == {float} else "q" if kinds == {int} else None
+    if code is None:
+        return values
+    try:
+        return array(code, values)
+    except OverflowError:
+        return values
 
 
 class _Column(Sequence[Any]):
@@ -384,13 +422,3 @@ def _has(replicates: Sequence[int], replicate: int) -> bool:
         return replicate in replicates
     position = bisect_left(replicates, replicate)
     return position < len(replicates) and replicates[position] == replicate
-
-
-def _tag(metrics: Mapping[str, MetricValues], outcome: CellOutcome) -> None:
-    """Put a cell's tags beside its values."""
-    for name, tags in outcome.tags.items():
-        values = metrics.get(name)
-        if values is not None:
-            first = bisect_left(values.replicates, outcome.cell.replicate)
-            for index, tag in tags.items():
-                values.tags[first + index] = tag

@@ -243,8 +243,7 @@ class StoredRun:
         facts["run"] = {**facts.get("run", self._run_facts()), **place}
         return build_result(
             conditions=[records[name] for name in self._documents.get("conditions", records)],
-            outcomes=(),
-            kept=outcomes,
+            outcomes=outcomes,
             replicates=self.replicates,
             facts=facts,
             **parts,

@@ -8,6 +8,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.engine.interrupts import handle_interrupts
 from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Bench:
 
         Ctrl-C in a terminal goes to all processes: what to do about it is the coordinator's to say.
         """
-        signal.signal(signal.SIGINT, self._hear)
+        handle_interrupts(self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         limit = time.monotonic() + _TO_HEAR

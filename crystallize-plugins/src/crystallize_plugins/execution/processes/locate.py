@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources.function import FunctionSource
-from crystallize.pipelines.step import FunctionStep
+from crystallize import DataSource, PipelineStep
 from crystallize_plugins.execution.processes.pickling import Pickler, dumps
 
 if TYPE_CHECKING:
@@ -157,10 +156,9 @@ def _parts_of_object(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(params, Mapping):
         yield from ((f".params[{key!r}]", item) for key, item in params.items())
     # Then the function of which a step or a data source was made: that, too, is what people wrote.
-    if isinstance(value, FunctionStep):
-        yield "", value.spec.fn
-    elif isinstance(value, FunctionSource):
-        yield "", value.fn
+    declared = value.declared_as() if isinstance(value, (DataSource, PipelineStep)) else None
+    if declared is not None:
+        yield "", declared.function
     for name in _attribute_names(value):
         try:
             yield f".{_public(value, name)}", getattr(value, name)

@@ -15,6 +15,7 @@ import threading
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from crystallize.engine.interrupts import handle_interrupts
 from crystallize.errors import WorkerStartError
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.segment import Segment
@@ -108,7 +109,7 @@ class SpawnStarter(Starter):
 
 def main() -> None:
     """Run as a worker in an interpreter of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle_interrupts(signal.SIG_IGN)
     line = sys.stdin.buffer.readline()
     if not line:
         return

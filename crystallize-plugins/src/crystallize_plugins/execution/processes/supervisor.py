@@ -6,16 +6,14 @@ import contextlib
 import logging
 import pickle
 import time
-from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.handover import STOPS
+from crystallize.engine.bridge import STOPS
+from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.engine.printed import CellLog
-from crystallize.engine.worker import WorkerReport
 from crystallize.errors import SerializationError, WorkerStartError
-from crystallize_plugins.execution.either_way import EitherWay
-from crystallize_plugins.execution.interrupts import ctrl_c_interrupts, interrupts_wait
+from crystallize.hooks import WorkerReport
 from crystallize_plugins.execution.processes.briefing import cannot_travel, cannot_work
 from crystallize_plugins.execution.processes.failures import Failures
 from crystallize_plugins.execution.processes.family import end_all
@@ -99,8 +97,8 @@ class _Member:
         return time.monotonic_ns() - self.overdue.end > _TO_DIE * 1e9
 
 
-class ProcessLoop(EitherWay):
-    """Runs cells in worker processes; iterate over it, plainly or asynchronously, for the outcomes.
+class ProcessLoop:
+    """Runs cells in worker processes; iterate over it for the outcomes that have arrived since the last look.
 
     Parameters
     ----------
@@ -128,7 +126,6 @@ class ProcessLoop(EitherWay):
         library_threads: int,
         give_back: Callable[[Starter], None],
     ) -> None:
-        super().__init__()
         self._experiment = experiment
         self._cells = list(cells)
         self._runner = runner
@@ -148,12 +145,11 @@ class ProcessLoop(EitherWay):
         self._replay = Replay(runner)
         self._failures = Failures(runner, self._schedule)
         self._watch: Watch | None = None
-        self._ear, self._mouth = Pipe(duplex=False)
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def outcomes(self) -> Iterator[CellOutcome | list[CellOutcome]]:
-        """Run every cell, giving what has arrived since the last look; Ctrl-C may bring the last ones twice."""
+    def __iter__(self) -> Iterator[list[CellOutcome]]:
+        """Run every cell; a run that is interrupted may get the last ones twice."""
         sound = False
         self._payload = self._slots_memory = None
         try:
@@ -168,47 +164,32 @@ class ProcessLoop(EitherWay):
                 yield from self._arriving()
             except STOPS:
                 self._call_it_a_day()
-                yield from self._handed_on()
+                yield self._ready
                 raise
-            if not self.stopped:
-                self._dismiss()
-                self._check_interrupted()
-                sound = True
-            elif self.hands_over:
-                self._call_it_a_day()
-                yield from self._handed_on()
+            self._dismiss()
+            self._check_interrupted()
+            sound = True
         finally:
             self._end(sound)
 
     def _arriving(self) -> Iterator[list[CellOutcome]]:
         # Apart: Python may raise KeyboardInterrupt where a loop goes back to its beginning, and there no `try` of the
         # same function catches it.
-        while self._schedule.unfinished and not self.stopped:
+        while self._schedule.unfinished:
             self._listen(self._schedule.patience(_LOOK_EVERY))
-            yield from self._handed_on()
+            yield self._ready
+            # Not before: an interrupt in between must not lose them.
+            self._ready = []
             self._check_interrupted()
 
     def _check_interrupted(self) -> None:
         if self._interrupted:
             raise KeyboardInterrupt(self._interrupted)
 
-    def wake(self) -> None:
-        """Have a blocked `outcomes` look up; from any thread."""
-        with contextlib.suppress(OSError):
-            self._mouth.send_bytes(b"!")
-
-    def _handed_on(self) -> Iterator[list[CellOutcome]]:
-        if self._ready:
-            yield self._ready
-            # Not before: an interrupt in between must not lose them.
-            self._ready = []
-
     def _listen(self, timeout: float) -> None:
         members = list(self._members.values())
-        heard = wait([*(member.link for member in members), *self._starter.watched(), self._ear], timeout)
-        with interrupts_wait():
-            if self._ear in heard:
-                self._ear.recv_bytes()
+        heard = wait([*(member.link for member in members), *self._starter.watched()], timeout)
+        with InterruptGuard(hold=True):
             self._starter.heard()
             for member in members:
                 if member.link in heard or member.hand.ended():
@@ -443,7 +424,7 @@ class ProcessLoop(EitherWay):
                 self._send(member, "finish")
             else:
                 self._let_go(member)
-        while self._members and not self.stopped:
+        while self._members:
             self._listen(_LOOK_EVERY)
 
     def _take_report(self, member: _Member, report: Any) -> None:
@@ -487,5 +468,3 @@ class ProcessLoop(EitherWay):
         if self._slots_memory is not None:
             self._slots.close()
             self._slots_memory.close()
-        self._ear.close()
-        self._mouth.close()

@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from crystallize.engine.interrupts import handle_interrupts
 from crystallize_plugins.execution.library_threads import environment_with_limits, limit_library_threads
 from crystallize_plugins.execution.processes.segment import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work
@@ -40,7 +41,7 @@ _STARTED_ANEW = ("jemalloc_bg_thd",)
 
 def main(fd: int, parent: int, preload: list[str]) -> None:
     """Run as a zygote in an interpreter of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle_interrupts(signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for name in preload:
         with contextlib.suppress(ImportError):  # whoever needs it says so better
@@ -59,7 +60,7 @@ def become_zygote(control: socket.socket, parent: int) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handle_interrupts(signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         _leave_to_the_parent()
         if control.recv(16) == b"go":  # else the fork was not sound after all

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from crystallize.config.checking import shown_path
-from crystallize.config.composing import DEEPEST, compose, unprintable
-from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
-from crystallize.config.problems import Place, Problems
-from crystallize.config.schema import properties_at
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.problems import Place, Problems
+from crystallize_plugins.config.reading import DEEPEST, compose, unprintable
+from crystallize_plugins.config.schema import properties_at, shown_path
+from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,8 +36,8 @@ def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) ->
 
     Examples
     --------
-    >>> from crystallize.config.nodes import plain
-    >>> from crystallize.config.problems import Problems
+    >>> from crystallize_plugins.config.values import plain
+    >>> from crystallize_plugins.config.problems import Problems
     >>> root = compose("steps: [{train: {rate: 0.1}}]", "config.yaml", Problems())
     >>> plain(apply_overrides(root, ["steps.train.rate=0.5", "+seed=7"], Problems()))
     {'steps': [{'train': {'rate': 0.5}}], 'seed': 7}

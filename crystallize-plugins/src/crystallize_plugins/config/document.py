@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.nodes import MapNode, Node, ScalarNode, value_of
 from crystallize.errors import CrystallizeError
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.values import MapNode, Node, ScalarNode, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crystallize.config.checking import Path
-    from crystallize.config.code import FolderCode
-    from crystallize.config.problems import Place, Problems
+    from crystallize_plugins.config.code import FolderCode
+    from crystallize_plugins.config.problems import Place, Problems
+    from crystallize_plugins.config.schema import KeyPath
 
 __all__ = ["Document", "Located", "Named", "parted"]
 
@@ -88,7 +88,7 @@ class Document:
     """
 
     root: MapNode
-    wrong: set[Path]
+    wrong: set[KeyPath]
     problems: Problems
     code: FolderCode
     shown: str

@@ -1,33 +1,35 @@
-"""The sections of config.yaml that name code: data sources, steps, outputs, treatments and hypotheses."""
+"""The sections of config.yaml, made into the parts of an experiment."""
 
 from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.nodes import ListNode, MapNode, ScalarNode, plain, value_of
-from crystallize.config.references import is_reference, references_of
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
-from crystallize.datasources.inputs import addressed
 from crystallize.design import Hypothesis, Treatment
 from crystallize.design._verifier import VerifierFactory
-from crystallize.errors import PluginError, PluginNotFoundError
-from crystallize.hooks import find_plugins, load_plugin
+from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
+from crystallize.hooks import build_plugin, find_plugin, find_plugins, load_plugin
+from crystallize.hooks.implementations import find_implementations
+from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
-from crystallize.pipelines.step import FunctionStep, as_step
+from crystallize.pipelines.step import as_step, step_class_of
 from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
+from crystallize_plugins.config.describing import is_reference, references_of
+from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, plain, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.config.document import Document, Named
-    from crystallize.config.nodes import Node
-    from crystallize.config.problems import Place
+    from crystallize_plugins.config.document import Document, Named
+    from crystallize_plugins.config.problems import Place
+    from crystallize_plugins.config.values import Node
 
-__all__ = ["check_outputs", "hypotheses_of", "outputs_of", "sources_of", "steps_of", "treatments_of"]
+__all__ = ["check_outputs", "hypotheses_of", "outputs_of", "plugins_of", "sources_of", "steps_of", "treatments_of"]
+
 
 VERIFIERS = "crystallize.verifiers"
 
@@ -81,7 +83,7 @@ def _check_given(document: Document, source: DataSource) -> None:
     """Refuse a source that lacks a parameter, unless a treatment gives the baseline its values."""
     adjusted = (node for name, node in document.section("treatments") if name.text == BASELINE)
     given = {key.text.rpartition(".")[2] for node in adjusted if isinstance(node, MapNode) for key, _ in node.pairs()}
-    for part, _ in addressed(source):
+    for part, _ in source.addressed():
         for name in part.required_parameters:
             if name not in given:
                 raise part.missing(name)
@@ -97,9 +99,9 @@ def _parameters(make: Any) -> tuple[list[str], bool]:
     """Give the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
-    spec = getattr(getattr(make, "step_class", None), "spec", None)
-    if spec is not None:
-        return [parameter.name for parameter in spec.parameters], spec.open_ended
+    kind = step_class_of(make)
+    if kind is not None:
+        return [parameter.name for parameter in kind.spec.parameters], kind.spec.open_ended
     try:
         parameters = list(signature_of(make).parameters.values())
     except (TypeError, ValueError):
@@ -201,8 +203,7 @@ def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> 
 def _is_step(value: object) -> bool:
     if inspect.isclass(value):
         return issubclass(value, PipelineStep) and not inspect.isabstract(value)
-    kind = getattr(value, "step_class", None)
-    return isinstance(value, PipelineStep) or (inspect.isclass(kind) and issubclass(kind, FunctionStep))
+    return isinstance(value, PipelineStep) or step_class_of(value) is not None
 
 
 def _with_artifacts(
@@ -210,8 +211,8 @@ def _with_artifacts(
 ) -> dict[str, Any] | None:
     """Give a step's parameters with the artifacts that it takes by name; None where one is missing."""
     given = dict(named.params)
-    spec = getattr(getattr(step, "step_class", None), "spec", None)
-    for parameter in spec.parameters if spec is not None else ():
+    kind = step_class_of(step)
+    for parameter in kind.spec.parameters if kind is not None else ():
         if not parameter.is_artifact:
             continue
         alias = given.get(parameter.name, parameter.name)
@@ -352,4 +353,111 @@ def _installed_verifier(document: Document, named: Named, own: list[str]) -> Any
         )
     except PluginError as error:
         document.problems.add(named.place, f"the verifier {named.name!r} cannot be used", str(error), cause=error)
+    return None
+
+
+_SEED = "seed"
+_LOOP = "run_experiment_loop"
+
+
+def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
+    """Make the plugins that config.yaml asks for.
+
+    Returns
+    -------
+    plugins : list
+        Instances, the executor last.
+    defaults : bool or list of str
+        What an experiment is told of the default plugins.
+    """
+    wanted: dict[str, tuple[dict[str, Any], Place]] = {}
+    left_out: dict[str, Place] = {}
+    for name, node in document.section("plugins"):
+        if isinstance(node, ScalarNode) and node.value is False:
+            if name.text in RESERVED:
+                left_out[name.text] = node.place
+            else:
+                document.problems.add(
+                    node.place,
+                    f"the plugin {name.text!r} is active only where it is asked for, and cannot be left out",
+                    f"{did_you_mean(name.text, RESERVED)} Remove the line: false is for the defaults "
+                    f"{', '.join(RESERVED)}".strip(),
+                )
+        else:
+            wanted[name.text] = (value_of(node, document.problems) or {}, name.place)
+    _add_seed(document, wanted, left_out)
+    plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
+    plugins.append(_executor(document))
+    installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+    kept = [name for name in RESERVED if name in installed and name not in left_out]
+    return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
+
+
+def _add_seed(document: Document, wanted: dict[str, tuple[dict[str, Any], Place]], left_out: dict[str, Place]) -> None:
+    seed = document.value("seed")
+    if seed is None:
+        return
+    place = document.place("seed")
+    if _SEED in left_out:
+        document.problems.add(
+            place,
+            f"a seed is given, and the plugin that seeds is left out in line {left_out[_SEED].line}",
+            "Remove one of the two",
+        )
+        left_out.pop(_SEED)
+    settings, at = wanted.get(_SEED, ({}, place))
+    if settings.get("seed", seed) != seed:
+        document.problems.add(
+            place, f"the seed is {seed} here, and {settings['seed']} under plugins in line {at.line}", "Remove one"
+        )
+    wanted[_SEED] = ({**settings, "seed": seed}, at)
+
+
+def _executor(document: Document) -> Any:
+    node = document.root.get("execution")
+    if node is None or not document.usable("execution"):
+        return None
+    named = document.named(node)
+    plugin = _built(document, named.name, named.params, named.place, "executor")
+    if plugin is not None and _LOOP not in _hooks_of(plugin):
+        document.problems.add(
+            named.place,
+            f"the plugin {named.name!r} is no executor: it has no hook {_LOOP}",
+            f"Put it under `plugins:`. Executors of crystallize-plugins: {', '.join(_official()) or 'not installed'}",
+        )
+        return None
+    return plugin
+
+
+def _hooks_of(plugin: Any) -> set[str]:
+    return {found.hook for found in find_implementations(plugin)}
+
+
+def _official() -> list[str]:
+    """Name the executors of crystallize-plugins that are installed: of other plugins, names tell nothing."""
+    known = ("serial", "parallel", "async")
+    return [
+        record.name for record in find_plugins() if record.name in known and normalized(record.distribution) == OFFICIAL
+    ]
+
+
+def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:
+    try:
+        find_plugin(name)
+        return build_plugin((name, settings))
+    except PluginNotFoundError:
+        names = [record.name for record in find_plugins()]
+        document.problems.add(
+            place,
+            f"no installed {what} is called {name!r}",
+            f"{did_you_mean(name, names)} Installed: {', '.join(names) or 'none'}".strip(),
+        )
+    except PluginError as error:
+        document.problems.add(place, f"the {what} {name!r} cannot be used", str(error), cause=error)
+    except CrystallizeError as error:
+        document.problems.add(place, f"the {what} {name!r} does not take these settings: {error}", "Change them")
+    except Exception as error:  # noqa: BLE001 - a plugin's constructor raises what it likes
+        document.problems.add(
+            place, f"the {what} {name!r} could not be built: {type(error).__name__}: {error}", "Change its settings"
+        )
     return None

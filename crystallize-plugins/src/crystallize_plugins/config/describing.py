@@ -5,17 +5,65 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.config.composing import read_document
-from crystallize.config.nodes import MapNode, Node, ScalarNode, found
-from crystallize.config.problems import CONFIG_FILE, Problem, Problems
-from crystallize.config.references import references_of
-from crystallize.config.schema import published
 from crystallize.errors import ConfigurationMissingError
+from crystallize_plugins.config.problems import CONFIG_FILE, Problem, Problems
+from crystallize_plugins.config.reading import read_document
+from crystallize_plugins.config.schema import published
+from crystallize_plugins.config.values import MapNode, Node, ScalarNode, found
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Cli", "Description", "described", "find_config", "read_description"]
+    from crystallize_plugins.config.problems import Place
+    from crystallize_plugins.config.values import Node
+
+__all__ = [
+    "Cli",
+    "Description",
+    "Reference",
+    "described",
+    "find_config",
+    "is_reference",
+    "read_description",
+    "references_of",
+]
+
+
+class Reference(NamedTuple):
+    """What one experiment reads of another: ``alias: experiment#output`` in its section ``datasource``.
+
+    Attributes
+    ----------
+    alias : str
+        What the data is called in the experiment that reads it.
+    experiment : str
+        The folder of the other experiment, beside the one that reads.
+    output : str
+        The alias of the output there.
+    place : Place
+        Where it is written.
+    """
+
+    alias: str
+    experiment: str
+    output: str
+    place: Place
+
+
+def is_reference(node: Node) -> bool:
+    """Whether a value of the section ``datasource`` refers to another experiment."""
+    return isinstance(node, ScalarNode) and "#" in node.text
+
+
+def references_of(root: Node) -> tuple[Reference, ...]:
+    """Give the references of a document, in their order."""
+    section = root.get("datasource") if isinstance(root, MapNode) else None
+    found: list[Reference] = []
+    for alias, node in section.pairs() if isinstance(section, MapNode) else ():
+        if isinstance(node, ScalarNode) and is_reference(node):
+            experiment, _, output = node.text.partition("#")
+            found.append(Reference(alias.text, experiment.strip(), output.strip(), node.place))
+    return tuple(found)
 
 
 class Cli(NamedTuple):

@@ -1,17 +1,18 @@
-"""What config.yaml would have to say to give an experiment that exists already."""
+"""From an experiment to a config.yaml that gives the same experiment again."""
 
 from __future__ import annotations
 
 import inspect
+import math
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.datasources.function import FunctionSource
 from crystallize.design._verifier import BoundVerifier, VerifierFactory
-from crystallize.errors import PluginError
+from crystallize.errors import ConfigurationError, PluginError
 from crystallize.fingerprint import value_of
 from crystallize.folders import MARK, home_of
 from crystallize.hooks import find_plugins, load_plugin
@@ -19,16 +20,134 @@ from crystallize.hooks.implementations import find_implementations
 from crystallize.hooks.info import default_kind, identify
 from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.hooks.settings import arguments_of
-from crystallize.pipelines.step import FunctionStep
+from crystallize_plugins.config.problems import CONFIG_FILE
+from crystallize_plugins.config.reading import library
+from crystallize_plugins.config.values import doubt_about, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     from crystallize.experiments.experiment import Experiment
     from crystallize.pipelines import PipelineStep
 
-__all__ = ["Inverse"]
+__all__ = ["Inverse", "dump", "unwritable", "write_config"]
+
+
+_DEEPEST = 40
+_PLAIN_TYPES = (type(None), bool, int, float, str)
+
+
+def unwritable(value: object, what: str, depth: int = 0) -> str | None:
+    """Say what in a value YAML has no word for, or give None.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+    what : str
+        What to call it.
+    depth : int, default 0
+        In how many others it lies.
+
+    Examples
+    --------
+    >>> unwritable({"grid": [1, (2, 3)]}, "treatments.fine")
+    'treatments.fine.grid.1 is a tuple'
+    """
+    if type(value) in _PLAIN_TYPES:
+        return _odd_word(value, what)
+    if type(value) is not list and type(value) is not dict:
+        return f"{what} is a {type(value).__name__}"
+    if depth >= _DEEPEST:
+        return f"{what} is nested more than {_DEEPEST} levels deep"
+    if isinstance(value, dict):
+        for key in value:
+            odd = f"{what} has the key {key!r:.40}, which is no text" if type(key) is not str else None
+            if odd or (odd := _odd_word(key, f"a key of {what}")):
+                return odd
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    return next((fault for key, item in parts if (fault := unwritable(item, f"{what}.{key}", depth + 1))), None)
+
+
+def _odd_word(value: object, what: str) -> str | None:
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return f"{what} is a text with half a character in it"
+    if type(value) is int and abs(value) >= 10**999:
+        return f"{what} is a number of too many digits"
+    return None
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """Write a document of mappings, lists and single values down.
+
+    Parameters
+    ----------
+    data : mapping
+        Of what `unwritable` has no fault to find with.
+
+    Examples
+    --------
+    >>> print(dump({"name": "no", "steps": ["clean", {"train": {"rate": 0.1}}]}), end="")
+    name: "no"
+    steps:
+      - clean
+      - train:
+          rate: 0.1
+    """
+    yaml = library("yaml", "PyYAML")
+
+    class Indented(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
+            del indentless
+            return super().increase_indent(flow, indentless=False)
+
+    events = [
+        yaml.StreamStartEvent(),
+        yaml.DocumentStartEvent(explicit=False),
+        *_events(yaml, data),
+        yaml.DocumentEndEvent(explicit=False),
+        yaml.StreamEndEvent(),
+    ]
+    written: str = yaml.emit(events, Dumper=Indented, allow_unicode=True, width=100)
+    return written
+
+
+def _events(yaml: Any, value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=not value)
+        for key, item in value.items():
+            yield _text(yaml, key)
+            yield from _events(yaml, item)
+        yield yaml.MappingEndEvent()
+    elif isinstance(value, list):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=not value)
+        for item in value:
+            yield from _events(yaml, item)
+        yield yaml.SequenceEndEvent()
+    else:
+        yield (
+            _text(yaml, value) if isinstance(value, str) else yaml.ScalarEvent(None, None, (True, True), _word(value))
+        )
+
+
+def _text(yaml: Any, value: str) -> Any:
+    if resolve(value) == value and doubt_about(value) is None and value != "<<" and value.isprintable():
+        # The emitter quotes it where its place asks for that.
+        return yaml.ScalarEvent(None, None, (True, True), value)
+    return yaml.ScalarEvent(None, None, (False, True), value, style='"')
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return repr(value)
+
 
 _POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
 _LOOP = "run_experiment_loop"
@@ -135,8 +254,9 @@ class Inverse:
     def _source(self, source: DataSource, what: str) -> Any:
         if isinstance(source, Artifact):
             return self._reference(source, what)
-        if isinstance(source, FunctionSource):
-            return _with_params(self._named("datasources", source._factory, what), source._given)
+        declared = source.declared_as()
+        if declared is not None:
+            return _with_params(self._named("datasources", declared.factory, what), declared.params)
         module = self._module_of("datasources", source)
         if module is not None and any(value is source for value in vars(module).values()):
             return self._named("datasources", source, what)
@@ -173,21 +293,22 @@ class Inverse:
 
     def _step(self, step: PipelineStep, aliases: Mapping[int, str]) -> Any:
         what = f"step {step.name}"
-        if not isinstance(step, FunctionStep):
+        declared = step.declared_as()
+        if declared is None:
             module = self._module_of("steps", step)
             if module is not None and any(value is step for value in vars(module).values()):
                 return self._named("steps", step, what)
             return self._made("steps", step, what)
         params: dict[str, Any] = {}
-        for name, value in step._params.items():
+        for name, value in declared.params.items():
             if not isinstance(value, Artifact):
                 params[name] = value
             elif id(value) not in aliases:
                 self.fault(f"{what}: the artifact {value.name!r} is not among the experiment's outputs")
             elif aliases[id(value)] != name:
                 params[name] = aliases[id(value)]
-        factory, function = step._factory, step.spec.fn
-        return _with_params(self._named("steps", factory or function, what, function), params)
+        written = declared.factory or declared.function
+        return _with_params(self._named("steps", written, what, declared.function), params)
 
     def _made(self, section: str, thing: Any, what: str) -> Any:
         """Give the words for an instance of a class: those that make an equal one."""
@@ -297,3 +418,64 @@ def _given(plugin: Any) -> dict[str, Any]:
         if type(value) is not type(default) or value != default:
             given[name] = value
     return given
+
+
+def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
+    """Write an experiment down as a folder.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        One whose functions are defined in `datasources.py`, `steps.py`, `outputs.py` and `verifiers.py` of one folder.
+    path : path
+        The folder, which is made where it is not there, or the file to write in it.
+
+    Returns
+    -------
+    Path
+        The file that was written. Where the code lies in another folder, its Python files are copied beside it.
+
+    Raises
+    ------
+    ConfigurationError
+        There is such a file already, whose comments would be lost, or something of the experiment cannot be written;
+        the message names all of it.
+    """
+    target = Path(path)
+    file = target if target.suffix in (".yaml", ".yml") else target / CONFIG_FILE
+    if file.exists():
+        raise ConfigurationError(
+            f"{file} is there already, and would lose its comments. Give another folder, or remove the file"
+        )
+    inverse = Inverse(experiment, file.parent)
+    data = inverse.document()
+    for key, value in data.items():
+        if fault := unwritable(value, key):
+            inverse.fault(f"{fault}, which YAML has no word for")
+    if inverse.faults:
+        listed = "\n".join(f"  {fault}" for fault in inverse.faults)
+        raise ConfigurationError(f"the experiment cannot be written as {file}:\n{listed}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if inverse.folder is not None and inverse.folder != file.parent.resolve():
+        _copy_code(inverse.folder, file.parent)
+    with file.open("x", encoding="utf-8") as out:
+        out.write(dump(data))
+    return file
+
+
+def _copy_code(source: Path, target: Path) -> None:
+    """Copy the Python files of a folder, packages in it too; one that is there and differs is left, and refused."""
+    files = [path for path in sorted(source.rglob("*.py")) if "__pycache__" not in path.parts]
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(source).parts)]
+    for path in files:
+        there = target / path.relative_to(source)
+        if there.exists() and there.read_bytes() != path.read_bytes():
+            raise ConfigurationError(
+                f"{there} is there already and differs from {path}, which the experiment's functions are in. Give "
+                "another folder"
+            )
+    for path in files:
+        there = target / path.relative_to(source)
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, there)

@@ -6,26 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.checking import check_schema
-from crystallize.config.composing import read_document
-from crystallize.config.describing import Description, described, find_config
-from crystallize.config.nodes import MapNode
-from crystallize.config.overrides import apply_overrides
-from crystallize.config.problems import CONFIG_FILE, Problems
-from crystallize.config.references import references_of
 from crystallize.errors import ArgumentTypeError, CrystallizeError
 from crystallize.names import check_name, did_you_mean
+from crystallize_plugins.config.describing import Description, described, find_config, references_of
+from crystallize_plugins.config.overrides import apply_overrides
+from crystallize_plugins.config.problems import CONFIG_FILE, Problems
+from crystallize_plugins.config.reading import read_document
+from crystallize_plugins.config.schema import check_schema
+from crystallize_plugins.config.values import MapNode
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, MutableMapping
 
-    from crystallize.config.document import Document
-    from crystallize.config.references import Reference
     from crystallize.datasources import Artifact
     from crystallize.experiments.experiment import Experiment
+    from crystallize_plugins.config.describing import Reference
+    from crystallize_plugins.config.document import Document
 
-__all__ = ["LoadedExperiment", "load_folder"]
+__all__ = ["LoadedExperiment", "YamlFolders", "load_folder"]
 
 # How errors call what each key sets.
 _POLICIES = {
@@ -118,6 +117,19 @@ def load_folder(
     return loaded
 
 
+class YamlFolders:
+    """What `Experiment.from_yaml` and `to_yaml` find through the entry-point group ``crystallize.configs``."""
+
+    load_folder = staticmethod(load_folder)
+
+    @staticmethod
+    def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:
+        """Write an experiment as a folder; see `crystallize_plugins.config.write_config`."""
+        from crystallize_plugins.config.writing import write_config
+
+        return write_config(experiment, path)
+
+
 class _Loader:
     """One load, of a folder and of everything that it reads from."""
 
@@ -163,8 +175,8 @@ class _Loader:
         wrong = check_schema(root, self._problems)
         if not isinstance(root, MapNode):
             return None
-        from crystallize.config.code import FolderCode
-        from crystallize.config.document import Document
+        from crystallize_plugins.config.code import FolderCode
+        from crystallize_plugins.config.document import Document
 
         code = FolderCode(folder, str(file.parent), self._problems)
         document = Document(root, wrong, self._problems, code, str(file.parent))
@@ -244,15 +256,15 @@ def _parts(
     document: Document, description: Description, inputs: dict[str, Artifact]
 ) -> tuple[dict[str, Any], dict[str, Artifact]]:
     """Make everything that an experiment is made of; what is wrong is noted."""
-    from crystallize.config.parts import (
+    from crystallize_plugins.config.parts import (
         check_outputs,
         hypotheses_of,
         outputs_of,
+        plugins_of,
         sources_of,
         steps_of,
         treatments_of,
     )
-    from crystallize.config.plugins import plugins_of
 
     if document.usable("name"):
         with document.located(document.place("name")):
@@ -285,12 +297,12 @@ def _experiment(
     document: Document, description: Description, parts: dict[str, Any], kind: type[Experiment] | None
 ) -> Experiment | None:
     """Make the experiment; what only its constructor finds is noted where config.yaml begins."""
-    from crystallize.config.document import parted
     from crystallize.datasources import ExperimentInput
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.failures import policies_for
     from crystallize.experiments.setup import Request, validate
     from crystallize.pipelines import Pipeline
+    from crystallize_plugins.config.document import parted
 
     sources, bare = parts.pop("sources"), parts.pop("bare")
     given = {key: value for key in _POLICIES if (value := document.value(key)) is not None}

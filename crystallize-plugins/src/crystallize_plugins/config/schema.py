@@ -1,36 +1,88 @@
-"""Checking nodes against the schema: what the library finds, said in words and with places."""
+"""The published JSON Schema of config.yaml, and checking a document against it."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.config.extra import validator_library
-from crystallize.config.nodes import ListNode, MapNode, Node, ScalarNode, found, plain
-from crystallize.config.scalars import doubt_about
-from crystallize.config.schema import published
 from crystallize.names import did_you_mean
+from crystallize_plugins.config.reading import library
+from crystallize_plugins.config.values import ListNode, MapNode, Node, ScalarNode, doubt_about, found, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
 
-__all__ = ["Path", "check_schema", "shown_path"]
+__all__ = ["KeyPath", "check_schema", "properties_at", "published", "schema", "shown_path"]
 
-Path = tuple[str | int, ...]
+
+@functools.cache
+def published() -> dict[str, Any]:
+    """Give the schema itself, which nobody may change."""
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON Schema (draft 2020-12) of config.yaml.
+
+    Loading checks against this very schema, and editors that know it complete and check while one types. Beside what
+    the draft defines, ``x-expected`` says in words what a value has to be.
+
+    Returns
+    -------
+    dict
+        A copy of its own.
+
+    Examples
+    --------
+    >>> sorted(schema()["required"])
+    ['datasource', 'steps']
+    """
+    return copy.deepcopy(published())
+
+
+def properties_at(path: tuple[str | int, ...]) -> dict[str, Any] | None:
+    """Give the keys that the schema names at a place, or None where any key can stand.
+
+    Parameters
+    ----------
+    path : tuple
+        Keys and positions from the top.
+
+    Examples
+    --------
+    >>> sorted(properties_at(("cli",)))
+    ['color', 'group', 'hidden', 'icon', 'priority']
+    """
+    at: Any = published()
+    for key in path:
+        if isinstance(key, int):
+            at = at.get("items")
+        else:
+            at = at.get("properties", {}).get(key) or at.get("additionalProperties")
+        if not isinstance(at, dict):
+            return None
+    found: dict[str, Any] | None = at.get("properties")
+    return found
+
+
+KeyPath = tuple[str | int, ...]
 """Keys and positions from the top of the document."""
 _MOST = 1000
 
 
 @functools.cache
 def _validator() -> Any:
-    return validator_library().Draft202012Validator(published())
+    return library("jsonschema_rs", "jsonschema-rs").Draft202012Validator(published())
 
 
-def check_schema(root: Node, problems: Problems) -> set[Path]:
+def check_schema(root: Node, problems: Problems) -> set[KeyPath]:
     """Note everything in which a document differs from the schema.
 
     Parameters
@@ -46,7 +98,7 @@ def check_schema(root: Node, problems: Problems) -> set[Path]:
         The paths of the values that cannot be used.
     """
     data = _without_halves(plain(root))
-    wrong: set[Path] = set()
+    wrong: set[KeyPath] = set()
     differences = [*itertools.islice(_differences(data), _MOST), *_fractions(root)]
     # From the outside in: what is inside something wrong is not looked at.
     for path, keyword, rule in sorted(differences, key=lambda difference: len(difference[0])):
@@ -75,7 +127,7 @@ def check_schema(root: Node, problems: Problems) -> set[Path]:
     return wrong
 
 
-def _differences(data: Any) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+def _differences(data: Any) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
     """Give path, keyword and the part of the schema for each error that the library finds."""
     for error in _validator().iter_errors(data):
         rule: Any = published()
@@ -85,7 +137,7 @@ def _differences(data: Any) -> Iterator[tuple[Path, str, dict[str, Any]]]:
         yield tuple(error.instance_path), str(keyword), rule
 
 
-def _fractions(root: Node) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+def _fractions(root: Node) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
     """Give the whole numbers that are written as fractions: 2.0 is an integer to a schema, and not to Python."""
     if isinstance(root, MapNode):
         for name, rule in published()["properties"].items():
@@ -106,7 +158,7 @@ def _without_halves(data: Any) -> Any:
     return data
 
 
-def _node_at(root: Node, path: Path) -> Node:
+def _node_at(root: Node, path: KeyPath) -> Node:
     node = root
     for key in path:
         if isinstance(node, ListNode):
@@ -127,12 +179,12 @@ def shown_path(path: Sequence[str | int]) -> str:
     return ".".join(f'"{key}"' if isinstance(key, str) and (not key or "." in key) else str(key) for key in path)
 
 
-def _add(problems: Problems, path: Path, node: Node, rule: dict[str, Any]) -> None:
+def _add(problems: Problems, path: KeyPath, node: Node, rule: dict[str, Any]) -> None:
     what = shown_path(path) or "the document"
     problems.add(node.place, f"{what} must be {rule['x-expected']}, not {found(node)}", _advice(path, node, rule))
 
 
-def _advice(path: Path, node: Node, rule: dict[str, Any]) -> str:
+def _advice(path: KeyPath, node: Node, rule: dict[str, Any]) -> str:
     if not path:
         return "Write keys and values, such as `datasource: {data: load_data}`"
     if isinstance(node, ScalarNode) and (advice := _advice_on_word(node, rule)):

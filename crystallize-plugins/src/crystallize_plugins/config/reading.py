@@ -7,18 +7,57 @@ is multiplied, so that a hostile file costs no more than its own length.
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from crystallize.config.extra import yaml_library
-from crystallize.config.nodes import Entry, ListNode, MapNode, Node, ScalarNode
-from crystallize.config.problems import Place
+from crystallize.errors import MissingExtraError
+from crystallize_plugins.config.problems import Place
+from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crystallize.config.problems import Problems
+    from crystallize_plugins.config.problems import Problems
 
-__all__ = ["DEEPEST", "LARGEST_FILE", "MOST_VALUES", "compose", "read_document", "unprintable"]
+__all__ = [
+    "DEEPEST",
+    "LARGEST_FILE",
+    "MOST_VALUES",
+    "compose",
+    "library",
+    "read_document",
+    "unprintable",
+]
+
+
+def library(module: str, name: str) -> Any:
+    """Import a library of the extra ``yaml``.
+
+    Parameters
+    ----------
+    module : str
+        What is imported.
+    name : str
+        What it is called.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed; the message says what to install.
+
+    Examples
+    --------
+    >>> library("yaml", "PyYAML").__name__
+    'yaml'
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'reading config.yaml needs {name} ({error}). Install it: pip install "crystallize-plugins[yaml]"',
+            distribution="crystallize-plugins",
+        ) from error
+
 
 LARGEST_FILE = 1 << 20
 """Bytes."""
@@ -99,12 +138,12 @@ def compose(text: str, shown: str, problems: Problems) -> Node | None:
 
     Examples
     --------
-    >>> from crystallize.config.nodes import plain
-    >>> from crystallize.config.problems import Problems
+    >>> from crystallize_plugins.config.values import plain
+    >>> from crystallize_plugins.config.problems import Problems
     >>> plain(compose("seed: 7", "config.yaml", Problems()))
     {'seed': 7}
     """
-    yaml = yaml_library()
+    yaml = library("yaml", "PyYAML")
     odd = unprintable(text)
     if odd is not None:
         problems.add(

@@ -1,0 +1,82 @@
+"""Small helpers for plugins: checks of arguments, names, plain data, identities, statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize._lazy import look_up
+
+if TYPE_CHECKING:
+    from crystallize.checks import (
+        check_callable,
+        check_choice,
+        check_count,
+        check_flag,
+        check_integer,
+        check_mapping,
+        check_seconds,
+    )
+    from crystallize.context.isolation import isolate
+    from crystallize.fingerprint import Identity, code_of, combine, identify, value_of
+    from crystallize.hooks.settings import arguments_of
+    from crystallize.names import check_file_name, check_name, counted, did_you_mean, folder_name, fresh_id
+    from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
+    from crystallize.results.export import dump_json, to_plain, write_atomically
+    from crystallize.results.statistics import confidence_interval, mean, standard_error
+
+__all__ = [
+    "MASK",
+    "Identity",
+    "arguments_of",
+    "check_callable",
+    "check_choice",
+    "check_count",
+    "check_file_name",
+    "check_flag",
+    "check_integer",
+    "check_mapping",
+    "check_name",
+    "check_seconds",
+    "code_of",
+    "combine",
+    "confidence_interval",
+    "counted",
+    "describe",
+    "did_you_mean",
+    "dump_json",
+    "folder_name",
+    "fresh_id",
+    "identify",
+    "isolate",
+    "looks_secret",
+    "mask_secrets",
+    "mean",
+    "standard_error",
+    "to_plain",
+    "value_of",
+    "write_atomically",
+]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
+        "context.isolation": "isolate",
+        "fingerprint": "Identity code_of combine identify value_of",
+        "hooks.settings": "arguments_of",
+        "names": "check_file_name check_name counted did_you_mean folder_name fresh_id",
+        "results.description": "MASK describe looks_secret mask_secrets",
+        "results.export": "dump_json to_plain write_atomically",
+        "results.statistics": "confidence_interval mean standard_error",
+    }.items()
+    for name in names.split()
+}
+
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        return look_up(globals(), _HOMES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
