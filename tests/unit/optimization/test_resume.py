@@ -26,7 +26,7 @@ from crystallize.errors import ReplayError, StoreError
 from crystallize.experiments.optimizers import Objective
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.owner import written_here
+from crystallize_plugins.artifacts.database.owner import written_here
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, RelativeConstraint, floating
 
 SPACE = {"x": floating(-3.0, 3.0), "kind": ["a", "b"]}

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.database.writer import RunWriter
     from crystallize_plugins.environment.background import Answer
 
-__all__ = ["RECORDED", "TREATMENTS", "RecordedTreatment", "Recorder", "recorded_facts", "recorded_treatments"]
+__all__ = [
+    "RECORDED",
+    "TREATMENTS",
+    "RecordedTreatment",
+    "Recorder",
+    "newest_of",
+    "recorded_facts",
+    "recorded_treatments",
+]
 
 _QUICK = ("plugins", "environment", "command", "definition", "code", "data")
 _SLOW = ("git", "packages", "libraries")
@@ -213,14 +221,13 @@ def recorded_facts(documents: Mapping[str, Any]) -> dict[str, Any]:
     documents : mapping of str to object
         All documents of the run, by name.
     """
-    found: dict[str, Any] = {}
-    newest: dict[str, int] = {}
-    for full, value in documents.items():
-        name, _, session = full.partition("@")
-        number = int(session) if session.isdigit() else 1
-        if name in RECORDED and number >= newest.get(name, 0):
-            found[name], newest[name] = value, number
-    return found
+    return {name: newest_of(documents, name) for name in RECORDED if newest_of(documents, name) is not None}
+
+
+def newest_of(documents: Mapping[str, Any], name: str) -> Any:
+    """Return the document of a name that the process which wrote last has written; None where there is none."""
+    several = {full: int(full.partition("@")[2] or 1) for full in documents if full.partition("@")[0] == name}
+    return documents[max(several, key=several.__getitem__)] if several else None
 
 
 def _masked(definition: Mapping[str, Any]) -> dict[str, Any]:

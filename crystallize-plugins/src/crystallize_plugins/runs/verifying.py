@@ -191,8 +191,7 @@ class _Verifier:
                 raise run._damage
             with database.reading(run.path) as source:
                 problems = [str(row[0]) for row in source.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
-                check_every_row(source)
-            run.outcomes()
+                check_every_row(source, run.outcomes())
             run.journal()
         except (CrystallizeError, sqlite3.Error) as error:
             problems = [str(error)]

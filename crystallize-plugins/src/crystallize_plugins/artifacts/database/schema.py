@@ -179,7 +179,7 @@ def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[A
 @lru_cache(maxsize=256)
 def _insertion(table: str, columns: int, count: int) -> str:
     rows = ", ".join([f"({', '.join('?' * columns)})"] * count)
-    return f"INSERT {'' if table == 'cell' else 'OR REPLACE '}INTO {table} VALUES {rows}"
+    return f"INSERT {'' if table == 'cell' else 'OR REPLACE '}INTO {table} VALUES {rows}"  # noqa: S608 - our own names
 
 
 def check_version(connection: sqlite3.Connection) -> None:

@@ -433,10 +433,13 @@ class RunWriter:
             ("artifact", files),
             ("event", group.events),
             ("document", [(name, body, seal(name, body)) for name, body in group.documents.items()]),
-            ("plugin", _plugins(group.documents)),
         ):
             if rows:
                 insert(connection, table, rows)
+        plugins = next((body for name, body in group.documents.items() if name.partition("@")[0] == "plugins"), None)
+        if plugins is not None:
+            operations.execute(connection, "DELETE FROM plugin")
+            insert(connection, "plugin", plugin_rows(plugins))
         if group.ends:
             self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=group.stopped_by))
 
@@ -522,10 +525,9 @@ def put_session(connection: RunDatabase, number: int, session: Session) -> None:
     insert(connection, "session", [(*row, seal(*row))])
 
 
-def _plugins(documents: Mapping[str, str]) -> list[tuple[Any, ...]]:
-    """Return the rows of the table `plugin`, where the plugins are among documents."""
-    found = next((body for name, body in documents.items() if name.partition("@")[0] == "plugins"), None)
-    entries = [] if found is None else decode(found)
+def plugin_rows(document: str | None) -> list[tuple[Any, ...]]:
+    """Return the rows of the table `plugin` that repeat a document."""
+    entries = [] if document is None else decode(document)
     return [
         (place, each["name"], each["distribution"], each["version"], encode_plain(each["settings"]))
         for place, each in enumerate(entries if isinstance(entries, list) else ())

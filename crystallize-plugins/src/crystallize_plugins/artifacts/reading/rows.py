@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError
 from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecord
+from crystallize_plugins.artifacts.database.cells import error_row, metric_rows
 from crystallize_plugins.artifacts.database.facts import Session
 from crystallize_plugins.artifacts.database.owner import Owner
 from crystallize_plugins.artifacts.database.schema import COLUMNS
 from crystallize_plugins.artifacts.database.typed_json import decode
+from crystallize_plugins.artifacts.database.writer import plugin_rows
+from crystallize_plugins.artifacts.recorded import newest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from crystallize.results import CellOutcome
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["artifacts", "check_every_row", "condition_records", "documents", "last_session"]
@@ -60,8 +65,8 @@ def artifacts(source: RunDatabase, folder: Path) -> dict[Cell, list[ArtifactReco
     return {cell: list(records.values()) for cell, records in stored.items()}
 
 
-def check_every_row(source: RunDatabase) -> None:
-    """Read every row but those of the cells, and compare what repeats them.
+def check_every_row(source: RunDatabase, outcomes: Iterable[CellOutcome]) -> None:
+    """Read every row but those of the cells, and compare with these what repeats them.
 
     Raises
     ------
@@ -73,7 +78,15 @@ def check_every_row(source: RunDatabase) -> None:
             for _ in source.rows(table):
                 pass
     condition_records(source)
-    documents(source)
+    expected: dict[str, set[tuple[Any, ...]]] = {"metric": set(), "error": set()}
+    for outcome in outcomes:
+        expected["metric"].update(metric_rows(outcome))
+        expected["error"].update(filter(None, [error_row(outcome)]))
+    bodies = {name: body for name, body, _ in source.execute("SELECT * FROM document")}
+    expected["plugin"] = set(plugin_rows(newest_of(bodies, "plugins")))
+    for table, rows in expected.items():
+        if set(source.execute(f"SELECT * FROM {table}")) != rows:  # noqa: S608 - our own names
+            raise DamagedStoreError(f"the table {table} is damaged: it does not repeat what other tables hold")
 
 
 def _inside(folder: Path, location: str) -> Path:
