@@ -130,7 +130,7 @@ test-%: .venvs/%/.test
 # What depends on the interpreter most, in a minute: the core, how code is identified and found, how workers start.
 SMOKE := $(addprefix tests/unit/,context names pipelines/test_*.py hooks results engine/test_*.py experiments/test_*.py \
 	datasources) $(addprefix tests/unit/fingerprint/test_,code.py arrays.py processes.py) tests/unit/config/test_code.py \
-	$(addprefix tests/unit/execution/test_,same_numbers.py starting.py) \
+	tests/unit/execution/test_starting.py tests/promises/same_numbers/test_same_numbers.py \
 	$(addprefix tests/cli/test_,installed.py run.py)
 
 smoke-%: .venvs/%/.test
@@ -139,7 +139,8 @@ smoke-%: .venvs/%/.test
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
 # metadata allow. Where tests fail, the libraries that broke them are named.
 LIBRARIES := $(addprefix tests/unit/,fingerprint config verifiers) $(addprefix tests/cli/test_,group.py run.py) \
-	$(addprefix tests/unit/execution/test_,relay.py same_numbers.py scripts.py starting.py) tests/unit/optimization/test_optuna.py \
+	$(addprefix tests/unit/execution/test_,relay.py scripts.py starting.py) \
+	tests/promises/same_numbers/test_same_numbers.py tests/promises/identity tests/unit/optimizers/test_optuna.py \
 	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py
 LIBRARIES_oldest = --constraint .ci/oldest.txt
 LIBRARIES_newest = --upgrade --upgrade-strategy eager

@@ -1,17 +1,31 @@
-"""What every test has: an empty folder of its own, and nothing left over from other tests."""
+"""What tests have: an empty folder of their own, programs, experiments to run under every executor, what was logged."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import hypothesis
 import pytest
+from tests import programs
+
+from crystallize import (
+    ArtifactPlugin,
+    AsyncExecution,
+    Experiment,
+    ParallelExecution,
+    Pipeline,
+    SeedPlugin,
+    SerialExecution,
+    data_source,
+)
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 # The machine may be busy with other work: no law holds within so and so many milliseconds.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -22,6 +36,11 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 # Started in the background of a shell, programs inherit that Ctrl-C is ignored; those under test are to hear of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish():
+    """End what forks the programs under test."""
+    programs.stop()
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +66,8 @@ def run_script(tmp_path):
     def run(source, *arguments, python=sys.executable, options=(), timeout=120, **environment):
         script = tmp_path / "script.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
-        return subprocess.run(
-            [python, *options, str(script), *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
+        command = [python, *options, str(script), *map(str, arguments)]
+        return programs.run(command, cwd=tmp_path, env={**os.environ, **environment}, timeout=timeout)
 
     return run
 
@@ -84,3 +96,70 @@ def log():
     finally:
         logger.removeHandler(sink)
         logger.setLevel(level)
+
+
+# -- experiments under every executor -------------------------------------------------------------
+
+
+@data_source
+def numbers(ctx):
+    return [1, 2, 3]
+
+
+@pytest.fixture
+def build():
+    """Give an experiment with nothing but a seed and the plugins of the test."""
+
+    def make(*steps, plugins=(), source=None, seed=7, stored=False, **more):
+        seeding = [] if seed is None else [SeedPlugin(seed=seed)]
+        return Experiment(
+            source or numbers(),
+            Pipeline(list(steps)),
+            plugins=[*seeding, *([ArtifactPlugin()] if stored else []), *plugins],
+            default_plugins=False,
+            name="held",
+            **more,
+        )
+
+    return make
+
+
+@pytest.fixture(params=["serial", "thread", "process", "async"])
+def executor(request):
+    """Every executor in turn."""
+    return {
+        "serial": SerialExecution,
+        "thread": lambda: ParallelExecution(3),
+        "process": lambda: ParallelExecution(2, "process"),
+        "async": AsyncExecution,
+    }[request.param]()
+
+
+@pytest.fixture(params=["fork", "forkserver", "spawn"])
+def way(request, monkeypatch):
+    """Worker processes, started in every way in turn."""
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
+    if request.param in ways:
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
+    return request.param
+
+
+@pytest.fixture
+def processes(way):
+    """Two worker processes, started in every way in turn."""
+    return ParallelExecution(2, "process")
+
+
+@pytest.fixture
+def logbook():
+    """What was logged to `crystallize` and below."""
+    records = []
+
+    class Sink(logging.Handler):
+        def emit(self, record):
+            records.append(record)
+
+    logger, sink = logging.getLogger("crystallize"), Sink()
+    logger.addHandler(sink)
+    yield records
+    logger.removeHandler(sink)

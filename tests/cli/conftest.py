@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 EXPERIMENT = """
 from crystallize import Experiment, Pipeline, SeedPlugin, Treatment, data_source, pipeline_step
@@ -53,7 +53,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command():
     """The installed command."""
     return Path(sys.executable).with_name("crystallize")
@@ -64,15 +64,7 @@ def crystallize(command, tmp_path):
     """Run ``crystallize`` in the working folder and give the finished process."""
 
     def run(*arguments, **environment):
-        return subprocess.run(
-            [command, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "100", **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        environment = {**os.environ, "COLUMNS": "100", **environment}
+        return programs.run([command, *map(str, arguments)], cwd=tmp_path, env=environment)
 
     return run

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from tests import programs
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_run_that_is_being_written_is_locked(crystallize, write, tmp_path):
         if __name__ == "__main__":
             experiment.run()
     """)
-    running = subprocess.Popen([sys.executable, "file.py"], cwd=tmp_path, env=os.environ, stderr=subprocess.DEVNULL)
+    running = programs.popen([sys.executable, "file.py"], cwd=tmp_path, env=os.environ, stderr=subprocess.DEVNULL)
     try:
         waited = 0
         while not (tmp_path / "data" / "slow" / "v0" / "run.db").exists() and waited < 600:

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from tests import programs
 
 FLAKY = """
 import os
@@ -118,7 +119,7 @@ def test_an_experiment_that_another_process_resumes_is_locked(crystallize, comma
         )
     )
     crystallize("run", "file.py", "replicates=1")
-    program = subprocess.Popen([command, "resume", "file.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    program = programs.popen([command, "resume", "file.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         limit = time.monotonic() + 60
         while time.monotonic() < limit:
@@ -156,7 +157,7 @@ def test_the_failure_of_a_debugged_cell_is_shown_as_it_is(crystallize, flaky):
 def test_a_debugger_opens_where_a_cell_fails_on_a_terminal(command, flaky, tmp_path):
     pty = pytest.importorskip("pty")
     main, other = pty.openpty()
-    program = subprocess.Popen(
+    program = programs.popen(
         [command, "debug", "file.py", "--condition", "doubled", "--replicate", "1"],
         cwd=tmp_path, stdin=other, stdout=other, stderr=other, start_new_session=True,
     )  # fmt: skip

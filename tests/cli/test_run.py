@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from tests import programs
 
 
 def stored(tmp_path, condition="baseline", version=0, name="draws"):
@@ -263,7 +264,7 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(command, write, tmp_path):
             return data, {"m": 1}
         experiment = Experiment(data_source(lambda ctx: 1), Pipeline([slow]), name="slow", replicates=5)
     """)
-    process = subprocess.Popen(
+    process = programs.popen(
         [command, "run", "file.py"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

@@ -10,10 +10,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
+from tests import programs
 
 HOLED = """
 from crystallize import Experiment, SeedPlugin, Treatment, data_source, pipeline_step
@@ -45,13 +45,13 @@ experiment = Experiment(
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, command):
     """Two runs of one experiment: the first has a failed cell, the second fewer replicates and another seed."""
     folder = tmp_path_factory.mktemp("stored")
     (folder / "file.py").write_text(HOLED)
-    command = [sys.executable, "-m", "crystallize_cli", "run", "file.py"]
-    assert subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 1
-    subprocess.run([*command, "--seed", "3", "--replicates", "2"], cwd=folder, capture_output=True, check=True)
+    command = [command, "run", "file.py"]
+    assert programs.run(command, cwd=folder).returncode == 1
+    assert programs.run([*command, "--seed", "3", "--replicates", "2"], cwd=folder).returncode == 0
     return folder / "data"
 
 
@@ -78,7 +78,7 @@ def test_runs_lists_what_is_stored(crystallize, stored):
 
 def test_a_run_whose_process_was_killed_is_listed_as_interrupted(crystallize, command, write, tmp_path):
     write(HOLED.replace("    if ctx", "    import time; time.sleep(30 * ctx['replicate'])\n    if ctx"))
-    program = subprocess.Popen([command, "run", "file.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    program = programs.popen([command, "run", "file.py"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         limit = time.monotonic() + 60
         status = ""

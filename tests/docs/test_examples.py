@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 # A distribution among the examples is built, installed and tested in tests/plugin_distributions.
@@ -26,13 +25,6 @@ def test_the_quickstart_is_among_the_examples():
 def test_an_example_runs_as_a_script(script, tmp_path):
     folder = tmp_path / "example"
     shutil.copytree((EXAMPLES / script).parent, folder, ignore=shutil.ignore_patterns("__pycache__", "data"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", Path(script).name],
-        cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": "random"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-    )
+    command = [sys.executable, "-W", "error::DeprecationWarning", Path(script).name]
+    done = programs.run(command, cwd=folder, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

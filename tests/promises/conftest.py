@@ -17,42 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
-from crystallize import Experiment, Pipeline, SeedPlugin, data_source
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
-
-
-@data_source
-def numbers(ctx):
-    return [1, 2, 3]
-
-
-@pytest.fixture
-def build():
-    """Give an experiment with nothing but a seed and the plugins of the test."""
-
-    def make(*steps, plugins=(), **more):
-        return Experiment(
-            numbers(),
-            Pipeline(list(steps)),
-            plugins=[SeedPlugin(seed=7), *plugins],
-            default_plugins=False,
-            name="held",
-            **more,
-        )
-
-    return make
-
-
-@pytest.fixture(params=["fork", "forkserver", "spawn"])
-def way(request, monkeypatch):
-    """Worker processes, started in every way in turn."""
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
-    if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
-    return request.param
+from tests import programs
 
 
 def alive_in_group(group):
@@ -92,7 +57,7 @@ class Program:
     def __init__(self, source, folder):
         script = folder / "program.py"
         script.write_text(textwrap.dedent(source), encoding="utf-8")
-        self.process = subprocess.Popen(
+        self.process = programs.popen(
             [sys.executable, "-u", str(script)],
             cwd=folder,
             stdout=subprocess.PIPE,

@@ -31,7 +31,7 @@ CallableT = TypeVar("CallableT", bound="Callable[..., Any]")
 
 
 def check_integer(value: object, *, what: str) -> int:
-    """Give `value` as a plain `int`, of any size and sign.
+    """Return `value` as a plain `int`, of any size and sign.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check_integer(value: object, *, what: str) -> int:
 
 
 def check_count(value: object, *, what: str, minimum: int = 1) -> int:
-    """Give `value` as a plain `int` of at least `minimum`.
+    """Return `value` as a plain `int` of at least `minimum`.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def check_count(value: object, *, what: str, minimum: int = 1) -> int:
 
 
 def check_flag(value: object, *, what: str) -> bool:
-    """Give `value` if it is True or False.
+    """Return `value` if it is True or False.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def check_flag(value: object, *, what: str) -> bool:
 
 
 def check_choice(value: object, choices: Collection[str], *, what: str) -> str:
-    """Give `value` if it is one of the texts in `choices`.
+    """Return `value` if it is one of the texts in `choices`.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def check_choice(value: object, choices: Collection[str], *, what: str) -> str:
 
 
 def check_callable(value: CallableT, *, what: str) -> CallableT:
-    """Give `value` if it can be called.
+    """Return `value` if it can be called.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def check_callable(value: CallableT, *, what: str) -> CallableT:
 
 
 def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mapping[Any, Any]:
-    """Give `value` if it is a mapping, by default one whose keys are text.
+    """Return `value` if it is a mapping, by default one whose keys are text.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def check_mapping(value: object, *, what: str, text_keys: bool = True) -> Mappin
 
 
 def check_seconds(value: object, *, what: str, zero: bool = False) -> float:
-    """Give `value` as a finite number of seconds greater than zero.
+    """Return `value` as a finite number of seconds greater than zero.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class FolderModules(types.ModuleType):
         own["packages"], own["other"] = [], other
 
     def __getattribute__(self, name: str) -> Any:
-        """Give an attribute of the caller's module."""
+        """Return an attribute of the caller's module."""
         return getattr(_seen(self, name), name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -61,7 +61,7 @@ class FolderModules(types.ModuleType):
         delattr(_seen(self, name), name)
 
     def __dir__(self) -> list[str]:
-        """Give the names in the caller's module."""
+        """Return the names in the caller's module."""
         return dir(_seen(self, "__dict__"))
 
 
@@ -109,7 +109,7 @@ def _importable(name: str, packages: list[str]) -> types.ModuleType | None:
 
 
 def has_library_name(name: str) -> bool:
-    """Whether an installed library is known by the name of a module, so that the module cannot be offered under it."""
+    """Return whether an installed library has the name of a module, so that the module cannot be offered under it."""
     top = name.partition(".")[0]
     loaded = sys.modules.get(top)
     if isinstance(loaded, FolderModules):
@@ -155,7 +155,7 @@ def withdraw(package: str, name: str) -> None:
 
 
 def home_of(value: Any) -> types.ModuleType | None:
-    """Give the module that a function, a class, or the class of an object comes from, whatever else has its name."""
+    """Return the module that a function, a class, or the class of an object comes from, whatever else has its name."""
     name = getattr(value, "__module__", None)
     module = sys.modules.get(name if isinstance(name, str) else type(value).__module__)
     if not isinstance(module, FolderModules):
@@ -177,7 +177,7 @@ def home_of(value: Any) -> types.ModuleType | None:
 
 
 def folder_of(function: object) -> str | None:
-    """Give the package that stands for the folder whose code a function is; None for all other functions."""
+    """Return the package that stands for the folder whose code a function is; None for all other functions."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     package = getattr(function, "__globals__", {}).get(MARK)

@@ -45,7 +45,7 @@ _WORDS = re.compile(r"[^\W_]+")
 
 
 def fresh_id() -> str:
-    """Give an identifier that nothing else has: 128 random bits as 32 hexadecimal digits.
+    """Return an identifier that nothing else has: 128 random bits as 32 hexadecimal digits.
 
     It draws from the system, and leaves the state of ``random`` alone.
     """
@@ -53,7 +53,7 @@ def fresh_id() -> str:
 
 
 def check_name(name: object, *, what: str) -> str:
-    """Give `name` back if it is text that can name a folder, and refuse it otherwise.
+    """Return `name` back if it is text that can name a folder, and refuse it otherwise.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_name(name: object, *, what: str) -> str:
 
 
 def check_file_name(name: object, *, what: str = "artifact") -> str:
-    """Give `name` back if it is one file name that cannot leave its folder, and refuse it otherwise.
+    """Return `name` back if it is one file name that cannot leave its folder, and refuse it otherwise.
 
     The rules are those of `check_name`.
 
@@ -201,7 +201,7 @@ def counted(number: int, what: str) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Say which known name is nearest to a mistaken one, as the end of a message.
+    """Return which known name is nearest to a mistaken one, as the end of a message.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
 
 
 def step_class_name(function_name: str) -> str:
-    """Give the class name, and so the folder name, of the step made of a function.
+    """Return the class name, and so the folder name, of the step made of a function.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def step_class_name(function_name: str) -> str:
 
 
 def _fault(name: str) -> str:
-    """Say what is wrong with a name, or nothing."""
+    """Return what is wrong with a name, or nothing."""
     if not name:
         return "it is empty"
     if not name.strip("."):

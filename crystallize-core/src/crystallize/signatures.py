@@ -54,7 +54,7 @@ def signature_of(fn: Callable[..., Any]) -> inspect.Signature:
 
 
 def accepts_positional(fn: Callable[..., Any], count: int) -> bool:
-    """Say whether `fn` can be called with `count` positional arguments; yes where nobody can know."""
+    """Return whether `fn` can be called with `count` positional arguments; yes where nobody can know."""
     try:
         signature = signature_of(fn)
     except (TypeError, ValueError):
@@ -67,7 +67,7 @@ def accepts_positional(fn: Callable[..., Any], count: int) -> bool:
 
 
 def is_async(fn: Any) -> bool:
-    """Say whether calling `fn` gives something to await: an ``async def``, or an object with such a call.
+    """Return whether calling `fn` gives something to await: an ``async def``, or an object with such a call.
 
     A plain function around an ``async def`` is called itself, and may await what it wraps on its own: it is none. Of
     what is written in C, and tells nothing of itself, what it wraps decides.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_callable, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError, RandomnessError
-from crystallize.hooks import BasePlugin
-from crystallize.hooks.metadata import OFFICIAL, normalized
+from crystallize.hooks import SeederPlugin
+from crystallize.plugins.metadata import OFFICIAL, normalized
 from crystallize_plugins.seeders import Seeders, installed_seeders
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MODULUS = 2**32
 _LOGGER = logging.getLogger("crystallize")
 
 
-class SeedPlugin(BasePlugin):
+class SeedPlugin(SeederPlugin):
     """Seed every cell before its data is fetched.
 
     Replicate ``r`` gets ``(seed + r * 31337) % 2**32``, under every executor and for the baseline and all
@@ -75,7 +75,6 @@ class SeedPlugin(BasePlugin):
     7
     """
 
-    neutral = False
     seeds_global_state = True
 
     def __init__(
@@ -94,7 +93,7 @@ class SeedPlugin(BasePlugin):
         self._found: Seeders | None = None
 
     @property
-    def seen_by_cache(self) -> bool:
+    def seen_by_cache(self) -> bool:  # type: ignore[override]
         """Whether this plugin shows only in the context, in ``ctx.rng`` and in the global states that are watched."""
         return self.seed_fn is None and not self._strangers()
 
@@ -141,18 +140,20 @@ class SeedPlugin(BasePlugin):
         ]
 
     def before_run(self, experiment: ExperimentView) -> None:
-        """Put this run's base seed where it is recorded: the plugin's own, else one adopted, else one drawn."""
-        run = experiment.run
+        """Look for the seeders of other libraries."""
+        del experiment
         if self.seed_fn is None:
             self._found = Seeders(installed_seeders())
-        if self.seed is not None:
-            run.seed = self.seed
-        elif run.seed is None and run.seed_override is not None:
-            run.seed = run.seed_override
-        elif run.seed is None:
-            # From the system: seeding sets the state of `random`. Not kept here: runs may share the plugin.
-            run.seed = random.SystemRandom().randrange(_MODULUS)
-            _LOGGER.info("no seed was given, %d was drawn: SeedPlugin(seed=%d) repeats this run", run.seed, run.seed)
+
+    def base_seed(self, experiment: ExperimentView) -> int | None:
+        """Return the plugin's own base seed, else the one that the run adopts."""
+        return super().base_seed(experiment) if self.seed is None else self.seed
+
+    def draw_seed(self, experiment: ExperimentView) -> int:
+        """Draw a base seed, and say how to repeat the run. It is not kept here: runs may share the plugin."""
+        seed = super().draw_seed(experiment)
+        _LOGGER.info("no seed was given, %d was drawn: SeedPlugin(seed=%d) repeats this run", seed, seed)
+        return seed
 
     def before_replicate(self, experiment: ExperimentView, ctx: FrozenContext) -> None:
         """Seed one cell."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginImportError, RandomnessError
 from crystallize.hooks import find_plugins
-from crystallize.hooks.loading import load
+from crystallize.plugins.discovery import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,7 +16,7 @@ import pytest
 
 from crystallize import ArtifactPlugin, AsyncExecution, BasePlugin, ParallelExecution, data_source, pipeline_step
 from crystallize.errors import TooManyFailuresError
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
+from crystallize_plugins.execution.processes.fork_server import ForkServer
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -376,7 +376,7 @@ def test_a_time_out_may_stop_the_run_and_what_had_finished_is_stored(build, tmp_
 
 def test_a_worker_that_cannot_be_ended_is_left_behind(build, monkeypatch):
     # As one that waits for a file server that does not answer.
-    monkeypatch.setattr(ZygoteStarter, "kill", lambda self, hand: None)
+    monkeypatch.setattr(ForkServer, "kill", lambda self, hand: None)
 
     @pipeline_step(timeout=LIMIT)
     def step(data, ctx):

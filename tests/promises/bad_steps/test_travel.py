@@ -10,9 +10,9 @@ import pytest
 
 from crystallize import BasePlugin, ParallelExecution, pipeline_step
 from crystallize.errors import SerializationError, WorkerStartError
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 pytestmark = pytest.mark.timeout(60)
 HOME = os.getpid()
@@ -167,9 +167,9 @@ def test_workers_that_die_before_they_are_ready_are_not_started_for_ever(way, bu
         build(use(tool=Deadly()), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
 
 
-@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ZygoteStarter.launched], ids=["spawn", "forkserver"])
+@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ForkServer.launched], ids=["spawn", "forkserver"])
 def test_an_interpreter_that_does_not_start_is_named(starter, build, monkeypatch):
-    monkeypatch.setattr(staff, "new_starter", starter)
+    monkeypatch.setattr(worker_pool, "new_starter", starter)
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: "/no/such/python")
 
     @pipeline_step()
@@ -180,13 +180,13 @@ def test_an_interpreter_that_does_not_start_is_named(starter, build, monkeypatch
         build(nothing(), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
 
 
-@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ZygoteStarter.launched], ids=["spawn", "forkserver"])
+@pytest.mark.parametrize("starter", [lambda needs: SpawnStarter(), ForkServer.launched], ids=["spawn", "forkserver"])
 def test_an_interpreter_that_leaves_at_once_is_noticed(starter, build, monkeypatch, tmp_path):
     wrapper = tmp_path / "python"
     wrapper.write_text("#!/bin/sh\nexit 5\n")
     wrapper.chmod(0o755)
     assert subprocess.run([str(wrapper)], check=False).returncode == 5
-    monkeypatch.setattr(staff, "new_starter", starter)
+    monkeypatch.setattr(worker_pool, "new_starter", starter)
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: str(wrapper))
 
     @pipeline_step()
@@ -198,7 +198,7 @@ def test_an_interpreter_that_leaves_at_once_is_noticed(starter, build, monkeypat
 
 
 def test_a_program_without_an_interpreter_is_told_what_to_do(build, monkeypatch):
-    monkeypatch.setattr(staff, "new_starter", ZygoteStarter.launched)
+    monkeypatch.setattr(worker_pool, "new_starter", ForkServer.launched)
     monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: None)
 
     @pipeline_step()

@@ -19,7 +19,8 @@ EXECUTORS = {
 PROCESSES = ["process", "process-threaded", "process-spawn"]
 BEFORE = {
     "process-threaded": "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
-    "process-spawn": "import crystallize_plugins.execution.processes.staff as s; s.start_method = lambda: 'spawn'",
+    "process-spawn": "from crystallize_plugins.execution.processes import worker_pool\n"
+    "worker_pool.start_method = lambda: 'spawn'",
 }
 
 PROGRAM = """

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize_plugins.artifacts import list_runs, open_run
 
@@ -54,8 +55,8 @@ def start(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
 
-    def make(replicates=REPLICATES):
-        return subprocess.Popen(
+    def make(replicates=REPLICATES, popen=programs.popen):
+        return popen(
             [sys.executable, str(script), str(replicates)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -133,13 +134,14 @@ def test_after_a_kill_the_same_command_just_runs(start):
 
 
 def test_an_interrupted_run_says_so_the_moment_it_is_looked_at(start):
-    process = start(100_000)
+    process = start(
+        100_000, popen=subprocess.Popen
+    )  # a child of this process, which is to see it dead and not waited for
     for _ in range(10):
         process.stdout.readline()
     (run,) = list_runs()
     assert (run.status, run.owner.pid) == ("running", process.pid)
     process.kill()
-    # Dead, and not even waited for.
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert run.status == list_runs()[0].status == "interrupted"
     process.communicate()

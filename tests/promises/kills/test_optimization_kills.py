@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
 
@@ -96,7 +97,7 @@ def start(tmp_path):
     started = []
 
     def make(kind, root):
-        process = subprocess.Popen(
+        process = programs.popen(
             [sys.executable, "-W", "ignore", str(script), kind, root],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

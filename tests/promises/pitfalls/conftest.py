@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize import Experiment, Pipeline, data_source
 
@@ -58,7 +59,7 @@ class Program:
     def __init__(self, source, folder, number):
         path = folder / f"program_{number}.py"
         path.write_text(textwrap.dedent(source), encoding="utf-8")
-        self.process = subprocess.Popen(
+        self.process = programs.popen(
             [sys.executable, str(path)],
             cwd=folder,
             stdout=subprocess.PIPE,

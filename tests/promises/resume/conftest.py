@@ -63,13 +63,13 @@ def counted():
 def build(counted):
     """Make the experiment of the tests, as a new process would."""
 
-    def make(*steps, plugins=(), seed=7, store=None, name="exp", **more):
+    def make(*steps, plugins=(), seed=7, seeder=None, store=None, name="exp", **more):
         more.setdefault("treatments", [Treatment("more", {"delta": 1.0})])
         seeding = SeedPlugin() if seed is None else SeedPlugin(seed=seed)
         return Experiment(
             more.pop("datasource", None) or numbers(),
             Pipeline(list(steps) or [draw(), record()]),
-            plugins=[seeding, counted, *plugins, store or ArtifactPlugin()],
+            plugins=[seeder or seeding, counted, *plugins, store or ArtifactPlugin()],
             default_plugins=False,
             name=name,
             **more,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
 import sys
 import textwrap
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 MAIN = """
     import sys
@@ -133,13 +133,8 @@ class Program:
                 archive.writestr("edited.py", text)
         else:
             self._file.write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "main.py", strategy],
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        done = programs.run([sys.executable, "main.py", strategy], env=environment)
         assert done.returncode == 0, done.stderr
         return ast.literal_eval(done.stdout.splitlines()[-1])
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import list_runs, open_run, owner
@@ -63,7 +64,7 @@ def start():
     started = []
 
     def begin(replicates, strategy, **environment):
-        process = subprocess.Popen(
+        process = programs.popen(
             [sys.executable, "program.py", str(replicates), strategy],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

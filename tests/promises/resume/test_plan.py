@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crystallize import BasePlugin, Treatment
-from crystallize.errors import RunLockedError, ValidationError
+from crystallize import BasePlugin, Treatment, pipeline_step
+from crystallize.errors import PluginDefinitionError, RunLockedError, ValidationError
+from crystallize.hooks import SeederPlugin
 from crystallize.results import Cell
 
 
@@ -105,3 +106,52 @@ def test_no_other_hook_is_called(build):
             raise AssertionError("nothing is to be run")
 
     assert build(plugins=[Noisy()]).plan(replicates=1).to_run
+
+
+class Dice(SeederPlugin):
+    """A seeder that is not ours."""
+
+    def __init__(self, seed=None):
+        self.seed = seed
+
+    def base_seed(self, experiment):
+        return super().base_seed(experiment) if self.seed is None else self.seed
+
+    def before_replicate(self, experiment, ctx):
+        ctx.add("seed_used", experiment.run.seed + ctx["replicate"])
+
+    def __fingerprint__(self):
+        return ()
+
+
+@pipeline_step()
+def note_seed(data, ctx):
+    return data, {"seed": ctx["seed_used"]}
+
+
+@pytest.mark.parametrize("seed, kept", [(1, 4), (2, 0), (None, 4)])
+def test_another_seeder_is_planned_as_the_run_then_does(build, ran, seed, kept):
+    build(note_seed(), seeder=Dice(1)).run(replicates=2)
+    ran()
+    again = build(note_seed(), seeder=Dice(seed))
+    assert len(again.plan(replicates=2).to_keep) == kept
+    result = again.run(replicates=2, strategy="resume")
+    assert len(ran()) == 4 - kept
+    assert result.metrics.baseline.metrics["seed"] == [seed or 1, (seed or 1) + 1]
+
+
+def test_what_another_seeder_draws_is_kept_for_the_next_run(build, ran):
+    first = build(note_seed(), seeder=Dice()).run(replicates=1)
+    ran()
+    again = build(note_seed(), seeder=Dice()).run(replicates=1, strategy="resume")
+    assert again.provenance["run"]["seed"] == first.provenance["run"]["seed"]
+    assert not ran()
+
+
+def test_a_seed_that_no_plan_can_know_of_is_refused(build):
+    class Sneaky(BasePlugin):
+        def before_run(self, experiment):
+            experiment.run.seed = 5
+
+    with pytest.raises(PluginDefinitionError, match=r"Sneaky.*SeederPlugin"):
+        build(plugins=[Sneaky()]).run()

@@ -7,13 +7,13 @@ import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize import (
     Artifact,
@@ -68,7 +68,7 @@ def made(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     script = folder / "program.py"
     script.write_text(textwrap.dedent(PROGRAM))
-    subprocess.run([sys.executable, str(script), request.param], cwd=folder, check=False, capture_output=True)
+    programs.run([sys.executable, str(script), request.param], cwd=folder)
     return folder / "data/exp/v0"
 
 

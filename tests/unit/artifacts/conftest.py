@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crystallize.datasources import data_source
 from crystallize.design import Treatment
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
@@ -34,6 +35,11 @@ from crystallize_plugins.artifacts.database.schema import insert, seal
 from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 
 
+@data_source
+def nothing(ctx):
+    return None
+
+
 def fit(data, ctx):
     return data
 
@@ -46,7 +52,7 @@ def view():
         return ExperimentView(
             name=name,
             description=fields.pop("description", None),
-            datasource=None,
+            datasource=nothing(),
             pipeline=Pipeline([fit]),
             plugins=(),
             treatments=[Treatment(each, {"delta": len(each)}) for each in treatments],

@@ -197,6 +197,6 @@ def test_a_record_that_names_what_is_not_there_is_damaged(stored):
         lazy = stored([plain(Cell("a", 0), 1)])
         with closing(sqlite3.connect(lazy._folder / "run.db")) as other, other:
             other.execute(f"DELETE FROM {table}")
-        with pytest.raises(StoreError, match="a cell is of a condition, or has a trace, that is not there"):
-            with database.reading(lazy._folder) as source:
-                type(lazy)(source, lazy._folder, dict)
+        says = "a cell is of a condition, or has a trace, that is not there"
+        with pytest.raises(StoreError, match=says), database.reading(lazy._folder) as source:
+            type(lazy)(source, lazy._folder, dict)

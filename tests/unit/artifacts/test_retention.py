@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize.errors import ArtifactMissingError, StoreError
 from crystallize_plugins.artifacts import ArtifactPlugin, list_runs, newest_run, open_run
@@ -189,7 +190,7 @@ def single_run(tmp_path):
 
 def test_what_was_killed_while_it_took_its_place_goes_with_the_next(single_run, run_once):
     # Complete, its process gone, and the run before it already moved into its folder.
-    subprocess.run(single_run(1), check=True, capture_output=True)
+    assert programs.run(single_run(1)).returncode == 0
     Path("data/exp/v0").rename("data/exp/v1")
     Path("data/exp/v1/%part-1-1").mkdir()
     plugin = ArtifactPlugin(versioned=False)
@@ -200,7 +201,7 @@ def test_what_was_killed_while_it_took_its_place_goes_with_the_next(single_run, 
 
 
 def test_single_runs_of_several_processes_end_as_one(single_run):
-    several = [subprocess.Popen(single_run(number), stderr=subprocess.PIPE, text=True) for number in range(4)]
+    several = [programs.popen(single_run(number), stderr=subprocess.PIPE, text=True) for number in range(4)]
     for process in several:
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint

@@ -9,9 +9,9 @@ import textwrap
 import pytest
 
 from crystallize import Experiment
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 QUIET = "datasource: {data: numbers}\nsteps: [scale, total]\nplugins: {artifacts: false, logging: false}\n"
 
@@ -107,7 +107,7 @@ def test_a_step_imports_helpers_of_its_folder(lines, load):
 
 
 def test_helpers_reach_a_process_that_never_saw_the_folder(load, monkeypatch):
-    monkeypatch.setattr(staff, "new_starter", lambda needs: SpawnStarter())
+    monkeypatch.setattr(worker_pool, "new_starter", lambda needs: SpawnStarter())
     imports = "\n".join(f"from form{number} import twice as twice{number}" for number in range(len(FORMS)))
     doubled = " + ".join(f"twice{number}(value)" for number in range(len(FORMS)))
     experiment = load(
@@ -183,9 +183,9 @@ def processes(request, monkeypatch):
     """Two worker processes, started in every way in turn."""
     if os.name == "nt" and request.param != "spawn":
         pytest.skip("Windows only spawns")
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     return "{parallel: {max_workers: 2, executor_type: process}}"
 
 

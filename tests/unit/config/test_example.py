@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from tests import programs
 
 from crystallize import Experiment
 from crystallize_plugins.config import load_folder
@@ -43,10 +43,8 @@ def test_the_data_are_darwins(maize):
 
 def test_the_example_runs_from_the_command_line(maize, tmp_path):
     command = Path(sys.executable).with_name("crystallize")
-    done = subprocess.run(
-        [command, "run", "maize", "replicates=40", "treatments.the median.trim=0.4"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    arguments = ["run", "maize", "replicates=40", "treatments.the median.trim=0.4"]
+    done = programs.run([command, *arguments], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "maize: baseline and 3 treatments, 40 replicates, seed 1876" in done.stdout
     assert re.search(r"the median +inches off +40 .*holds", done.stdout)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from crystallize import Experiment, ParallelExecution
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
 TEXT = "datasource: {data: numbers}\nsteps: [make, keep, look]\nreplicates: 2\nplugins: {logging: false}\n"
 MODELS = """
@@ -90,9 +90,9 @@ def executor(request, monkeypatch):
 
     if os.name == "nt" and request.param in ("fork", "forkserver"):
         pytest.skip("Windows only spawns")
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     inside = {"serial": SerialExecution, "thread": lambda: ParallelExecution(2), "async": AsyncExecution}
     return inside.get(request.param, lambda: ParallelExecution(2, "process"))()
 
@@ -158,7 +158,7 @@ def test_a_second_load_reads_what_the_first_has_cached(lab, monkeypatch, tmp_pat
     monkeypatch.setenv("CRYSTALLIZE_CACHE_DIR", str(tmp_path / "kept"))
     seen(Experiment.from_yaml(lab()), ParallelExecution(2, "process"))
     entries = sorted(Path(tmp_path).rglob("*.entry"))
-    monkeypatch.setattr(staff, "new_starter", ZygoteStarter.launched)
+    monkeypatch.setattr(worker_pool, "new_starter", ForkServer.launched)
     for executor in (ParallelExecution(2), ParallelExecution(2, "process")):
         seen(Experiment.from_yaml(lab()), executor)
     assert len(entries) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from crystallize import ParallelExecution, data_source, pipeline_step
 from crystallize_plugins.execution.processes.payload import LARGE, Payload, pack
-from crystallize_plugins.execution.processes.segment import Segment
+from crystallize_plugins.execution.processes.shared_memory import Segment
 
 BIG = LARGE // 4
 

@@ -23,8 +23,8 @@ WAY = sys.argv[-1]
 if WAY == "threaded":
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 if WAY == "spawn":
-    from crystallize_plugins.execution.processes import staff
-    staff.start_method = lambda: "spawn"
+    from crystallize_plugins.execution.processes import worker_pool
+    worker_pool.start_method = lambda: "spawn"
 EXECUTORS = {
     "process": lambda: ParallelExecution(2, "process"), "serial": SerialExecution,
     "thread": lambda: ParallelExecution(2), "async": AsyncExecution,

@@ -9,7 +9,7 @@ import pytest
 
 from crystallize import ParallelExecution, Treatment, data_source, pipeline_step
 from crystallize.errors import SerializationError
-from crystallize_plugins.execution.processes.locate import find_culprit
+from crystallize_plugins.execution.processes.diagnostics import find_culprit
 
 
 class Holder:

@@ -67,7 +67,7 @@ def program(request):
     before = {
         "single-threaded": "",
         "threaded": THREADED,
-        "spawn": "import crystallize_plugins.execution.processes.staff as s; s.start_method = lambda: 'spawn'\n",
+        "spawn": "import crystallize_plugins.execution.processes.worker_pool as s; s.start_method = lambda: 'spawn'\n",
     }
     return before[request.param] + PROGRAM
 

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from crystallize.fingerprint import added_code
-from crystallize.fingerprint._added import added_to_libraries
+from crystallize.fingerprint.added import added_to_libraries
 
 LIBRARY = "colorsys"
 
@@ -96,11 +96,11 @@ def test_a_reducer_of_a_class_of_the_project_counts(made):
 
 QUIET = """
 import json
-from crystallize.fingerprint import _added
-_added.added_to_libraries()
-looked, original = [], _added._held
-_added._held = lambda *arguments: looked.append(arguments[0]) or original(*arguments)
-_added.added_to_libraries()
+from crystallize.fingerprint import added
+added.added_to_libraries()
+looked, original = [], added._held
+added._held = lambda *arguments: looked.append(arguments[0]) or original(*arguments)
+added.added_to_libraries()
 print(len(looked), len(vars(json)))
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.fingerprint import _memo, code_of, identify, untracked_in, value_of
+from crystallize.fingerprint import code_of, identify, memo, untracked_in, value_of
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def walks(monkeypatch):
             made.append(self)
 
     monkeypatch.setattr(fingerprint, "Walk", Counted)
-    monkeypatch.setattr(_memo, "_known", {})
+    monkeypatch.setattr(memo, "_known", {})
     return made
 
 
@@ -129,9 +129,9 @@ def test_a_file_that_code_imports_while_it_runs_is_read_each_time(tmp_path, monk
 
 
 def test_no_more_is_remembered_than_there_is_room_for(walks):
-    for number in range(2 * _memo._MOST):
+    for number in range(2 * memo._MOST):
         code_of(lab(f"def step(data):\n    return {number}").step)
-    assert len(_memo._known) <= _memo._MOST
+    assert len(memo._known) <= memo._MOST
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from crystallize.hooks import CONTRACT, HOOKS, BasePlugin, HookSpecs
-from crystallize.hooks.contract import satisfies
+from crystallize.plugins.validation import satisfies
 
 NAMES = [
     "init_hook",

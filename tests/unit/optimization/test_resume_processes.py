@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests import programs
 
 from crystallize_plugins.artifacts import list_runs, open_optimization
 
@@ -60,7 +61,7 @@ def start(tmp_path):
     started = []
 
     def make(trials):
-        process = subprocess.Popen(
+        process = programs.popen(
             [sys.executable, str(script), str(trials)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         started.append(process)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import programs
 
 from crystallize import ArtifactPlugin, ParallelExecution, Treatment, pipeline_step
 from crystallize.errors import OptimizationError, RunStateError, StoreError, TrialFailedError
@@ -191,7 +192,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_an_optimisation_that_was_killed_keeps_what_was_told():
     Path("program.py").write_text(PROGRAM)
-    process = subprocess.Popen([sys.executable, "program.py"], stdout=subprocess.PIPE, text=True)
+    process = programs.popen([sys.executable, "program.py"], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "at the fifth\n"
     # What was asked is on the disk a few milliseconds later; the journal can be read while it is written.
     deadline = time.monotonic() + 60

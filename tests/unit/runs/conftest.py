@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from tests import programs
 
 from crystallize_plugins.artifacts import StoredRun
 
@@ -78,15 +79,8 @@ def python(tmp_path):
     """Run Python in the working folder; what it prints."""
 
     def run(*arguments, code=0, cwd=tmp_path, **environment):
-        done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=cwd,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        command = [sys.executable, *map(str, arguments)]
+        done = programs.run(command, cwd=cwd, env={**os.environ, **environment})
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 

@@ -160,8 +160,8 @@ def test_every_run_draws_a_seed_of_its_own_even_if_runs_share_the_plugin_and_the
 def test_a_seed_that_the_run_has_already_is_adopted_unless_the_plugin_has_its_own():
     def seed_after(plugin, **run):
         view = view_of(**run)
-        plugin.before_run(view)
-        return view.run.seed
+        seed = plugin.base_seed(view)
+        return plugin.draw_seed(view) if seed is None else seed
 
     assert seed_after(SeedPlugin(), seed=12) == 12
     assert seed_after(SeedPlugin(seed=3), seed=12) == 3

@@ -319,7 +319,7 @@ class FrozenContext:
         return rng[1]
 
     def set_rng_factory(self, factory: Callable[[int], Any]) -> None:
-        """Say where ``ctx.rng`` comes from; for seeding plugins.
+        """Set where ``ctx.rng`` comes from; for seeding plugins.
 
         Parameters
         ----------

@@ -64,7 +64,7 @@ class CellCopies:
 
 
 def isolate(value: T, copies: CellCopies | None = None) -> T:
-    """Give a copy of `value` that shares no built-in container with it.
+    """Return a copy of `value` that shares no built-in container with it.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def isolate(value: T, copies: CellCopies | None = None) -> T:
 
 
 def snapshot(value: T) -> T:
-    """Give `value` as it is now: like `isolate`, but arrays are copied, since a record must not change."""
+    """Return `value` as it is now: like `isolate`, but arrays are copied, since a record must not change."""
     try:
         return _copy(value, _Snapshot())  # type: ignore[no-any-return]
     except RecursionError:
@@ -134,7 +134,7 @@ def _too_deep(kind: type) -> ValidationError:
 
 
 def is_constant(value: object) -> bool:
-    """Whether `value` may be handed out again and again as it is."""
+    """Return whether `value` may be handed out again and again as it is."""
     kind = type(value)
     if kind in ATOMS:
         return True
@@ -142,13 +142,13 @@ def is_constant(value: object) -> bool:
 
 
 def goes_by_reference(value: object) -> bool:
-    """Whether isolation hands an object out as it is although it has a content that could be changed."""
+    """Return whether isolation hands an object out as it is although it has a content that could be changed."""
     kind = type(value)
     return kind not in ATOMS and kind not in _COPIERS and not _is_record(value) and kind_of(kind).nature == "other"
 
 
 def referenced(value: object) -> list[Any]:
-    """Give the objects in `value`, which may be one itself, that go by reference."""
+    """Return the objects in `value`, which may be one itself, that go by reference."""
     found: dict[int, Any] = {}
     seen: set[int] = set()
     todo: list[Any] = [value]
@@ -265,7 +265,7 @@ def _for_cell(value: Any, kind: Kind, copies: CellCopies) -> Any:
 
 
 def _with_isolated_items(array: Any, view: Any, memo: Memo) -> Any:
-    """Give a read-only array whose items are isolated too, where any of them could be changed."""
+    """Return a read-only array whose items are isolated too, where any of them could be changed."""
     if array.dtype.names is not None or _shareable(map(type, array.flat)):
         return view
     copied = memo[id(array)] = array.copy()
@@ -277,7 +277,7 @@ def _with_isolated_items(array: Any, view: Any, memo: Memo) -> Any:
 
 
 def read_only(array: Any) -> Any:
-    """Give a view that cannot be written to, nor (where the layout allows it) be made writable again."""
+    """Return a view that cannot be written to, nor (where the layout allows it) be made writable again."""
     numpy = sys.modules["numpy"]
     if type(array) is numpy.ndarray:
         if not array.flags.writeable and isinstance(array.base, memoryview):

@@ -42,14 +42,14 @@ class Kind(NamedTuple):
 
 
 def is_ndarray(value: object) -> bool:
-    """Whether a value is an array of NumPy."""
+    """Return whether a value is an array of NumPy."""
     # While another thread imports NumPy the module is there and the class may not be.
     ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
     return ndarray is not None and isinstance(value, ndarray)
 
 
 def ends_with_use(value: object, what: str) -> str:
-    """Say why something that can be used once is not handed out."""
+    """Return why something that can be used once is not handed out."""
     return (
         f"a {type(value).__name__} is part of {what}, and each use of it goes on where the one before stopped, so that "
         "every cell would get something else: make it anew where it is used, or hand out a list"
@@ -57,7 +57,7 @@ def ends_with_use(value: object, what: str) -> str:
 
 
 def copies_on_write() -> bool:
-    """Whether pandas, as it is loaded and set up, copies what a shallow copy shares before it is written to."""
+    """Return whether pandas, as it is loaded and set up, copies what a shallow copy shares before it is written to."""
     pandas = sys.modules["pandas"]
     if int(pandas.__version__.partition(".")[0]) >= 3:  # noqa: PLR2004 - the first version that always does
         return True
@@ -65,7 +65,7 @@ def copies_on_write() -> bool:
 
 
 def _kind_of(kind: Any) -> Kind:
-    """Say how objects of a class are kept apart."""
+    """Return how objects of a class are kept apart."""
     known = _EXACT.get(kind)
     if known is not None:
         return known

@@ -46,7 +46,7 @@ class ResourceFactory(Generic[R]):
         return resource
 
     def __fingerprint__(self) -> object:
-        """Say what the resource is made by; which copy of it is meant makes no difference."""
+        """Return what the resource is made by; which copy of it is meant makes no difference."""
         return self.fn
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class ResourcePool:
         self._lock = threading.Lock()
 
     def get(self, factory: ResourceFactory[R], ctx: FrozenContext) -> R:
-        """Give this thread's resource of `factory`, made now if it is the first use."""
+        """Return this thread's resource of `factory`, made now if it is the first use."""
         mine = self._made.get(threading.get_ident())
         if mine is None:
             with self._lock:

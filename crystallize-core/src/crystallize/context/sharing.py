@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.isolation import ATOMS, isolate, read_only
 from crystallize.context.kinds import copies_on_write, ends_with_use, is_ndarray, kind_of
 from crystallize.errors import ContextMutationError
-from crystallize.fingerprint._project import is_library_module, module_of
+from crystallize.fingerprint.project import is_library_module, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,7 +45,7 @@ _FEW = 8
 
 
 def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
-    """Give data such that no other cell can be given any of it; note what in it could not be kept apart.
+    """Return data such that no other cell can be given any of it; note what in it could not be kept apart.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
 
 
 def _is_simple(value: Any) -> bool:
-    """Whether an object of a frequent kind has nothing in it that is held elsewhere; False where that takes longer."""
+    """Return whether an object of a frequent kind surely has nothing in it that is held elsewhere."""
     kind = type(value)
     if kind not in _CONTAINERS:
         return _is_leaf(value)
@@ -108,9 +108,10 @@ def _is_leaf(value: Any) -> bool:
 
 
 def _is_own(level: list[Any]) -> bool:
-    """Whether nothing outside refers to the items of a list, or to what they consist of; False where it is hard to say.
+    """Return whether nothing outside refers to the items of a list, or to what they consist of.
 
-    Level by level and in the loops of the interpreter: it is asked for the data of every cell.
+    False where it is hard to say. Level by level and in the loops of the interpreter: it is asked for the data of every
+    cell.
     """
     # The first list is what holds the data, and no other.
     references = _IN_LEVEL - 1
@@ -169,7 +170,7 @@ class _Walk:
             self._allow_for_cycles()
 
     def root(self) -> Any:
-        """Give the data."""
+        """Return the data."""
         return self.nodes[self._root]
 
     @property
@@ -274,7 +275,7 @@ class _Walk:
         return found
 
     def children(self, node: Any) -> Collection[Any]:
-        """Give what an object refers to, as often as it does, where that could be changed."""
+        """Return what an object refers to, as often as it does, where that could be changed."""
         kind = type(node)
         found: Collection[Any]
         if kind in _CONTAINERS:
@@ -318,13 +319,13 @@ def _nature(value: object) -> str:
 
 
 def _owner(node: Any) -> str:
-    """Say whose class an object is of."""
+    """Return whose class an object is of."""
     module = module_of(type(node))
     return "library" if is_library_module(module) and module not in _HOLDERS else "project"
 
 
 def _is_open(node: Any) -> bool:
-    """Whether parts of it can be put in place of others."""
+    """Return whether parts of it can be put in place of others."""
     return type(node) in _CONTAINERS or is_ndarray(node) or _is_record(node) or _nature(node) == "data"
 
 
@@ -333,7 +334,7 @@ def _is_record(node: Any) -> bool:
 
 
 def _is_private(node: Any) -> bool:
-    """Whether an array lies in memory that a worker process maps: what a cell writes there is undone at its end."""
+    """Return whether an array lies in memory that a worker process maps, where what a cell writes is undone."""
     if not is_ndarray(node):
         return False
     while is_ndarray(node):
@@ -342,12 +343,12 @@ def _is_private(node: Any) -> bool:
 
 
 def _own_arrays(node: Any) -> list[Any]:
-    """Give the arrays that one of a subclass has as attributes, such as a mask."""
+    """Return the arrays that one of a subclass has as attributes, such as a mask."""
     return [value for value in getattr(node, "__dict__", {}).values() if is_ndarray(value)]
 
 
 def _memory_of(node: Any) -> list[Any]:
-    """Give the memory that a frame or a tensor of one's own may share with others."""
+    """Return the memory that a frame or a tensor of one's own may share with others."""
     if isinstance(node, memoryview):
         return [] if node.readonly else [node.obj]
     blocks = getattr(node, "_mgr", None)
@@ -378,7 +379,7 @@ class _Parts:
         self._done: dict[int, Any] = {}
 
     def isolated(self) -> Any:
-        """Give the data; note what goes by reference although it is held elsewhere."""
+        """Return the data; note what goes by reference although it is held elsewhere."""
         walk = self._walk
         for node in walk.used_up():
             raise ContextMutationError(ends_with_use(node, f"what {self._what} gives and keeps"))

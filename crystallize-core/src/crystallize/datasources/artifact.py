@@ -125,7 +125,7 @@ class Artifact(StoredFileSource):
         return MappingProxyType({"name": self.name, "experiment": producer and (producer.name or producer.id)})
 
     def bind(self, ctx: FrozenContext) -> BoundArtifact:
-        """Give the handle that a step writes through in one cell."""
+        """Return the handle that a step writes through in one cell."""
         return BoundArtifact(self, ctx)
 
     def write(self, value: Any) -> None:
@@ -207,7 +207,7 @@ class Artifact(StoredFileSource):
         return state
 
     def __fingerprint__(self) -> object:
-        """Say which file is meant and how it is read and written, not what any run has stored in it."""
+        """Return which file is meant and how it is read and written, not what any run has stored in it."""
         # Not its identity, where it has no name: that is made of its steps, which may hold this very artifact.
         return self.name, self._producer and (self._producer.name or ""), self.loader, self.writer
 
@@ -300,7 +300,7 @@ class ArtifactSource(StoredFileSource):
         )
 
     def fetch(self, ctx: FrozenContext) -> Path:
-        """Give the path of this replicate's file, counted round where the stored run has fewer replicates.
+        """Return the path of this replicate's file, counted round where the stored run has fewer replicates.
 
         Raises
         ------
@@ -337,7 +337,7 @@ class ArtifactSource(StoredFileSource):
         return {**self.__dict__, "_producer": producer_of(self._producer)}
 
     def __fingerprint__(self) -> object:
-        """Say which file is meant, not what any run has stored in it."""
+        """Return which file is meant, not what any run has stored in it."""
         return dict(self.params)
 
     def __repr__(self) -> str:
@@ -345,7 +345,7 @@ class ArtifactSource(StoredFileSource):
 
 
 def _step_name(step: Any) -> Any:
-    """Name the folder of a step, of its class or of its factory; leave anything else as it is."""
+    """Return the name of the folder of a step, of its class or of its factory; anything else as it is."""
     if isinstance(step, str):
         return step
     if inspect.isclass(step):

@@ -104,7 +104,7 @@ class DataSource(ABC):
 
     @abstractmethod
     def fetch(self, ctx: FrozenContext) -> Any:
-        """Give the data of one cell; may be ``async def``.
+        """Return the data of one cell; may be ``async def``.
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class DataSource(ABC):
         return {label: identify(self)}
 
     def __fingerprint__(self) -> object:
-        """Say what the data's identity is, beside the class: the attributes, and the content of `depends_on`.
+        """Return what the data's identity is, beside the class: the attributes, and the content of `depends_on`.
 
         The number of replicates is left out: asking for more of them changes none of those that are there.
         """
@@ -208,7 +208,7 @@ class DataSource(ABC):
         return self._state(), [content_of(path) for path in self.depends_on]
 
     def _state(self) -> dict[str, Any]:
-        """Give the attributes that say what the data is."""
+        """Return the attributes that say what the data is."""
         slots = (slot for kind in type(self).__mro__ for slot in _slots(kind) if hasattr(self, slot))
         state = {**{slot: getattr(self, slot) for slot in slots}, **getattr(self, "__dict__", {})}
         return {name: value for name, value in state.items() if name not in ("replicates", "depends_on")}
@@ -220,7 +220,7 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def as_data_source(value: object, *, what: str = "datasource") -> DataSource:
-    """Give `value` as a data source: one as it is, a factory that was not called by calling it.
+    """Return `value` as a data source: one as it is, a factory that was not called by calling it.
 
     Parameters
     ----------

@@ -161,7 +161,7 @@ class FunctionSource(DataSource):
         return super()._own_identity(label, look)
 
     def __fingerprint__(self) -> object:
-        """Say what the data's identity is: the function, its parameters and the content of `depends_on`."""
+        """Return what the data's identity is: the function, its parameters and the content of `depends_on`."""
         from crystallize.fingerprint import content_of
 
         return self.fn, self._params, [content_of(path) for path in self.depends_on]

@@ -137,7 +137,7 @@ class ExperimentInput(DataSource):
             yield from part._identity_parts(f"{label} {name!r}", look)
 
     def __fingerprint__(self) -> object:
-        """Say what the data's identity is: that of each source, by its name."""
+        """Return what the data's identity is: that of each source, by its name."""
         return self._sources
 
     def __repr__(self) -> str:

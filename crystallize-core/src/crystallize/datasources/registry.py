@@ -61,7 +61,7 @@ def register_datasource(name: str, source: DataSource | Callable[..., DataSource
 
 
 def get_datasource(name: str, **parameters: Any) -> DataSource:
-    """Give the data source that was registered under a name.
+    """Return the data source that was registered under a name.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def get_datasource(name: str, **parameters: Any) -> DataSource:
 
 
 def list_datasources() -> list[str]:
-    """Give the names of all registered data sources, sorted."""
+    """Return the names of all registered data sources, sorted."""
     return sorted(_SOURCES)
 
 
@@ -112,7 +112,7 @@ def check_source_name(name: object) -> None:
 
 
 def _defined_again(known: object, source: object) -> bool:
-    """Whether two factories come from one definition on the top level of a module."""
+    """Return whether two factories come from one definition on the top level of a module."""
     before, now = inspect.unwrap(known), inspect.unwrap(source)  # type: ignore[arg-type]
     name = getattr(now, "__qualname__", None)
     if name is None or "<locals>" in name or name != getattr(before, "__qualname__", None):

@@ -61,7 +61,7 @@ class StoredRun(Protocol):
         """What the run recorded about itself; empty where it recorded nothing."""
 
     def artifact_path(self, *, step: str | None, name: str, condition: str, replicate: int) -> Path:
-        """Give the path of one stored file.
+        """Return the path of one stored file.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class ArtifactStore(Protocol):
     """
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
-        """Give the newest stored run of an experiment, or None where there is none.
+        """Return the newest stored run of an experiment, or None where there is none.
 
         It is asked for every fetch, so it should cost little where nothing changed.
         """
@@ -202,7 +202,7 @@ class StoredContents:
         self._known: dict[Path, str] = {}
 
     def __bool__(self) -> bool:
-        """Whether any stored files are read."""
+        """Return whether any stored files are read."""
         return bool(self._sources)
 
     def digest(self, condition: str, replicate: int, *, look: bool) -> str:
@@ -256,7 +256,7 @@ def _newest(part: StoredFileSource) -> StoredRun | None:
 
 
 def step_of(experiment: Any, artifact: object) -> str | None:
-    """Name the step of an experiment that writes an artifact, where its pipeline tells.
+    """Return the name of the step of an experiment that writes an artifact, where its pipeline tells.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def step_of(experiment: Any, artifact: object) -> str | None:
 
 
 def steps_given(pipeline: Any, artifact: object) -> list[str]:
-    """Name the folders of the steps that were given an artifact as a parameter."""
+    """Return the names of the folders of the steps that were given an artifact as a parameter."""
     return [label for label, step in _labelled(pipeline) if any(value is artifact for value in step.params.values())]
 
 
@@ -293,7 +293,7 @@ def _labelled(pipeline: Any) -> list[tuple[str, Any]]:
 
 
 def existing(path: Path) -> Path:
-    """Give a stored file's path back, and refuse one that is gone."""
+    """Return a stored file's path back, and refuse one that is gone."""
     if not path.exists():
         raise ArtifactMissingError(f"the stored file {path} is gone; run the experiment that wrote it again")
     return path

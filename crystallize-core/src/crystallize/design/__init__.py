@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from crystallize.design._hypothesis import Hypothesis, Metrics, Ranker, hypothesis
-from crystallize.design._objective import Objective
-from crystallize.design._treatment import Treatment, treatment
-from crystallize.design._verifier import BoundVerifier, VerifierFactory, VerifierFunction, verifier
+from crystallize.design.hypotheses import Hypothesis, Metrics, Objective, Ranker, hypothesis
+from crystallize.design.treatments import Treatment, treatment
+from crystallize.design.verifiers import BoundVerifier, VerifierFactory, VerifierFunction, verifier
 
 __all__ = [
     "BoundVerifier",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.engine.identity import _plugin
+from crystallize.engine.identity import CellIdentities, plugin_identity
+from crystallize.engine.keys import may_influence
 from crystallize.errors import ConfigurationError
-from crystallize.fingerprint import Identity, added_code, combine, identify
+from crystallize.fingerprint import Identity, added_code, combine, identify, may_have_added
+from crystallize.hooks.roles import SeederPlugin
 from crystallize.pipelines.cache.call import watched_fetch
 from crystallize.pipelines.cache.randomness import global_randomness
 from crystallize.pipelines.cache.session import CacheSession, together
@@ -17,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from crystallize.engine.job import Job
-    from crystallize.hooks.info import PluginInfo
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["CacheBrief", "announced", "brief_for", "fetch_for", "session_for"]
 
-_BEFORE_A_STEP = ("before_run", "worker_start", "before_replicate", "before_step", "after_step")
+_BEFORE_A_STEP = frozenset({"before_run", "worker_start", "before_replicate", "before_step", "after_step"})
 
 
 class CacheBrief(NamedTuple):
@@ -53,25 +54,30 @@ def brief_for(job: Job) -> CacheBrief:
         settings = current_settings()
     except ConfigurationError:
         settings = None
-    influential = [info for info in job.active.infos if _may_influence(info)]
+    influential = [
+        info for info in job.active.infos if may_influence(info) and not _BEFORE_A_STEP.isdisjoint(info.hooks)
+    ]
     run = job.view.run
     plugins = ""
     if influential:
         # What they do may go by the run's seed; what they read from a cell's context comes on top.
         seeds = identify((run.seed, run.seed_override)).digest
-        plugins = combine(seeds, *(_plugin(info).digest for info in influential))
+        plugins = combine(seeds, *(plugin_identity(info).digest for info in influential))
     chained = all(call.neutral for call in job.active.calls("after_step"))
-    return CacheBrief(settings, plugins, chained, together(added_code()))
+    # Who stores the run has asked for it before: to search libraries takes tens of milliseconds.
+    known = job.view.identities
+    added = known.added if isinstance(known, CellIdentities) and not may_have_added(known.modules) else added_code()
+    return CacheBrief(settings, plugins, chained, together(added))
 
 
 def session_for(job: Job) -> CacheSession:
-    """Give the step cache of a worker."""
+    """Return the step cache of a worker."""
     brief = job.cache or brief_for(job)
     return CacheSession(brief.settings, plugins=brief.plugins, chained=brief.chained, added=brief.added)
 
 
 def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a `fetch` that notes what its data is, where the source can say so and the first step asks for it."""
+    """Return a `fetch` that notes what its data is, where the source can say so and the first step asks for it."""
     source = job.view.datasource
     if job.view.pipeline.steps[0].cacheable and source.is_declared:
         return watched_fetch(session, source, fetch)
@@ -79,11 +85,14 @@ def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Cal
 
 
 def announced(calls: Iterable[HookCall]) -> tuple[HookCall, ...]:
-    """Give hooks such that those which seed the global random state say so while they do it."""
+    """Return hooks such that those which seed the global random state say so while they do it."""
     return tuple(
-        replace(call, fn=_announcing(call.fn)) if getattr(call.info.plugin, "seeds_global_state", False) else call
-        for call in calls
+        replace(call, fn=_announcing(call.fn)) if _seeds_globally(call.info.plugin) else call for call in calls
     )
+
+
+def _seeds_globally(plugin: object) -> bool:
+    return isinstance(plugin, SeederPlugin) and plugin.seeds_global_state
 
 
 def _announcing(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,10 +101,3 @@ def _announcing(fn: Callable[..., Any]) -> Callable[..., Any]:
             return fn(*arguments)
 
     return seeding
-
-
-def _may_influence(info: PluginInfo) -> bool:
-    """Whether a plugin may do something before or between steps that the cache does not see by itself."""
-    if info.neutral is True or getattr(info.plugin, "seen_by_cache", False):
-        return False
-    return any(hook in info.hooks for hook in _BEFORE_A_STEP)

@@ -10,7 +10,7 @@ from crystallize.engine.bridge import EventLoop, run_without_loop
 from crystallize.engine.failure import execution_error, free_frames, is_cancellation
 from crystallize.engine.program import steps_are_async
 from crystallize.engine.worker import Worker
-from crystallize.hooks.records import WorkerReport
+from crystallize.hooks.roles import WorkerReport
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import free_key, plugin_failure
 from crystallize.engine.interrupts import InterruptGuard
+from crystallize.errors import PluginDefinitionError
+from crystallize.plugins.info import declared
 from crystallize.results.outcome import Event
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from crystallize.engine.cell import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
     from crystallize.results import LazyOutcomes, Result
     from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
 
@@ -71,12 +73,20 @@ class HookDispatch:
     def before_run(self) -> None:
         """Call ``before_run``; errors propagate as they are, unless the plugin asks for them to be recorded."""
         for call in self.active.calls("before_run"):
+            seed = self.view.run.seed
             try:
                 call.fn(self.view)
             except Exception as exc:
                 if call.on_error != "record":
                     raise
                 self._keep(exc, call, "before_run", None)
+            if self.view.run.seed != seed:
+                raise PluginDefinitionError(
+                    f"{call.info.origin} sets the run's seed in before_run, where no plan can know of it: derive its "
+                    "class from crystallize.hooks.SeederPlugin, and return the seed from base_seed",
+                    hook="before_run",
+                    **call.info.origin.fields,
+                )
 
     def completed_cells(self, cells: Sequence[Cell]) -> Iterable[CellOutcome] | LazyOutcomes:
         """Ask who knows outcomes that need no new run; the first answer wins."""
@@ -248,7 +258,7 @@ class HookDispatch:
 
 
 def _wanted(call: HookCall) -> frozenset[str] | None:
-    names = getattr(call.info.plugin, "wanted_events", None)
+    names = declared(call.info.plugin, "wanted_events")
     return None if names is None else frozenset(names)
 
 

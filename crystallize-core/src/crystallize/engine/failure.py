@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from types import TracebackType
 
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
     from crystallize.results import Result
 
 _LOGGER = logging.getLogger("crystallize")

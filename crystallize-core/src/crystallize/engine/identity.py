@@ -7,22 +7,24 @@ handled are no part of it.
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources.stored import StoredContents
 from crystallize.engine.plan import BASELINE
 from crystallize.fingerprint import Identity, added_code, combine, identify
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.info import PluginInfo
+    from crystallize.plugins.info import PluginInfo
     from crystallize.results.outcome import Cell
 
-__all__ = ["CellIdentities", "cell_identities"]
+__all__ = ["CellIdentities", "cell_identities", "plugin_identity"]
 
 _MOST_KEYS = 64
 """Contexts with more keys are one part, not one for each key."""
@@ -46,6 +48,10 @@ class CellIdentities:
         The identity of what all conditions share.
     common_parts : mapping of str to str
         What it is made of, by name: digests.
+    added : mapping of str to Identity
+        What the project has added to libraries, by place; see `added_code`.
+    modules : int
+        How many modules were loaded when that was looked for.
     untracked : dict of str to None
         What cannot be compared, as ``"where: what"``, in the order of meeting; grows with the conditions that are
         asked for. See `untracked_of`.
@@ -59,8 +65,10 @@ class CellIdentities:
         self._own_untracked: dict[str, tuple[str, ...]] = {}
         self.untracked: dict[str, None] = {}
         self._stored = StoredContents(view.datasource)
+        self.modules = len(sys.modules)
+        self.added = added_code()
         parts = {}
-        for name, identity in _common_parts(view, active):
+        for name, identity in _common_parts(view, active, self.added):
             parts[name] = identity.digest
             self.untracked.update(dict.fromkeys(identity.untracked))
         self._common_untracked = tuple(self.untracked)
@@ -69,7 +77,7 @@ class CellIdentities:
         self.common = combine(*parts.values())
 
     def condition(self, name: str) -> str:
-        """Give the identity that the cells of a condition share: 64 hexadecimal digits.
+        """Return the identity that the cells of a condition share: 64 hexadecimal digits.
 
         Parameters
         ----------
@@ -79,11 +87,11 @@ class CellIdentities:
         return self._of(name)[0]
 
     def own_parts(self, name: str) -> Mapping[str, str]:
-        """Give what a condition has of its own, by name; nothing for a baseline that no treatment adjusts."""
+        """Return what a condition has of its own, by name; nothing for a baseline that no treatment adjusts."""
         return self._of(name)[1]
 
     def parts(self, name: str) -> Mapping[str, str]:
-        """Give everything that the identity of a condition is made of.
+        """Return everything that the identity of a condition is made of.
 
         Parameters
         ----------
@@ -99,7 +107,7 @@ class CellIdentities:
         return {**self.common_parts, **self._of(name)[1]}
 
     def untracked_of(self, name: str | None = None) -> tuple[str, ...]:
-        """Give what of a condition's identity cannot be compared, as ``"where: what"``.
+        """Return what of a condition's identity cannot be compared, as ``"where: what"``.
 
         Two cells of one identity may differ in such a thing.
 
@@ -119,7 +127,7 @@ class CellIdentities:
         return bool(self._stored)
 
     def given(self, cell: Cell, *, look: bool = False) -> str:
-        """Give the identity of the stored files that a cell reads.
+        """Return the identity of the stored files that a cell reads.
 
         Parameters
         ----------
@@ -170,15 +178,17 @@ def cell_identities(view: ExperimentView, active: ActivePlugins) -> CellIdentiti
     return CellIdentities(view, active)
 
 
-def _common_parts(view: ExperimentView, active: ActivePlugins) -> Iterator[tuple[str, Identity]]:
+def _common_parts(
+    view: ExperimentView, active: ActivePlugins, added: Mapping[str, Identity]
+) -> Iterator[tuple[str, Identity]]:
     yield from view.datasource._identity_parts("datasource")
     for position, (step, label) in enumerate(zip(view.pipeline.steps, view.pipeline.labels, strict=True), 1):
         code, params = step._identity_parts()
         # With its name: what it writes lies in a folder of that name.
         yield f"step {position} {label} code", code._replace(digest=combine(label, code.digest))
         yield f"step {position} {label} params", params
-    for place, added in added_code().items():
-        yield f"code added to {place}", added
+    for place, found in added.items():
+        yield f"code added to {place}", found
     yield from _context_parts(view.initial_ctx)
     for name, artifact in view.outputs.items():
         yield f"output {name!r}", identify((name, artifact.name, artifact.writer))
@@ -196,20 +206,21 @@ def _context_parts(context: Mapping[str, Any]) -> Iterator[tuple[str, Identity]]
 
 
 def _plugin_parts(active: ActivePlugins) -> Iterator[tuple[str, Identity]]:
-    """Give those that are not neutral, in the order in which they are called: code, and settings, never live state."""
+    """Yield those that are not neutral, in the order in which they are called: code, and settings, never live state."""
     met: dict[str, int] = {}
     for info in active.infos:
         if info.neutral is not True:
             count = met[info.name] = met.get(info.name, 0) + 1
-            yield f"plugin {info.name}" + (f" ({count})" if count > 1 else ""), _plugin(info)
+            yield f"plugin {info.name}" + (f" ({count})" if count > 1 else ""), plugin_identity(info)
 
 
-def _plugin(info: PluginInfo) -> Identity:
+def plugin_identity(info: PluginInfo) -> Identity:
+    """Return the identity of a plugin: its code, its settings, and the hooks that it sits out; never live state."""
     kind = type(info.plugin)
     says = getattr(kind, "__fingerprint__", None)
     code = identify(kind)
     settings = identify(dict(info.arguments) if says is None else says(info.plugin))
     # Hooks that it sits out: settings of another kind.
-    silent = sorted(getattr(info.plugin, "silent_hooks", ()))
+    silent = sorted(declared(info.plugin, "silent_hooks"))
     digest = combine(code.digest, settings.digest, *silent)
     return Identity(digest, (*code.untracked, *settings.untracked))

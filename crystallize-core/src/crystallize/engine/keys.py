@@ -12,18 +12,19 @@ from crystallize.engine.plan import BASELINE, treatments_by_condition, values_of
 from crystallize.errors import UnreadKeyError
 from crystallize.pipelines import PipelineStep
 from crystallize.pipelines.readers import Readers
+from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.info import PluginInfo
     from crystallize.results import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 
-__all__ = ["TreatmentKeys", "nowhere", "plugins_may_read", "reads_at_the_end"]
+__all__ = ["TreatmentKeys", "may_influence", "nowhere", "plugins_may_read", "reads_at_the_end"]
 
 _LOGGER = logging.getLogger("crystallize")
 _ENOUGH = 3
@@ -31,7 +32,7 @@ _ENOUGH = 3
 
 
 def nowhere(key: str) -> bool:  # noqa: ARG001 - the signature of what is asked
-    """Say that no other experiment reads a key."""
+    """Return False: no other experiment reads a key."""
     return False
 
 
@@ -144,7 +145,7 @@ class TreatmentKeys:
             del self._left[condition]
 
     def settle(self, conditions: Iterable[str], kept: LazyOutcomes | None = None) -> dict[str, dict[str, list[str]]]:
-        """Say which keys no cell has read; of cells that were kept from an earlier run, too, what they read counts.
+        """Return which keys no cell has read; of cells that were kept from an earlier run, too, what they read counts.
 
         Returns
         -------
@@ -202,18 +203,19 @@ class TreatmentKeys:
         )
 
 
+def may_influence(info: PluginInfo) -> bool:
+    """Return whether a plugin may change results in a way that the contexts of cells do not show."""
+    return info.neutral is not True and not declared(info.plugin, "seen_by_cache")
+
+
 def plugins_may_read(active: ActivePlugins) -> bool:
-    """Say whether a plugin that may change results is given the contexts of cells, and may read and write any key."""
-    return any(map(_may_influence, (call for hook in _IN_A_CELL for call in active.calls(hook))))
+    """Return whether a plugin that may change results is given the contexts of cells, and so may read any key."""
+    return any(may_influence(call.info) for hook in _IN_A_CELL for call in active.calls(hook))
 
 
 def reads_at_the_end(active: ActivePlugins) -> bool:
-    """Say whether such a plugin is given the context once the outcome, with what was read, is complete."""
-    return any(map(_may_influence, active.calls("after_replicate")))
+    """Return whether such a plugin is given the context once the outcome, with what was read, is complete."""
+    return any(may_influence(call.info) for call in active.calls("after_replicate"))
 
 
 _IN_A_CELL = ("before_replicate", "before_step", "after_step", "after_replicate")
-
-
-def _may_influence(call: HookCall) -> bool:
-    return not call.neutral and not getattr(call.info.plugin, "seen_by_cache", False)

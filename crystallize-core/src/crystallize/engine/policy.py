@@ -11,6 +11,7 @@ from crystallize.errors import (
     StepTimeoutError,
     TooManyFailuresError,
 )
+from crystallize.hooks.roles import ExecutorPlugin
 from crystallize.pipelines.policy import FailurePolicy, policy_of
 from crystallize.results.outcome import Attempt
 
@@ -129,7 +130,9 @@ class Policies(NamedTuple):
         ConfigurationError
             Naming the step, with what to do.
         """
-        if self.plain and not any(getattr(executor, "ends_overdue_cells", False) for executor in executors):
+        if self.plain and not any(
+            isinstance(executor, ExecutorPlugin) and executor.ends_overdue_cells for executor in executors
+        ):
             raise self.unkept()
 
     def unkept(self) -> ConfigurationError:

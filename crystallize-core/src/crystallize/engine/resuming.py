@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from crystallize.datasources.stored import ArtifactStore
-from crystallize.hooks.info import default_kind
+from crystallize.hooks.roles import SeederPlugin, StorePlugin
 from crystallize.names import counted
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results.outcome import Cell
 
-__all__ = ["Plan", "PlannedCell", "adopt_seed", "plan_of"]
+__all__ = ["Plan", "PlannedCell", "plan_of", "settle_seed"]
 
 COMPLETE = "complete"
 _MOST_SHOWN = 5
@@ -102,28 +101,26 @@ def _by_reason(cells: Sequence[PlannedCell]) -> Iterator[str]:
         yield f"  {len(keys)} {reason}: {', '.join(keys[:_MOST_SHOWN])}{more}"
 
 
-def adopt_seed(view: ExperimentView) -> None:
-    """Let a resumed run have the base seed of the run before, unless it will be given one of its own.
+def settle_seed(view: ExperimentView, *, draw: bool = True) -> None:
+    """Set a run's base seed before anything else happens: what the seeder says, or has recorded, or draws.
 
     Parameters
     ----------
     view : ExperimentView
-        Its ``run.seed`` is set where a store knows one.
+        Its ``run.seed`` is set.
+    draw : bool, default True
+        False leaves a seed that would be drawn open: a plan has nothing to say of it, since no stored cell can have it.
     """
-    if view.run.seed is not None or view.run.kind not in ("run", "trial"):
-        return
-    for plugin in view.plugins:
-        ask = getattr(plugin, "recorded_seed", None)
-        if callable(ask):
-            seed = ask(view)
-        elif isinstance(plugin, ArtifactStore):
-            stored = plugin.newest_run(view.name or view.id)
-            seed = None if stored is None else stored.metadata.get("seed")
-        else:
-            continue
-        if isinstance(seed, int) and not isinstance(seed, bool):
-            view.run.seed = seed
-            return
+    run = view.run
+    if run.strategy == "resume" and run.seed is None and run.kind in ("run", "trial"):
+        stores = (plugin for plugin in view.plugins if isinstance(plugin, StorePlugin))
+        recorded = (store.recorded_seed(view) for store in stores)
+        run.seed = next((seed for seed in recorded if isinstance(seed, int) and not isinstance(seed, bool)), None)
+    seeder = next((plugin for plugin in view.plugins if isinstance(plugin, SeederPlugin)), None)
+    if seeder is not None:
+        run.seed = seeder.base_seed(view)
+        if run.seed is None and draw:
+            run.seed = seeder.draw_seed(view)
 
 
 def plan_of(view: ExperimentView, active: ActivePlugins, cells: Sequence[Cell]) -> Plan:
@@ -142,13 +139,7 @@ def plan_of(view: ExperimentView, active: ActivePlugins, cells: Sequence[Cell]) 
     """
     if view.run.strategy != "resume":
         return Plan(tuple(PlannedCell(cell, "run", "rerun") for cell in cells))
-    adopt_seed(view)
-    for call in active.calls("before_run"):
-        plugin = call.info.plugin
-        # One that would draw a seed has nothing to say here: no stored cell can have it.
-        drawn = view.run.seed is None and getattr(plugin, "seed", None) is None
-        if default_kind(plugin) == "seed" and not drawn:
-            call.fn(view)
+    settle_seed(view, draw=False)
     reasons = _asked(view, active, cells)
     planned = []
     for cell in cells:

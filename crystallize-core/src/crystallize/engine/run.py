@@ -45,7 +45,7 @@ from crystallize.engine.record import (
     tell_of_no_metrics,
     without_success,
 )
-from crystallize.engine.resuming import adopt_seed, plan_of
+from crystallize.engine.resuming import plan_of, settle_seed
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import CollectedOutcomes, JoinedOutcomes, LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
@@ -281,8 +281,7 @@ class Run:
         view = self.view
         view.run.started = time.time()
         self._started = time.perf_counter()
-        if view.run.strategy == "resume":
-            adopt_seed(view)
+        settle_seed(view)
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run

@@ -94,7 +94,7 @@ def _referrer(value: Any) -> Callable[[], Any]:
 
 
 def _state(value: Any) -> str | None:
-    """Give the identity of an object's content; None where there is something in it that has none."""
+    """Return the identity of an object's content; None where there is something in it that has none."""
     kind: Any = type(value)
     if _is_module(kind):
         return _versions(value)
@@ -126,7 +126,7 @@ def _is_module(kind: type) -> bool:
 
 
 def _versions(module: Any) -> str:
-    """Say what a model of PyTorch is like without reading its weights: each tensor counts its changes itself."""
+    """Return what a model of PyTorch is like without reading its weights: each tensor counts its changes itself."""
     tensors = [*module.named_parameters(), *module.named_buffers()]
     told = [(name, id(each), each._version, each.data_ptr()) for name, each in tensors]
     return repr((told, [part.training for part in module.modules()]))

@@ -11,7 +11,7 @@ from crystallize.fingerprint import value_of
 from crystallize.pipelines.cache.randomness import torch_state
 
 if TYPE_CHECKING:
-    from crystallize.hooks.manager import HookCall
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["Guard"]
 

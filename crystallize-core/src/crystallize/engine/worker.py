@@ -24,7 +24,7 @@ from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
-from crystallize.hooks.records import WorkerReport
+from crystallize.hooks.roles import WorkerReport
 from crystallize.pipelines.step import PipelineStep
 from crystallize.results.description import describe
 from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from crystallize.engine.job import Job
     from crystallize.engine.program import Program
     from crystallize.engine.strict import Guard
-    from crystallize.hooks.manager import HookCall
     from crystallize.pipelines.cache.session import CacheSession
+    from crystallize.plugins.manager import HookCall
 
 __all__ = ["Worker"]
 

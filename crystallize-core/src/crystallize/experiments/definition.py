@@ -44,7 +44,7 @@ def place_of_caller() -> Place | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if frame.f_code.co_name == "<module>" and not file.startswith(programs):
-            from crystallize.fingerprint._project import is_library_file
+            from crystallize.fingerprint.project import is_library_file
 
             return _place(caller if is_library_file(file) else frame)
         frame = frame.f_back

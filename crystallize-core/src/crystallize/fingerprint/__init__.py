@@ -16,15 +16,12 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.checks import check_callable
-from crystallize.fingerprint._added import added_to_libraries, may_have_added
-from crystallize.fingerprint._files import content_of
-from crystallize.fingerprint._graph import Graph, new_hash
-from crystallize.fingerprint._large import remembered
-from crystallize.fingerprint._memo import Known, recall, remember
-from crystallize.fingerprint._project import asked_for, module_of
-from crystallize.fingerprint._tree import digest_of_buffer
-from crystallize.fingerprint._values import describe_value
-from crystallize.fingerprint._walk import Walk, written
+from crystallize.fingerprint.added import added_to_libraries, may_have_added
+from crystallize.fingerprint.graph import Graph, Walk, written
+from crystallize.fingerprint.hashing import content_of, digest_of_buffer, new_hash
+from crystallize.fingerprint.memo import Known, recall, remember, remembered
+from crystallize.fingerprint.project import asked_for, module_of
+from crystallize.fingerprint.values import describe_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +77,7 @@ class CodeRecord:
 
 
 def code_of(fn: Callable[..., Any]) -> str:
-    """Give the identity of a callable's code.
+    """Return the identity of a callable's code.
 
     Comments, layout, line numbers, docstrings, annotations and the place of the file change nothing. A changed
     statement, default, closure value or global does, in the callable itself or in anything of the project that it
@@ -110,7 +107,7 @@ def code_of(fn: Callable[..., Any]) -> str:
 
 
 def code_record(fn: Callable[..., Any]) -> CodeRecord:
-    """Give the identity of a callable's code together with what it is made of.
+    """Return the identity of a callable's code together with what it is made of.
 
     Parameters
     ----------
@@ -131,7 +128,7 @@ def code_record(fn: Callable[..., Any]) -> CodeRecord:
 
 
 def value_of(value: Any) -> str:
-    """Give the identity of a value by content.
+    """Return the identity of a value by content.
 
     Parameters
     ----------
@@ -156,7 +153,7 @@ def value_of(value: Any) -> str:
 
 
 def identify(value: Any) -> Identity:
-    """Give the identity of a value by content, as `value_of` does, and say what in it cannot be compared.
+    """Return the identity of a value by content, as `value_of` does, and say what in it cannot be compared.
 
     That is what has no content that could be read, such as an open connection, and what code gets at by a name that is
     not written in it. Locks and loggers are no such thing: no result depends on which of them it gets.
@@ -190,7 +187,7 @@ def _looked_at(value: Any) -> Identity:
 
 
 def state_of(value: Any) -> Identity:
-    """Give the identity of what an object holds, to be compared with that of the same object in the same process.
+    """Return the identity of what an object holds, to be compared with that of the same object in the same process.
 
     Classes, functions and modules count as the objects that they are: what a class counts, or what a function keeps in
     a global table, is no part of the object.
@@ -213,7 +210,7 @@ def _describe_state(walk: Walk, node: int, value: Any) -> None:
 
 
 def untracked_in(value: Any) -> tuple[str, ...]:
-    """Say what in a value cannot be compared, as ``"where: what"``.
+    """Return what in a value cannot be compared, as ``"where: what"``.
 
     Parameters
     ----------
@@ -230,7 +227,7 @@ def untracked_in(value: Any) -> tuple[str, ...]:
 
 
 def added_code() -> dict[str, Identity]:
-    """Give the identity of what the project has added to libraries: accessors, replaced methods, registered handlers.
+    """Return the identity of what the project has added to libraries: accessors, replaced methods, registered handlers.
 
     Code that uses such a thing does not refer to it, so that it is part of no other identity.
 
@@ -249,7 +246,7 @@ def _plain_identity(written_down: bytes) -> Identity:
 
 @lru_cache(maxsize=4096)
 def combine(*parts: str) -> str:
-    """Give one identity for several, in their order.
+    """Return one identity for several, in their order.
 
     Parameters
     ----------

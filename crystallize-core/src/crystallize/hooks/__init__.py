@@ -21,8 +21,19 @@ if TYPE_CHECKING:
     from crystallize.engine.printed import CellLog
     from crystallize.experiments.optimization import OptimizationResult
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
-    from crystallize.hooks.build import build_plugin, build_plugins
-    from crystallize.hooks.discovery import (
+    from crystallize.hooks.roles import (
+        DeadlineListener,
+        ExecutorPlugin,
+        FailurePolicies,
+        RunCell,
+        SeederPlugin,
+        StorePlugin,
+        WorkerReport,
+    )
+    from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs
+    from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.plugins.build import build_plugin, build_plugins
+    from crystallize.plugins.discovery import (
         PluginReport,
         examine_plugins,
         find_plugin,
@@ -31,22 +42,10 @@ if TYPE_CHECKING:
         load_public,
         public_plugin_names,
     )
-    from crystallize.hooks.facts import HookSpec
-    from crystallize.hooks.info import Origin, PluginInfo
-    from crystallize.hooks.lock import compare_lock, lock_requirements, plugins_from_lock
-    from crystallize.hooks.manager import ActivePlugins, HookCall
-    from crystallize.hooks.metadata import PluginRecord
-    from crystallize.hooks.records import WorkerReport
-    from crystallize.hooks.roles import (
-        DeadlineListener,
-        ExecutorPlugin,
-        FailurePolicies,
-        RunCell,
-        SeederPlugin,
-        StorePlugin,
-    )
-    from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpecs
-    from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.plugins.info import Origin, PluginInfo
+    from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
+    from crystallize.plugins.manager import ActivePlugins, HookCall
+    from crystallize.plugins.metadata import PluginRecord
     from crystallize.results.columns import CellColumns, LazyOutcomes
     from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
@@ -140,18 +139,16 @@ _HOMES = {
         "engine.printed": "CellLog",
         "experiments.optimization": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
-        "hooks.build": "build_plugin build_plugins",
-        "hooks.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
-        "public_plugin_names",
-        "hooks.facts": "HookSpec",
-        "hooks.info": "Origin PluginInfo",
-        "hooks.lock": "compare_lock lock_requirements plugins_from_lock",
-        "hooks.manager": "ActivePlugins HookCall",
-        "hooks.metadata": "PluginRecord",
-        "hooks.records": "WorkerReport",
-        "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin",
-        "hooks.specs": "CONTRACT HOOKS HookSpecs",
+        "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
+        "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
+        "plugins.build": "build_plugin build_plugins",
+        "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
+        "public_plugin_names",
+        "plugins.info": "Origin PluginInfo",
+        "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
+        "plugins.manager": "ActivePlugins HookCall",
+        "plugins.metadata": "PluginRecord",
         "results.columns": "CellColumns LazyOutcomes",
         "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pluggy
 
-from crystallize.hooks.facts import PROJECT
 from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments, shown_with_settings
-from crystallize.hooks.specs import HOOKS, HookSpecs
+from crystallize.hooks.specs import HOOKS, PROJECT, HookSpecs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -88,6 +87,10 @@ class BasePlugin:
     wanted_events : collection of str or None, default None
         Names of the events that `on_event` is called for, where these are few: all others then cost nothing. None is
         all; looked at once, at the start of each run.
+    seen_by_cache : bool, default False
+        Whether the step cache sees by itself whatever this plugin does to a step: it shows in the step's context, in
+        ``ctx.rng`` and in the global states of ``random`` and NumPy alone. Of one that is neither neutral nor seen,
+        code, settings and the run's seed are in the key of every cacheable step.
 
     Examples
     --------
@@ -112,6 +115,7 @@ class BasePlugin:
     contract: str | None = None
     silent_hooks: Collection[str] = ()
     wanted_events: Collection[str] | None = None
+    seen_by_cache: bool = False
 
     def __repr__(self) -> str:
         return shown_with_settings(self)

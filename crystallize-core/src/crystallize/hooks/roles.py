@@ -6,7 +6,8 @@ The engine finds a role with ``isinstance``, and never by the name of a class or
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.hooks.base import BasePlugin
 
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
 
     from crystallize.datasources.stored import StoredRun
     from crystallize.errors import CellTimeoutError, StepTimeoutError
-    from crystallize.hooks.records import WorkerReport
     from crystallize.hooks.view import ExperimentView
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event
+    from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event, PluginFailure
 
-__all__ = ["DeadlineListener", "ExecutorPlugin", "FailurePolicies", "RunCell", "SeederPlugin", "StorePlugin"]
+__all__ = [
+    "DeadlineListener",
+    "ExecutorPlugin",
+    "FailurePolicies",
+    "RunCell",
+    "SeederPlugin",
+    "StorePlugin",
+    "WorkerReport",
+]
 
 _SEEDS = 2**32
 
@@ -77,6 +85,30 @@ class DeadlineListener(Protocol):
             Whether it is the cell's time-out that passes then, not the step's.
         """
         ...
+
+
+@dataclass(slots=True)
+class WorkerReport:
+    """What a worker has to tell at the end: errors that belong to no cell.
+
+    Attributes
+    ----------
+    errors : list of (str, str, str)
+        Key in ``result.errors``, text, traceback's text.
+    plugin_failures : list of PluginFailure
+    setup : dict of str to object
+        What ``setup`` added to the context, described.
+    """
+
+    errors: list[tuple[str, str, str]] = field(default_factory=list)
+    plugin_failures: list[PluginFailure] = field(default_factory=list)
+    setup: dict[str, Any] = field(default_factory=dict)
+
+    def absorb(self, other: WorkerReport) -> None:
+        """Take in what another process, or an earlier attempt to stop, has to tell."""
+        self.errors.extend(other.errors)
+        self.plugin_failures.extend(other.plugin_failures)
+        self.setup.update(other.setup)
 
 
 class RunCell(Protocol):
@@ -285,8 +317,8 @@ class StorePlugin(BasePlugin):
 
         Asked before every other hook, of runs that resume and of plans. A run without a seed of its own adopts it.
         """
-        del experiment
-        return None
+        run = self.newest_run(experiment.name or experiment.id)
+        return None if run is None else run.metadata.get("seed")
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Return the newest stored run of an experiment, for data sources that read from it; None where there is none.
@@ -311,10 +343,6 @@ class SeederPlugin(BasePlugin):
     seeds_global_state : bool, default False
         Whether `before_replicate` seeds global generators, such as that of ``random``: threads and overlapping
         coroutines share them, so their draws can't be repeated, and users are warned.
-    seen_by_cache : bool, default False
-        Whether the step cache sees by itself whatever this plugin does to a step: it shows in the context, in
-        ``ctx.rng`` and in the global states of ``random`` and NumPy alone. Otherwise the seed is in the key of every
-        cacheable step.
 
     Examples
     --------
@@ -334,11 +362,6 @@ class SeederPlugin(BasePlugin):
     @property
     def seeds_global_state(self) -> bool:
         """Whether global generators are seeded."""
-        return False
-
-    @property
-    def seen_by_cache(self) -> bool:
-        """Whether the step cache sees by itself whatever this plugin does to a step."""
         return False
 
     def base_seed(self, experiment: ExperimentView) -> int | None:

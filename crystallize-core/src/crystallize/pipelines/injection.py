@@ -93,7 +93,7 @@ class CallSpec:
     is_async: bool
 
     def checked(self, explicit: Mapping[str, Any]) -> dict[str, Any]:
-        """Give explicit parameters isolated, refusing those that the function does not have."""
+        """Return explicit parameters isolated, refusing those that the function does not have."""
         known = [parameter.name for parameter in self.parameters]
         for name in explicit:
             if name not in known and not self.open_ended:
@@ -288,7 +288,7 @@ def _read(ctx: FrozenContext, name: str) -> Any:
 
 
 def _maker(value: Any) -> Callable[[FrozenContext], Any] | None:
-    """Give what makes a parameter of `value` in each cell; None where it can be handed out as it is."""
+    """Return what makes a parameter of `value` in each cell; None where it can be handed out as it is."""
     if isinstance(value, Artifact):
         return value.bind
     if value.__class__ is ResourceFactory:
@@ -347,7 +347,7 @@ def _with_keyword_ctx(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_constants(fn: Callable[..., Any], constant: Mapping[str, Any]) -> Callable[..., Any]:
-    """Give `fn` with keyword values filled in.
+    """Return `fn` with keyword values filled in.
 
     A plain function is copied with the values as its defaults, where they are keyword-only: calling it
     costs what calling the original costs, a fifth of what `functools.partial` takes.
@@ -366,7 +366,7 @@ def _with_constants(fn: Callable[..., Any], constant: Mapping[str, Any]) -> Call
 
 
 def find_output(name: str, outputs: Mapping[str, Artifact]) -> Artifact | None:
-    """Give the declared output that a parameter of this name means: the name, or the name without its ending."""
+    """Return the declared output that a parameter of this name means: the name, or the name without its ending."""
     if name in outputs:
         return outputs[name]
     stems = [artifact for key, artifact in outputs.items() if key.partition(".")[0] == name]
@@ -463,7 +463,7 @@ def inject_from_ctx(fn: F) -> F:
 
 
 def _positional_order(spec: CallSpec) -> list[str]:
-    """Say what the arguments by position are: the data, the context, then the function's own."""
+    """Return what the arguments by position are: the data, the context, then the function's own."""
     try:
         parameters = signature_of(spec.fn).parameters
     except (ValueError, TypeError):

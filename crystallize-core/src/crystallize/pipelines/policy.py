@@ -41,7 +41,7 @@ class FailurePolicy(NamedTuple):
     timeout: float | None = None
 
     def covers(self, exc: BaseException) -> bool:
-        """Whether an exception is one to try again after; that of a plugin's hook counts as what the hook raised."""
+        """Return whether to try again after an exception; that of a plugin's hook counts as what the hook raised."""
         if isinstance(exc, _NEVER) or type(exc).__name__ in PRUNING:
             return False
         if isinstance(exc, self.retry_on):
@@ -49,7 +49,7 @@ class FailurePolicy(NamedTuple):
         return isinstance(exc, PluginHookError) and isinstance(exc.__cause__, self.retry_on)
 
     def delay(self, failures: int) -> float:
-        """Give the seconds to wait after so many failures.
+        """Return the seconds to wait after so many failures.
 
         Examples
         --------
@@ -94,7 +94,7 @@ def check_policy(retries: object, retry_on: object, backoff: object, timeout: ob
 
 
 def policy_of(step: PipelineStep, label: str) -> FailurePolicy:
-    """Give the policy that a step declares.
+    """Return the policy that a step declares.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def policy_of(step: PipelineStep, label: str) -> FailurePolicy:
 
 
 def check_version(version: Any, *, of: str = "") -> str | int | None:
-    """Give a step's version if it is text, an integer or None.
+    """Return a step's version if it is text, an integer or None.
 
     Raises
     ------

@@ -76,7 +76,7 @@ class Readers:
                 self._check(treatment, key, values[key], strict=strict)
 
     def may_read(self, key: str) -> bool:
-        """Say whether a key may be read: by a parameter, by name, or by what cannot be told."""
+        """Return whether a key may be read: by a parameter, by name, or by what cannot be told."""
         if key in self._open:
             return True
         address, _, name = key.rpartition(".")
@@ -91,14 +91,14 @@ class Readers:
         return [*sorted(self._open), *sorted(self._seen or ()), *addresses]
 
     def advice(self, key: str) -> str:
-        """Say why nothing reads a key, as far as that is known, or which known one is nearest; the end of a message."""
+        """Return the end of a message: why nothing reads a key, if that is known, or which known one is nearest."""
         explicit = [part for part in self._parts if key in part.explicit]
         if explicit:
             return f" The {_made_with(explicit, key)}, which counts more."
         return did_you_mean(key, (known for known in self.known_keys() if known != key))
 
     def reads_by_name(self, key: str) -> bool:
-        """Say whether the code shows that a key is read, though perhaps not in every cell."""
+        """Return whether the code shows that a key is read, though perhaps not in every cell."""
         return self._seen is not None and key in self._seen
 
     def missing(self, held: Sequence[Container[str]]) -> Iterator[MissingParameterError]:
@@ -145,7 +145,7 @@ class Readers:
             raise self._unread(treatment, key, "no step and no data source has a parameter of that name, or reads it")
 
     def _means_a_part(self, address: str, name: str) -> bool:
-        """Say whether ``address.name`` was meant for a step or a data source, and is no key of another kind."""
+        """Return whether ``address.name`` was meant for a step or a data source, and is no key of another kind."""
         if not any(name in part.open or name in part.explicit for part in self._parts):
             return False
         likely = nearest(address, self._by_address) is not None or bool(self._called(address))

@@ -322,7 +322,7 @@ if TYPE_CHECKING:
         """What `pipeline_step` makes of a function: called with parameters, it gives a step."""
 
         def __call__(self, **explicit: Any) -> PipelineStep:
-            """Give a step with these parameters."""
+            """Return a step with these parameters."""
 
 else:
     StepFactory = object

@@ -13,7 +13,7 @@ from unittest import SkipTest
 
 from crystallize.errors import CrystallizeError
 from crystallize.hooks import HOOKS, ActivePlugins, find_plugins, hookimpl, load_plugin
-from crystallize.hooks.implementations import find_implementations
+from crystallize.plugins.implementations import find_implementations
 from crystallize.testing.overriding import check_overrides
 from crystallize.testing.sample import REPLICATES, TREATMENTS, experiment_with, numbers_of
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crystallize.hooks import PluginInfo
-    from crystallize.hooks.implementations import Implementation
+    from crystallize.plugins.implementations import Implementation
     from crystallize.results import Result
 
 __all__ = ["PluginConformance"]

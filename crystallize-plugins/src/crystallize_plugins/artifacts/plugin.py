@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize import BasePlugin
 from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError, RunLockedError
+from crystallize.hooks import StorePlugin
 from crystallize_plugins.artifacts.database.schema import EVENTS
 from crystallize_plugins.artifacts.files import layout
 
@@ -30,7 +30,7 @@ __all__ = ["ArtifactPlugin"]
 _NOT_STORED = ("apply", "debug")
 
 
-class ArtifactPlugin(BasePlugin):
+class ArtifactPlugin(StorePlugin):
     """Stores every run: its cells as they finish, the files that steps write, and the result.
 
     A run is one folder, ``<root_dir>/<experiment>/v<N>``, that can be copied and opened elsewhere (`open_run`). A
@@ -62,8 +62,6 @@ class ArtifactPlugin(BasePlugin):
     (PosixPath('results'), True)
     """
 
-    neutral = True
-    on_error = "stop_run"
     wanted_events = EVENTS
 
     def __init__(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources import Artifact, DataSource
 from crystallize.datasources.base import FACTORY_MARK, as_data_source
 from crystallize.design import Hypothesis, Treatment
-from crystallize.design._verifier import VerifierFactory
+from crystallize.design.verifiers import VerifierFactory
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
 from crystallize.hooks import build_plugin, find_plugin, find_plugins, load_plugin
-from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.names import check_distinct, check_name, did_you_mean
 from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
 from crystallize.pipelines.step import as_step, step_class_of
+from crystallize.plugins.implementations import find_implementations
+from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.results import BASELINE
 from crystallize.signatures import signature_of
 from crystallize_plugins.config.describing import is_reference, references_of

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import Artifact, DataSource, ExperimentInput
 from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.design._verifier import BoundVerifier, VerifierFactory
+from crystallize.design.verifiers import BoundVerifier, VerifierFactory
 from crystallize.errors import ConfigurationError, PluginError
 from crystallize.fingerprint import value_of
 from crystallize.folders import MARK, home_of
 from crystallize.hooks import find_plugins, load_plugin
-from crystallize.hooks.implementations import find_implementations
-from crystallize.hooks.info import default_kind, identify
-from crystallize.hooks.metadata import OFFICIAL, RESERVED, normalized
 from crystallize.hooks.settings import arguments_of
+from crystallize.plugins.implementations import find_implementations
+from crystallize.plugins.info import default_kind, identify
+from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import doubt_about, resolve

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
 from crystallize.fingerprint import value_of
-from crystallize.fingerprint._sources import code_parts
+from crystallize.fingerprint.sources import code_parts
 from crystallize.results.description import describe
 from crystallize_plugins.loading import FILE_MODULE
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crystallize.engine.identity import CellIdentities
-    from crystallize.fingerprint._sources import CodePart
+    from crystallize.fingerprint.sources import CodePart
     from crystallize.hooks import ExperimentView
 
 __all__ = ["LONGEST_SOURCE", "LONGEST_SOURCES", "code_facts", "data_facts"]

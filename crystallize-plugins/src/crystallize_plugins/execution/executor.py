@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_flag
-from crystallize.hooks import BasePlugin
+from crystallize.hooks import ExecutorPlugin, SeederPlugin
 from crystallize.results.trials import was_pruned
 from crystallize_plugins.execution.progress import ProgressBar
 
@@ -22,7 +22,7 @@ __all__ = ["Executor", "warn_where_seeding_is_unsound"]
 _LOGGER = logging.getLogger("crystallize")
 
 
-class Executor(BasePlugin):
+class Executor(ExecutorPlugin):
     """The base of the execution plugins.
 
     Parameters
@@ -34,8 +34,6 @@ class Executor(BasePlugin):
     ----------
     progress : bool
     """
-
-    neutral = True
 
     def __init__(self, *, progress: bool) -> None:
         self.progress = check_flag(progress, what="progress")
@@ -101,7 +99,8 @@ def warn_where_seeding_is_unsound(experiment: ExperimentView, what_overlaps: str
     instead : str
         What to do about it, beside drawing from ``ctx.rng``.
     """
-    seeding = [type(plugin).__name__ for plugin in experiment.plugins if getattr(plugin, "seeds_global_state", False)]
+    seeders = [plugin for plugin in experiment.plugins if isinstance(plugin, SeederPlugin)]
+    seeding = [type(seeder).__name__ for seeder in seeders if seeder.seeds_global_state]
     if seeding:
         _LOGGER.warning(
             "%s share one global random state, and %s seeds that state for each cell: numbers that steps draw "

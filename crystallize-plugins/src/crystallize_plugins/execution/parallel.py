@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome
-    from crystallize_plugins.execution.processes.staff import Staff
+    from crystallize_plugins.execution.processes.worker_pool import WorkerPool
 
 __all__ = ["ParallelExecution"]
 
@@ -72,7 +72,7 @@ class ParallelExecution(Executor):
         super().__init__(progress=progress)
         self.max_workers = None if max_workers is None else check_count(max_workers, what="max_workers")
         self.executor_type = check_choice(executor_type, ("thread", "process"), what="executor_type")
-        self._staffs: dict[str, Staff] = {}
+        self._pools: dict[str, WorkerPool] = {}
         self._counted: dict[str, int] = {}
 
     @property
@@ -88,7 +88,7 @@ class ParallelExecution(Executor):
     def before_run(self, experiment: ExperimentView) -> None:
         """Have what starts worker processes made before other plugins start threads."""
         if self.executor_type == "process" and experiment.run.kind not in ("apply", "debug"):
-            self._staff(experiment)
+            self._pool(experiment)
 
     def run_experiment_loop(
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
@@ -96,7 +96,7 @@ class ParallelExecution(Executor):
         """Run the cells on the workers."""
         self._show_progress(experiment, cells)
         if self.executor_type == "process":
-            return self._staff(experiment).loop(experiment, cells, run_cell)
+            return self._pool(experiment).loop(experiment, cells, run_cell)
         workers = self._workers(experiment)
         if self.max_workers != 1:  # One that this machine's only core makes it is several on the next.
             warn_where_seeding_is_unsound(
@@ -116,8 +116,8 @@ class ParallelExecution(Executor):
             "cores": self._cores(experiment),
         }
         if self.executor_type == "process":
-            staff = self._staffs.get(experiment.run.id)
-            facts["start_method"] = None if staff is None else staff.method
+            pool = self._pools.get(experiment.run.id)
+            facts["start_method"] = None if pool is None else pool.method
             facts["blas_threads"] = self._library_threads(experiment)
         return {"execution": facts}
 
@@ -125,19 +125,19 @@ class ParallelExecution(Executor):
         """Put the bar away, and keep or end what starts workers."""
         super().after_run(experiment, result)
         self._counted.pop(experiment.run.id, None)
-        staff = self._staffs.pop(experiment.run.id, None)
-        if staff is not None:
-            staff.leave()
+        pool = self._pools.pop(experiment.run.id, None)
+        if pool is not None:
+            pool.close()
 
-    def _staff(self, experiment: ExperimentView) -> Staff:
-        from crystallize_plugins.execution.processes.staff import Staff
+    def _pool(self, experiment: ExperimentView) -> WorkerPool:
+        from crystallize_plugins.execution.processes.worker_pool import WorkerPool
 
-        staff = self._staffs.get(experiment.run.id)
-        if staff is None:
-            staff = self._staffs[experiment.run.id] = Staff(
+        pool = self._pools.get(experiment.run.id)
+        if pool is None:
+            pool = self._pools[experiment.run.id] = WorkerPool(
                 experiment, workers=self._workers(experiment), library_threads=self._library_threads(experiment)
             )
-        return staff
+        return pool
 
     def _cores(self, experiment: ExperimentView) -> int:
         # Counted once for a run: it takes a dozen files to find out.
@@ -152,4 +152,4 @@ class ParallelExecution(Executor):
         return threads_for_each(cores=self._cores(experiment), workers=self._workers(experiment))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_staffs": {}, "_counted": {}}
+        return {**super().__getstate__(), "_pools": {}, "_counted": {}}

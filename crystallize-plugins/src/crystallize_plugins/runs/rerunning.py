@@ -174,7 +174,7 @@ def _listed(plugin: Any) -> tuple[Any, ...]:
 
 
 def _names(plugin: Any) -> set[str]:
-    from crystallize.hooks.info import identify
+    from crystallize.plugins.info import identify
 
     return {identify(plugin).name, *(cls.__name__ for cls in type(plugin).__mro__)}
 

@@ -134,12 +134,11 @@ def test_a_time_out_of_a_plain_function_is_refused_where_only_a_process_could_ke
 
 
 def test_an_executor_of_ones_own_is_asked_before_its_first_cell(build):
-    from crystallize import BasePlugin
+    from crystallize.hooks import ExecutorPlugin
 
     ran = []
 
-    class Own(BasePlugin):
-        neutral = True
+    class Own(ExecutorPlugin):
         ends_overdue_cells = True  # says so, and does nothing about it
 
         def run_experiment_loop(self, experiment, cells, run_cell):

@@ -6,9 +6,9 @@ import pytest
 
 from crystallize import AsyncExecution, Objective, ParallelExecution, SerialExecution, Treatment, pipeline_step
 from crystallize.pipelines import cache
-from crystallize_plugins.execution.processes import staff
-from crystallize_plugins.execution.processes.nursery import ZygoteStarter
-from crystallize_plugins.execution.processes.spawned import SpawnStarter
+from crystallize_plugins.execution.processes import worker_pool
+from crystallize_plugins.execution.processes.fork_server import ForkServer
+from crystallize_plugins.execution.processes.spawn import SpawnStarter
 from crystallize_plugins.optimizers import GridSearch
 
 EXECUTORS = {
@@ -95,9 +95,9 @@ def test_an_optimisation_finds_what_an_earlier_one_tried(make, steps, ran):
 @pytest.fixture(params=["fork", "forkserver", "spawn"])
 def way(request, monkeypatch):
     """Worker processes, started in every way in turn."""
-    ways = {"forkserver": ZygoteStarter.launched, "spawn": lambda needs: SpawnStarter()}
+    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
     if request.param in ways:
-        monkeypatch.setattr(staff, "new_starter", ways[request.param])
+        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
     return request.param
 
 

@@ -11,6 +11,7 @@ from crystallize.engine.failure import say_how_to_go_on
 from crystallize.engine.program import steps_are_async
 from crystallize.experiments.graphs._branches import Branch, end
 from crystallize.experiments.graphs._schedule import Schedule
+from crystallize.hooks.roles import ExecutorPlugin, SeederPlugin
 
 if TYPE_CHECKING:
     import asyncio
@@ -191,7 +192,8 @@ class _Overlaps:
 
 def _seeds_here(experiment: Experiment) -> str | None:
     """Name the plugin that seeds the global state of this process for each cell, if one does."""
-    if any(getattr(plugin, "cells_leave_process", False) for plugin in experiment.plugins):
-        return None
-    seeding = (type(plugin).__name__ for plugin in experiment.plugins if getattr(plugin, "seeds_global_state", False))
-    return next(seeding, None)
+    for plugin in experiment.plugins:
+        if isinstance(plugin, ExecutorPlugin) and plugin.cells_leave_process:
+            return None
+    seeders = (plugin for plugin in experiment.plugins if isinstance(plugin, SeederPlugin))
+    return next((type(seeder).__name__ for seeder in seeders if seeder.seeds_global_state), None)

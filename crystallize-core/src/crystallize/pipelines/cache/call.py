@@ -99,7 +99,7 @@ class CachedCall:
                 self._artifacts[parameter.name] = declared
 
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
-        """Give the output from the cache, or run the step and keep what it gives."""
+        """Return the output from the cache, or run the step and keep what it gives."""
         session = self._session
         lineage, ctx._lineage = ctx._lineage, None
         if session.store is None or ctx._observer is not None or _has_changed_copies(ctx):
@@ -143,7 +143,7 @@ class CachedCall:
     # -- what an entry is for ---------------------------------------------------------------------
 
     def _known(self, data: Any, ctx: FrozenContext, lineage: Lineage | None) -> _Known | None:
-        """Say what is known beforehand; None where that is not enough to tell two calls apart."""
+        """Return what is known beforehand; None where that is not enough to tell two calls apart."""
         try:
             return self._hashed(data, ctx, lineage)
         except Exception:
@@ -203,7 +203,7 @@ class CachedCall:
         return None if self.is_given_unknown(text for part in found for text in part.untracked) else combine(*digests)
 
     def is_given_unknown(self, untracked: Iterable[str]) -> bool:
-        """Whether something that the step is given, or looks up, could be another one of its kind; said once."""
+        """Return whether something that the step is given, or looks up, could be another one of its kind; said once."""
         told = dict.fromkeys(untracked)
         if told:
             self._session.tell(
@@ -264,13 +264,13 @@ class CachedCall:
                 )
 
     def _late(self, ctx: FrozenContext) -> list[str]:
-        """Name the keys that are looked up at the call."""
+        """Return the name of the keys that are looked up at the call."""
         held = (ctx._first_held(keys) for _, keys in self._binding.keys)
         return [key for key in held if key is not None and key not in self._binding.reads]
 
 
 def _has_changed_copies(ctx: FrozenContext) -> bool:
-    """Whether the cell has changed its copy of an object: the context tells of the original alone."""
+    """Return whether the cell has changed its copy of an object: the context tells of the original alone."""
     for given, own in ctx._copies.objects.values():
         found = identify(own)
         if own is not given and (found.untracked or found.digest != identify(given).digest):

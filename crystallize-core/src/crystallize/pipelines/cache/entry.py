@@ -34,7 +34,7 @@ class DamagedEntryError(Exception):
 
 
 def sealed(record: Any, address: str, key: bytes) -> list[bytes | memoryview]:
-    """Give the content of the file of an entry, in parts.
+    """Return the content of the file of an entry, in parts.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def sealed(record: Any, address: str, key: bytes) -> list[bytes | memoryview]:
 
 
 def read_entry(path: str | os.PathLike[str], address: str, key: bytes) -> tuple[Any, float]:
-    """Give what an entry holds, and when it was used last, in seconds since the epoch.
+    """Return what an entry holds, and when it was used last, in seconds since the epoch.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class GlobalRandomness:
 
 
 def torch_state() -> Any:
-    """Give the state of PyTorch's global generator of the CPU, as a tensor; None where PyTorch is not imported."""
+    """Return the state of PyTorch's global generator of the CPU, as a tensor; None where PyTorch is not imported."""
     # While another thread imports PyTorch the module is there and the function may not be.
     get_state = getattr(sys.modules.get("torch"), "get_rng_state", None)
     return None if get_state is None else get_state()

@@ -31,7 +31,7 @@ _all_atoms = ATOMS.issuperset
 
 
 def together(added: Mapping[str, Identity]) -> Identity | None:
-    """Give one identity for what was added to libraries, by place; None for nothing."""
+    """Return one identity for what was added to libraries, by place; None for nothing."""
     if not added:
         return None
     return Identity(
@@ -112,7 +112,7 @@ class CacheSession:
         _LOGGER.warning(text, step, *details)
 
     def value(self, ctx: FrozenContext, key: str, value: Any) -> Identity:
-        """Give the identity of the value of a key, as a step sees it.
+        """Return the identity of the value of a key, as a step sees it.
 
         That of an array which the cells of a condition share, and that none of them can write to, is found out once.
         """

@@ -80,7 +80,7 @@ def _parsed(text: str | None) -> int:
 
 
 def _configuration_folder() -> Path:
-    """Give the folder in which this user's programs keep their settings, on this system."""
+    """Return the folder in which this user's programs keep their settings, on this system."""
     try:
         home = Path.home()
     except RuntimeError as error:

@@ -81,7 +81,7 @@ class EntryStore:
         self._root = str(entries_folder(settings))
 
     def find(self, known: str, value_of: Callable[[str], str], step: str) -> tuple[Address, Any] | None:
-        """Give the entry that fits, or None.
+        """Return the entry that fits, or None.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class EntryStore:
         return os.path.join(self._root, known[:2], known[2:_LONG])  # noqa: PTH118 - the same as in `read_entry`
 
     def _read_sets(self, folder: str, step: str) -> Iterator[tuple[str, ...]]:
-        """Give the sets of names that were read, if the entry for a step that reads nothing is not there."""
+        """Yield the sets of names that were read, if the entry for a step that reads nothing is not there."""
         try:
             with os.scandir(folder) as listed:
                 paths = sorted(entry.path for entry in listed if entry.name.endswith(".reads"))
@@ -210,7 +210,7 @@ class _Entry(NamedTuple):
 
 
 def info() -> CacheInfo:
-    """Say what the step cache holds.
+    """Return what the step cache holds.
 
     Returns
     -------
@@ -268,7 +268,7 @@ def clear() -> int:
 
 
 def entries_folder(settings: CacheSettings) -> Path:
-    """Give the folder below which entries of this format lie."""
+    """Return the folder below which entries of this format lie."""
     return Path(settings.folder, "steps", "1")
 
 

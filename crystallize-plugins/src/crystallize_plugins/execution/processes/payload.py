@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.execution.processes.modules import absent_modules, install, pieces_of
 from crystallize_plugins.execution.processes.pickling import Pickler
-from crystallize_plugins.execution.processes.segment import Segment
+from crystallize_plugins.execution.processes.shared_memory import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.results.outcome import Cell
-    from crystallize_plugins.execution.processes.segment import PrivateMap
+    from crystallize_plugins.execution.processes.shared_memory import PrivateMap
 
 __all__ = ["Payload", "pack"]
 
@@ -66,33 +66,32 @@ def pack(
         order.append(key)
         return False
 
-    modules, stream = _to_fresh(body, stays_in) if main is None else _to_forks(body, stays_in, main)
-    head_room = 4096 + 64 * len(buffers) + 4 * len(order)
-    at = _LENGTH + head_room
-    parts: list[tuple[int, Any]] = []
-    head: dict[str, Any] = {}
-    pieces = {
-        "settings": pickle.dumps(dict(settings), 5),
-        "modules": pickle.dumps(modules, 5),
-        "cells": pickle.dumps([tuple(cell) for cell in cells], 5),
-        "stream": stream,
-    }
-    for name, piece in pieces.items():
-        parts.append((at, piece))
-        head[name] = (at, len(piece))
-        at += len(piece)
-    places = {}
-    for number, (key, raw) in enumerate(buffers.items()):
-        at += -at % mmap.PAGESIZE
-        places[key] = number
-        parts.append((at, raw))
-        head.setdefault("buffers", []).append((at, raw.nbytes, raw.readonly))
-        at += raw.nbytes
-    head["order"] = [places[key] for key in order]
-    encoded = pickle.dumps(head, 5)
-    segment = Segment.create(at)
-    segment.fill([(0, len(encoded).to_bytes(_LENGTH, "little")), (_LENGTH, encoded), *parts])
+    modules, stream = _for_interpreters(body, stays_in) if main is None else _for_forks(body, stays_in, main)
+    numbers = {key: number for number, key in enumerate(buffers)}
+    head = pickle.dumps(
+        {
+            "settings": dict(settings),
+            "cells": [tuple(cell) for cell in cells],
+            "modules": pickle.dumps(modules, 5),
+            "stream": stream,
+            "buffers": [(raw.nbytes, raw.readonly) for raw in buffers.values()],
+            "order": [numbers[key] for key in order],
+        },
+        5,
+    )
+    parts: list[tuple[int, Any]] = [(0, len(head).to_bytes(_LENGTH, "little")), (_LENGTH, head)]
+    end = _LENGTH + len(head)
+    for raw in buffers.values():
+        start = _next_page(end)
+        parts.append((start, raw))
+        end = start + raw.nbytes
+    segment = Segment.create(end)
+    segment.fill(parts)
     return segment
+
+
+def _next_page(position: int) -> int:
+    return position + -position % mmap.PAGESIZE
 
 
 class Payload:
@@ -103,40 +102,34 @@ class Payload:
     settings : dict
     cells : list of tuple
         Condition and replicate.
+    mapped : PrivateMap or None
+        The memory under the large arrays; None where there are none.
     """
 
     def __init__(self, segment: Segment) -> None:
-        self._private = segment.private()
-        content = memoryview(self._private.bytes)
-        length = int.from_bytes(content[:_LENGTH], "little")
-        self._head = pickle.loads(content[_LENGTH : _LENGTH + length])
-        self._content = content
-        self.settings: dict[str, Any] = pickle.loads(self._part("settings"))
-        self.cells: list[tuple[str, int]] = pickle.loads(self._part("cells"))
+        private = segment.private()
+        content = memoryview(private.bytes)
+        end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+        self._head = pickle.loads(content[_LENGTH:end])
+        self.settings: dict[str, Any] = self._head["settings"]
+        self.cells: list[tuple[str, int]] = self._head["cells"]
+        self._arrays = []
+        for size, readonly in self._head["buffers"]:
+            start = _next_page(end)
+            end = start + size
+            self._arrays.append(content[start:end].toreadonly() if readonly else content[start:end])
+        self.mapped: PrivateMap | None = private if self._arrays else None
 
     def load(self) -> Any:
-        """Rebuild what travelled."""
-        views = []
-        for start, size, readonly in self._head.get("buffers", ()):
-            view = self._content[start : start + size]
-            views.append(view.toreadonly() if readonly else view)
-        modules = pickle.loads(self._part("modules"))
+        """Return what travelled."""
+        modules = pickle.loads(self._head["modules"])
         install(modules)
-        buffers = [views[number] for number in self._head["order"]]
-        unpickler = pickle.Unpickler(io.BytesIO(self._part("stream")), buffers=buffers)
+        buffers = [self._arrays[number] for number in self._head["order"]]
+        unpickler = pickle.Unpickler(io.BytesIO(self._head.pop("stream")), buffers=buffers)
         body = unpickler.load()
         if not modules:
-            _renew(unpickler.load())
+            _renew_main(*unpickler.load())
         return body
-
-    @property
-    def mapped(self) -> PrivateMap | None:
-        """The memory under the large arrays; None where there are none."""
-        return self._private if self._head["order"] else None
-
-    def _part(self, name: str) -> memoryview:
-        start, size = self._head[name]
-        return self._content[start : start + size]
 
 
 def _place_of(raw: memoryview) -> int | tuple[int, int]:
@@ -147,17 +140,19 @@ def _place_of(raw: memoryview) -> int | tuple[int, int]:
     return numpy.frombuffer(raw, numpy.uint8).__array_interface__["data"][0], raw.nbytes
 
 
-def _to_fresh(body: object, aside: Callable[[pickle.PickleBuffer], bool]) -> tuple[dict[str, Any], bytes]:
-    """Pickle for fresh interpreters, and give what they are to have of the modules that they cannot import."""
+def _for_interpreters(
+    body: object, buffer_callback: Callable[[pickle.PickleBuffer], bool]
+) -> tuple[dict[str, Any], bytes]:
+    """Pickle for fresh interpreters, and return what they are to have of the modules that they cannot import."""
     stream = io.BytesIO()
     with absent_modules() as absent:
-        pickler = Pickler(stream, aside, absent=absent)
+        pickler = Pickler(stream, buffer_callback, absent=absent)
         pickler.dump(body)
         return pieces_of(pickler, absent), stream.getvalue()
 
 
-def _to_forks(
-    body: object, aside: Callable[[pickle.PickleBuffer], bool], before: Mapping[str, Any]
+def _for_forks(
+    body: object, buffer_callback: Callable[[pickle.PickleBuffer], bool], before: Mapping[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
     """Pickle for forks, and behind it what ``__main__`` is to hold there.
 
@@ -168,14 +163,14 @@ def _to_forks(
     changed = {name for name, value in list(now.items()) if before.get(name, _NOTHING) is not value}
     changed.update(name for name in before if name not in now)
     stream = io.BytesIO()
-    pickler = Pickler(stream, aside, changed=frozenset(changed), shared=now)
+    pickler = Pickler(stream, buffer_callback, changed=frozenset(changed), shared=now)
     pickler.dump(body)
     copied = dict(pickler.copied)
-    pickler.dump((copied, {name: _alone(name, now, changed) for name in changed if name not in copied}))
+    pickler.dump((copied, {name: _pickled_alone(name, now, changed) for name in changed if name not in copied}))
     return {}, stream.getvalue()
 
 
-def _alone(name: str, now: Mapping[str, Any], changed: set[str]) -> bytes | None:
+def _pickled_alone(name: str, now: Mapping[str, Any], changed: set[str]) -> bytes | None:
     """Pickle what a variable was bound to after the fork; None where it cannot be had."""
     stream = io.BytesIO()
     try:
@@ -185,8 +180,7 @@ def _alone(name: str, now: Mapping[str, Any], changed: set[str]) -> bytes | None
     return stream.getvalue()
 
 
-def _renew(given: tuple[dict[str, Any], dict[str, bytes | None]]) -> None:
-    copied, changed = given
+def _renew_main(copied: dict[str, Any], changed: dict[str, bytes | None]) -> None:
     main = vars(sys.modules["__main__"])
     for name, encoded in changed.items():
         main.pop(name, None)  # better missing than as it was

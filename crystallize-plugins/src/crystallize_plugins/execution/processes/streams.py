@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crystallize_plugins.execution.processes.outbox import Outbox
+    from crystallize_plugins.execution.processes.messages import Messages
 
 __all__ = ["StreamSettings", "Streams", "stream_settings"]
 
@@ -27,7 +27,7 @@ class StreamSettings(NamedTuple):
 
 
 def stream_settings() -> dict[str, StreamSettings]:
-    """Give those of this process."""
+    """Return those of this process."""
     return {name: _settings(getattr(sys, name), getattr(sys, f"__{name}__")) for name in _NAMES}
 
 
@@ -44,15 +44,14 @@ class Streams:
 
     Parameters
     ----------
-    outbox : Outbox
+    messages : Messages
         Where to send it.
-    settings : mapping of str to StreamSettings, optional
-        Those of the coordinator; by default what this process has, which is a fork of it.
+    settings : mapping of str to StreamSettings
+        Those of the coordinator.
     """
 
-    def __init__(self, outbox: Outbox, settings: Mapping[str, StreamSettings] | None) -> None:
-        settings = settings or stream_settings()
-        self._senders = [_Sender(outbox, name, fd, settings[name]) for fd, name in enumerate(_NAMES, 1)]
+    def __init__(self, messages: Messages, settings: Mapping[str, StreamSettings]) -> None:
+        self._senders = [_Sender(messages, name, fd, settings[name]) for fd, name in enumerate(_NAMES, 1)]
         self._ours = [_opened(sender, settings[name]) for sender, name in zip(self._senders, _NAMES, strict=True)]
         sys.stdout, sys.stderr = self._ours
         # The original ones stay what they are, unless they are the same: then what goes to both stays in order.
@@ -100,8 +99,8 @@ def _direct(fd: int) -> io.TextIOWrapper | None:
 class _Sender(io.RawIOBase):
     """Takes the bytes of a standard stream and sends them on as text, in the coordinator's encoding."""
 
-    def __init__(self, outbox: Outbox, stream: str, fd: int, settings: StreamSettings) -> None:
-        self._outbox = outbox
+    def __init__(self, messages: Messages, stream: str, fd: int, settings: StreamSettings) -> None:
+        self._messages = messages
         self._stream = stream
         self._fd = fd
         # Bytes that are no text in it, a picture for instance, are told apart there, and stay bytes.
@@ -123,10 +122,10 @@ class _Sender(io.RawIOBase):
         done, newline, rest = self.rest.rpartition("\n")
         if newline:
             self.rest = rest
-            self._outbox.tell("text", self._stream, done + newline)
+            self._messages.tell("text", self._stream, done + newline)
         return len(content)
 
     def flush(self) -> None:
         text, self.rest = self.rest, ""
         if text:
-            self._outbox.tell("text", self._stream, text)
+            self._messages.tell("text", self._stream, text)

@@ -1,4 +1,4 @@
-"""The life of a worker process: make ready, run batches of cells, report, leave."""
+"""The life of a worker process: load the experiment, run batches of cells, report, leave."""
 
 from __future__ import annotations
 
@@ -9,29 +9,41 @@ import os
 import pickle
 import signal
 import sys
+import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from crystallize.engine.attempts import PatientRunner
+from crystallize.engine.interrupts import handle_interrupts
+from crystallize.engine.policy import attempt_of
+from crystallize.results.outcome import Cell
 from crystallize_plugins.execution.library_threads import limit_library_threads
-from crystallize_plugins.execution.processes.outbox import Outbox
-from crystallize_plugins.execution.processes.patient import bench_for
+from crystallize_plugins.execution.processes.environment import apply_environment
+from crystallize_plugins.execution.processes.messages import Messages
+from crystallize_plugins.execution.processes.output import OutputCapture
 from crystallize_plugins.execution.processes.payload import Payload
-from crystallize_plugins.execution.processes.relay import Relay
-from crystallize_plugins.execution.processes.slots import WorkerSlots
-from crystallize_plugins.execution.processes.surroundings import take_over
+from crystallize_plugins.execution.processes.shared_memory import WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
+    from types import FrameType
 
     from crystallize.engine.cell import CellRunner
-    from crystallize_plugins.execution.processes.bench import Bench
-    from crystallize_plugins.execution.processes.segment import PrivateMap, Segment
+    from crystallize.results.outcome import Attempt, Event
+    from crystallize_plugins.execution.processes.shared_memory import Segment
 
 __all__ = ["parent_watch", "work"]
 
+T = TypeVar("T")
 
-def work(link: Connection, payload: Segment, slots: Segment, number: int) -> None:
+_TO_HEAR = 0.3
+"""Seconds within which a coordinator that has heard Ctrl-C, too, tells its workers."""
+_LOOK_EVERY = 0.005
+
+
+def work(link: Connection, payload: Segment, memory: Segment, number: int) -> None:
     """Work until told to finish, or until the coordinator is gone.
 
     Parameters
@@ -40,81 +52,164 @@ def work(link: Connection, payload: Segment, slots: Segment, number: int) -> Non
         The line to the coordinator.
     payload : Segment
         Settings and experiment.
-    slots : Segment
-        See `crystallize_plugins.execution.processes.slots`.
+    memory : Segment
+        Where the worker's `WorkerStatus` is.
     number : int
         Which worker this is.
     """
-    had = len(sys.modules)
-    outbox = Outbox(link)
-    relay = Relay(outbox)
+    modules = len(sys.modules)
+    messages = Messages(link)
+    output = OutputCapture(messages)
     # A coordinator that is gone needs no answer: there is nobody to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            runner, cells, mapped, hears_interrupts = _prepare(payload, relay)
+            loaded = Payload(payload)
+            runner = _load(loaded, output)
         except BaseException as exc:  # noqa: BLE001 - whatever a user's module or object raises ends this worker, by name
-            outbox.tell("unfit", type(exc).__name__, _text(exc), traceback.format_exc())
-            outbox.flush()
+            messages.tell("unfit", type(exc).__name__, _text(exc), traceback.format_exc())
+            messages.flush()
             return
-        outbox.start(runner)
-        outbox.tell("ready", os.getpid())
-        outbox.flush()
-        bench = bench_for(runner, cells, mapped, WorkerSlots(slots, number), relay, outbox, had)
-        if hears_interrupts:
-            bench.hear_interrupts()
-        _obey(link, bench)
+        messages.start(runner)
+        messages.tell("ready", os.getpid())
+        messages.flush()
+        worker = _Worker(runner, loaded, WorkerStatus(memory, number), output, messages)
+        worker.obey(link)
+        worker.report(_imported_since(modules))
 
 
-def _prepare(segment: Segment, relay: Relay) -> tuple[CellRunner, list[tuple[str, int]], PrivateMap | None, bool]:
-    payload = Payload(segment)
-    take_over(payload.settings["surroundings"], relay)
-    loaded = len(sys.modules)
-    runner = payload.load()
-    relay.forget_handlers()
-    if len(sys.modules) != loaded:  # else it has the libraries of whoever made it, who told them
+def _load(payload: Payload, output: OutputCapture) -> CellRunner:
+    apply_environment(payload.settings["environment"], output)
+    modules = len(sys.modules)
+    runner: CellRunner = payload.load()
+    output.forget_handlers()
+    if len(sys.modules) != modules:  # else it has the libraries of whoever made it, who told them
         limit_library_threads(payload.settings["library_threads"])
-    return runner, payload.cells, payload.mapped, payload.settings["hears_interrupts"]
+    return runner
 
 
-def _obey(link: Connection, bench: Bench) -> None:
-    outbox, slots = bench.outbox, bench.slots
-    while True:
-        order, *rest = pickle.loads(link.recv_bytes())
-        if order == "run":
-            indexes, confirmed, earlier = rest
-            outbox.confirmed(confirmed)
+class _Worker:
+    """Runs cells one by one and hands in their outcomes."""
+
+    def __init__(
+        self, runner: CellRunner, payload: Payload, status: WorkerStatus, output: OutputCapture, messages: Messages
+    ) -> None:
+        self._runner = runner
+        self._cells = payload.cells
+        self._mapped = payload.mapped
+        self._status = status
+        self._output = output
+        self._messages = messages
+        self._name = f"process-{status.number}"
+        self._in_cell = False
+        self._limits_time = runner.policies is not None and runner.policies.limits_time
+        if self._limits_time:
+            runner.watch(status.limit)
+        if payload.settings["hears_interrupts"]:
+            # A SIGINT that a step sends to its own process ends the run, as it does in any other process. Ctrl-C in a
+            # terminal goes to all processes: what to do about it is the coordinator's to say.
+            handle_interrupts(self._on_interrupt)
+
+    def obey(self, link: Connection) -> None:
+        """Run what cells the coordinator says, until it says that there are no more."""
+        while True:
+            order = pickle.loads(link.recv_bytes())
+            if order is None:
+                return
+            indexes, earlier = order
             for index in indexes:
-                if slots.interrupted:
+                if self._status.interrupted:
                     break
-                bench.run(index, earlier)
-            outbox.flush()
-            slots.words[slots.number] = 0
-        elif order == "again":
-            outbox.send_again(rest[0])
-        else:
-            try:
-                report = bench.runner.stop()
-            except KeyboardInterrupt:  # of a step's teardown
-                bench.interrupted()
-                report = bench.runner.stop()
-            _run_exit_functions()
-            bench.relay.end_of_cell()
-            outbox.tell("report", _encoded(report), bench.imported())
-            outbox.flush()
+                self._run(index, earlier.get(index, ()))
+            self._messages.flush()
+            self._status.cell = -1
+
+    def _run(self, index: int, earlier: Sequence[Attempt]) -> None:
+        """Run one attempt at a cell; to the next one the coordinator sees, so that no worker waits for it."""
+        if self._limits_time:
+            self._messages.flush()  # nothing may be left behind in a process that is ended
+        self._status.cell = index
+        self._output.cell = cell = Cell._make(self._cells[index])
+        tried = self._unless_interrupted(self._attempt, cell, earlier)
+        if tried is None:
             return
+        outcome, delay = tried
+        outcome.worker = self._name
+        self._output.end_of_cell()
+        if self._mapped is not None:
+            self._mapped.restore()
+        if delay is None:
+            self._messages.add(index, outcome)
+        else:
+            self._messages.tell("retry", index, attempt_of(outcome, earlier), delay, outcome.plugin_failures)
+            self._messages.flush()
+
+    def _attempt(self, cell: Cell, earlier: Sequence[Attempt]) -> Any:
+        if isinstance(self._runner, PatientRunner):
+            return self._runner.attempt(cell, self._emit, earlier)
+        return self._runner(cell, self._emit), None
+
+    def _unless_interrupted(self, call: Callable[..., T], *arguments: Any) -> T | None:
+        """Return what a call gives; None where a step raised KeyboardInterrupt, which has been told then."""
+        try:
+            self._in_cell = True
+            return call(*arguments)
+        except KeyboardInterrupt:
+            self._tell_interrupted()
+            return None
+        finally:
+            self._in_cell = False
+
+    def _tell_interrupted(self) -> None:
+        """Say that a step raised KeyboardInterrupt: it ends the run, here as anywhere."""
+        self._status.interrupt()
+        cell = self._output.cell
+        where = "between two cells" if cell is None else f"condition {cell.condition!r}, replicate {cell.replicate}"
+        self._messages.tell("interrupted", f"raised in a worker process ({self._name}), {where}")
+        self._messages.flush()
+        self._output.end_of_cell()
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        limit = time.monotonic() + _TO_HEAR
+        while self._in_cell and not self._status.interrupted:
+            if time.monotonic() > limit:
+                signal.default_int_handler(number, frame)
+            time.sleep(_LOOK_EVERY)
+
+    def _emit(self, event: Event) -> bool:
+        """Send on an event; return whether the coordinator has asked the cell to stop by now."""
+        self._output.emit(event)
+        return self._status.asked_to_stop
+
+    def report(self, imported: list[str]) -> None:
+        """Close what cells have opened, and say the last."""
+        try:
+            report = self._runner.stop()
+        except KeyboardInterrupt:  # of a step's teardown
+            self._tell_interrupted()
+            report = self._runner.stop()
+        # What steps registered has to run here: the process ends without the interpreter's own end, because what it
+        # inherited is not its to finalize.
+        atexit._run_exitfuncs()
+        self._output.end_of_cell()
+        try:
+            encoded = pickle.dumps(report, 5)
+        except Exception as exc:  # noqa: BLE001 - user objects inside
+            encoded = pickle.dumps(f"the worker's last report could not be sent ({type(exc).__name__}: {exc})", 5)
+        self._messages.tell("report", encoded, imported)
+        self._messages.flush()
 
 
-def _encoded(report: Any) -> bytes:
-    try:
-        return pickle.dumps(report, 5)
-    except Exception as exc:  # noqa: BLE001 - user objects inside
-        return pickle.dumps(f"the worker's last report could not be sent ({type(exc).__name__}: {exc})", 5)
-
-
-def _run_exit_functions() -> None:
-    # What steps registered here has to run here: the process ends without the interpreter's own end,
-    # because what it inherited is not its to finalize.
-    atexit._run_exitfuncs()
+def _imported_since(count: int) -> list[str]:
+    """Return the names of the libraries' modules that were imported since there were so many modules."""
+    installed = tuple({sys.prefix, sys.base_prefix})
+    # Counted from the end: to look at each of a thousand modules would copy the memory that they share with others.
+    latest = list(islice(reversed(sys.modules), max(len(sys.modules) - count, 0)))
+    return [
+        name
+        for name in reversed(latest)
+        if name.partition(".")[0] not in sys.stdlib_module_names
+        and str(getattr(sys.modules.get(name), "__file__", None)).startswith(installed)
+    ]
 
 
 def _text(exc: BaseException) -> str:
@@ -125,7 +220,7 @@ def _text(exc: BaseException) -> str:
 
 
 def parent_watch(parent: int) -> Callable[[], None]:
-    """Give what has the kernel end the process that calls it when its parent ends, in the middle of C code too.
+    """Return what has the kernel end the process that calls it when its parent ends, in the middle of C code too.
 
     Linux only: elsewhere workers are started in another way, and watch a pipe.
 

@@ -1,0 +1,320 @@
+"""Hypotheses, which are tested on what was recorded, and the objective of an optimisation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crystallize.checks import check_callable, check_choice
+from crystallize.design.verifiers import VerifierFactory, VerifierFunction, check_verifier
+from crystallize.errors import ArgumentTypeError, DuplicateNameError, MissingMetricError, ValidationError
+from crystallize.names import check_name
+from crystallize.signatures import accepts_positional, is_async
+
+__all__ = ["Hypothesis", "Metrics", "Objective", "Ranker", "hypothesis"]
+
+Ranker = Callable[[Any], float]
+"""What gives a treatment its score, from what the verifier returned for it; lower scores rank first."""
+
+Metrics = str | Sequence[str] | Sequence[Sequence[str]] | None
+
+_WITHOUT_NAME = "hypothesis"
+
+
+class Hypothesis:
+    """A claim about the treatments, tested on the metrics of each one beside the baseline's.
+
+    Parameters
+    ----------
+    verifier : callable
+        ``(baseline, treatment) -> mapping``. Both arguments are mappings of metric to the list of its values in
+        replicate order, with ``.replicates`` saying which replicate each value came from. A factory made with
+        `verifier` may be given without calling it; its defaults hold then.
+    metrics : str, list of str, list of lists of str, or None
+        Which metrics the verifier gets: all of them (None, the default), one, several, or several groups. For groups
+        the verifier is called once per group, and what it says is a list, one output per group.
+    ranker : callable, optional
+        ``output -> float``; the treatment with the lowest score is the best. It gets what the verifier returned for
+        one treatment: a mapping, or the list of them where metrics are grouped. The default takes ``p_value``, that
+        of the worst group where there are groups; without one the score is NaN. A score of NaN never ranks best.
+    name : str, optional
+        By default the name of `ranker` where it is a named function, else ``"hypothesis"``.
+
+    Raises
+    ------
+    TypeError
+        `verifier` or `ranker` cannot be called the way they will be, or `metrics` are not names.
+    ValueError
+        `metrics` or `name` are empty, or a metric is listed twice in one group.
+
+    Examples
+    --------
+    >>> def gain(baseline, treatment):
+    ...     return {"gain": sum(treatment["accuracy"]) - sum(baseline["accuracy"])}
+    >>> better = Hypothesis(gain, metrics="accuracy", ranker=lambda output: -output["gain"], name="better")
+    >>> better.verify({"accuracy": [0.5]}, {"accuracy": [0.75]})
+    {'gain': 0.25}
+    >>> better.score({"gain": 0.25})
+    -0.25
+    """
+
+    __slots__ = ("__weakref__", "_groups", "metrics", "name", "ranker", "verifier")
+
+    def __init__(
+        self,
+        verifier: VerifierFunction | VerifierFactory,
+        metrics: Metrics = None,
+        ranker: Ranker | None = None,
+        name: str | None = None,
+    ) -> None:
+        if name is None:
+            name = _name_of(ranker) or _WITHOUT_NAME
+        self.name = check_name(name, what="hypothesis")
+        self.verifier: VerifierFunction = verifier() if isinstance(verifier, VerifierFactory) else verifier
+        check_verifier(self.verifier, what=f"the verifier of hypothesis {name!r}")
+        self.metrics = metrics
+        self._groups = _grouped(metrics, name)
+        self.ranker = ranker
+        if ranker is not None:
+            _check_ranker(ranker, name)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the verifier is called once per group of metrics and its outputs form a list."""
+        return isinstance(self._groups, list)
+
+    def verify(
+        self,
+        baseline: Mapping[str, Sequence[Any]],
+        treatment: Mapping[str, Sequence[Any]],
+        *,
+        where: str = "the treatment",
+    ) -> Any:
+        """Test the claim for one treatment.
+
+        Parameters
+        ----------
+        baseline, treatment : mapping of str to sequence
+            Metrics of the two conditions. The verifier gets copies of the lists.
+        where : str, default "the treatment"
+            What to call the treatment in error messages.
+
+        Returns
+        -------
+        mapping or list of mapping
+            What the verifier returned; a list, one per group, where metrics are grouped.
+
+        Raises
+        ------
+        MissingMetricError
+            A metric that the hypothesis names, or that the verifier looks up, was not recorded.
+        TypeError
+            The verifier returned no mapping.
+        Exception
+            Whatever the verifier raises.
+        """
+        if isinstance(self._groups, list):
+            return [self._verify_group(group, baseline, treatment, where) for group in self._groups]
+        return self._verify_group(self._groups, baseline, treatment, where)
+
+    def score(self, output: Any) -> float:
+        """Return the score by which a treatment is ranked, from what the verifier returned for it.
+
+        Parameters
+        ----------
+        output : mapping or list of mapping
+            What `verify` gave.
+
+        Returns
+        -------
+        float
+            Lower is better; NaN where there is nothing to rank by.
+
+        Raises
+        ------
+        Exception
+            Whatever the ranker raises, or that its value is no number.
+        """
+        if self.ranker is not None:
+            return _as_score(self.ranker(output), f"the ranker of hypothesis {self.name!r}")
+        outputs = output if self.is_grouped else [output]
+        what = f"the p_value that the verifier of hypothesis {self.name!r} gave"
+        scores = [math.nan if each.get("p_value") is None else _as_score(each["p_value"], what) for each in outputs]
+        return math.nan if any(map(math.isnan, scores)) else max(scores)
+
+    def __repr__(self) -> str:
+        tested = getattr(self.verifier, "__name__", type(self.verifier).__name__)
+        return f"Hypothesis({self.name!r}, verifier={tested}, metrics={self.metrics!r})"
+
+    def _verify_group(
+        self,
+        group: tuple[str, ...] | None,
+        baseline: Mapping[str, Sequence[Any]],
+        treatment: Mapping[str, Sequence[Any]],
+        where: str,
+    ) -> Mapping[str, Any]:
+        outcome = self.verifier(
+            _Samples(baseline, group, "the baseline"),
+            _Samples(treatment, group, where),
+        )
+        if not isinstance(outcome, Mapping):
+            raise ArgumentTypeError(
+                f"the verifier of hypothesis {self.name!r} must return a mapping such as {{'p_value': 0.03}}, "
+                f"not {type(outcome).__name__}"
+            )
+        return outcome
+
+
+def hypothesis(
+    *,
+    verifier: VerifierFunction | VerifierFactory,
+    metrics: Metrics = None,
+    name: str | None = None,
+) -> Callable[[Ranker], Hypothesis]:
+    """Turn a ranker into a `Hypothesis` that is named after it.
+
+    Parameters
+    ----------
+    verifier, metrics
+        As in `Hypothesis`.
+    name : str, optional
+        By default the name of the decorated function.
+
+    Returns
+    -------
+    decorator
+        Takes the ranker, ``output -> float``, and gives the `Hypothesis`.
+
+    Examples
+    --------
+    >>> @hypothesis(verifier=lambda baseline, treatment: {"gain": 1.0}, metrics="accuracy")
+    ... def largest_gain(output):
+    ...     return -output["gain"]
+    >>> largest_gain.name
+    'largest_gain'
+    """
+
+    def decorate(ranker: Ranker) -> Hypothesis:
+        return Hypothesis(verifier, metrics, ranker, name)
+
+    return decorate
+
+
+class _Samples(dict[str, Sequence[Any]]):
+    """Metrics as a verifier sees them: copies, and a metric that is absent is named when it is looked up."""
+
+    def __init__(self, metrics: Mapping[str, Sequence[Any]], names: tuple[str, ...] | None, where: str) -> None:
+        self._available = tuple(metrics)
+        self._where = where
+        super().__init__()
+        for name in metrics if names is None else names:
+            if name not in metrics:
+                raise MissingMetricError(name, metrics, where=where)
+            # A verifier that sorts its lists must not reorder the result's.
+            self[name] = copy.copy(metrics[name])
+
+    def __missing__(self, name: str) -> Sequence[Any]:
+        raise MissingMetricError(name, self._available, where=self._where)
+
+
+def _grouped(metrics: Any, hypothesis: str) -> tuple[str, ...] | list[tuple[str, ...]] | None:
+    if metrics is None:
+        return None
+    if isinstance(metrics, str):
+        return _names([metrics], hypothesis)
+    if not isinstance(metrics, Sequence) or isinstance(metrics, (bytes, bytearray)):
+        raise ArgumentTypeError(
+            f"hypothesis {hypothesis!r}: metrics must be a name, a list of names or a list of such lists, "
+            f"not {type(metrics).__name__}"
+        )
+    if not metrics:
+        raise ValidationError(f"hypothesis {hypothesis!r}: metrics is empty; leave it out to take all of them")
+    if any(isinstance(each, str) for each in metrics):
+        return _names(metrics, hypothesis)
+    groups = []
+    for group in metrics:
+        if not isinstance(group, Sequence) or isinstance(group, (bytes, bytearray)):
+            raise ArgumentTypeError(
+                f"hypothesis {hypothesis!r}: metrics must be a name, a list of names or a list of such lists, "
+                f"not a list with {type(group).__name__} ({group!r:.60}) in it"
+            )
+        if not group:
+            raise ValidationError(f"hypothesis {hypothesis!r}: a group of metrics is empty")
+        groups.append(_names(group, hypothesis))
+    return groups
+
+
+def _names(names: Sequence[Any], hypothesis: str) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(
+                f"hypothesis {hypothesis!r}: names of metrics must be text, not {type(name).__name__} ({name!r:.60})"
+            )
+        if not name:
+            raise ValidationError(f"hypothesis {hypothesis!r}: the name of a metric is empty")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise DuplicateNameError(f"hypothesis {hypothesis!r}: metric {twice!r} is listed twice")
+    return tuple(names)
+
+
+def _check_ranker(ranker: Any, hypothesis: str) -> None:
+    what = f"the ranker of hypothesis {hypothesis!r}"
+    check_callable(ranker, what=what)
+    if is_async(ranker):
+        raise ArgumentTypeError(f"{what} must be a plain function, not an async one")
+    if not accepts_positional(ranker, 1):
+        raise ArgumentTypeError(f"{what} must take one argument: what the verifier returned for a treatment")
+
+
+def _name_of(fn: Any) -> str:
+    """Return the name that a callable was defined with, ``""`` for a lambda or where there is none."""
+    name = getattr(fn, "__name__", "")
+    return name if isinstance(name, str) and name.isidentifier() else ""
+
+
+def _as_score(value: Any, what: str) -> float:
+    if isinstance(value, (str, bytes, bytearray)):
+        raise ArgumentTypeError(f"{what} must be a number, not {type(value).__name__} ({value!r:.60})")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentTypeError(f"{what} must be a number, not {type(value).__name__}") from error
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What an optimiser is told about each trial.
+
+    Parameters
+    ----------
+    metric : str
+        Name of a metric that the steps record; its values are averaged over the replicates.
+    direction : {"minimize", "maximize"}
+        Which way is better. It informs the optimiser, the core does nothing with it.
+
+    Raises
+    ------
+    TypeError
+        `metric` or `direction` is no text.
+    ValueError
+        `metric` is empty, or `direction` is neither of the two.
+
+    Examples
+    --------
+    >>> Objective("loss").direction
+    'minimize'
+    """
+
+    metric: str
+    direction: str = "minimize"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str):
+            raise ArgumentTypeError(f"metric must be the name of a metric, not {type(self.metric).__name__}")
+        if not self.metric:
+            raise ValidationError("metric must be the name of a metric, not an empty text")
+        check_choice(self.direction, ("minimize", "maximize"), what="direction")
