@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import uuid
 from array import array
@@ -186,7 +187,9 @@ def stored_outcomes(tmp_path_factory):
             row = rows.row(outcome, None)
             cells.pop(row[:2], None)
             cells[row[:2]] = row
-        with closing(database.create(folder)) as target:
+        (folder / "run.db").write_bytes(database._empty(rollback=True))
+        with closing(sqlite3.connect(folder / "run.db")) as target, target:
+            target.execute("PRAGMA synchronous = OFF")
             names = dict.fromkeys(outcome.cell.condition for outcome in outcomes)
             conditions = [(number, name, "[]", None, None, None) for number, name in enumerate(names)]
             insert(target, "condition", [(*row, seal(*row)) for row in conditions])
