@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from tests import programs
+from tests.plugin_distributions.third_party import third_party
 
 from crystallize import (
     ArtifactPlugin,
@@ -124,7 +125,7 @@ def build():
     return make
 
 
-@pytest.fixture(params=["serial", "thread", "process", "async"])
+@pytest.fixture(params=["serial", "thread", "process", "async", "third party"])
 def executor(request):
     """Every executor in turn."""
     return {
@@ -132,6 +133,7 @@ def executor(request):
         "thread": lambda: ParallelExecution(3),
         "process": lambda: ParallelExecution(2, "process"),
         "async": AsyncExecution,
+        "third party": lambda: third_party("acme-workers").PoolExecution(),
     }[request.param]()
 
 

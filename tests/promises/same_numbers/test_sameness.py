@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.plugin_distributions.third_party import third_party
 
 from crystallize import (
     ArtifactPlugin,
@@ -39,6 +40,7 @@ EXECUTORS = {
     "process": lambda: ParallelExecution(2, "process"),
     "async": lambda: AsyncExecution(3),
     "async, one at a time": lambda: AsyncExecution(1),
+    "third party": lambda: third_party("acme-workers").PoolExecution(2),
 }
 
 

@@ -200,13 +200,3 @@ def test_a_record_that_names_what_is_not_there_is_damaged(stored):
         says = "a cell is of a condition, or has a trace, that is not there"
         with pytest.raises(StoreError, match=says), database.reading(lazy._folder) as source:
             type(lazy)(source, lazy._folder, dict)
-
-
-def test_zz(stored):
-    several = [(Cell("baseline", 1), "plugin"), (Cell("baseline", 0), "several values")]
-    outcomes = [kinds(cell, number, kind) for number, (cell, kind) in enumerate(several)]
-    a, b = result_of([], stored(outcomes)), result_of(outcomes)
-    print(dict(a.metrics.baseline.metrics), dict(b.metrics.baseline.metrics))
-    assert a.to_dict() == b.to_dict()
-    print(spelt(a)); print(spelt(b))
-    assert spelt(a) == spelt(b)

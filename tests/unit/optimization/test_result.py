@@ -8,7 +8,7 @@ import pytest
 
 from crystallize import Objective, SeedPlugin, pipeline_step
 from crystallize.errors import OptimizationError, RunStateError, UnknownNameError
-from crystallize.experiments.optimization import OptimizationResult
+from crystallize.optimization.result import OptimizationResult
 
 
 @pipeline_step()

@@ -81,7 +81,7 @@ def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) ->
 def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:
     """Refuse a treatment's key that neither this experiment nor one that reads from it appears to read."""
     from crystallize.datasources.inputs import producers
-    from crystallize.experiments.readable import among, check_keys
+    from crystallize.experiments.treatment_keys import among, check_keys
 
     reading = [experiment]
     for _ in others:

@@ -60,7 +60,7 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
 
 def long_rows(run: StoredRun) -> Iterator[dict[str, Any]]:
     """Give the rows of a run, in the order of replicates and conditions."""
-    from crystallize.results.trials import was_pruned
+    from crystallize.hooks import was_pruned
 
     outcomes = run.lazy_outcomes()
     prunes = run.kind == "trial"

@@ -48,7 +48,7 @@ def runs(experiment: str | None, root: Path, output: Output) -> int:
 def describe_run(run: StoredRun) -> dict[str, Any]:
     """Give what is told of a run in lists: plain data, the start as text in UTC."""
     from crystallize.errors import StoreError
-    from crystallize.results.trials import was_pruned
+    from crystallize.hooks import was_pruned
 
     described: dict[str, Any] = {
         "run": stored_name(run),

@@ -18,7 +18,7 @@ from crystallize.pipelines.cache.settings import CacheSettings, current_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crystallize.engine.job import Job
+    from crystallize.engine.cell import Job
     from crystallize.plugins.manager import HookCall
 
 __all__ = ["CacheBrief", "announced", "brief_for", "fetch_for", "session_for"]

@@ -1,301 +1,473 @@
-"""`CellRunner`: what an executor gets to run cells with, in whatever worker it likes."""
+"""Running one cell, in whatever worker; what a worker prepares once, and what it has to tell at the end."""
 
 from __future__ import annotations
 
-import threading
+import inspect
 import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.bridge import EventLoop, run_without_loop
-from crystallize.engine.failure import execution_error, free_frames, is_cancellation
-from crystallize.engine.program import steps_are_async
-from crystallize.engine.worker import Worker
+from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
+from crystallize.context.isolation import ATOMS, CellCopies, referenced
+from crystallize.context.resources import ResourcePool
+from crystallize.context.sharing import unshared
+from crystallize.engine.bridge import awaited
+from crystallize.engine.failure import (
+    ends_the_run,
+    execution_error,
+    hook_error,
+    plugin_failure,
+    running_task,
+    text_of,
+)
+from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_keeping
+from crystallize.engine.program import compile_condition
+from crystallize.engine.shared import SharedObjects
+from crystallize.engine.worker_hooks import WorkerHooks
+from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
 from crystallize.hooks.roles import WorkerReport
-from crystallize.results.outcome import CellOutcome
+from crystallize.pipelines.step import PipelineStep
+from crystallize.results.description import describe
+from crystallize.results.outcome import ArtifactRecord, Cell, CellOutcome, Event, PluginFailure
+from crystallize.results.trace import CellTrace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from crystallize.design import Treatment
-    from crystallize.engine.job import Job
-    from crystallize.engine.policy import Policies
-    from crystallize.engine.timing import Watched
-    from crystallize.results.outcome import Attempt, Cell, Event
+    from crystallize.engine.bridge import EventLoop
+    from crystallize.engine.caching import CacheBrief
+    from crystallize.engine.limits import TimeLimits
+    from crystallize.engine.policies import Policies
+    from crystallize.engine.program import Program
+    from crystallize.hooks import ActivePlugins, ExperimentView
+    from crystallize.pipelines.cache.session import CacheSession
+    from crystallize.plugins.manager import HookCall
 
-__all__ = ["CellRunner", "SerialLoop", "runner_for"]
+__all__ = ["Job", "Worker"]
+
+_clock = time.perf_counter
 
 
-_TURN = 0.005
-"""Seconds for which cells may keep an event loop that others use too."""
+@dataclass(slots=True)
+class Job:
+    """The part of a run that every worker needs.
 
-
-class CellRunner:
-    """Runs cells; the ``run_cell`` of ``run_experiment_loop``.
-
-    It is thread-safe, and pickles into a runner that starts afresh in another process, at its first
-    cell there. A failing cell is an outcome with an error, never an exception.
-
-    Examples
-    --------
-    A loop of one's own, in a plugin::
-
-        def run_experiment_loop(self, experiment, cells, run_cell):
-            for cell in cells:
-                yield run_cell(cell)
+    Attributes
+    ----------
+    view : ExperimentView
+        What hooks are shown.
+    active : ActivePlugins
+    treatments : dict of str to Treatment
+        By condition; the baseline has one only where a treatment of that name adjusts it.
+    gives_data : bool
+        Whether `data` stands for what the data source would fetch.
+    data : object
+    keeps_payload : bool
+        Whether an outcome keeps the final data.
+    policies : Policies or None
+        When to try a cell again, and how long it may take; None where nothing was declared.
+    keeps_logs : bool
+        Whether what cells print is kept, for those that fail.
+    cache : CacheBrief or None
+        How the coordinating process sees the step cache; None there, and where no step is cacheable.
     """
 
-    def __init__(
-        self, job: Job, emit: Callable[[Event], object] | None = None, progress: Callable[..., None] | None = None
-    ) -> None:
-        self._job = job
-        self._sink = emit
-        self._progress = progress
-        self.policies: Policies | None = job.policies
-        """What was declared for cells that fail or take too long."""
-        self._worker: Worker | None = None
-        self._lock = threading.Lock()
-        self._mine = threading.local()
-        self._hosts: list[EventLoop] = []
-        self._foreign = WorkerReport()
-        self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
-        """Whether cells wait for something, so that several can overlap in one thread."""
+    view: ExperimentView
+    active: ActivePlugins
+    treatments: dict[str, Treatment]
+    gives_data: bool = False
+    data: Any = None
+    keeps_payload: bool = False
+    policies: Policies | None = None
+    cache: CacheBrief | None = None
+    keeps_logs: bool = False
+    programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
+    """Conditions that were compiled before in this process, each with the treatment that it is for."""
 
-    def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
-        """Run one cell in the calling thread.
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        state = {name: getattr(self, name) for name in self.__slots__}
+        if self.cache is None and any(step.cacheable for step in self.view.pipeline.steps):
+            from crystallize.engine.caching import brief_for
 
-        Parameters
-        ----------
-        cell : Cell
-        emit : callable of Event, optional
-            Gets what steps send with ``ctx.emit``, at once. By default the ``on_event`` hooks get it; in
-            another process, where they are not, events come with the outcome.
-
-        Returns
-        -------
-        CellOutcome
-        """
-        worker = self._worker or self._started()
-        emit = emit or self._sink
-        host: EventLoop = getattr(self._mine, "host", None) or self._new_host()
-        if not self.needs_loop:
-            outcome = run_without_loop(worker.run(cell, emit, host))
-            return outcome if outcome.error is None else self._let_go(outcome)
-        try:
-            return self._let_go(host.run(worker.run(cell, emit, None)))
-        except BaseException as exc:
-            # Python 3.10 cannot tell in the worker that nobody else cancels what runs on this loop.
-            if not is_cancellation(exc):
-                raise
-            return self.failed(cell, exc)
-
-    async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
-        """Run one cell in the running event loop; see `__call__`."""
-        worker = self._worker or self._started()
-        return self._let_go(await worker.run(cell, emit or self._sink, None))
-
-    def attempt(
-        self, cell: Cell, emit: Callable[[Event], object] | None = None, earlier: Sequence[Attempt] = ()
-    ) -> tuple[CellOutcome, float | None]:
-        """Run a cell once; see `RunCell.attempt`."""
-        del earlier
-        return CellRunner.__call__(self, cell, emit), None
-
-    def _let_go(self, outcome: CellOutcome) -> CellOutcome:
-        error = outcome.error
-        # Whoever debugs or applies gets the exception itself, with its frames.
-        if error is not None and error.original_exception is not None and not self._job.keeps_payload:
-            free_frames(error.original_exception)
-        return outcome
-
-    def emit(self, event: Event) -> bool:
-        """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
-
-        Only in the coordinating process: elsewhere there is nobody to hand it to, and it is dropped.
-
-        Returns
-        -------
-        bool
-            Whether the cell is asked to stop: what the worker's `emit` has then to return to the cell.
-        """
-        return self._sink is not None and self._sink(event) is True
-
-    def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main", step: str = "worker") -> CellOutcome:
-        """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
-
-        Parameters
-        ----------
-        cell : Cell
-        exc : BaseException
-            Why.
-        worker : str
-            Who was to run it.
-        step : str
-            What it was at, where that is known.
-        """
-        return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell), worker=worker)
-
-    def retried(self, cell: Cell, attempt: Attempt, delay: float = 0.0) -> None:
-        """Tell plugins that an attempt failed and is followed by another; for executors, in the coordinating process.
-
-        Parameters
-        ----------
-        cell : Cell
-        attempt : Attempt
-            The one that failed.
-        delay : float
-            Seconds until the next one.
-        """
-        if self._progress is not None:
-            self._progress(
-                "cell_retried",
-                cell=cell,
-                attempt=attempt.number,
-                step=attempt.step,
-                error_type=attempt.error_type,
-                error=attempt.error,
-                delay=delay,
-            )
-
-    def close_worker(self) -> None:
-        """Close what the calling thread opened; for executors, at the end of each of their threads."""
-        host: EventLoop | None = getattr(self._mine, "host", None)
-        if self._worker is not None:
-            if host is not None:
-                host.call_in_helper(self._worker.close_thread)
-            self._worker.close_thread()
-        if host is not None:
-            self._mine.host = None
-            with self._lock:
-                # A run that was interrupted may have ended meanwhile, and closed what it found.
-                still_open = host in self._hosts
-                if still_open:
-                    self._hosts.remove(host)
-            if still_open:
-                host.close()
-
-    def watch(self, watched: Watched) -> None:
-        """Say who ends this process when a time-out has passed; for executors, in each process before its first cell.
-
-        Parameters
-        ----------
-        watched : callable
-            Gets to know until when this process has to be left alone; nothing is said where nothing has a time-out.
-        """
-
-    def give_up(self) -> None:
-        """Have no thread wait for its cell's next attempt any more; for executors, when a run is stopped."""
-
-    def stop(self) -> WorkerReport:
-        """End this process' part of the run: ``teardown``, ``worker_stop``, closing of resources.
-
-        Returns
-        -------
-        WorkerReport
-            What went wrong; an executor passes the report of another process to `absorb`.
-        """
-        if self._worker is not None:
-            self.absorb(self._worker.stop(self._hosts))
-        self._worker = None
-        while self._hosts:
-            self._hosts.pop().close()
-        self._mine = threading.local()
-        report, self._foreign = self._foreign, WorkerReport()
-        return report
-
-    def absorb(self, report: WorkerReport) -> None:
-        """Take in what another process reported at its end."""
-        with self._lock:
-            self._foreign.absorb(report)
-
-    def keep_logs(self) -> None:
-        """Have what failed cells printed come with their errors; before the first cell."""
-        self._job.keeps_logs = True
-
-    def admit(self, treatments: Sequence[Treatment]) -> None:
-        """Add conditions to a run that is under way; copies in other processes do not learn of it."""
-        self._job.treatments.update((treatment.name, treatment) for treatment in treatments)
-
-    def dismiss(self, conditions: Sequence[str]) -> None:
-        """Forget conditions of a run that is under way: all of their cells have run."""
-        for condition in conditions:
-            self._job.treatments.pop(condition, None)
-            self._job.programs.pop(condition, None)
-
-    def listen(self, sink: Callable[[Event], object]) -> None:
-        """Say who gets events; one that returns True asks the cell that reports to stop."""
-        self._sink = sink
-
-    def _started(self) -> Worker:
-        with self._lock:
-            if self._worker is None:
-                worker = self._new_worker()
-                try:
-                    worker.start()
-                except BaseException:
-                    # Ctrl-C in the middle: what was set up already is torn down.
-                    self._foreign.absorb(worker.stop())
-                    raise
-                self._worker = worker
-            return self._worker
-
-    def _new_worker(self) -> Worker:
-        return Worker(self._job)
-
-    def _new_host(self) -> EventLoop:
-        host = self._mine.host = EventLoop()
-        with self._lock:
-            self._hosts.append(host)
-        return host
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"job": self._job}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["job"])  # type: ignore[misc]
+            state["cache"] = brief_for(self)
+        # Bound calls are closures: another process binds its own.
+        return None, {**state, "programs": {}}
 
 
-def runner_for(job: Job, emit: Callable[[Event], object] | None, progress: Callable[..., None]) -> CellRunner:
-    """Give what runs the cells of a job.
+class Worker:
+    """Runs cells in this process; made, and started, at its first cell.
 
     Parameters
     ----------
     job : Job
-    emit : callable of Event or None
-        Gets what steps send.
-    progress : callable
-        Gets the engine's own events.
+        What is to be run.
+    limits : TimeLimits or None
+        Keeps the time-outs, where something has one.
     """
-    if job.policies is None:
-        return CellRunner(job, emit, progress)
-    from crystallize.engine.attempts import PatientRunner
 
-    return PatientRunner(job, emit, progress)
+    def __init__(self, job: Job, limits: TimeLimits | None = None) -> None:
+        self.job = job
+        self.view = job.view
+        self.resources = ResourcePool()
+        self._programs = job.programs
+        self._shapes: dict[Any, Any] = {}
+        self._base: Mapping[str, Any] = job.view.initial_ctx
+        self._steps = job.view.pipeline.steps
+        self._labels = job.view.pipeline.labels
+        self._set_up: list[Any] = []
+        self._to_stop: list[HookCall] = []
+        self._plain: set[type] = set()
+        self._fetch = job.view.datasource.fetch
+        self._shared = SharedObjects(self._labels)
+        name = getattr(job.view.datasource, "name", None) or type(job.view.datasource).__name__
+        self._source = f"the data source {name}"
+        self._call = WorkerHooks(job.view).call
+        calls = job.active.calls
+        self._before_replicate = calls("before_replicate")
+        self._before_step = calls("before_step")
+        self._after_step = calls("after_step")
+        self._after_replicate = calls("after_replicate")
+        self._cache: CacheSession | None = None
+        if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
+            self._use_cache()
+        self._limits = limits
+        if limits is not None:
+            # Not those that later runs share: calls within limits know of this worker.
+            self._programs = {}
+            self._fetch = limits.limited_fetch(self._fetch)
+        self._report = WorkerReport()
+        self._start_error: tuple[str, BaseException] | None = None
+        self._ctx: FrozenContext | None = None
+        self._keeps_logs = False
+
+    # -- the worker's own life --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Call ``worker_start`` and ``setup``; what goes wrong becomes the error of every cell."""
+        if self.job.keeps_logs:
+            begin_keeping()
+            self._keeps_logs = True
+        self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
+        for call in self.job.active.calls("worker_start"):
+            try:
+                call.fn(self.view)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
+                self._fail_start("worker_start", call, exc)
+        self._set_steps_up()
+
+    def _set_steps_up(self) -> None:
+        # By identity: a step that stands in two places is one object, and is set up once.
+        setups = {
+            id(step): (step, label)
+            for step, label in reversed(list(zip(self._steps, self._labels, strict=True)))
+            if type(step).setup is not PipelineStep.setup or type(step).teardown is not PipelineStep.teardown
+        }
+        if not setups:
+            return
+        ctx = self._ctx = FrozenContext._for_cell({}, dict(self._base), None, (), self.resources, None)
+        for step, label in reversed(setups.values()):
+            if self._start_error is not None:
+                break
+            try:
+                step.setup(ctx)
+                _check_reserved(ctx._own)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
+                self._start_error = (f"{label}.setup", exc)
+            else:
+                self._set_up.append((step, label))
+        self._report.setup = {key: describe(value, key=key) for key, value in ctx._own.items() if key not in self._base}
+        self._shared.exempt(referenced([value for key, value in ctx._own.items() if key not in self._base]))
+        self._base = dict(ctx._own)
+        self._programs = {}
+
+    def _fail_start(self, hook: str, call: HookCall, exc: BaseException) -> None:
+        if call.on_error == "record":
+            self._report.plugin_failures.append(plugin_failure(exc, call, hook, None))
+        elif self._start_error is None:
+            self._start_error = (hook, hook_error(exc, call, hook))
+
+    def stop(self, loops: Iterable[EventLoop] = ()) -> WorkerReport:
+        """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported.
+
+        Parameters
+        ----------
+        loops : iterable of EventLoop
+            Whose helper threads may have made resources.
+        """
+        # Taken off one by one, so that a second attempt goes on where Ctrl-C interrupted the first.
+        while self._set_up:
+            step, label = self._set_up.pop()
+            try:
+                step.teardown(self._ctx)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
+                self._note(f"teardown:{label}", f"{label}.teardown", exc)
+        while self._to_stop:
+            call = self._to_stop.pop()
+            try:
+                call.fn(self.view)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - kept with the result
+                self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
+        for loop in loops:
+            loop.call_in_helper(self.close_thread)
+        self._note_closing(self.resources.close_all())
+        if self._keeps_logs:
+            self._keeps_logs = False
+            end_keeping()
+        report, self._report = self._report, WorkerReport()
+        return report
+
+    @property
+    def cannot_work(self) -> bool:
+        """Whether it could not be started, so that every cell fails with the same error."""
+        return self._start_error is not None
+
+    def close_thread(self) -> None:
+        """Close the resources that the calling thread made."""
+        self._note_closing(self.resources.close_thread())
+
+    def _note_closing(self, problems: Sequence[tuple[str, BaseException]]) -> None:
+        for name, exc in problems:
+            self._note(f"close:{name}", f"closing {name}", exc)
+
+    def _note(self, key: str, what: str, exc: BaseException) -> None:
+        record = execution_error(exc, step=what, cell=Cell("", 0))
+        text = f"{what} failed: {type(exc).__name__}: {text_of(exc)}"
+        self._report.errors.append((key, text, record.traceback_text))
+
+    def _use_cache(self) -> None:
+        from crystallize.engine import caching
+
+        self._cache = caching.session_for(self.job)
+        # Not those that later runs share: cached calls know of this worker.
+        self._programs = self.job.programs = {}
+        self._fetch = caching.fetch_for(self.job, self._cache, self._fetch)
+        self._before_replicate = caching.announced(self._before_replicate)
+        self._before_step = caching.announced(self._before_step)
+        self._after_step = caching.announced(self._after_step)
+
+    def _program(self, condition: str) -> Program:
+        treatment = self.job.treatments.get(condition)
+        program = compile_condition(
+            treatment,
+            base=self._base,
+            pipeline=self.view.pipeline,
+            outputs=self.view.outputs,
+            shapes=self._shapes,
+            cache=self._cache,
+        )
+        if self._limits is not None:
+            self._limits.limit_steps(program)
+        self._programs[condition] = (treatment, program)
+        return program
+
+    # -- one cell ---------------------------------------------------------------------------------
+
+    def run(
+        self, cell: Cell, emit: Callable[[Event], object] | None, loop: EventLoop | None
+    ) -> Coroutine[Any, Any, CellOutcome]:
+        """Run one cell.
+
+        Parameters
+        ----------
+        cell : Cell
+        emit : callable of Event or None
+        loop : EventLoop or None
+            Runs what has to be awaited where no event loop drives this coroutine; None where one does.
+        """
+        running = self._run(cell, emit, loop)
+        return running if self._limits is None else self._limits.keep(cell, running)
+
+    async def _run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call, and no other
+        self, cell: Cell, emit: Callable[[Event], object] | None, loop: EventLoop | None
+    ) -> CellOutcome:
+        started = _clock()
+        if self._start_error is not None:
+            place, reason = self._start_error
+            return CellOutcome(cell, {}, error=execution_error(reason, step=place, cell=cell))
+        known = self._programs.get(cell.condition)
+        try:
+            if known is not None and known[0] is self.job.treatments.get(cell.condition):
+                program = known[1]
+            else:
+                program = self._program(cell.condition)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - what a treatment holds is the user's
+            return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
+        labels = program.labels
+        own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
+        copies = CellCopies(self._shared.handed_out)
+        ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit, copies)
+        before_step, after_step, plain = self._before_step, self._after_step, self._plain
+        failures: list[PluginFailure] = []
+        recorded = ctx.metrics
+        durations: list[float] = []
+        tick = durations.append
+        task = running_task() if loop is None else None
+        log = None
+        if self._keeps_logs:
+            log = CellLog()
+            current_log.set(log)
+        shared = copies.checked
+        position = 0
+        phase = "treatment"
+        data: Any = None
+        error = None
+        try:
+            if program.shared:
+                copies.note(program.shared)
+            if program.apply is not None:
+                _check_applied(program.apply(ctx), own, cell)
+                _unshare_values(ctx, cell)
+            if self._before_replicate:
+                phase = "before_replicate"
+                self._call(self._before_replicate, phase, cell, failures, ctx)
+            phase = "datasource"
+            if self.job.gives_data:
+                data = self.job.data
+            else:
+                data = self._fetch(ctx)
+                kind = data.__class__
+                if kind not in plain:
+                    while hasattr(kind, "__await__"):
+                        data = await data if loop is None else loop.run(awaited(data))
+                        kind = data.__class__
+                    if kind is not tuple:  # of steps, a tuple may be data and metrics
+                        plain.add(kind)
+                if kind not in ATOMS:
+                    box, data = [data], None
+                    data = unshared(box, copies, what=self._source)
+            size = -1 if not program.late_names.isdisjoint(own) else len(own)
+            then = _clock()
+            for position, call, wants_ctx, late, step in program.calls:
+                ctx._position = recorded._position = position
+                if before_step:
+                    self._call(before_step, "before_step", cell, failures, ctx, step)
+                if late is not None and len(own) != size:
+                    # An earlier step wrote into the context: what it wrote may be a parameter of this one.
+                    data = late(data, ctx)
+                elif wants_ctx:
+                    data = call(data, ctx)
+                else:
+                    data = call(data)
+                kind = data.__class__
+                if kind not in plain:
+                    while hasattr(kind, "__await__"):  # what is awaited may give something to be awaited
+                        data = await data if loop is None else loop.run(awaited(data))
+                        kind = data.__class__
+                    if kind is not tuple:
+                        plain.add(kind)
+                    elif len(data) == 2 and isinstance(data[1], Mapping):  # noqa: PLR2004
+                        data, metrics = data
+                        for name, value in metrics.items():
+                            recorded.add(name, value)
+                if shared:
+                    self._shared.check(shared, labels[position - 1])
+                if after_step:
+                    self._call(after_step, "after_step", cell, failures, ctx, step, data)
+                now = _clock()
+                tick(now - then)
+                then = now
+        except BaseException as exc:
+            # User code: a failed cell never takes another with it.
+            if ends_the_run(exc, alone=loop is not None, task=task):
+                raise
+            error = execution_error(exc, step=labels[position - 1] if position else phase, cell=cell)
+            data = None
+        outcome = CellOutcome(
+            cell,
+            ctx.metrics._values if error is None else {},
+            own.get("seed_used"),
+            error,
+            () if ctx._artifacts is None or (error is not None and error.pruned) else _artifact_records(ctx, labels),
+            CellTrace(
+                program.shape(position, ctx._journal, recorded._order),
+                array("d", durations),
+                # Beside replicate, condition and, with a seeding plugin, seed_used.
+                _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
+            ),
+            _clock() - started,
+            "main",
+            ctx._events or (),
+            failures,
+            ctx.metrics._tags,
+            data if self.job.keeps_payload else None,
+        )
+        if self._after_replicate:
+            self._finish(cell, ctx, outcome, failures)
+        if log is not None:
+            current_log.set(None)
+            if outcome.error is not None:
+                outcome.error.log = log.text()
+        return outcome
+
+    def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
+        for call in self._after_replicate:
+            try:
+                self._call((call,), "after_replicate", cell, failures, ctx, outcome)
+            except PluginHookError as exc:
+                if outcome.error is None:
+                    outcome.error = execution_error(exc, step="after_replicate", cell=cell)
+                    outcome.metrics, outcome.payload = {}, None
+                else:
+                    # The cell keeps the error that it has, and this one is not lost.
+                    failures.append(plugin_failure(exc.__cause__ or exc, call, "after_replicate", cell))
+                    outcome.error.stops_run |= call.on_error == "stop_run"
 
 
-class SerialLoop:
-    """One cell after the other: in plain code, or in an event loop that runs already."""
+def _unshare_values(ctx: FrozenContext, cell: Cell) -> None:
+    """Isolate what a treatment's function has added from what it is held by."""
+    own = ctx._own
+    for key in list(own):
+        box = [own.pop(key)]
+        own[key] = unshared(box, ctx._copies, what=f"treatment {cell.condition!r}, which gives it as {key!r},")
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        run_cell: CellRunner,
-        emit: Callable[[Event], object] | None = None,
-    ) -> None:
-        self._cells = cells
-        self._run_cell = run_cell
-        self._emit = emit
 
-    def __iter__(self) -> Iterator[CellOutcome]:
-        run_cell, emit = self._run_cell, self._emit
-        for cell in self._cells:
-            yield run_cell(cell, emit)
+def _check_applied(returned: Any, own: Mapping[str, Any], cell: Cell) -> None:
+    """Refuse a treatment's function that was meant otherwise than it works."""
+    if isinstance(returned, Mapping) or hasattr(type(returned), "__await__"):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise ArgumentTypeError(
+            f"the function of treatment {cell.condition!r} returned a {type(returned).__name__}, which would be lost: "
+            "write into the context with ctx.add(key, value), or give the values themselves as "
+            f"Treatment({cell.condition!r}, {{key: value}})"
+        )
+    if "seed_used" in own:
+        raise ContextMutationError(
+            f"the function of treatment {cell.condition!r} writes the context key 'seed_used', which is reserved: "
+            "use another key"
+        )
 
-    async def __aiter__(self) -> AsyncIterator[CellOutcome]:
-        import asyncio
 
-        since = time.perf_counter()
-        for cell in self._cells:
-            yield await self._run_cell.aio(cell, self._emit)
-            if time.perf_counter() - since > _TURN:
-                await asyncio.sleep(0)  # cells that never wait would keep the loop to themselves
-                since = time.perf_counter()
+def _check_reserved(keys: Mapping[str, Any]) -> None:
+    for key in RESERVED_KEYS.intersection(keys):
+        raise ContextMutationError(f"context key {key!r} is reserved: the framework writes it; use another key")
+
+
+def _artifact_records(ctx: FrozenContext, labels: tuple[str, ...]) -> list[ArtifactRecord]:
+    records = []
+    for written in ctx._artifacts.written() if ctx._artifacts is not None else ():
+        folder = labels[written.position - 1] if written.position else "datasource"
+        records.append(ArtifactRecord(folder, written.name, written.data, size=len(written.data)))
+    return records
+
+
+def _written(ctx: FrozenContext) -> dict[str, Any] | None:
+    written = {
+        key: describe(value, key=key)
+        for key, value in ctx._own.items()
+        if key not in ("replicate", "condition", "seed_used")
+    }
+    return written or None

@@ -17,7 +17,7 @@ from crystallize.results.outcome import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
     from crystallize.results import LazyOutcomes, Result

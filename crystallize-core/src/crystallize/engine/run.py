@@ -21,12 +21,11 @@ from crystallize.engine.bridge import (
     flat,
     last_items,
 )
-from crystallize.engine.cell import SerialLoop, runner_for
+from crystallize.engine.cell import Job
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
-from crystallize.engine.job import Job
 from crystallize.engine.judge import judge
 from crystallize.engine.keys import TreatmentKeys, nowhere
 from crystallize.engine.plan import (
@@ -37,7 +36,7 @@ from crystallize.engine.plan import (
     plan_cells,
     treatments_by_condition,
 )
-from crystallize.engine.policy import FailureCount
+from crystallize.engine.policies import FailureCount
 from crystallize.engine.record import (
     condition_records,
     run_record,
@@ -46,6 +45,7 @@ from crystallize.engine.record import (
     without_success,
 )
 from crystallize.engine.resuming import plan_of, settle_seed
+from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.results import CollectedOutcomes, JoinedOutcomes, LazyOutcomes, build_result, collect_metrics
 from crystallize.results.outcome import CellOutcome
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.design import Treatment
-    from crystallize.engine.policy import Policies
+    from crystallize.engine.policies import Policies
     from crystallize.engine.resuming import Plan
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
@@ -134,7 +134,7 @@ class Run:
         self._failed_cells = 0
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
-        self.runner = runner_for(
+        self.runner = CellRunner(
             Job(
                 view,
                 active,

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.setup import Request
+    from crystallize.experiments.request import Request
 
-__all__ = ["Place", "catching_runs", "definition_of", "note_run", "place_of_caller"]
+__all__ = ["CallSite", "call_site", "catching_runs", "definition_of", "note_run"]
 
 _OURS = ("crystallize", "crystallize_plugins", "crystallize_cli")
 
 
-class Place(NamedTuple):
-    """A place in the program."""
+class CallSite(NamedTuple):
+    """Where the program calls Crystallize."""
 
     module: str
     file: str | None
@@ -28,8 +28,8 @@ class Place(NamedTuple):
     function: str
 
 
-def place_of_caller() -> Place | None:
-    """Give the place at which the program calls Crystallize.
+def call_site() -> CallSite | None:
+    """Return the place at which the program calls Crystallize.
 
     It is the statement at the top level of a file that leads here, where there is one: who loads that file makes the
     same again, whatever functions the statement calls. Otherwise it is the function that calls.
@@ -46,15 +46,15 @@ def place_of_caller() -> Place | None:
         if frame.f_code.co_name == "<module>" and not file.startswith(programs):
             from crystallize.fingerprint.project import is_library_file
 
-            return _place(caller if is_library_file(file) else frame)
+            return _site(caller if is_library_file(file) else frame)
         frame = frame.f_back
-    return _place(caller)
+    return _site(caller)
 
 
-def _place(frame: Any) -> Place:
+def _site(frame: Any) -> CallSite:
     names = frame.f_globals
     file = names.get("__file__")
-    return Place(
+    return CallSite(
         str(names.get("__name__", "")),
         str(Path(file).absolute()) if isinstance(file, str) else None,
         frame.f_lineno,
@@ -77,18 +77,18 @@ def definition_of(experiment: Experiment) -> dict[str, Any]:
         module can be imported where that is another (``python -m package.module`` runs it as ``__main__``), and
         ``config``, the folder that it was read from, with its ``overrides``, where that is so.
     """
-    place = experiment._place
-    module = None if place is None else sys.modules.get(place.module)
+    site = experiment._call_site
+    module = None if site is None else sys.modules.get(site.module)
     # A copy at once: the program may go on meanwhile.
     names = [] if module is None else list(vars(module).items())
     spec = getattr(module, "__spec__", None)
     return {
-        "file": place and place.file,
-        "module": place and place.module,
-        "line": place and place.line,
-        "function": place and place.function,
+        "file": site and site.file,
+        "module": site and site.module,
+        "line": site and site.line,
+        "function": site and site.function,
         "variables": sorted(name for name, value in names if value is experiment),
-        "imported_as": None if spec is None or place is None or spec.name == place.module else spec.name,
+        "imported_as": None if spec is None or site is None or spec.name == site.module else spec.name,
         "config": experiment._config,
         "overrides": list(experiment._overrides),
     }

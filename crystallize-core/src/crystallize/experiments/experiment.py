@@ -2,59 +2,71 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.checks import check_flag
+from crystallize.checks import check_count, check_flag
 from crystallize.context.frozen import isolated_mapping
 from crystallize.datasources.artifact import Artifact, ArtifactSource
+from crystallize.design import Treatment
+from crystallize.engine.plan import BASELINE
 from crystallize.engine.run import Run
 from crystallize.errors import ArgumentTypeError
-from crystallize.experiments.compiled import compiled_conditions
-from crystallize.experiments.definition import note_run, place_of_caller
-from crystallize.experiments.failures import checked_limit, most_failures, policies_for
-from crystallize.experiments.folders import InFolders
-from crystallize.experiments.optimizing import aoptimize, extract_objective, optimize
-from crystallize.experiments.readable import read_elsewhere
-from crystallize.experiments.setup import (
+from crystallize.experiments.definition import call_site, note_run
+from crystallize.experiments.folders import yaml_format
+from crystallize.experiments.request import (
     ABSENT,
     Request,
     active_plugins,
     as_pipeline,
     as_source,
     checked_hypotheses,
+    checked_limit,
     checked_outputs,
     checked_replicates,
     checked_treatments,
+    compiled_conditions,
+    experiment_id,
     initial_plugins,
     label_of,
+    most_failures,
     one_treatment,
+    policies_for,
     resolve_appended,
     run_view,
     validate,
 )
-from crystallize.experiments.single import run_single
+from crystallize.experiments.treatment_keys import check_keys, read_elsewhere
 from crystallize.hooks import ActivePlugins
 from crystallize.hooks.view import first_plugin
 from crystallize.names import check_name
 from crystallize.pipelines.policy import check_policy
+from crystallize.results.outcome import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import os
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from crystallize.design import Hypothesis, Objective, Treatment
+    from typing_extensions import Self
+
+    from crystallize.design import Hypothesis, Objective
     from crystallize.engine.resuming import Plan
     from crystallize.experiments.builder import ExperimentBuilder
-    from crystallize.experiments.optimization import OptimizationResult
     from crystallize.experiments.optimizers import BaseOptimizer
+    from crystallize.optimization.loop import Optimization
+    from crystallize.optimization.result import OptimizationResult
     from crystallize.results import Result
     from crystallize.results.outcome import CellOutcome
 
 __all__ = ["Experiment"]
 
 PluginT = TypeVar("PluginT")
+_LOGGER = logging.getLogger("crystallize")
 
 
-class Experiment(InFolders):
+class Experiment:
     """An experiment: what is run, compared and verified.
 
     Parameters
@@ -158,8 +170,10 @@ class Experiment(InFolders):
         self.fail_fast = check_flag(fail_fast, what="fail_fast")
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
-        self._place = place_of_caller()
+        self._call_site = call_site()
         self._config: str | None = None
+        # What was put in place of values of config.yaml when it was read.
+        self._overrides: tuple[str, ...] = ()
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._context_before: Mapping[str, Any] | None = None
         self._active: ActivePlugins | None = None
@@ -167,6 +181,71 @@ class Experiment(InFolders):
         # What a plugin requires may be appended until the run; the order is that of now.
         for call in ActivePlugins.resolve(self.plugins, complete=False).calls("init_hook"):
             call.fn(self)
+
+    # -- folders ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Self:
+        """Load the experiment of a folder with a config.yaml.
+
+        Parameters
+        ----------
+        path : path
+            The folder, or its config.yaml.
+        overrides : iterable of str, optional
+            ``"key.path=value"`` replaces what config.yaml says, or sets a key that it leaves out;
+            ``"+key.path=value"`` adds what is not there, ``"~key.path"`` removes what is. Values are YAML.
+
+        Returns
+        -------
+        Experiment
+
+        Raises
+        ------
+        ConfigurationError
+            With everything that is wrong, each with file, line and column, as ``problems``.
+        ConfigurationMissingError
+            There is no such folder, or no config.yaml in it; a `FileNotFoundError` too.
+        MissingExtraError
+            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
+
+        Examples
+        --------
+        >>> from crystallize import Experiment
+        >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
+        Experiment('wines')
+        """
+        loaded: Self = yaml_format().load_folder(path, overrides=overrides, kind=cls).experiment
+        return loaded
+
+    def to_yaml(self, path: str | os.PathLike[str]) -> Path:
+        """Write the experiment as a folder that `from_yaml` loads; nothing that is there is overwritten.
+
+        Parameters
+        ----------
+        path : path
+            The folder, or the file to write in it. The experiment's functions have to lie in ``datasources.py``,
+            ``steps.py``, ``outputs.py`` and ``verifiers.py`` of one folder; from another folder its Python files are
+            copied.
+
+        Returns
+        -------
+        Path
+            The file that was written.
+
+        Raises
+        ------
+        ConfigurationError
+            There is such a file already, or something cannot be written; the message names all of it.
+        MissingExtraError
+            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
+
+        Examples
+        --------
+        >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
+        PosixPath('experiments/wines_again/config.yaml')
+        """
+        return yaml_format().write_config(self, path)
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -199,8 +278,6 @@ class Experiment(InFolders):
     @property
     def id(self) -> str:
         """The experiment's identity: the same as long as its data source, steps and parameters are."""
-        from crystallize.experiments.identity import experiment_id
-
         parts = (self.datasource, self.pipeline)
         if self._id is None or self._id[0] != parts:
             self._id = (parts, experiment_id(self))
@@ -367,7 +444,7 @@ class Experiment(InFolders):
             checked_replicates(replicate, what="replicate", minimum=0) + 1,
             kind="debug",
         )
-        return run_single(self._run_of(request), request, replicate)
+        return self._run_cell(request, replicate)
 
     def apply(self, treatment: Treatment | None = None, *, data: Any = ABSENT, seed: int | None = None) -> Any:
         """Run the pipeline once, with all hooks, and give the final data.
@@ -392,7 +469,7 @@ class Experiment(InFolders):
             Whatever a step raised.
         """
         request = Request(one_treatment(self, treatment), (), 1, kind="apply", data=data, seed=seed)
-        return run_single(self._run_of(request), request, 0).payload
+        return self._run_cell(request, 0).payload
 
     def optimize(
         self,
@@ -435,7 +512,11 @@ class Experiment(InFolders):
         RunLockedError
             If another process is at work on the optimisation that is to be resumed.
         """
-        return optimize(self, optimizer, num_trials, replicates_per_trial, strategy)
+        optimization = self._optimization(optimizer, num_trials, replicates_per_trial, strategy)
+        try:
+            return optimization.execute()
+        finally:
+            self.last_optimization = optimization.outcome(self)
 
     async def aoptimize(
         self,
@@ -450,7 +531,44 @@ class Experiment(InFolders):
         The optimiser's methods are called in a thread of their own, the same for all of them, so that one that thinks
         for long does not hold up the loop.
         """
-        return await aoptimize(self, optimizer, num_trials, replicates_per_trial, strategy)
+        optimization = self._optimization(optimizer, num_trials, replicates_per_trial, strategy)
+        try:
+            return await optimization.aexecute()
+        finally:
+            self.last_optimization = optimization.outcome(self)
+
+    def _optimization(self, optimizer: Any, num_trials: int, replicates: int, strategy: str | None) -> Optimization:
+        from crystallize.optimization.loop import Optimization, check_optimizer
+
+        check_optimizer(optimizer)
+        check_count(num_trials, what="num_trials")
+        check_count(replicates, what="replicates_per_trial")
+        needs_baseline = getattr(optimizer, "needs_baseline", False)
+        run = self._run_with([], replicates, strategy=strategy, kind="trial", baseline=needs_baseline)
+        space = getattr(optimizer, "space", None)
+        if isinstance(space, Mapping):  # what is asked is checked, too, but only once the baseline has run
+            check_keys(self, [Treatment(f"the space of {type(optimizer).__name__}", space)])
+        if type(self)._extract_objective_from_result is Experiment._extract_objective_from_result:
+            return Optimization(run, optimizer, num_trials)  # the trials' own means are the same numbers
+
+        def extract(result: Result) -> Mapping[str, Any]:
+            return self._extract_objective_from_result(result, optimizer.objective)
+
+        return Optimization(run, optimizer, num_trials, extract)
+
+    def _run_with(
+        self,
+        treatments: Iterable[Treatment],
+        replicates: int,
+        *,
+        baseline: bool,
+        strategy: str | None = None,
+        kind: str = "run",
+    ) -> Run:
+        """Return a run of other treatments; of the experiment's own, only one that adjusts the baseline stays."""
+        adjusting = [treatment for treatment in self.treatments if treatment.name == BASELINE]
+        request = Request([*adjusting, *treatments], (), replicates, strategy, kind)
+        return self._run_of(request, baseline=baseline)
 
     def _extract_objective_from_result(self, result: Result, objective: Objective) -> Mapping[str, Any]:
         """Give what an optimiser is told of a trial; override it to tell something else.
@@ -467,6 +585,8 @@ class Experiment(InFolders):
         mapping of str to object
             By default the objective's metric and its mean over the replicates of the one treatment.
         """
+        from crystallize.optimization.loop import extract_objective
+
         return extract_objective(result, objective)
 
     def _run_of(self, request: Request, *, baseline: bool = True, noted: bool = True) -> Run:
@@ -490,6 +610,23 @@ class Experiment(InFolders):
             most_failures=most_failures(self) if unattended else None,
             elsewhere=read_elsewhere(self),
         )
+
+    def _run_cell(self, request: Request, replicate: int) -> CellOutcome:
+        """Run one cell of the last condition; its error reaches the caller."""
+        run = self._run_of(request)
+        cell = Cell(run.conditions[-1], replicate)
+        run.conditions = [cell.condition]
+        result = run.execute([cell])
+        outcome = run.outcomes[cell]
+        if request.kind == "debug":
+            _LOGGER.info("%s", result.tree_text("treatment > replicate > step > action"))
+        if request.seed is not None and outcome.seed is None:
+            _LOGGER.warning(
+                "seed=%d had no effect: no plugin seeds this experiment; add SeedPlugin() to its plugins", request.seed
+            )
+        if outcome.error is not None:
+            raise outcome.error.original_exception or outcome.error
+        return outcome
 
     def _active_plugins(self) -> ActivePlugins:
         """Resolve the plugins, unless they are those of the last time."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.errors import MissingExtraError, PluginNotFoundError
 from crystallize.hooks import load_plugin
@@ -10,85 +11,12 @@ from crystallize.hooks import load_plugin
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, MutableMapping
-    from pathlib import Path
-
-    from typing_extensions import Self
 
     from crystallize.experiments.experiment import Experiment
 
-__all__ = ["ConfigFormat", "InFolders", "yaml_format"]
+__all__ = ["ConfigFormat", "experiments_of", "yaml_format"]
 
-
-class InFolders:
-    """What `Experiment` has to do with folders."""
-
-    # What was put in place of values of config.yaml when it was read.
-    _overrides: tuple[str, ...] = ()
-
-    @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], *, overrides: Iterable[str] = ()) -> Self:
-        """Load the experiment of a folder with a config.yaml.
-
-        Parameters
-        ----------
-        path : path
-            The folder, or its config.yaml.
-        overrides : iterable of str, optional
-            ``"key.path=value"`` replaces what config.yaml says, or sets a key that it leaves out;
-            ``"+key.path=value"`` adds what is not there, ``"~key.path"`` removes what is. Values are YAML.
-
-        Returns
-        -------
-        Experiment
-
-        Raises
-        ------
-        ConfigurationError
-            With everything that is wrong, each with file, line and column, as ``problems``.
-        ConfigurationMissingError
-            There is no such folder, or no config.yaml in it; a `FileNotFoundError` too.
-        MissingExtraError
-            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
-
-        Examples
-        --------
-        >>> from crystallize import Experiment
-        >>> Experiment.from_yaml("experiments/wines", overrides=["replicates=5"])  # doctest: +SKIP
-        Experiment('wines')
-        """
-        loaded: Self = (
-            yaml_format().load_folder(path, overrides=overrides, kind=cast("type[Experiment]", cls)).experiment
-        )
-        return loaded
-
-    def to_yaml(self, path: str | os.PathLike[str]) -> Path:
-        """Write the experiment as a folder that `from_yaml` loads; nothing that is there is overwritten.
-
-        Parameters
-        ----------
-        path : path
-            The folder, or the file to write in it. The experiment's functions have to lie in ``datasources.py``,
-            ``steps.py``, ``outputs.py`` and ``verifiers.py`` of one folder; from another folder its Python files are
-            copied.
-
-        Returns
-        -------
-        Path
-            The file that was written.
-
-        Raises
-        ------
-        ConfigurationError
-            There is such a file already, or something cannot be written; the message names all of it.
-        MissingExtraError
-            The extra ``yaml`` is not installed: ``pip install "crystallize-plugins[yaml]"``.
-
-        Examples
-        --------
-        >>> experiment.to_yaml("experiments/wines_again")  # doctest: +SKIP
-        PosixPath('experiments/wines_again/config.yaml')
-        """
-        return yaml_format().write_config(cast("Experiment", self), path)
+_CONFIG = "config.yaml"
 
 
 class ConfigFormat(Protocol):
@@ -125,3 +53,20 @@ def yaml_format() -> ConfigFormat:
             distribution="crystallize-plugins",
         ) from None
     return found
+
+
+def experiments_of(path: str | os.PathLike[str], overrides: Iterable[str]) -> list[Experiment]:
+    """Load an experiment's folder and all that it reads from, or every experiment in a folder of folders.
+
+    Raises
+    ------
+    ConfigurationError
+        With everything that is wrong, each with its place, as ``problems``.
+    """
+    installed = yaml_format()
+    given = Path(path)
+    known: dict[Path, Any] = {}
+    folders = [] if (given / _CONFIG).exists() else sorted(file.parent for file in given.glob(f"*/{_CONFIG}"))
+    for folder in folders or [given]:
+        installed.load_folder(folder, overrides=overrides if not folders else (), known=known)
+    return [loaded.experiment for loaded in known.values()]

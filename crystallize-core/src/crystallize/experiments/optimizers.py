@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.design import Objective
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks.settings import NOTES_ARGUMENTS, remember_arguments
-from crystallize.results.trials import Report, TrialResult
+from crystallize.optimization.trial import Report, TrialResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from crystallize.design import Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ArgumentTypeError
 from crystallize.experiments.experiment import Experiment
-from crystallize.experiments.setup import Request
+from crystallize.experiments.request import Request
 from crystallize.hooks import find_plugins
 from crystallize.names import check_name
 from crystallize.pipelines import Pipeline, PipelineStep

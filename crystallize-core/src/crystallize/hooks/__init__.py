@@ -12,14 +12,13 @@ from crystallize._lazy import look_up
 
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
-    from crystallize.engine.attempts import History
     from crystallize.engine.bridge import STOPS
     from crystallize.engine.identity import CellIdentities
     from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
     from crystallize.engine.plan import condition_names, plan_cells
-    from crystallize.engine.policy import attempt_of
+    from crystallize.engine.policies import History, attempt_of
     from crystallize.engine.printed import CellLog
-    from crystallize.experiments.optimization import OptimizationResult
+    from crystallize.engine.runner import RunStopped, SerialLoop
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
     from crystallize.hooks.roles import (
         DeadlineListener,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     )
     from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs
     from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.optimization.result import OptimizationResult
+    from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
     from crystallize.plugins.discovery import (
         PluginReport,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
     from crystallize.results.result import build_result
     from crystallize.results.trace import CellTrace, StepShape, TraceShape, intern_shape
-    from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
 
 __all__ = [
     "BASELINE",
@@ -94,7 +94,9 @@ __all__ = [
     "Report",
     "RunCell",
     "RunInfo",
+    "RunStopped",
     "SeederPlugin",
+    "SerialLoop",
     "StepRecord",
     "StepShape",
     "StorePlugin",
@@ -130,14 +132,14 @@ _HOMES = {
     name: home
     for home, names in {
         "datasources.stored": "StoredRun",
-        "engine.attempts": "History",
         "engine.bridge": "STOPS",
         "engine.identity": "CellIdentities",
         "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
         "engine.plan": "condition_names plan_cells",
-        "engine.policy": "attempt_of",
+        "engine.policies": "History attempt_of",
         "engine.printed": "CellLog",
-        "experiments.optimization": "OptimizationResult",
+        "engine.runner": "RunStopped SerialLoop",
+        "optimization.result": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
@@ -155,7 +157,7 @@ _HOMES = {
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "results.trials": "Report TrialResult trial_result was_pruned",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }

@@ -115,9 +115,9 @@ class RunCell(Protocol):
     """What `HookSpecs.run_experiment_loop` gets to run cells with.
 
     Calling it never raises for a cell that fails: the outcome has the error. `KeyboardInterrupt` alone passes through.
-    It may be called from several threads at once. It pickles, and the copy starts afresh in another process, at its
-    first cell there: `worker_start`, the steps' ``setup`` and so on run in that process. A plain executor needs
-    ``run_cell(cell)`` alone; one that runs cells in processes of its own needs the rest.
+    It may be called from several threads at once. It pickles, and a copy, pickled or forked, starts afresh in another
+    process, at its first cell there: `worker_start`, the steps' ``setup`` and so on run in that process. A plain
+    executor needs ``run_cell(cell)`` alone; one that runs cells in processes of its own needs the rest.
 
     Examples
     --------

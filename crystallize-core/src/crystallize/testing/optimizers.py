@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from crystallize.context import FrozenContext
-    from crystallize.experiments.optimization import OptimizationResult
+    from crystallize.optimization.result import OptimizationResult
     from crystallize.results.outcome import Cell, CellOutcome
 
 __all__ = ["OptimizerConformance"]

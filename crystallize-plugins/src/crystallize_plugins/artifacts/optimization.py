@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from crystallize import Objective, Treatment
 from crystallize.engine.plan import BASELINE, plan_cells
 from crystallize.errors import RunStateError, StoreError
-from crystallize.experiments.optimization import OptimizationResult
+from crystallize.hooks import OptimizationResult, trial_result
 from crystallize.results.outcome import Cell
-from crystallize.results.trials import trial_result
 from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 

@@ -299,8 +299,7 @@ def _experiment(
     """Make the experiment; what only its constructor finds is noted where config.yaml begins."""
     from crystallize.datasources import ExperimentInput
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.failures import policies_for
-    from crystallize.experiments.setup import Request, validate
+    from crystallize.experiments.request import Request, policies_for, validate
     from crystallize.pipelines import Pipeline
     from crystallize_plugins.config.document import parted
 

@@ -133,7 +133,7 @@ def outputs_of(document: Document) -> dict[str, Artifact]:
 
 def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Sequence[PipelineStep]) -> None:
     """Note outputs that would be one file: two of one name that one step writes, or none."""
-    from crystallize.experiments.setup import checked_outputs
+    from crystallize.experiments.request import checked_outputs
 
     section = document.root.get("steps")
     if steps and isinstance(section, ListNode) and len(steps) == len(section.items):

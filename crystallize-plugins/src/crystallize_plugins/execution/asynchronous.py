@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.checks import check_count
-from crystallize.engine.bridge import STOPS
-from crystallize.engine.cell import SerialLoop
+from crystallize.hooks import STOPS, SerialLoop
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
 
 __all__ = ["AsyncExecution"]
 
@@ -55,7 +52,7 @@ class AsyncExecution(Executor):
         self.max_concurrency = None if max_concurrency is None else check_count(max_concurrency, what="max_concurrency")
 
     def run_experiment_loop(
-        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
+        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell
     ) -> AsyncIterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the loop that iterates."""
         together = min(self.max_concurrency or len(cells), len(cells))
@@ -72,7 +69,7 @@ class AsyncExecution(Executor):
         return _overlapping(cells, run_cell, together)
 
 
-async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: int) -> AsyncIterator[list[CellOutcome]]:
+async def _overlapping(cells: Sequence[Cell], run_cell: RunCell, together: int) -> AsyncIterator[list[CellOutcome]]:
     """Keep up to `together` cells under way, and yield what has arrived since the last look."""
     import asyncio
 
@@ -106,7 +103,7 @@ async def _overlapping(cells: Sequence[Cell], run_cell: CellRunner, together: in
 
 async def _work(
     cells: Iterator[Cell],
-    run_cell: CellRunner,
+    run_cell: RunCell,
     arrived: list[CellOutcome],
     raised: list[BaseException],
     news: asyncio.Event,

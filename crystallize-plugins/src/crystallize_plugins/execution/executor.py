@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_flag
-from crystallize.hooks import ExecutorPlugin, SeederPlugin
-from crystallize.results.trials import was_pruned
+from crystallize.hooks import ExecutorPlugin, SeederPlugin, was_pruned
 from crystallize_plugins.execution.progress import ProgressBar
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from crystallize_plugins.execution.library_threads import threads_for_each
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.engine.cell import SerialLoop
+from crystallize.hooks import SerialLoop
 from crystallize_plugins.execution.executor import Executor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.engine.cell import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell, ExperimentView, RunCell
 
 __all__ = ["SerialExecution"]
 
@@ -41,9 +39,7 @@ class SerialExecution(Executor):
     def __init__(self, progress: bool = False) -> None:
         super().__init__(progress=progress)
 
-    def run_experiment_loop(
-        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
-    ) -> SerialLoop:
+    def run_experiment_loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell) -> SerialLoop:
         """Run the cells in order."""
         self._show_progress(experiment, cells)
         return SerialLoop(cells, run_cell)

@@ -9,15 +9,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.attempts import Abandoned
-from crystallize.engine.bridge import STOPS
-from crystallize.engine.interrupts import InterruptGuard
+from crystallize.hooks import STOPS, InterruptGuard, RunStopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.hooks import Cell, CellOutcome, RunCell
 
 __all__ = ["ThreadLoop"]
 
@@ -41,7 +38,7 @@ class ThreadLoop:
         How many threads at most.
     """
 
-    def __init__(self, cells: Sequence[Cell], run_cell: CellRunner, *, workers: int) -> None:
+    def __init__(self, cells: Sequence[Cell], run_cell: RunCell, *, workers: int) -> None:
         self._left = len(cells)
         self._run_cell = run_cell
         self._count = min(workers, len(cells))
@@ -125,7 +122,7 @@ class ThreadLoop:
                 self._put(outcome)
                 if len(self._results) > self._count:
                     self._wait_for_a_reader()
-        except Abandoned:
+        except RunStopped:
             pass  # the run was stopped before the cell's next attempt
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for outcomes
             self._put(exc)

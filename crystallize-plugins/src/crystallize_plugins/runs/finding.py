@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from crystallize import Experiment, Treatment
-    from crystallize.experiments.setup import Request
+    from crystallize.experiments.request import Request
     from crystallize_plugins.artifacts import StoredRun
 
 __all__ = ["Found", "find_experiment", "find_in"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize import ArtifactPlugin, SeedPlugin, Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ReproductionError
-from crystallize.experiments.setup import Request, resolve_appended
+from crystallize.experiments.request import Request, resolve_appended
 from crystallize.hooks.settings import arguments_of
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.artifacts.database.schema import ASKED

@@ -20,7 +20,7 @@ from crystallize import (
     pipeline_step,
     resource_factory,
 )
-from crystallize.engine.policy import Policies
+from crystallize.engine.policies import Policies
 from crystallize.errors import CellTimeoutError, PluginHookError, StepTimeoutError
 from crystallize.pipelines.policy import FailurePolicy
 from crystallize.results import Attempt

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from crystallize import AsyncExecution, BasePlugin, ParallelExecution, SerialExecution, data_source, pipeline_step
-from crystallize.engine.alarm import within
+from crystallize.engine.limits import within
 from crystallize.errors import CellTimeoutError, StepTimeoutError
 
 LONG = 60

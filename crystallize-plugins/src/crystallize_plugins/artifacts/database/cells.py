@@ -1,8 +1,7 @@
 """Cells as rows, and back.
 
-What a cell has no column for is in `record`, a JSON array: number (in the order of arrival), values of the metrics,
-seconds of the steps, values that were written to the context, reports to an optimiser, a seed that is no integer of 64
-bits. The names of the metrics and of what steps touched are in the row of `trace` that many cells share. A metric with
+What a cell has no column for is in `record`, a JSON array: values of the metrics, seconds of the steps, values that were
+written to the context, reports to an optimiser, a seed that is no integer of 64 bits. The names of the metrics and of what steps touched are in the row of `trace` that many cells share. A metric with
 one value that is a number or a text has that in place of a list.
 """
 
@@ -54,7 +53,6 @@ _INT64 = range(-(2**63), 2**63)
 class Record(NamedTuple):
     """What is in the column `record`; see above."""
 
-    number: int
     values: Sequence[Any]
     seconds: Sequence[float] | None
     written: dict[str, Any] | None
@@ -67,6 +65,7 @@ class Row(NamedTuple):
 
     condition: str
     replicate: int
+    number: int
     state: str
     seed: Any
     started: float
@@ -117,16 +116,15 @@ class CellRows:
         ]
         seconds = None if trace is None else trace.durations.tolist()
         written = None if trace is None else trace.written or None
-        odd_seed = None
-        if seed is not None and not (seed.__class__ is int and seed in _INT64):
-            seed, odd_seed = None, seed
-        record = (self._cells, values, seconds, written, outcome.reports or None, odd_seed)
+        fits = seed is None or (seed.__class__ is int and seed in _INT64)
+        seed, odd_seed = (seed, None) if fits else (None, seed)
+        record = (values, seconds, written, outcome.reports or None, odd_seed)
         more, text = _more(outcome), None
         if written is None and odd_seed is None and not outcome.reports and _NUMBERS.issuperset(map(type, values)):
             # As the encoder does it, in half the time.
             numbers = ",".join(map(repr, values)), "null" if seconds is None else f"[{','.join(map(repr, seconds))}]"
             if "n" not in numbers[0]:  # a number that JSON has not
-                text = f"[{self._cells},[{numbers[0]}],{numbers[1]},null,null,null]"
+                text = f"[[{numbers[0]}],{numbers[1]},null,null,null]"
         exact = True
         if text is None:
             text, lossy = encode([*record])
@@ -136,7 +134,7 @@ class CellRows:
             exact = exact and not lossy
         state = FAILED if outcome.error is not None else COMPLETE if exact else INEXACT
         row = (
-            condition, replicate, state, seed, time.time() - outcome.duration, outcome.duration, outcome.worker,
+            condition, replicate, self._cells, state, seed, time.time() - outcome.duration, outcome.duration, outcome.worker,
             len(outcome.attempts) + 1, identity, self._trace(trace, metrics), text, more,
         )  # fmt: skip
         return (*row, cell_seal(row))
@@ -255,7 +253,7 @@ def checked_records(several: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
     for columns in several:
         if cell_seal(columns[:-1]) != columns[-1]:
             raise DamagedStoreError("a row of the table cell is damaged: its checksum does not fit")
-    records: list[Sequence[Any]] = decode(f"[{','.join([columns[10] for columns in several])}]")
+    records: list[Sequence[Any]] = decode(f"[{','.join([columns[11] for columns in several])}]")
     if len(records) != len(several):
         raise DamagedStoreError("the record of a cell is damaged")
     return records
@@ -268,7 +266,7 @@ def rows_from(several: Sequence[tuple[Any, ...]]) -> Iterator[Row]:
             record = Record(*parts)
         except TypeError as error:
             raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
-        row = Row(*columns[:10], record, columns[11])  # type: ignore[call-arg]
+        row = Row(*columns[:11], record, columns[12])  # type: ignore[call-arg]
         yield row if record.seed is None else row._replace(seed=record.seed)
 
 

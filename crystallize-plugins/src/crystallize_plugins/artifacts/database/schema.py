@@ -67,10 +67,10 @@ COLUMNS = {
     "identity": ("digest TEXT NOT NULL PRIMARY KEY", "parts TEXT NOT NULL"),
     # What cells have in common: the names that steps touched, and those of the metrics.
     "trace": ("id INTEGER PRIMARY KEY", "steps TEXT", "metrics TEXT NOT NULL"),
-    # `record` has what all cells have, and no column of its own; `more` what few cells have.
+    # `number` is the order of arrival. `record` has what all cells have, and no column of its own; `more` what few cells have.
     "cell": (
-        "condition TEXT NOT NULL", "replicate INTEGER NOT NULL", "state TEXT NOT NULL", "seed INTEGER",
-        "started DOUBLE NOT NULL", "duration DOUBLE NOT NULL", "worker TEXT NOT NULL", "attempts INTEGER NOT NULL",
+        "condition TEXT NOT NULL", "replicate INTEGER NOT NULL", "number INTEGER NOT NULL", "state TEXT NOT NULL",
+        "seed INTEGER", "started DOUBLE NOT NULL", "duration DOUBLE NOT NULL", "worker TEXT NOT NULL", "attempts INTEGER NOT NULL",
         "identity TEXT", "trace INTEGER NOT NULL", "record TEXT NOT NULL", "more TEXT",
     ),
     "artifact": (
@@ -99,7 +99,7 @@ REPEATED = {
 }  # fmt: skip
 """The tables that repeat what sealed rows hold, for SQL."""
 
-_NUMBERS = struct.Struct("<q?qdd").pack
+_NUMBERS = struct.Struct("<qq?qdd").pack
 # In this order, since cells arrive replicate by replicate: then rows are added to the last page.
 _CELL_KEY = "PRIMARY KEY (replicate, condition)"
 
@@ -119,7 +119,7 @@ TABLES = (
     """CREATE VIEW step AS
         SELECT cell.condition, cell.replicate, step.key + 1 AS position,
             json_extract(step.value, '$[0]') AS name,
-            unlikely(json_extract(cell.record, '$[2][' || step.key || ']')) AS seconds,
+            unlikely(json_extract(cell.record, '$[1][' || step.key || ']')) AS seconds,
             json_extract(step.value, '$[1]') AS reads, json_extract(step.value, '$[2]') AS writes,
             json_extract(step.value, '$[3]') AS metrics, json_extract(step.value, '$[4]') AS cache_hit
         FROM cell JOIN trace ON trace.id = cell.trace, json_each(trace.steps, '$[1]') AS step""",
@@ -149,10 +149,10 @@ def unsealed(row: Sequence[Any], *, what: str) -> tuple[Any, ...]:
 
 
 def cell_seal(row: Sequence[Any]) -> int:
-    """Return the seal of a row of the table `cell`, of which there may be a million, from its twelve columns."""
-    condition, replicate, state, seed, started, duration, worker, attempts, identity, trace, record, more = row
+    """Return the seal of a row of the table `cell`, of which there may be a million, from its columns."""
+    condition, replicate, number, state, seed, started, duration, worker, attempts, identity, trace, record, more = row
     texts = f"{condition}\n{state}\n{worker}\n{attempts}\n{identity}\n{trace}\n{record}\n{more}"
-    return crc32(texts.encode(), crc32(_NUMBERS(replicate, seed is not None, seed or 0, started, duration)))
+    return crc32(texts.encode(), crc32(_NUMBERS(replicate, number, seed is not None, seed or 0, started, duration)))
 
 
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[Sequence[Any]]) -> None:

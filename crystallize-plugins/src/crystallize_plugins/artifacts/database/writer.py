@@ -321,7 +321,7 @@ class RunWriter:
                 conditions.note(outcome)
             row = self._rows.row(outcome, self._identity(outcome.cell))
             group.cells.append(row)
-            group.size += len(row[10])
+            group.size += len(row[11])
             group.metrics += metric_rows(outcome)
             error = error_row(outcome)
             if error is not None:

@@ -134,7 +134,7 @@ class StoredOutcomes(LazyOutcomes):
         with database.reading(self._folder) as source:
             yield from [
                 Cell(*row)
-                for row in source.execute("SELECT condition, replicate FROM cell ORDER BY json_extract(record, '$[0]')")
+                for row in source.execute("SELECT condition, replicate FROM cell ORDER BY number")
                 if row in self
             ]
 
@@ -219,7 +219,7 @@ class StoredOutcomes(LazyOutcomes):
             for name in self._conditions:
                 yield from map(self._outcome, self._rows("WHERE condition = ? ORDER BY replicate", (name,)))
             return
-        yield from map(self._outcome, self._rows("ORDER BY json_extract(record, '$[0]')", ()))
+        yield from map(self._outcome, self._rows("ORDER BY number", ()))
 
     def _outcome(self, row: Row) -> CellOutcome:
         outcome = outcome_from(row, self._traces[row.trace])
@@ -299,7 +299,7 @@ class StoredOutcomes(LazyOutcomes):
                         several = [row for row in several if row[:2] in self]
                     for row, record in zip(several, checked_records(several), strict=True):
                         if row[0] in found:
-                            found[row[0]].add(row, record, self._traces[row[9]].metrics, workers)
+                            found[row[0]].add(row, record, self._traces[row[10]].metrics, workers)
             self._read = {name: whole.packed() for name, whole in found.items()}
         return self._read
 
@@ -331,15 +331,15 @@ class _Whole(NamedTuple):
 
     def add(self, row: Sequence[Any], record: Sequence[Any], names: Sequence[str], workers: dict[str, str]) -> None:
         """Add a row."""
-        _, replicate, state, seed, _, duration, worker, *_ = row
-        cast("list[Any]", self.seeds).append(seed if record[5] is None else record[5])
+        _, replicate, _, state, seed, _, duration, worker, *_ = row
+        cast("list[Any]", self.seeds).append(seed if record[4] is None else record[4])
         self.durations.append(duration)
         self.workers.append(workers.setdefault(worker, worker))
         if state == FAILED:
             return
-        if len(names) != len(record[1]):
+        if len(names) != len(record[0]):
             raise DamagedStoreError("the record of a cell is damaged: it does not fit its trace")
-        for name, value in zip(names, record[1], strict=True):
+        for name, value in zip(names, record[0], strict=True):
             column = self.metrics.get(name)
             if column is None:
                 column = self.metrics[name] = ([], array("q"))

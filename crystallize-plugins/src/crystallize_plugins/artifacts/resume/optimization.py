@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import RunLockedError
-from crystallize.results.trials import was_pruned
+from crystallize.hooks import was_pruned
 from crystallize_plugins.artifacts.active import ActiveRun
 from crystallize_plugins.artifacts.journal import journal_row
 from crystallize_plugins.artifacts.reading.stored import StoredRun

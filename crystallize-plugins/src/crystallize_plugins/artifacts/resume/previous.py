@@ -280,7 +280,7 @@ class PreviousRun:
     def _arrived(self) -> int:
         """Return the number of the cell that arrived last."""
         with database.reading(self.path) as source:
-            found = source.execute("SELECT max(json_extract(record, '$[0]')) FROM cell").fetchone()[0]
+            found = source.execute("SELECT max(number) FROM cell").fetchone()[0]
         return int(found or 0)
 
 

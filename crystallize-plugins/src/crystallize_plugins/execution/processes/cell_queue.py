@@ -7,13 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.engine.attempts import History
-from crystallize.engine.policy import attempt_of
+from crystallize.engine.policies import History, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
     from crystallize_plugins.execution.processes.shared_memory import Overdue
 

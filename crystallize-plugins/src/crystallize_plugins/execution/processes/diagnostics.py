@@ -19,7 +19,7 @@ from crystallize_plugins.execution.processes.pickling import Pickler, dumps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Cell
 

@@ -35,7 +35,7 @@ __all__ = ["ForkServer"]
 
 _TO_END = 0.5
 """Seconds that a fork server has to end by itself."""
-_USUAL = ("crystallize.engine.cell", "crystallize.engine.job", "cloudpickle")
+_USUAL = ("crystallize.engine.runner", "cloudpickle")
 _LONGEST_LIST = 100_000
 """Characters of the names of modules; a command line has its limits."""
 

@@ -17,7 +17,7 @@ from crystallize_plugins.execution.processes.pickling import dumps
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Cell
 
 __all__ = ["Messages", "rebuilt"]

@@ -19,7 +19,7 @@ from crystallize_plugins.execution.processes.streams import Streams
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Event
     from crystallize_plugins.execution.processes.messages import Messages
     from crystallize_plugins.execution.processes.streams import StreamSettings

@@ -209,7 +209,7 @@ class WorkerStatus:
         return bool(at and self._words[self._first + _STOP] == at)
 
     def limit(self, end: float, position: int, *, whole_cell: bool) -> None:
-        """Say until when to leave this process alone; see `crystallize.engine.timing.Watched`."""
+        """Say until when to leave this process alone; see `crystallize.hooks.DeadlineListener`."""
         words, first = self._words, self._first
         words[first + _DEADLINE] = 0  # first: whoever reads now must not take one moment for another
         words[first + _POSITION] = (position + 1) << 1 | whole_cell

@@ -25,7 +25,7 @@ from crystallize_plugins.execution.processes.shared_memory import Segment, Worke
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ExperimentView
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
     from crystallize_plugins.execution.processes.shared_memory import Overdue

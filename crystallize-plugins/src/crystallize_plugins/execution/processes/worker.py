@@ -14,9 +14,8 @@ import traceback
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.engine.attempts import PatientRunner
 from crystallize.engine.interrupts import handle_interrupts
-from crystallize.engine.policy import attempt_of
+from crystallize.engine.policies import attempt_of
 from crystallize.results.outcome import Cell
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.environment import apply_environment
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from crystallize.engine.cell import CellRunner
+    from crystallize.engine.runner import CellRunner
     from crystallize.results.outcome import Attempt, Event
     from crystallize_plugins.execution.processes.shared_memory import Segment
 
@@ -129,7 +128,7 @@ class _Worker:
             self._messages.flush()  # nothing may be left behind in a process that is ended
         self._status.cell = index
         self._output.cell = cell = Cell._make(self._cells[index])
-        tried = self._unless_interrupted(self._attempt, cell, earlier)
+        tried = self._unless_interrupted(self._runner.attempt, cell, self._emit, earlier)
         if tried is None:
             return
         outcome, delay = tried
@@ -142,11 +141,6 @@ class _Worker:
         else:
             self._messages.tell("retry", index, attempt_of(outcome, earlier), delay, outcome.plugin_failures)
             self._messages.flush()
-
-    def _attempt(self, cell: Cell, earlier: Sequence[Attempt]) -> Any:
-        if isinstance(self._runner, PatientRunner):
-            return self._runner.attempt(cell, self._emit, earlier)
-        return self._runner(cell, self._emit), None
 
     def _unless_interrupted(self, call: Callable[..., T], *arguments: Any) -> T | None:
         """Return what a call gives; None where a step raised KeyboardInterrupt, which has been told then."""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from crystallize.errors import PipelineExecutionError
     from crystallize.pipelines import Pipeline
-    from crystallize.results.outcome import CellOutcome
+    from crystallize.results.outcome import CellOutcome, PluginFailure
 
-__all__ = ["NO_POLICY", "FailureCount", "Policies", "attempt_of", "policies_of"]
+__all__ = ["NO_POLICY", "FailureCount", "History", "Policies", "attempt_of", "policies_of"]
 
 NO_POLICY = FailurePolicy()
 """One attempt, as long as it takes."""
@@ -187,6 +187,35 @@ def _described(policy: FailurePolicy) -> dict[str, Any]:
         "backoff": policy.backoff,
         "timeout": policy.timeout,
     }
+
+
+class History:
+    """The attempts at one cell that failed."""
+
+    __slots__ = ("attempts", "failures")
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.failures: list[PluginFailure] = []
+
+    def add(self, outcome: CellOutcome) -> Attempt:
+        """Take down an attempt that is followed by another."""
+        attempt = attempt_of(outcome, self.attempts)
+        self.note(attempt, outcome.plugin_failures)
+        return attempt
+
+    def note(self, attempt: Attempt, failures: Sequence[PluginFailure] = ()) -> None:
+        """Take down the record of an attempt."""
+        self.attempts.append(attempt)
+        self.failures.extend(failures)
+
+    def completed(self, outcome: CellOutcome) -> CellOutcome:
+        """Add what is known of the earlier attempts to the outcome of the last one."""
+        if self.attempts:
+            outcome.attempts = tuple(self.attempts)
+            if self.failures:
+                outcome.plugin_failures = [*self.failures, *outcome.plugin_failures]
+        return outcome
 
 
 class FailureCount:

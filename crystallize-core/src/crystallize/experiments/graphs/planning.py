@@ -9,14 +9,14 @@ from crystallize.datasources.inputs import ExperimentInput, producers
 from crystallize.datasources.stored import ArtifactStore
 from crystallize.design import Treatment
 from crystallize.errors import GraphError, ValidationError
-from crystallize.experiments.readable import check_keys
-from crystallize.experiments.setup import Request, checked_replicates, checked_treatments, validate
+from crystallize.experiments.request import Request, checked_replicates, checked_treatments, validate
+from crystallize.experiments.treatment_keys import check_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.graphs._graph import ExperimentGraph
+    from crystallize.experiments.graphs.graph import ExperimentGraph
 
 __all__ = ["GraphPlan", "PlannedRun", "planned"]
 

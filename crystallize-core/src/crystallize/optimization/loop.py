@@ -6,45 +6,60 @@ from the store as far as they are there, and the rest is run. The store compares
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from crystallize.design import Treatment
+from crystallize.design import Objective, Treatment
 from crystallize.engine.plan import BASELINE, plan_cells
 from crystallize.engine.record import condition_records
-from crystallize.errors import ArgumentTypeError, OptimizationError, TrialFailedError, ValidationError
+from crystallize.errors import (
+    ArgumentTypeError,
+    MissingMetricError,
+    OptimizationError,
+    TrialFailedError,
+    ValidationError,
+)
+from crystallize.hooks.settings import arguments_of, describe_settings
 from crystallize.names import check_distinct
+from crystallize.optimization.result import OptimizationResult
+from crystallize.optimization.trial import (
+    ConditionNames,
+    Report,
+    TrialResult,
+    numbers_by_replicate,
+    trial_result,
+    was_pruned,
+)
 from crystallize.results import build_result
-from crystallize.results.trials import Report, TrialResult, trial_result, was_pruned
+from crystallize.results.statistics import mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from crystallize.design import Objective
     from crystallize.engine.run import Run
+    from crystallize.experiments.experiment import Experiment
     from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome, Event
 
-__all__ = ["ConditionNames", "Trials"]
+__all__ = ["Optimization", "check_optimizer", "extract_objective", "objectives_of"]
 
 _LOGGER = logging.getLogger("crystallize")
 _REPORTED = frozenset({"name", "value", "step"})
 
 
-class Trials:
-    """The trials of one optimisation.
+class Optimization:
+    """One optimisation.
 
     Parameters
     ----------
     run : Run
-        The run that they are conditions of; its view's treatments grow with every batch.
+        The run that the trials are conditions of; its view's treatments grow with every batch.
     optimizer : BaseOptimizer
-    replicates : int
-        For each trial.
-    objectives : sequence of Objective
-    extract : callable of Result, or None
-        Gives the mapping that is told, in place of the objective's means.
+    num_trials : int
+        How often it is asked.
+    extract : callable of Result, optional
+        Returns the mapping that is told, in place of the objective's means.
 
     Attributes
     ----------
@@ -58,17 +73,17 @@ class Trials:
         self,
         run: Run,
         optimizer: Any,
-        replicates: int,
-        objectives: Sequence[Objective],
-        extract: Callable[[Result], Mapping[str, Any]] | None,
+        num_trials: int,
+        extract: Callable[[Result], Mapping[str, Any]] | None = None,
     ) -> None:
         self.results: list[TrialResult] = []
         self.baseline: TrialResult | None = None
         self.replayed = 0
         self._run = run
         self._optimizer = optimizer
-        self.objectives = list(objectives)
-        self._replicates = replicates
+        self._count = num_trials
+        self._objectives = objectives_of(optimizer)
+        self._replicates = run.view.replicates
         self._extract = extract
         self._tell_trials = getattr(optimizer, "tell_trials", None)
         self._names = ConditionNames()
@@ -82,19 +97,107 @@ class Trials:
             run.runner.listen(self._hear)
             run.annotators.append(self._attach_reports)
 
-    def batches(self, count: int) -> Iterator[Sequence[Cell]]:
+    def execute(self) -> Treatment:
+        """Ask, run and tell in the calling thread."""
+        with self._run.interrupts, self._finished():
+            self._begin()
+            self._consume()
+        return self._best()
+
+    def _consume(self) -> None:
+        # Apart: Ctrl-C may be raised where a loop begins anew, and there no `with` of the same function ends.
+        for cells in self._batches():
+            for _ in self._run.consume(cells):
+                pass
+
+    async def aexecute(self) -> Treatment:
+        """Run in the running event loop; ask and tell beside it, since both may take their time."""
+        # Where there is a running loop, all that this imports is there already.
+        from crystallize.engine.bridge import HelperThread
+
+        with contextlib.closing(HelperThread()) as thread:
+            with self._finished():
+                self._begin()
+                batches = self._batches()
+                while (cells := await thread.call(next, batches, None)) is not None:
+                    await self._run.aconsume(cells)
+            return await thread.call(self._best)
+
+    def outcome(self, experiment: Experiment) -> OptimizationResult:
+        """Return the trials so far, once the run is over."""
+        return OptimizationResult(
+            self.results,
+            self._objectives,
+            baseline=self.baseline,
+            result=self._run.result,
+            experiment=experiment,
+            replayed=self.replayed,
+        )
+
+    @contextlib.contextmanager
+    def _finished(self) -> Iterator[None]:
+        """Finish the run, whatever happens."""
+        stopped_by: BaseException | None = None
+        try:
+            yield
+        except BaseException as exc:
+            stopped_by = exc
+            if isinstance(exc, OptimizationError) and not exc.trials:
+                exc.trials = tuple(self.results)  # whoever raised it, such as a store, knows nothing of them
+            raise
+        finally:
+            self._run.finish(stopped_by)
+
+    def _begin(self) -> None:
+        run, optimizer = self._run, self._optimizer
+        if not run.dispatch.listens("optimization_started"):
+            run.begin([])
+            return
+        settings, _ = describe_settings(arguments_of(optimizer))
+        drawn = getattr(optimizer, "drawn_seed", None)
+        fields: dict[str, Any] = {
+            "optimizer": f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",
+            "settings": settings,
+            "seed": None,
+            "num_trials": self._count,
+            "replicates": self._replicates,
+            "objectives": [(objective.metric, objective.direction) for objective in self._objectives],
+            "baseline": bool(getattr(optimizer, "needs_baseline", False)),
+            "optimizer_seed": drawn,
+        }
+        run.view.run.optimization = fields
+        run.begin([])
+        # What plugins know: the one seeds the cells, the other drew the optimiser's seed when the recorded run began.
+        fields["seed"] = run.view.run.seed
+        if drawn is not None and fields["optimizer_seed"] != drawn:
+            optimizer.adopt_seed(fields["optimizer_seed"])
+        run.dispatch.progress("optimization_started", **fields)
+        run.dispatch.check()
+
+    def _best(self) -> Treatment:
+        best = self._optimizer.get_best_treatment()
+        if not isinstance(best, Treatment):
+            raise ArgumentTypeError(
+                f"{type(self._optimizer).__name__}.get_best_treatment() must return a Treatment, "
+                f"not {type(best).__name__}"
+            )
+        return best
+
+    # -- batches ----------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[Sequence[Cell]]:
         """Give the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
             yield self._left_to_run([BASELINE])[0]
             self._tell_baseline()
         dispatch = self._run.dispatch
-        for batch in range(count):
+        for batch in range(self._count):
             if getattr(self._optimizer, "exhausted", False):
                 _LOGGER.info(
                     "%s has nothing left to propose: the optimisation ends after %d of at most %d rounds",
                     type(self._optimizer).__name__,
                     batch,
-                    count,
+                    self._count,
                 )
                 return
             treatments = self._asked()
@@ -177,14 +280,9 @@ class Trials:
 
     def _admitted(self, treatments: Sequence[Treatment]) -> list[str]:
         """Make conditions of treatments: under their own names, numbered where one comes again."""
-        conditions = [self._names.free(treatment.name) for treatment in treatments]
-        self._run.admit(
-            [
-                treatment if treatment.name == name else Treatment(name, treatment._apply_value)
-                for treatment, name in zip(treatments, conditions, strict=True)
-            ]
-        )
-        return conditions
+        admitted = self._names.distinct(treatments)
+        self._run.admit(admitted)
+        return [treatment.name for treatment in admitted]
 
     def _result(self, number: int, batch: int, treatment: Treatment, condition: str) -> TrialResult:
         outcomes = [self._run.outcomes[cell] for cell in plan_cells([condition], self._replicates)]
@@ -209,7 +307,7 @@ class Trials:
                 raise self._failure(trial, f"trial {trial.number}, treatment {trial.treatment.name!r},")
         if self._extract is not None:
             return dict(self._extract(self._result_of(trials)))
-        return {objective.metric: trials[0].mean(objective.metric) for objective in self.objectives}
+        return {objective.metric: trials[0].mean(objective.metric) for objective in self._objectives}
 
     def _note(self, trials: list[TrialResult], how: str | None, values: dict[str, Any] | None) -> None:
         """Say what is about to be told, and how; None where there is no way to tell it."""
@@ -286,28 +384,53 @@ class Trials:
         self._pruned.update(outcome.cell.condition for outcome in outcomes if was_pruned(outcome))
 
 
-class ConditionNames:
-    """The names of a run's conditions: a name that comes again is numbered."""
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what is no optimiser.
 
-    def __init__(self) -> None:
-        self._next = {_folded(BASELINE): 2}
-
-    def free(self, name: str) -> str:
-        """Take a name, or the next of its kind."""
-        key = _folded(name)
-        again = self._next.get(key)
-        if again is None:
-            self._next[key] = 2
-            return name
-        while (numbered := _folded(f"{name}_{again}")) in self._next:
-            again += 1
-        self._next[key] = again + 1
-        self._next[numbered] = 2
-        return f"{name}_{again}"
+    Raises
+    ------
+    ArgumentTypeError
+        Saying what it lacks.
+    """
+    for method in ("ask", "tell", "get_best_treatment"):
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, method, None)):
+            raise ArgumentTypeError(
+                f"optimizer must be a BaseOptimizer, not {optimizer!r}: it needs ask, tell and get_best_treatment"
+            )
+    objectives_of(optimizer)
 
 
-def _folded(name: str) -> str:
-    # As `check_distinct` compares: names that would share a folder on macOS or Windows are one.
-    if name.isascii():
-        return name.casefold()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+def objectives_of(optimizer: Any) -> list[Objective]:
+    """Return an optimiser's objectives.
+
+    Raises
+    ------
+    ArgumentTypeError
+        One of them is none.
+    """
+    found = getattr(optimizer, "objective", None)
+    objectives: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
+    for objective in objectives:
+        if not isinstance(objective, Objective):
+            raise ArgumentTypeError(
+                f"{type(optimizer).__name__}.objective must be an Objective, not {type(objective).__name__}: call "
+                'super().__init__(objective) with Objective("metric", "minimize")'
+            )
+    return objectives
+
+
+def extract_objective(result: Result, objective: Objective | Sequence[Objective]) -> dict[str, float]:
+    """Return each objective's metric and its mean over the replicates of a result's one treatment."""
+    trials = [recorded for name, recorded in result.metrics.treatments.items() if name in result._succeeded]
+    if len(trials) != 1:
+        raise OptimizationError(
+            f"one number is told of one treatment, and the result has metrics of {len(trials)}: override "
+            "_extract_objective_from_result on the experiment, and give a mapping of what to tell"
+        ) from next(iter(result.errors.values()), None)
+    metrics = trials[0].metrics
+    means: dict[str, float] = {}
+    for metric in [one.metric for one in ([objective] if isinstance(objective, Objective) else objective)]:
+        if metric not in metrics:
+            raise MissingMetricError(metric, metrics, where="the trial")
+        means[metric] = mean(numbers_by_replicate(metric, metrics[metric]))
+    return means

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from crystallize.experiments.graphs._graph import ExperimentGraph
+    from crystallize.experiments.graphs.graph import ExperimentGraph
 
 __all__ = ["mermaid", "svg"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.datasources.inputs import producers
 from crystallize.errors import ArgumentTypeError, GraphError, ValidationError
 from crystallize.experiments.experiment import Experiment
-from crystallize.experiments.readable import among
+from crystallize.experiments.treatment_keys import among
 from crystallize.names import check_distinct, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from crystallize.design import Treatment
-    from crystallize.experiments.graphs._schedule import GraphResults
+    from crystallize.experiments.graphs.running import GraphResults
 
 __all__ = ["ExperimentGraph"]
 
@@ -126,7 +126,7 @@ class ExperimentGraph:
         >>> ExperimentGraph.from_yaml("experiments/report")  # doctest: +SKIP
         ExperimentGraph(preparation, training, report)
         """
-        from crystallize.experiments.graphs._folders import experiments_of
+        from crystallize.experiments.folders import experiments_of
 
         return cls.from_experiments(experiments_of(path, overrides))
 
@@ -271,8 +271,8 @@ class ExperimentGraph:
             An experiment raised instead of giving a result; all that does not depend on it has run, and is in the
             error's `results`.
         """
-        from crystallize.experiments.graphs._planning import planned
-        from crystallize.experiments.graphs._running import run_plan
+        from crystallize.experiments.graphs.planning import planned
+        from crystallize.experiments.graphs.running import run_plan
 
         with among(self.experiments.values()):
             return run_plan(planned(self, treatments, replicates, strategy), max_parallel)
@@ -289,8 +289,8 @@ class ExperimentGraph:
 
         Experiments with asynchronous steps run in the loop, the others in threads.
         """
-        from crystallize.experiments.graphs._planning import planned
-        from crystallize.experiments.graphs._running import arun_plan
+        from crystallize.experiments.graphs.planning import planned
+        from crystallize.experiments.graphs.running import arun_plan
 
         with among(self.experiments.values()):
             return await arun_plan(planned(self, treatments, replicates, strategy), max_parallel)
@@ -299,7 +299,7 @@ class ExperimentGraph:
 
     def to_mermaid(self) -> str:
         """Give the graph as a Mermaid flowchart, which many sites and editors draw."""
-        from crystallize.experiments.graphs._drawing import mermaid
+        from crystallize.experiments.graphs.drawing import mermaid
 
         return mermaid(self)
 
@@ -316,7 +316,7 @@ class ExperimentGraph:
         str
             A whole SVG document, which shows text and boxes and needs nothing else.
         """
-        from crystallize.experiments.graphs._drawing import svg
+        from crystallize.experiments.graphs.drawing import svg
 
         text = svg(self)
         if path is not None:

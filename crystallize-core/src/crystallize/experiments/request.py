@@ -1,25 +1,29 @@
-"""From what people write to what runs: checks at the border, and the view of one run."""
+"""What a call of `run`, `apply` or `debug` asks for: checked, filled in, and made into what a run takes."""
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_choice, check_count, check_flag, check_integer, check_mapping
 from crystallize.context.frozen import RESERVED_KEYS
 from crystallize.datasources.artifact import Artifact
 from crystallize.datasources.base import DataSource, as_data_source
-from crystallize.datasources.stored import steps_given
+from crystallize.datasources.stored import StoredFileSource, steps_given
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
+from crystallize.engine.policies import NO_POLICY, Policies, policies_of
 from crystallize.errors import ArgumentTypeError, ValidationError
-from crystallize.experiments.compiled import frozen_context
 from crystallize.experiments.definition import definition_of
+from crystallize.fingerprint import combine, value_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name, fresh_id
 from crystallize.pipelines import Pipeline, PipelineStep
+from crystallize.pipelines.policy import check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,12 +39,18 @@ __all__ = [
     "as_source",
     "check_parts",
     "checked_hypotheses",
+    "checked_limit",
     "checked_outputs",
     "checked_replicates",
     "checked_treatments",
+    "compiled_conditions",
+    "experiment_id",
+    "frozen_context",
     "initial_plugins",
     "label_of",
+    "most_failures",
     "one_treatment",
+    "policies_for",
     "resolve_appended",
     "run_view",
     "validate",
@@ -310,3 +320,72 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         identity=lambda: experiment.id,
         definition=lambda: definition_of(experiment),
     )
+
+
+def checked_limit(value: Any) -> int | None:
+    """Check how many cells may fail."""
+    return None if value is None else check_count(value, what="max_failures", minimum=0)
+
+
+def policies_for(experiment: Experiment, active: ActivePlugins) -> Policies | None:
+    """Give when the cells of a run are tried again and how long they may take; None where nothing is declared.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        If something that was declared cannot be used.
+    ConfigurationError
+        If a time-out was declared that no plugin of this experiment can keep.
+    """
+    declared = (experiment.retries, experiment.retry_on, experiment.backoff, experiment.timeout)
+    policies = policies_of(experiment.pipeline, NO_POLICY if declared == NO_POLICY else check_policy(*declared))
+    if policies is not None:
+        policies.check_executors(call.info.plugin for call in active.calls("run_experiment_loop"))
+    return policies
+
+
+def most_failures(experiment: Experiment) -> int | None:
+    """Give how many cells may fail before the run is stopped; None for any number."""
+    limit = checked_limit(experiment.max_failures)
+    return 0 if check_flag(experiment.fail_fast, what="fail_fast") else limit
+
+
+def frozen_context(experiment: Experiment) -> Mapping[str, Any]:
+    """Give the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
+    known = experiment._context_before
+    ours = experiment.initial_ctx
+    if known is None or list(known) != list(ours) or not all(map(operator.is_, known.values(), ours.values())):
+        known = experiment._context_before = MappingProxyType(dict(ours))
+    return known
+
+
+def compiled_conditions(
+    experiment: Experiment, treatments: list[Treatment], context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the conditions that the run before compiled, as far as this run has them too.
+
+    They are forgotten once a part of the experiment is replaced; a treatment that a run no longer has is forgotten
+    with all that it holds.
+    """
+    parts = (experiment.pipeline, *experiment.outputs.values(), context)
+    known, programs = experiment._programs
+    kept = {}
+    if len(known) == len(parts) and all(map(operator.is_, known, parts)):
+        current = {id(treatment) for treatment in treatments}
+        kept = {name: entry for name, entry in list(programs.items()) if entry[0] is None or id(entry[0]) in current}
+    experiment._programs = (parts, kept)
+    return kept
+
+
+_LENGTH = 16
+
+
+def experiment_id(experiment: Experiment) -> str:
+    """Give the identity of an experiment's data source and pipeline: sixteen hexadecimal digits."""
+    check_parts(experiment)
+    datasource = experiment.datasource
+    # Of stored files it is told whose they are: what is in them differs from run to run.
+    stored = [dict(part.params) for part in datasource.single_sources() if isinstance(part, StoredFileSource)]
+    source = combine(*(part.digest for _, part in datasource._identity_parts("datasource")))
+    steps = (combine(*(part.digest for part in step._identity_parts())) for step in experiment.pipeline.steps)
+    return combine(source, value_of(stored), *steps)[:_LENGTH]

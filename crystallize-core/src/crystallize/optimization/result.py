@@ -7,10 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
-from crystallize.design import Treatment
-from crystallize.engine.plan import BASELINE, plan_cells
-from crystallize.engine.trials import ConditionNames
+from crystallize.engine.plan import plan_cells
 from crystallize.errors import MissingExtraError, OptimizationError, RunStateError, UnknownNameError
+from crystallize.optimization.trial import ConditionNames
 from crystallize.results.outcome import Cell
 from crystallize.results.statistics import confidence_interval, mean
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
     from crystallize.design import Objective
     from crystallize.experiments.experiment import Experiment
+    from crystallize.optimization.trial import TrialResult
     from crystallize.results import Result
-    from crystallize.results.trials import TrialResult
 
 __all__ = ["OptimizationResult"]
 
@@ -241,8 +240,6 @@ class OptimizationResult:
         OptimizationError
             If no trial is complete, or the experiment repeats its seeds (``auto_seed=False``).
         """
-        from crystallize.experiments.setup import Request
-
         if self._experiment is None:
             raise RunStateError("reevaluate() runs the experiment again: open the optimisation with experiment=...")
         check_count(top, what="top")
@@ -255,11 +252,10 @@ class OptimizationResult:
                 f"treatment {forgotten[0]!r} cannot run again: it is a function or holds values that a store keeps as "
                 "text alone; give it to experiment.run(treatments=[...]) as you made it"
             )
-        treatments = [trial.treatment for trial in best]
-        adjusting = [treatment for treatment in self._experiment.treatments if treatment.name == BASELINE]
         used = max(len(trial.seeds) for trial in self.trials)
-        run = self._experiment._run_of(
-            Request([*adjusting, *_distinct(treatments)], (), replicates),
+        run = self._experiment._run_with(
+            ConditionNames().distinct([trial.treatment for trial in best]),
+            replicates,
             baseline=self.baseline is not None if baseline is None else baseline,
         )
         cells = [Cell(cell.condition, cell.replicate + used) for cell in plan_cells(run.conditions, replicates)]
@@ -289,13 +285,3 @@ class OptimizationResult:
 def _by_replicate(trial: TrialResult, metric: str) -> dict[int, float]:
     replicates = dict.fromkeys(trial.metrics[metric].replicates)
     return dict(zip(replicates, trial.per_replicate(metric), strict=True))
-
-
-def _distinct(treatments: list[Treatment]) -> list[Treatment]:
-    """Number treatments that an optimiser gave one name."""
-    names = ConditionNames()
-    return [_called(names.free(treatment.name), treatment) for treatment in treatments]
-
-
-def _called(name: str, treatment: Treatment) -> Treatment:
-    return treatment if name == treatment.name else Treatment(name, treatment._apply_value)

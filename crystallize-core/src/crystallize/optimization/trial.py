@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from crystallize.design import Treatment
+from crystallize.engine.plan import BASELINE
 from crystallize.errors import ArgumentTypeError, MissingMetricError
 from crystallize.results.columns import MetricValues
 from crystallize.results.statistics import confidence_interval, mean, standard_error
@@ -14,10 +17,9 @@ from crystallize.results.statistics import confidence_interval, mean, standard_e
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.design import Treatment
     from crystallize.results.outcome import CellOutcome
 
-__all__ = ["Report", "TrialResult", "numbers_by_replicate", "trial_result", "was_pruned"]
+__all__ = ["ConditionNames", "Report", "TrialResult", "numbers_by_replicate", "trial_result", "was_pruned"]
 
 _TIME_OUTS = frozenset({"CellTimeoutError", "StepTimeoutError"})
 
@@ -169,3 +171,37 @@ def _number(metric: str, value: Any) -> float:
         with contextlib.suppress(TypeError):  # an array of several numbers
             return float(value)
     raise ArgumentTypeError(f"metric {metric!r} holds {value!r:.200}, which is no number: an optimiser needs numbers")
+
+
+class ConditionNames:
+    """The names of a run's conditions: a treatment of a name that comes again is numbered."""
+
+    def __init__(self) -> None:
+        self._next = {_folded(BASELINE): 2}
+
+    def distinct(self, treatments: Sequence[Treatment]) -> list[Treatment]:
+        """Return the treatments under names that none before them has."""
+        named = [(self._free(treatment.name), treatment) for treatment in treatments]
+        return [
+            treatment if treatment.name == name else Treatment(name, treatment._apply_value)
+            for name, treatment in named
+        ]
+
+    def _free(self, name: str) -> str:
+        key = _folded(name)
+        again = self._next.get(key)
+        if again is None:
+            self._next[key] = 2
+            return name
+        while (numbered := _folded(f"{name}_{again}")) in self._next:
+            again += 1
+        self._next[key] = again + 1
+        self._next[numbered] = 2
+        return f"{name}_{again}"
+
+
+def _folded(name: str) -> str:
+    # As `check_distinct` compares: names that would share a folder on macOS or Windows are one.
+    if name.isascii():
+        return name.casefold()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

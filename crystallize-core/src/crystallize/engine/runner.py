@@ -1,0 +1,370 @@
+"""`CellRunner`: what an executor gets to run cells with, in whatever worker it likes, trying again what failed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from crystallize.engine.bridge import EventLoop, run_without_loop
+from crystallize.engine.cell import Worker
+from crystallize.engine.failure import execution_error, free_frames, is_cancellation
+from crystallize.engine.limits import TimeLimits
+from crystallize.engine.policies import History
+from crystallize.engine.program import steps_are_async
+from crystallize.hooks.roles import WorkerReport
+from crystallize.results.outcome import CellOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from crystallize.design import Treatment
+    from crystallize.engine.cell import Job
+    from crystallize.engine.policies import Policies
+    from crystallize.hooks.roles import DeadlineListener, RunCell
+    from crystallize.results.outcome import Attempt, Cell, Event
+
+__all__ = ["CellRunner", "RunStopped", "SerialLoop"]
+
+_LOGGER = logging.getLogger("crystallize")
+
+_TURN = 0.005
+"""Seconds for which cells may keep an event loop that others use too."""
+
+
+class RunStopped(BaseException):
+    """Raised in a thread whose cell waited for its next attempt when the run was stopped."""
+
+
+class CellRunner:
+    """Runs cells; the ``run_cell`` of ``run_experiment_loop``.
+
+    It is thread-safe, and pickles into a runner that starts afresh in another process, at its first
+    cell there. A failing cell is an outcome with an error, never an exception. It consults the run's policies: a cell
+    that failed may be run again from the beginning, with the same seed. An attempt that is followed by another leaves
+    its record, and what went wrong in plugins; its metrics, artifacts and events are gone.
+
+    Parameters
+    ----------
+    job : Job
+    emit : callable of Event, optional
+        Gets what steps send.
+    progress : callable, optional
+        Gets the engine's own events; in the coordinating process.
+
+    Examples
+    --------
+    A loop of one's own, in a plugin::
+
+        def run_experiment_loop(self, experiment, cells, run_cell):
+            for cell in cells:
+                yield run_cell(cell)
+    """
+
+    def __init__(
+        self, job: Job, emit: Callable[[Event], object] | None = None, progress: Callable[..., None] | None = None
+    ) -> None:
+        self._job = job
+        self._sink = emit
+        self._progress = progress
+        self.policies: Policies | None = job.policies
+        """What was declared for cells that fail or take too long."""
+        self._listener: DeadlineListener | None = None
+        self._given_up = threading.Event()
+        self._worker: Worker | None = None
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+        self._loops: list[EventLoop] = []
+        self._foreign = WorkerReport()
+        self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
+        """Whether cells wait for something, so that several can overlap in one thread."""
+
+    def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
+        """Run one cell in the calling thread, and again where it failed and its policy says so.
+
+        Parameters
+        ----------
+        cell : Cell
+        emit : callable of Event, optional
+            Gets what steps send with ``ctx.emit``, at once. By default the ``on_event`` hooks get it; in
+            another process, where they are not, events come with the outcome.
+
+        Returns
+        -------
+        CellOutcome
+        """
+        outcome = self._run(cell, emit)
+        if outcome.error is None or self.policies is None:
+            return outcome
+        history = History()
+        while (delay := self._delay_after(outcome, history.attempts)) is not None:
+            self.retried(cell, history.add(outcome), delay)
+            self._wait(delay)
+            outcome = self._run(cell, emit)
+        return history.completed(outcome)
+
+    async def aio(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
+        """Run one cell in the running event loop; see `__call__`."""
+        outcome = await self._arun(cell, emit)
+        if outcome.error is None or self.policies is None:
+            return outcome
+        import asyncio
+
+        history = History()
+        while (delay := self._delay_after(outcome, history.attempts)) is not None:
+            self.retried(cell, history.add(outcome), delay)
+            await asyncio.sleep(delay)
+            outcome = await self._arun(cell, emit)
+        return history.completed(outcome)
+
+    def attempt(
+        self, cell: Cell, emit: Callable[[Event], object] | None = None, earlier: Sequence[Attempt] = ()
+    ) -> tuple[CellOutcome, float | None]:
+        """Run a cell once; for executors that see to the next attempt themselves, so that no worker waits for it.
+
+        Parameters
+        ----------
+        cell : Cell
+        emit : callable of Event, optional
+        earlier : sequence of Attempt
+            Those that failed before.
+
+        Returns
+        -------
+        CellOutcome
+            Of this attempt alone.
+        float or None
+            Seconds after which the cell is to be tried again; None where the outcome stands.
+        """
+        outcome = self._run(cell, emit)
+        return outcome, None if outcome.error is None else self._delay_after(outcome, earlier)
+
+    def _run(self, cell: Cell, emit: Callable[[Event], object] | None) -> CellOutcome:
+        worker = self._worker or self._started()
+        emit = emit or self._sink
+        loop: EventLoop = getattr(self._mine, "loop", None) or self._new_loop()
+        if not self.needs_loop:
+            outcome = run_without_loop(worker.run(cell, emit, loop))
+            return outcome if outcome.error is None else self._let_go(outcome)
+        try:
+            return self._let_go(loop.run(worker.run(cell, emit, None)))
+        except BaseException as exc:
+            # Python 3.10 cannot tell in the worker that nobody else cancels what runs on this loop.
+            if not is_cancellation(exc):
+                raise
+            return self.failed(cell, exc)
+
+    async def _arun(self, cell: Cell, emit: Callable[[Event], object] | None) -> CellOutcome:
+        worker = self._worker or self._started()
+        return self._let_go(await worker.run(cell, emit or self._sink, None))
+
+    def _let_go(self, outcome: CellOutcome) -> CellOutcome:
+        error = outcome.error
+        # Whoever debugs or applies gets the exception itself, with its frames.
+        if error is not None and error.original_exception is not None and not self._job.keeps_payload:
+            free_frames(error.original_exception)
+        return outcome
+
+    def _delay_after(self, outcome: CellOutcome, earlier: Sequence[Attempt]) -> float | None:
+        error = outcome.error
+        if self.policies is None or error is None or error.stops_run or error.original_exception is None:
+            return None
+        if self._worker is not None and self._worker.cannot_work:
+            return None
+        return self.policies.delay_after(error.original_exception, error.step_name, earlier)
+
+    def _wait(self, delay: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            time.sleep(delay)  # Ctrl-C ends it on every system
+        elif self._given_up.wait(delay):
+            raise RunStopped
+
+    def emit(self, event: Event) -> bool:
+        """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
+
+        Only in the coordinating process: elsewhere there is nobody to hand it to, and it is dropped.
+
+        Returns
+        -------
+        bool
+            Whether the cell is asked to stop: what the worker's `emit` has then to return to the cell.
+        """
+        return self._sink is not None and self._sink(event) is True
+
+    def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main", step: str = "worker") -> CellOutcome:
+        """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
+
+        Parameters
+        ----------
+        cell : Cell
+        exc : BaseException
+            Why.
+        worker : str
+            Who was to run it.
+        step : str
+            What it was at, where that is known.
+        """
+        return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell), worker=worker)
+
+    def retried(self, cell: Cell, attempt: Attempt, delay: float = 0.0) -> None:
+        """Tell plugins that an attempt failed and is followed by another; for executors, in the coordinating process.
+
+        Parameters
+        ----------
+        cell : Cell
+        attempt : Attempt
+            The one that failed.
+        delay : float
+            Seconds until the next one.
+        """
+        if self.policies is not None:
+            _LOGGER.warning(
+                "attempt %d at condition %r, replicate %d failed in %s: %s: %s; trying again%s",
+                attempt.number, cell.condition, cell.replicate, attempt.step, attempt.error_type, attempt.error,
+                f" in {delay:g} s" if delay else "",
+            )  # fmt: skip
+        if self._progress is not None:
+            self._progress(
+                "cell_retried",
+                cell=cell,
+                attempt=attempt.number,
+                step=attempt.step,
+                error_type=attempt.error_type,
+                error=attempt.error,
+                delay=delay,
+            )
+
+    def close_worker(self) -> None:
+        """Close what the calling thread opened; for executors, at the end of each of their threads."""
+        loop: EventLoop | None = getattr(self._mine, "loop", None)
+        if self._worker is not None:
+            if loop is not None:
+                loop.call_in_helper(self._worker.close_thread)
+            self._worker.close_thread()
+        if loop is not None:
+            self._mine.loop = None
+            with self._lock:
+                # A run that was interrupted may have ended meanwhile, and closed what it found.
+                still_open = loop in self._loops
+                if still_open:
+                    self._loops.remove(loop)
+            if still_open:
+                loop.close()
+
+    def watch(self, listener: DeadlineListener) -> None:
+        """Say who ends this process when a time-out has passed; for executors, in each process before its first cell.
+
+        Parameters
+        ----------
+        listener : callable
+            Is told until when this process has to be left alone; nothing is said where nothing has a time-out.
+        """
+        self._listener = listener
+
+    def give_up(self) -> None:
+        """Have no thread wait for its cell's next attempt any more; for executors, when a run is stopped."""
+        self._given_up.set()
+
+    def stop(self) -> WorkerReport:
+        """End this process' part of the run: ``teardown``, ``worker_stop``, closing of resources.
+
+        Returns
+        -------
+        WorkerReport
+            What went wrong; an executor passes the report of another process to `absorb`.
+        """
+        self.give_up()
+        if self._worker is not None:
+            self.absorb(self._worker.stop(self._loops))
+        self._worker = None
+        while self._loops:
+            self._loops.pop().close()
+        self._mine = threading.local()
+        report, self._foreign = self._foreign, WorkerReport()
+        return report
+
+    def absorb(self, report: WorkerReport) -> None:
+        """Take in what another process reported at its end."""
+        with self._lock:
+            self._foreign.absorb(report)
+
+    def keep_logs(self) -> None:
+        """Have what failed cells printed come with their errors; before the first cell."""
+        self._job.keeps_logs = True
+
+    def admit(self, treatments: Sequence[Treatment]) -> None:
+        """Add conditions to a run that is under way; copies in other processes do not learn of it."""
+        self._job.treatments.update((treatment.name, treatment) for treatment in treatments)
+
+    def dismiss(self, conditions: Sequence[str]) -> None:
+        """Forget conditions of a run that is under way: all of their cells have run."""
+        for condition in conditions:
+            self._job.treatments.pop(condition, None)
+            self._job.programs.pop(condition, None)
+
+    def listen(self, sink: Callable[[Event], object]) -> None:
+        """Say who gets events; one that returns True asks the cell that reports to stop."""
+        self._sink = sink
+
+    def _started(self) -> Worker:
+        with self._lock:
+            if self._worker is None:
+                worker = Worker(self._job, self._time_limits())
+                try:
+                    worker.start()
+                except BaseException:
+                    # Ctrl-C in the middle: what was set up already is torn down.
+                    self._foreign.absorb(worker.stop())
+                    raise
+                self._worker = worker
+            return self._worker
+
+    def _time_limits(self) -> TimeLimits | None:
+        policies = self.policies
+        if policies is None or not policies.limits_time:
+            return None
+        if policies.plain and self._listener is None:
+            raise policies.unkept()
+        return TimeLimits(policies, self._listener)
+
+    def _new_loop(self) -> EventLoop:
+        loop = self._mine.loop = EventLoop()
+        with self._lock:
+            self._loops.append(loop)
+        return loop
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"job": self._job}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["job"])  # type: ignore[misc]
+
+
+class SerialLoop:
+    """One cell after the other: in plain code, or in an event loop that runs already."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        run_cell: RunCell,
+        emit: Callable[[Event], object] | None = None,
+    ) -> None:
+        self._cells = cells
+        self._run_cell = run_cell
+        self._emit = emit
+
+    def __iter__(self) -> Iterator[CellOutcome]:
+        run_cell, emit = self._run_cell, self._emit
+        for cell in self._cells:
+            yield run_cell(cell, emit)
+
+    async def __aiter__(self) -> AsyncIterator[CellOutcome]:
+        import asyncio
+
+        since = time.perf_counter()
+        for cell in self._cells:
+            yield await self._run_cell.aio(cell, self._emit)
+            if time.perf_counter() - since > _TURN:
+                await asyncio.sleep(0)  # cells that never wait would keep the loop to themselves
+                since = time.perf_counter()
