@@ -17,7 +17,8 @@ import pytest
 from tests import programs
 
 from crystallize.errors import RunLockedError, StoreError
-from crystallize_plugins.artifacts import list_runs, open_run, owner
+from crystallize_plugins.artifacts import list_runs, open_run
+from crystallize_plugins.artifacts.database import owner
 from crystallize_plugins.artifacts.database.owner import Owner, is_alive, place_of
 
 PROGRAM = """
@@ -118,7 +119,7 @@ def test_after_a_kill_the_same_command_finishes_the_work(start):
     Path("hold").touch()
     first = start(4, "resume")
     # Cells are committed in groups: on a busy machine one of the two may be in the store before the other.
-    until(lambda: Path("ran-baseline-1").exists() and len(list_runs(experiment="exp")[0]._states) == 2)
+    until(lambda: Path("ran-baseline-1").exists() and len(list_runs(experiment="exp")[0].outcomes()) == 2)
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert list_runs(experiment="exp")[0].status == "interrupted"

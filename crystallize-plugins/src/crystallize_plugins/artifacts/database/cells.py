@@ -1,8 +1,9 @@
 """Cells as rows, and back.
 
-What a cell has no column for is in `record`, a JSON array: values of the metrics, seconds of the steps, values that were
-written to the context, reports to an optimiser, a seed that is no integer of 64 bits. The names of the metrics and of what steps touched are in the row of `trace` that many cells share. A metric with
-one value that is a number or a text has that in place of a list.
+What a cell has no column for is in `record`, a JSON array: values of the metrics, seconds of the steps, values that
+were written to the context, reports to an optimiser, a seed that is no integer of 64 bits. The names of the metrics and
+of what steps touched are in the row of `trace` that many cells share. A metric with one value that is a number or a
+text has that in place of a list.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ class CellRows:
             exact = exact and not lossy
         state = FAILED if outcome.error is not None else COMPLETE if exact else INEXACT
         row = (
-            condition, replicate, self._cells, state, seed, time.time() - outcome.duration, outcome.duration, outcome.worker,
-            len(outcome.attempts) + 1, identity, self._trace(trace, metrics), text, more,
+            condition, replicate, self._cells, state, seed, time.time() - outcome.duration, outcome.duration,
+            outcome.worker, len(outcome.attempts) + 1, identity, self._trace(trace, metrics), text, more,
         )  # fmt: skip
         return (*row, cell_seal(row))
 

@@ -67,11 +67,11 @@ COLUMNS = {
     "identity": ("digest TEXT NOT NULL PRIMARY KEY", "parts TEXT NOT NULL"),
     # What cells have in common: the names that steps touched, and those of the metrics.
     "trace": ("id INTEGER PRIMARY KEY", "steps TEXT", "metrics TEXT NOT NULL"),
-    # `number` is the order of arrival. `record` has what all cells have, and no column of its own; `more` what few cells have.
+    # `number` is the order of arrival; `record` what all cells have and has no column of its own, `more` what few have.
     "cell": (
         "condition TEXT NOT NULL", "replicate INTEGER NOT NULL", "number INTEGER NOT NULL", "state TEXT NOT NULL",
-        "seed INTEGER", "started DOUBLE NOT NULL", "duration DOUBLE NOT NULL", "worker TEXT NOT NULL", "attempts INTEGER NOT NULL",
-        "identity TEXT", "trace INTEGER NOT NULL", "record TEXT NOT NULL", "more TEXT",
+        "seed INTEGER", "started DOUBLE NOT NULL", "duration DOUBLE NOT NULL", "worker TEXT NOT NULL",
+        "attempts INTEGER NOT NULL", "identity TEXT", "trace INTEGER NOT NULL", "record TEXT NOT NULL", "more TEXT",
     ),
     "artifact": (
         "condition TEXT NOT NULL", "replicate INTEGER NOT NULL", "step TEXT NOT NULL",

@@ -23,6 +23,7 @@ from crystallize_plugins.artifacts.database.cells import (
     FAILED,
     INEXACT,
     Row,
+    Trace,
     checked_records,
     doubles,
     outcome_from,
@@ -222,11 +223,19 @@ class StoredOutcomes(LazyOutcomes):
         yield from map(self._outcome, self._rows("ORDER BY number", ()))
 
     def _outcome(self, row: Row) -> CellOutcome:
-        outcome = outcome_from(row, self._traces[row.trace])
+        outcome = outcome_from(row, self._trace(row.trace))
         outcome.artifacts = self._artifacts().get(outcome.cell, ())
         if self._forgets_failures:
             outcome.plugin_failures = ()
         return outcome
+
+    def _trace(self, number: int) -> Trace:
+        if number not in self._traces:  # of a cell that has run again since
+            with database.reading(self._folder) as source:
+                self._traces.update(read_traces(source.rows("trace", "ORDER BY id")))
+        if number not in self._traces:
+            raise DamagedStoreError(f"a cell has a trace, {number}, that is not there")
+        return self._traces[number]
 
     def _rows(self, clause: str, values: tuple[Any, ...]) -> Iterator[Row]:
         """Yield the rows of these cells, each having been checked."""
@@ -293,13 +302,15 @@ class StoredOutcomes(LazyOutcomes):
             found = {name: _Whole([], doubles(()), [], {}) for name in self._conditions}
             workers: dict[str, str] = {}
             with database.reading(self._folder) as source:
+                # While the run goes on there may be more of them by now.
+                all_of_them = source.execute("SELECT count(*) FROM cell").fetchone()[0] == len(self)
                 cursor = source.execute("SELECT * FROM cell ORDER BY replicate")
                 while several := cursor.fetchmany(_READ_AT_ONCE):
-                    if self._wanted is not None:
+                    if not all_of_them:
                         several = [row for row in several if row[:2] in self]
                     for row, record in zip(several, checked_records(several), strict=True):
                         if row[0] in found:
-                            found[row[0]].add(row, record, self._traces[row[10]].metrics, workers)
+                            found[row[0]].add(row, record, self._trace(row[10]).metrics, workers)
             self._read = {name: whole.packed() for name, whole in found.items()}
         return self._read
 
@@ -408,7 +419,7 @@ class _Traces(Sequence["CellTrace | None"]):
 
     def __iter__(self) -> Iterator[CellTrace | None]:
         rows = self._outcomes._rows("WHERE condition = ? ORDER BY replicate", (self._condition,))
-        return (trace_from(row, self._outcomes._traces[row.trace]) for row in rows)
+        return (trace_from(row, self._outcomes._trace(row.trace)) for row in rows)
 
     def __len__(self) -> int:
         return len(self._replicates)
