@@ -79,7 +79,7 @@ def find_experiment(path: Path) -> Path:
         folders = ", ".join(map(str, found))
         raise Failure(f"several experiments have the name {name!r}: give the folder of one of them: {folders}")
     if not found:
-        from crystallize.names import did_you_mean
+        from crystallize.hooks.tools import did_you_mean
 
         raise Failure(
             f"there is no file or folder {name}, and no experiment of that name.{did_you_mean(name, known)} "

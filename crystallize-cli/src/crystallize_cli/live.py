@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from crystallize import Experiment
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import CellOutcome
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import CellOutcome, Event, ExperimentView
 
 __all__ = ["Board", "LiveProgress", "show_progress"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from logging import DEBUG, ERROR, INFO
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
@@ -15,9 +15,55 @@ import click
 from crystallize_cli.streams import reserved_stdout, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["EXITS", "Output", "with_output"]
+__all__ = ["EXITS", "Output", "messages_at", "with_output"]
+
+
+class _Messages(logging.Handler):
+    """Writes to stderr, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+            return
+        tqdm = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+        if tqdm is not None and tqdm._instances:
+            tqdm.write(text, file=sys.stderr)
+        elif sys.stderr is not None:  # as it is where the process was started without
+            sys.stderr.write(f"{text}\n")
+
+
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
+
+
+@contextmanager
+def messages_at(level: int) -> Iterator[None]:
+    """Show what is logged to the ``crystallize`` logger, from a level on.
+
+    The level is the handler's: plugins set the logger's own for each run.
+
+    Parameters
+    ----------
+    level : int
+        `logging.ERROR` for quiet, `logging.INFO` else, `logging.DEBUG` for verbose.
+    """
+    logger = logging.getLogger("crystallize")
+    handler = _Messages(level)
+    handler.setFormatter(_Line("%(message)s"))
+    logger.addHandler(handler)
+    propagates, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
 
 EXITS = object()
 """The ``obj`` of click's root context where the process ends with the command."""
@@ -58,7 +104,7 @@ class Output:
             Gives what people read; not called for JSON. Empty text writes nothing.
         """
         if self.json:
-            from crystallize.results.export import dump_json
+            from crystallize.hooks.tools import dump_json
 
             self.write(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
         else:
@@ -151,12 +197,11 @@ def with_output(command: F) -> F:
     def with_options(*args: Any, as_json: bool, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         if quiet and verbose:
             raise click.UsageError("--quiet and --verbose contradict each other: give one of them")
-        from crystallize_cli.messages import messages_at
 
         # First of all: the modules of an experiment, and loggers that they make, may print when they are imported.
         with (
             reserved_stdout(exits=_exits()) if as_json else nullcontext() as stream,
-            messages_at(ERROR if quiet else DEBUG if verbose else INFO),
+            messages_at(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO),
         ):
             return command(*args, output=Output(as_json, quiet, verbose, stream), **kwargs)
 

@@ -96,7 +96,7 @@ def _run_in(folder: Path) -> Path | None:
 
 
 def _nearest(name: str, root: Path) -> str:
-    from crystallize.names import did_you_mean
+    from crystallize.hooks.tools import did_you_mean
 
     if not root.is_dir():
         return ": there is no such folder. --root says where runs are stored"

@@ -9,7 +9,6 @@ import click
 
 from crystallize_cli.exits import ExitCode, Failure
 from crystallize_cli.folders import CONFIG, ExperimentPath, find_experiment
-from crystallize_cli.loading import load_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +16,33 @@ if TYPE_CHECKING:
 
     from crystallize import Experiment, ExperimentGraph
 
-__all__ = ["Target", "load_target", "target_options"]
+__all__ = ["Target", "load_experiment", "load_target", "target_options"]
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Give the experiment that a Python file defines, as `crystallize_plugins.loading.load_experiment` does.
+
+    Raises
+    ------
+    Failure
+        There is no such file, it cannot be imported, or it is unclear which experiment is meant.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> load_experiment(Path("absent.py"))
+    Traceback (most recent call last):
+    ...
+    crystallize_cli.exits.Failure: there is no file absent.py
+    """
+    from crystallize.errors import ConfigurationError
+    from crystallize_plugins import loading
+
+    try:
+        return loading.load_experiment(path)
+    except ConfigurationError as error:
+        raise Failure(str(error)) from error
+
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -133,7 +158,7 @@ def _from_folder(given: Path, path: Path, overrides: Sequence[str], *, only: boo
 def _reseed(experiment: Experiment, seed: int) -> None:
     """Build the experiment's SeedPlugin again with this seed and the rest of its settings."""
     from crystallize import SeedPlugin
-    from crystallize.hooks.settings import arguments_of
+    from crystallize.hooks.tools import arguments_of
 
     for position, plugin in enumerate(experiment.plugins):
         if isinstance(plugin, SeedPlugin):

@@ -79,7 +79,7 @@ class LoggingPlugin(BasePlugin):
         self._begun: dict[tuple[str, str, int], float] = {}
 
     def before_run(self, experiment: ExperimentView) -> None:
-        """Say what is about to run."""
+        """Log what is about to run."""
         self._set_level()
         _add_handler_if_needed()
         run = experiment.run
@@ -102,7 +102,7 @@ class LoggingPlugin(BasePlugin):
         self._begun[_place(experiment, ctx)] = time.perf_counter()
 
     def after_step(self, experiment: ExperimentView, step: PipelineStep, ctx: FrozenContext) -> None:
-        """Say that a step has finished."""
+        """Log that a step has finished."""
         now = time.perf_counter()
         _, condition, replicate = place = _place(experiment, ctx)
         duration = now - self._begun.pop(place, now)
@@ -113,7 +113,7 @@ class LoggingPlugin(BasePlugin):
         self._begun.pop(_place(experiment, ctx), None)
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
-        """Say how the run went."""
+        """Log how the run went."""
         run = experiment.run
         parts = [_counted(len(result.errors), "error")]
         pruned = sum(cells.get("pruned", 0) for cells in result.provenance["cells"].values())

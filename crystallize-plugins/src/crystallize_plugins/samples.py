@@ -15,7 +15,7 @@ __all__ = ["as_number", "pairs_of", "per_replicate"]
 
 
 def as_number(value: Any) -> float | None:
-    """Give a value as a float; None where it is no single number.
+    """Convert a value to a float; None where it is no single number.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def as_number(value: Any) -> float | None:
 
 
 def per_replicate(values: Sequence[Any], *, metric: str) -> dict[int, float]:
-    """Give one number for each replicate: the mean of what it recorded.
+    """Return one number for each replicate: the mean of what it recorded.
 
     Values of one replicate depend on each other, so they count as one.
 

@@ -98,7 +98,7 @@ class SeedPlugin(SeederPlugin):
         return self.seed_fn is None and not self._strangers()
 
     def seed_for(self, replicate: int, base: int | None = None) -> int:
-        """Give the seed of a replicate.
+        """Return the seed of a replicate.
 
         Parameters
         ----------
@@ -170,7 +170,7 @@ class SeedPlugin(SeederPlugin):
         ctx.set_rng_factory(functools.partial(_generator, seed))
 
     def __fingerprint__(self) -> object:
-        """Say what of the settings makes cells what they are, beside the base seed, given or drawn."""
+        """Return what of the settings makes cells what they are, beside the base seed, given or drawn."""
         strangers = [] if self.seed_fn is not None else self._strangers()
         return (self.auto_seed, self.seed_fn, *strangers)
 
@@ -218,7 +218,7 @@ def seed_global_state(seed: int, seeders: Seeders | None = None) -> None:
 
 @functools.cache
 def _numpy_seed() -> Callable[[int], None]:
-    """Give what seeds NumPy's global generator; an import statement for every cell would take longer than the call."""
+    """Return what seeds NumPy's global generator; an import statement in every cell would take longer than the call."""
     import numpy as np
 
     return np.random.seed

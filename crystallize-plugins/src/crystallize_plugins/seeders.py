@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger("crystallize")
 
 
 def installed_seeders() -> tuple[PluginRecord, ...]:
-    """Give the seeders that are installed, in the order of their libraries' names; nothing is imported."""
+    """Return the seeders that are installed, in the order of their libraries' names; nothing is imported."""
     return find_plugins(GROUP)
 
 
@@ -105,7 +105,7 @@ class Seeders:
             return seeder
 
     def described(self) -> list[Mapping[str, Any]]:
-        """Say which there are, as plain data for the record of a run."""
+        """Describe which there are, as plain data for the record of a run."""
         return [
             {
                 "library": record.name,

@@ -150,10 +150,10 @@ def test_a_cycle_is_said(write, problems_of):
 def test_an_experiment_remembers_what_it_was_read_from(pair):
     loaded = load_folder(pair, overrides=["replicates=7"])
     read, made = loaded.experiment, loaded.producers["makes"].experiment
-    assert (read._config, read._overrides) == (str(pair), ("replicates=7",))
-    assert (made._config, made._overrides) == (str(pair.parent / "makes"), ())
+    assert (read.config, read.config_overrides) == (str(pair), ("replicates=7",))
+    assert (made.config, made.config_overrides) == (str(pair.parent / "makes"), ())
     other = (pair / "config.yaml").rename(pair / "other.yaml")
-    assert Experiment.from_yaml(other)._config == str(other)
+    assert Experiment.from_yaml(other).config == str(other)
 
 
 def test_a_run_with_overrides_is_done_again_with_them(write):

@@ -17,7 +17,7 @@ from crystallize_plugins.environment import (
     installed_packages,
     library_threads,
 )
-from crystallize_plugins.environment.background import ask
+from crystallize_plugins.environment.background import find_out
 from crystallize_plugins.environment.command import masked_arguments
 from crystallize_plugins.environment.git import LONGEST_DIFF, MOST_NAMES
 
@@ -237,26 +237,26 @@ def test_a_notebook_is_told_by_its_kernel(monkeypatch):
 
 def test_what_was_just_asked_is_not_asked_again_unless_a_commit_came_between(tmp_path, git):
     git("commit", "-q", "--allow-empty", "-m", "one")
-    first = ask(tmp_path)
+    first = find_out(tmp_path)
     before = first.wait()["git"]["commit"]
-    assert ask(tmp_path) is first
+    assert find_out(tmp_path) is first
     git("commit", "-q", "--allow-empty", "-m", "two")
-    second = ask(tmp_path)
+    second = find_out(tmp_path)
     assert second is not first
     assert second.wait()["git"]["commit"] != before
 
 
 def test_a_forked_child_asks_anew(tmp_path):
-    ask(tmp_path).wait()
+    find_out(tmp_path).wait()
     if not hasattr(os, "fork"):
         pytest.skip("there is no fork here")
     script = (
         "import os\n"
-        "from crystallize_plugins.environment.background import ask\n"
-        "first = ask('.')\n"
+        "from crystallize_plugins.environment.background import find_out\n"
+        "first = find_out('.')\n"
         "child = os.fork()\n"
         "if not child:\n"
-        "    os._exit(0 if 'packages' in ask('.').wait() and ask('.') is not first else 1)\n"
+        "    os._exit(0 if 'packages' in find_out('.').wait() and find_out('.') is not first else 1)\n"
         "print(os.waitpid(child, 0)[1])\n"
     )
     import subprocess

@@ -67,7 +67,7 @@ def _checked(paths: list[Path]) -> list[tuple[Path, list[dict[str, Any]]]]:
 
 def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) -> None:
     if path.suffix == ".py":
-        from crystallize_cli.loading import load_experiment
+        from crystallize_cli.targets import load_experiment
 
         experiment = load_experiment(path)
         experiment.validate()
@@ -80,8 +80,7 @@ def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) ->
 
 def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:
     """Refuse a treatment's key that neither this experiment nor one that reads from it appears to read."""
-    from crystallize.datasources.inputs import producers
-    from crystallize.experiments.treatment_keys import among, check_keys
+    from crystallize.hooks.declarations import among, check_keys, producers
 
     reading = [experiment]
     for _ in others:

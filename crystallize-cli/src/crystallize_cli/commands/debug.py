@@ -62,7 +62,7 @@ def debug(
 
 
 def _treatment(experiment: Experiment, condition: str) -> Treatment | None:
-    from crystallize.names import did_you_mean
+    from crystallize.hooks.tools import did_you_mean
 
     found = next((each for each in experiment.treatments if each.name == condition), None)
     if found is None and condition != "baseline":

@@ -39,7 +39,7 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. CSV and JSON go to stdout, or to a file;
     Parquet needs a file, and pip install "crystallize-cli[parquet]".
     """
-    from crystallize.results.export import dump_json, write_atomically
+    from crystallize.hooks.tools import dump_json, write_atomically
 
     stored = find_run(run, root)
     chosen = form or ("json" if output.json else _from_name(target))
@@ -91,7 +91,7 @@ def _from_name(target: Path | None) -> str:
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    from crystallize.results.export import to_plain
+    from crystallize.hooks.tools import to_plain
 
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -114,7 +114,7 @@ def _write_parquet(rows: list[dict[str, Any]], target: Path | None) -> None:
         message = f'Parquet needs pyarrow, which cannot be imported ({error}): pip install "crystallize-cli[parquet]"'
         raise Failure(message) from error
 
-    from crystallize.results.export import dump_json
+    from crystallize.hooks.tools import dump_json
 
     def number(value: Any) -> float | None:
         return float(value) if isinstance(value, (bool, int, float)) or hasattr(value, "__float__") else None

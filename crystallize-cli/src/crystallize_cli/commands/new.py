@@ -37,7 +37,7 @@ def new(name: str, parent: Path, output: Output) -> int:
     NAME names the experiment and its folder.
     """
     from crystallize.errors import CrystallizeError
-    from crystallize.names import check_name, folder_name
+    from crystallize.hooks.tools import check_name, folder_name
 
     try:
         folder = parent / folder_name(check_name(name, what="experiment"))
@@ -60,7 +60,7 @@ def new(name: str, parent: Path, output: Output) -> int:
 
 
 def _filled(file: str, name: str) -> str:
-    from crystallize.results.export import dump_json
+    from crystallize.hooks.tools import dump_json
 
     template = resources.files("crystallize_cli") / "templates" / "experiment" / f"{file}.tmpl"
     text = template.read_text(encoding="utf-8")

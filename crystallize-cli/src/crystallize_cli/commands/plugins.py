@@ -81,7 +81,7 @@ def _named(name: str) -> list[tuple[str, PluginRecord]]:
 
 def _unknown(name: str) -> str:
     from crystallize.hooks import find_plugins
-    from crystallize.names import did_you_mean
+    from crystallize.hooks.tools import did_you_mean
 
     names = [record.name for group in GROUPS.values() for record in find_plugins(group)]
     return (

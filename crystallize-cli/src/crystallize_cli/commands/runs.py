@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,7 @@ from crystallize_cli.output import with_output
 from crystallize_cli.references import root_option, stored_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from crystallize_cli.output import Output
     from crystallize_plugins.artifacts import StoredRun
@@ -30,13 +31,13 @@ def runs(experiment: str | None, root: Path, output: Output) -> int:
     EXPERIMENT is a name; by default all are listed. Whether a run is still running is found out by looking at the
     process that writes it.
     """
-    from crystallize_plugins.artifacts import list_runs
+    from crystallize_plugins.runs import described_runs
 
-    found = list_runs(root, experiment)
+    found = described_runs(root, experiment)
     if not found:
         where = f"no run of {experiment!r}" if experiment else "no run"
         raise Failure(f"{where} is stored in {root}", ExitCode.NOTHING)
-    rows = [describe_run(run) for run in found]
+    rows = [{"run": _name(run), **run} for run in found]
     output.table(
         [{**row, "started": _local(row["started"])} if not output.json else row for row in rows],
         ["run", "status", "started", "conditions", "replicates", "cells", "failed", "seed"],
@@ -46,33 +47,14 @@ def runs(experiment: str | None, root: Path, output: Output) -> int:
 
 
 def describe_run(run: StoredRun) -> dict[str, Any]:
-    """Give what is told of a run in lists: plain data, the start as text in UTC."""
-    from crystallize.errors import StoreError
-    from crystallize.hooks import was_pruned
+    """Return what is told of a run in lists: plain data, the start as text in UTC."""
+    from crystallize_plugins import runs as stored
 
-    described: dict[str, Any] = {
-        "run": stored_name(run),
-        "experiment": run.experiment,
-        "version": run.version,
-        "status": run.status,
-        "started": dt.datetime.fromtimestamp(run.started, dt.timezone.utc).isoformat() if run.started else None,
-        "replicates": run.replicates,
-        "seed": run.seed,
-        "path": str(run.path),
-    }
-    try:
-        outcomes = run.lazy_outcomes()
-        failed = outcomes.failed
-        pruned = [cell for cell in failed if was_pruned(outcomes[cell])] if run.kind == "trial" else ()
-        described |= {
-            "conditions": len(run.conditions),
-            "cells": len(outcomes),
-            "failed": len(failed) - len(pruned) or None,
-            "pruned": len(pruned) or None,
-        }
-    except StoreError as error:
-        described |= dict.fromkeys(("conditions", "cells", "failed", "pruned")) | {"problem": str(error)}
-    return described
+    return {"run": stored_name(run), **stored.describe_run(run)}
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    return f"{run['experiment'] or Path(run['path']).parent.name}@v{run['version']}"
 
 
 def _local(started: str | None) -> str | None:

@@ -22,7 +22,7 @@ def schema(output: Output) -> None:
     Save it (crystallize schema > config.schema.json) and let a config.yaml begin with
     `# yaml-language-server: $schema=../config.schema.json`, the path as seen from there.
     """
-    from crystallize.results.export import dump_json
+    from crystallize.hooks.tools import dump_json
     from crystallize_plugins.config import schema as published
 
     record = published()

@@ -105,7 +105,7 @@ def _told(error: PipelineExecutionError, whole: str = "") -> str:
 
 
 def _heading(row: dict[str, Any]) -> str:
-    from crystallize.names import counted
+    from crystallize.hooks.tools import counted
 
     counts = [f"{row[what]} {what}" for what in ("failed", "pruned") if row[what]]
     cells = ", ".join([counted(row["cells"], "cell"), *counts])

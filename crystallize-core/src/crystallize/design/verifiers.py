@@ -26,15 +26,17 @@ class BoundVerifier:
     ----------
     fn : callable
         The function that was decorated.
+    explicit : mapping of str to object
+        The parameters that were given.
     params : mapping of str to object
         The parameters in effect, defaults included.
     """
 
-    __slots__ = ("__weakref__", "_given", "fn", "params")
+    __slots__ = ("__weakref__", "explicit", "fn", "params")
 
     def __init__(self, fn: Callable[..., Any], given: Mapping[str, Any], params: Mapping[str, Any]) -> None:
         self.fn = fn
-        self._given = dict(given)
+        self.explicit = dict(given)
         self.params = dict(params)
 
     @property
@@ -46,22 +48,28 @@ class BoundVerifier:
         self, baseline: Mapping[str, Sequence[Any]], treatment: Mapping[str, Sequence[Any]], /
     ) -> Mapping[str, Any]:
         """Compare two conditions."""
-        outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self._given)
+        outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self.explicit)
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundVerifier, (self.fn, self._given, self.params)
+        return BoundVerifier, (self.fn, self.explicit, self.params)
 
     def __repr__(self) -> str:
         return f"{self.__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
 
 
 class VerifierFactory:
-    """What `verifier` makes of a function: called with parameters, it gives a verifier."""
+    """What `verifier` makes of a function: called with parameters, it gives a verifier.
+
+    Attributes
+    ----------
+    fn : callable
+        The function that was decorated.
+    """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
-        self._fn = fn
+        self.fn = fn
         self._parameters = dict(list(signature_of(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
@@ -106,7 +114,7 @@ class VerifierFactory:
                 f"verifier {self.__name__}() needs {', '.join(missing)}: "
                 f"write {self.__name__}({', '.join(f'{name}=...' for name in missing)})"
             )
-        return BoundVerifier(self._fn, params, effective)
+        return BoundVerifier(self.fn, params, effective)
 
     def __repr__(self) -> str:
         return f"<verifier factory {self.__name__}>"

@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
@@ -15,6 +16,7 @@ from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
 from crystallize.engine.bridge import awaited
 from crystallize.engine.failure import (
+    caught,
     ends_the_run,
     execution_error,
     hook_error,
@@ -152,12 +154,8 @@ class Worker:
             self._keeps_logs = True
         self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
         for call in self.job.active.calls("worker_start"):
-            try:
+            with caught(partial(self._fail_start, call)):
                 call.fn(self.view)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - a plugin's failure fails this worker's cells, by name
-                self._fail_start("worker_start", call, exc)
         self._set_steps_up()
 
     def _set_steps_up(self) -> None:
@@ -173,25 +171,26 @@ class Worker:
         for step, label in reversed(setups.values()):
             if self._start_error is not None:
                 break
-            try:
+            with caught(partial(self._fail_setup, label)):
                 step.setup(ctx)
                 _check_reserved(ctx._own)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - user code: recorded with every cell of this worker
-                self._start_error = (f"{label}.setup", exc)
-            else:
                 self._set_up.append((step, label))
         self._report.setup = {key: describe(value, key=key) for key, value in ctx._own.items() if key not in self._base}
         self._shared.exempt(referenced([value for key, value in ctx._own.items() if key not in self._base]))
         self._base = dict(ctx._own)
         self._programs = {}
 
-    def _fail_start(self, hook: str, call: HookCall, exc: BaseException) -> None:
+    def _fail_start(self, call: HookCall, exc: BaseException) -> None:
         if call.on_error == "record":
-            self._report.plugin_failures.append(plugin_failure(exc, call, hook, None))
+            self._keep(call, "worker_start", exc)
         elif self._start_error is None:
-            self._start_error = (hook, hook_error(exc, call, hook))
+            self._start_error = ("worker_start", hook_error(exc, call, "worker_start"))
+
+    def _fail_setup(self, label: str, exc: BaseException) -> None:
+        self._start_error = (f"{label}.setup", exc)
+
+    def _keep(self, call: HookCall, hook: str, exc: BaseException) -> None:
+        self._report.plugin_failures.append(plugin_failure(exc, call, hook, None))
 
     def stop(self, loops: Iterable[EventLoop] = ()) -> WorkerReport:
         """Tear down, call ``worker_stop``, close what is open; nothing raises, all is reported.
@@ -204,20 +203,12 @@ class Worker:
         # Taken off one by one, so that a second attempt goes on where Ctrl-C interrupted the first.
         while self._set_up:
             step, label = self._set_up.pop()
-            try:
+            with caught(partial(self._note, f"teardown:{label}", f"{label}.teardown")):
                 step.teardown(self._ctx)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - kept with the result: it must not cost the metrics
-                self._note(f"teardown:{label}", f"{label}.teardown", exc)
         while self._to_stop:
             call = self._to_stop.pop()
-            try:
+            with caught(partial(self._keep, call, "worker_stop")):
                 call.fn(self.view)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - kept with the result
-                self._report.plugin_failures.append(plugin_failure(exc, call, "worker_stop", None))
         for loop in loops:
             loop.call_in_helper(self.close_thread)
         self._note_closing(self.resources.close_all())
@@ -229,7 +220,7 @@ class Worker:
 
     @property
     def cannot_work(self) -> bool:
-        """Whether it could not be started, so that every cell fails with the same error."""
+        """Return whether it could not be started, so that every cell fails with the same error."""
         return self._start_error is not None
 
     def close_thread(self) -> None:

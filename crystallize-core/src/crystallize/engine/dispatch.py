@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.failure import free_key, plugin_failure
+from crystallize.engine.failure import caught, free_key, plugin_failure
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.errors import PluginDefinitionError
 from crystallize.plugins.info import declared
@@ -74,12 +75,7 @@ class HookDispatch:
         """Call ``before_run``; errors propagate as they are, unless the plugin asks for them to be recorded."""
         for call in self.active.calls("before_run"):
             seed = self.view.run.seed
-            try:
-                call.fn(self.view)
-            except Exception as exc:
-                if call.on_error != "record":
-                    raise
-                self._keep(exc, call, "before_run", None)
+            self._call_or_raise(call, "before_run")
             if self.view.run.seed != seed:
                 raise PluginDefinitionError(
                     f"{call.info.origin} sets the run's seed in before_run, where no plan can know of it: derive its "
@@ -97,16 +93,28 @@ class HookDispatch:
                 "ArtifactPlugin; all cells run"
             )
         for call in calls:
-            try:
-                answer = call.fn(self.view, cells)
-            except Exception as exc:
-                if call.on_error != "record":
-                    raise
-                self._keep(exc, call, "completed_cells", None)
-                continue
+            answer = self._call_or_raise(call, "completed_cells", cells)
             if answer is not None and answer is not NotImplemented:
                 return answer  # type: ignore[no-any-return]
         return ()
+
+    def planned_cells(self, cells: Sequence[Cell]) -> Mapping[Cell, str]:
+        """Ask why each cell would be kept or run; the first answer wins."""
+        for call in self.active.calls("plan_cells"):
+            answer = call.fn(self.view, cells)
+            if answer is not None and answer is not NotImplemented:
+                return answer  # type: ignore[no-any-return]
+        return {}
+
+    def _call_or_raise(self, call: HookCall, hook: str, *arguments: Any) -> Any:
+        """Call a hook whose errors propagate as they are, unless the plugin asks for them to be recorded."""
+        try:
+            return call.fn(self.view, *arguments)
+        except Exception as exc:
+            if call.on_error != "record":
+                raise
+            self._keep(call, hook, None, exc)
+        return None
 
     def executor_loop(
         self, cells: Sequence[Cell], run_cell: CellRunner, replicate_fn: Callable[[int], list[CellOutcome]]
@@ -130,17 +138,21 @@ class HookDispatch:
             for event in outcome.events:
                 self.event(event)
         for call in self._collect:
-            try:
+            with caught(partial(self._apply_policy, call, "collect", outcome.cell)):
                 ticket = call.fn(self.view, outcome)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
-                self._apply_policy(exc, call, "collect", outcome.cell)
-            else:
                 if ticket is not None:
                     self._latest[id(call)] = ticket
                     if tickets is not None:
                         tickets.append(ticket)
+
+    def stored(self) -> bool:
+        """Wait until everything that was collected is stored; say whether it is."""
+        try:
+            for ticket in self._latest.values():
+                ticket.wait()
+        except Exception:  # noqa: BLE001 - whoever hands in the next outcome is told of it
+            return False
+        return True
 
     def settle(self) -> None:
         """Return once everything that was collected is stored, though Ctrl-C be pressed: once, it waits for that."""
@@ -165,12 +177,8 @@ class HookDispatch:
             return
         with self.lock:
             for call in calls:
-                try:
+                with caught(partial(self._apply_policy, call, "on_event", event.cell)):
                     call.fn(self.view, event)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
-                    self._apply_policy(exc, call, "on_event", event.cell)
 
     @property
     def sink(self) -> Callable[[Event], None]:
@@ -178,7 +186,7 @@ class HookDispatch:
         return self.event if self.hears_cells else _unheard
 
     def listens(self, name: str) -> bool:
-        """Whether some plugin wants events of a name."""
+        """Return whether some plugin wants events of a name."""
         return bool(self._on_event) and bool(self._listening(name))
 
     def _listening(self, name: str) -> tuple[HookCall, ...]:
@@ -198,12 +206,8 @@ class HookDispatch:
         """Collect what plugins want to be kept with the run."""
         facts: dict[str, Any] = {}
         for call in self.active.calls("collect_provenance"):
-            try:
+            with caught(partial(self._apply_policy, call, "collect_provenance", None)):
                 facts.update(call.fn(self.view) or {})
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - a plugin's failure is its own
-                self._apply_policy(exc, call, "collect_provenance", None)
         return facts
 
     def after_run(self, result: Result) -> BaseException | None:
@@ -218,7 +222,7 @@ class HookDispatch:
                 if call.on_error == "stop_run" or isinstance(exc, KeyboardInterrupt):
                     stopping = stopping or exc
                     continue
-                self._keep(exc, call, "after_run", None)
+                self._keep(call, "after_run", None, exc)
                 result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
                 # At once: a store that comes later in the order is to keep them.
                 result.note_plugin_errors(self.failures[known:])
@@ -230,14 +234,14 @@ class HookDispatch:
         if self.stopped is not None:
             raise self.stopped
 
-    def _apply_policy(self, exc: BaseException, call: HookCall, hook: str, cell: Cell | None) -> None:
+    def _apply_policy(self, call: HookCall, hook: str, cell: Cell | None, exc: BaseException) -> None:
         if call.on_error == "stop_run":
             # Raised between two cells: an event's hook runs in the middle of a step, which it must not fail.
             self.stopped = self.stopped or exc
         else:
-            self._keep(exc, call, hook, cell)
+            self._keep(call, hook, cell, exc)
 
-    def _keep(self, exc: BaseException, call: HookCall, hook: str, cell: Cell | None) -> None:
+    def _keep(self, call: HookCall, hook: str, cell: Cell | None, exc: BaseException) -> None:
         failure = plugin_failure(exc, call, hook, cell)
         self.failures.append(failure)
         self._warn(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
@@ -12,7 +13,7 @@ from crystallize.results.outcome import Cell, PluginFailure
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Container
+    from collections.abc import Callable, Container, Iterator
     from types import TracebackType
 
     from crystallize.plugins.manager import HookCall
@@ -23,6 +24,7 @@ _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasourc
 
 __all__ = [
     "attach_result",
+    "caught",
     "ends_the_run",
     "execution_error",
     "free_frames",
@@ -34,6 +36,17 @@ __all__ = [
     "say_how_to_go_on",
     "text_of",
 ]
+
+
+@contextlib.contextmanager
+def caught(keep: Callable[[BaseException], object]) -> Iterator[None]:
+    """Hand what user code raises within the block to `keep`, of whatever class it is; Ctrl-C alone passes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - results are never lost to what somebody's code raises
+        keep(exc)
 
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:
@@ -92,7 +105,7 @@ def _advice(exc: BaseException) -> str:
 
 
 def running_task() -> asyncio.Task[Any] | None:
-    """Give the task that is being run in this thread, None where there is none."""
+    """Return the task that is being run in this thread, None where there is none."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or asyncio._get_running_loop() is None:
         return None
@@ -100,13 +113,13 @@ def running_task() -> asyncio.Task[Any] | None:
 
 
 def is_cancellation(exc: BaseException) -> bool:
-    """Whether it is that of something awaited."""
+    """Return whether it is that of something awaited."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and isinstance(exc, asyncio.CancelledError)
 
 
 def ends_the_run(exc: BaseException, *, alone: bool, task: asyncio.Task[Any] | None = None) -> bool:
-    """Whether what escaped from a cell means the whole run: Ctrl-C, or the end of the task in which the cell ran.
+    """Return whether what escaped from a cell ends the whole run: Ctrl-C, or the end of the task in which it ran.
 
     Anything else that user code raises is its cell's failure, whatever class it has: time-out libraries, test runners
     and ``sys.exit`` raise what is no `Exception`, and so does a step that awaited something which was cancelled.
@@ -155,7 +168,7 @@ def _origin(call: HookCall) -> str:
 
 
 def text_of(exc: BaseException) -> str:
-    """Give an exception's text, also where making it raises."""
+    """Return an exception's text, also where making it raises."""
     try:
         return str(exc)
     except Exception as broken:  # noqa: BLE001 - user code: its failure must not hide what it failed to say
@@ -193,7 +206,7 @@ def say_how_to_go_on(interrupt: KeyboardInterrupt, text: str) -> None:
 
 
 def free_key(key: str, taken: Container[str]) -> str:
-    """Give `key`, numbered from the second of its name on: a result keeps each error under one of its own."""
+    """Return `key`, numbered from the second of its name on: a result keeps each error under one of its own."""
     if key not in taken:
         return key
     number = 2

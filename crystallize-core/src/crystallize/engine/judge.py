@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.failure import caught
 from crystallize.errors import HypothesisError, MissingMetricError
 from crystallize.results.metrics import HypothesisResult
 
@@ -72,13 +74,9 @@ def _judge_one(
             failures[name] = HypothesisError(why, hypothesis=hypothesis.name)
             continue
         # Results are never lost to what a verifier or a ranker raises, be it of no class that `Exception` covers.
-        try:
+        with caught(partial(failures.__setitem__, name)):
             outputs[name] = hypothesis.verify(baseline, metrics, where=f"treatment {name!r}")
             scores[name] = hypothesis.score(outputs[name])
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001
-            failures[name] = error
     tested = HypothesisResult(hypothesis.name, outputs, _rank(scores), failures, hypothesis.metrics)
     return tested, _summarise(hypothesis, failures) if failures else None
 

@@ -52,11 +52,11 @@ class Policies(NamedTuple):
 
     @property
     def limits_time(self) -> bool:
-        """Whether anything has a time-out."""
+        """Return whether anything has a time-out."""
         return self.cell.timeout is not None or any(policy.timeout is not None for policy in self.steps)
 
     def delay_after(self, exc: BaseException, step: str, earlier: Sequence[Attempt]) -> float | None:
-        """Give the seconds after which a cell is to be tried again, or None if it has failed for good.
+        """Return the seconds after which a cell is to be tried again, or None if it has failed for good.
 
         Parameters
         ----------
@@ -83,11 +83,11 @@ class Policies(NamedTuple):
         return self.labels[position - 1] if position > 0 else _BEFORE[position + 1]
 
     def step_limit(self, position: int) -> float | None:
-        """Give the time-out of what stands at a place."""
+        """Return the time-out of what stands at a place."""
         return self.steps[position - 1].timeout if position > 0 else None
 
     def too_slow(self, position: int, *, whole_cell: bool, what_next: str = "") -> CellTimeoutError | StepTimeoutError:
-        """Give the error of a time-out.
+        """Return the error of a time-out.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Policies(NamedTuple):
         )
 
     def described(self) -> dict[str, Any]:
-        """Give what was declared as plain data."""
+        """Return what was declared as plain data."""
         steps = {
             label: _described(policy)
             for label, policy in zip(self.labels, self.steps, strict=True)
@@ -136,7 +136,7 @@ class Policies(NamedTuple):
             raise self.unkept()
 
     def unkept(self) -> ConfigurationError:
-        """Give the error of time-outs that nobody here can keep."""
+        """Return the error of time-outs that nobody here can keep."""
         label = self.plain[0]
         limit = self.steps[self.labels.index(label)].timeout
         what = (
@@ -152,7 +152,7 @@ class Policies(NamedTuple):
 
 
 def policies_of(pipeline: Pipeline, cell: FailurePolicy = NO_POLICY) -> Policies | None:
-    """Give what the steps of a pipeline and their experiment declare; None where that is nothing.
+    """Return what the steps of a pipeline and their experiment declare; None where that is nothing.
 
     Raises
     ------

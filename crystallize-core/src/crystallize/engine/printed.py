@@ -41,7 +41,7 @@ class CellLog:
             self._parts = [self._end()]
 
     def text(self) -> str:
-        """Give what is kept."""
+        """Return what is kept."""
         end = self._end()
         return f"[what came before is left out]\n{end}" if self._cut else end
 

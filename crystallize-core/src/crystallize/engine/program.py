@@ -67,7 +67,7 @@ class Program:
         self._shapes: dict[Any, TraceShape] = {} if shapes is None else shapes
 
     def shape(self, begun: int, journal: Sequence[Any], order: Sequence[Any]) -> TraceShape:
-        """Give the shape of a cell from the number of steps that it began, and its journals.
+        """Return the shape of a cell from the number of steps that it began, and its journals.
 
         Those of the context and of the metrics are pairs of a position and what was touched there.
         """
@@ -154,12 +154,12 @@ def _cached(cache: CacheSession, *arguments: Any) -> Callable[..., Any]:
 
 
 def injected_keys(step: PipelineStep, addresses: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Give the keys with which the context supplies parameters of a step, of each the one that counts most last."""
+    """Return the keys with which the context supplies parameters of a step, of each the one that counts most last."""
     return tuple(key for each in step._open_parameters() for key in reversed(keys_of(each.name, addresses)))
 
 
 def steps_are_async(pipeline: Pipeline) -> bool:
-    """Whether some step is ``async def``, so that its cells need an event loop."""
+    """Return whether some step is ``async def``, so that its cells need an event loop."""
     return any(step._is_awaited() for step in pipeline.steps)
 
 

@@ -149,7 +149,7 @@ def condition_records(
 
 
 def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseException | None) -> dict[str, Any]:
-    """Give the facts about a run that are in its provenance as ``run``.
+    """Return the facts about a run that are in its provenance as ``run``.
 
     Parameters
     ----------

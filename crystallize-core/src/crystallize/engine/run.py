@@ -34,6 +34,8 @@ from crystallize.engine.plan import (
     condition_names,
     outstanding,
     plan_cells,
+    plan_for,
+    settle_seed,
     treatments_by_condition,
 )
 from crystallize.engine.policies import FailureCount
@@ -44,18 +46,25 @@ from crystallize.engine.record import (
     tell_of_no_metrics,
     without_success,
 )
-from crystallize.engine.resuming import plan_of, settle_seed
 from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
-from crystallize.results import CollectedOutcomes, JoinedOutcomes, LazyOutcomes, build_result, collect_metrics
+from crystallize.hooks.roles import StorePlugin
+from crystallize.results import (
+    CollectedOutcomes,
+    JoinedOutcomes,
+    LazyOutcomes,
+    RestrictedOutcomes,
+    build_result,
+    collect_metrics,
+)
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.design import Treatment
+    from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies
-    from crystallize.engine.resuming import Plan
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.results import ExperimentMetrics, HypothesisResult, Result
@@ -64,6 +73,9 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
+
+_MOST_KEPT = 8 * 1024 * 1024
+"""About how many bytes of outcomes a run keeps in memory that are stored."""
 _MOST_NAMED = 5
 
 
@@ -132,6 +144,10 @@ class Run:
         self._tickets: list[Any] = []
         self._item: Any = ()
         self._failed_cells = 0
+        # The cells of an optimisation are looked at one by one.
+        stores = (plugin for plugin in view.plugins if isinstance(plugin, StorePlugin) and plugin.gives_outcomes)
+        self._store = None if view.run.kind != "run" else next(stores, None)
+        self._released = False
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
         self.runner = CellRunner(
@@ -152,19 +168,14 @@ class Run:
     # -- faces ------------------------------------------------------------------------------------
 
     def execute(self, cells: Sequence[Cell] | None = None) -> Result:
-        """Run everything in the calling thread and give the result."""
+        """Run everything in the calling thread and return the result."""
         with self.interrupts:
-            for _ in self.outcomes_of(cells, each=False):
+            for _ in self.stream(cells, each=False):
                 pass
         return self._done()
 
-    def stream(self) -> Iterator[CellOutcome]:
-        """Run everything, giving each outcome once it is stored."""
-        yield from self.outcomes_of(None, each=True)
-        self._done()
-
-    def outcomes_of(self, cells: Sequence[Cell] | None, *, each: bool) -> Iterator[CellOutcome]:
-        """Run cells and finish the run, whatever happens; with `each`, hand on every outcome."""
+    def stream(self, cells: Sequence[Cell] | None = None, *, each: bool = True) -> Iterator[CellOutcome]:
+        """Run everything and finish the run, whatever happens; yield each outcome once it is stored."""
         try:
             yield from self.consume(self.begin(cells), each=each)
         except BaseException as exc:
@@ -272,7 +283,11 @@ class Run:
 
     def plan(self) -> Plan:
         """Say what the run would do with each cell; it is not begun by that."""
-        return plan_of(self.view, self.active, plan_cells(self.conditions, self.view.replicates))
+        cells = plan_cells(self.conditions, self.view.replicates)
+        if self.view.run.strategy != "resume":
+            return plan_for(cells, None)
+        settle_seed(self.view, draw=False)
+        return plan_for(cells, self.dispatch.planned_cells(cells))
 
     # -- before -----------------------------------------------------------------------------------
 
@@ -353,7 +368,7 @@ class Run:
             if dispatch.stopped is not None:
                 dispatch.check()
             if many:
-                self.outcomes.pack()
+                self._make_room()
         finally:
             interrupts.held = False
         if interrupts.noted:
@@ -361,6 +376,23 @@ class Run:
         if error is not None and self._failures is not None:
             self._failures.add(error)
         return True
+
+    def _make_room(self) -> None:
+        """Pack the outcomes; what the store gives back is not kept once it is too much."""
+        self.outcomes.pack()
+        if self._store is not None and self.outcomes.size > _MOST_KEPT and self.dispatch.stored():
+            self.outcomes.release()
+            self._released = True
+
+    def _all_outcomes(self) -> LazyOutcomes:
+        """Return those of this run and those that were kept, wherever they are."""
+        if self._released and self._store is not None and self.dispatch.stored():
+            stored = self._store.stored_outcomes(self.view)
+            if stored is not None:
+                # Of a run that is resumed there may be more than was asked for.
+                asked = range(self.view.replicates)
+                return JoinedOutcomes(self.outcomes, RestrictedOutcomes(stored, dict.fromkeys(self.conditions, asked)))
+        return self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
 
     def _failure(self, error: PipelineExecutionError) -> PipelineExecutionError | None:
         """Log why a cell did not run to its end, and give that where the cell has failed: a pruned one has not."""
@@ -434,7 +466,7 @@ class Run:
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
-        outcomes = self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
+        outcomes = self._all_outcomes()
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions)
         hypotheses, judged = self._judged(metrics, without_success(metrics, outcomes))

@@ -193,7 +193,7 @@ class CellRunner:
         return self._sink is not None and self._sink(event) is True
 
     def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main", step: str = "worker") -> CellOutcome:
-        """Give the outcome of a cell that could not be run to its end, such as one whose worker died.
+        """Return the outcome of a cell that could not be run to its end, such as one whose worker died.
 
         Parameters
         ----------

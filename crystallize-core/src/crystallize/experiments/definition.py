@@ -89,8 +89,8 @@ def definition_of(experiment: Experiment) -> dict[str, Any]:
         "function": site and site.function,
         "variables": sorted(name for name, value in names if value is experiment),
         "imported_as": None if spec is None or site is None or spec.name == site.module else spec.name,
-        "config": experiment._config,
-        "overrides": list(experiment._overrides),
+        "config": experiment.config,
+        "overrides": list(experiment.config_overrides),
     }
 
 

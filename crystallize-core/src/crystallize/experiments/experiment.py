@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from crystallize.design import Hypothesis, Objective
-    from crystallize.engine.resuming import Plan
+    from crystallize.engine.plan import Plan
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.optimization.loop import Optimization
@@ -105,6 +105,13 @@ class Experiment:
         How many cells may fail; one more stops the run.
     fail_fast : bool, default False
         Whether the first failed cell stops the run.
+
+    Attributes
+    ----------
+    config : str or None
+        The folder, or the file, that the experiment was read from.
+    config_overrides : tuple of str
+        What was put in place of values there.
 
     Raises
     ------
@@ -171,9 +178,8 @@ class Experiment:
         self.last_optimization: OptimizationResult | None = None
         self._id: tuple[Any, str] | None = None
         self._call_site = call_site()
-        self._config: str | None = None
-        # What was put in place of values of config.yaml when it was read.
-        self._overrides: tuple[str, ...] = ()
+        self.config: str | None = None
+        self.config_overrides: tuple[str, ...] = ()
         self._programs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._context_before: Mapping[str, Any] | None = None
         self._active: ActivePlugins | None = None
@@ -276,6 +282,11 @@ class Experiment:
         self._replicates = None if value is None else checked_replicates(value)
 
     @property
+    def declared_replicates(self) -> int | None:
+        """How many replicates the experiment was given; None where a run has the data source's."""
+        return self._replicates
+
+    @property
     def id(self) -> str:
         """The experiment's identity: the same as long as its data source, steps and parameters are."""
         parts = (self.datasource, self.pipeline)
@@ -292,8 +303,14 @@ class Experiment:
         """Give the names of the active plugins in the order in which their hooks are called."""
         return list(self._active_plugins().names)
 
-    def validate(self) -> None:
+    def validate(self, *, alone: bool = True) -> None:
         """Check that the experiment can be run; every run does so first.
+
+        Parameters
+        ----------
+        alone : bool, default True
+            Whether it is to run by itself. In a graph, treatments come from what it reads too, and its own may be there
+            for what reads from it.
 
         Raises
         ------
@@ -304,7 +321,11 @@ class Experiment:
         PluginError
             If the plugins cannot be used together.
         """
-        self._run_of(Request(), noted=False)
+        if alone:
+            self._run_of(Request(), noted=False)
+        else:
+            validate(self, Request(hypotheses=()))
+            policies_for(self, self._active_plugins())
 
     def artifact_datasource(
         self,

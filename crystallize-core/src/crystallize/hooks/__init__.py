@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
     from crystallize.plugins.metadata import PluginRecord
-    from crystallize.results.columns import CellColumns, LazyOutcomes
-    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult, MetricValues
+    from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
+    from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
     from crystallize.results.provenance import ConditionLog, ConditionRecord, StepRecord
     from crystallize.results.result import build_result
@@ -84,6 +84,8 @@ __all__ = [
     "HypothesisResult",
     "InterruptGuard",
     "LazyOutcomes",
+    "MetricColumn",
+    "MetricColumns",
     "MetricValues",
     "OptimizationResult",
     "Origin",
@@ -151,8 +153,8 @@ _HOMES = {
         "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
         "plugins.manager": "ActivePlugins HookCall",
         "plugins.metadata": "PluginRecord",
-        "results.columns": "CellColumns LazyOutcomes",
-        "results.metrics": "BASELINE HypothesisResult MetricValues NO_METRIC",
+        "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
+        "results.metrics": "BASELINE HypothesisResult NO_METRIC",
         "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
     from crystallize.errors import CellTimeoutError, StepTimeoutError
     from crystallize.hooks.view import ExperimentView
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event, PluginFailure
 
 __all__ = [
@@ -312,6 +313,9 @@ class StorePlugin(BasePlugin):
     neutral = True
     on_error = "stop_run"
 
+    gives_outcomes: bool = False
+    """Whether `stored_outcomes` gives back what was collected: of a large run it is then kept by the store alone."""
+
     def recorded_seed(self, experiment: ExperimentView) -> int | None:
         """Return the base seed of the run that would be resumed, or None where there is no such run.
 
@@ -319,6 +323,16 @@ class StorePlugin(BasePlugin):
         """
         run = self.newest_run(experiment.name or experiment.id)
         return None if run is None else run.metadata.get("seed")
+
+    def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
+        """Return everything that is stored of a run, for its result; those that it resumes among them.
+
+        Asked of stores with `gives_outcomes`, at the end of runs so large that what was stored is not kept in memory,
+        once all of it is safe and before `HookSpecs.after_run`. Numbers, text and arrays of numbers have to be what
+        was collected; cells that recorded anything else, or failed, the engine keeps itself.
+        """
+        del experiment
+        return None
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Return the newest stored run of an experiment, for data sources that read from it; None where there is none.

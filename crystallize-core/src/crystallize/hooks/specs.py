@@ -237,7 +237,9 @@ class HookSpecs:
         A generator must stop its workers promptly when it is closed or when an exception is raised in it:
         `KeyboardInterrupt`, or `TooManyFailuresError` when the run is stopped because of failures. It may then go on
         to yield outcomes that are finished (once more, where it cannot tell what was taken), and raises the exception
-        again. It may be an ``async def`` generator, which awaits ``run_cell.aio(cell)``.
+        again. It may be an ``async def`` generator, which awaits ``run_cell.aio(cell)``. The engine drives either from
+        plain code and from an event loop. There a plain generator is asked for its items in a helper thread, and the
+        run can be cancelled between two of them: one that waits for its workers yields an empty list now and then.
 
         ``run_cell`` sees to retries, and to the time-outs of what awaits. Those of plain functions are refused, unless
         the plugin says ``ends_overdue_cells = True``: it runs cells in processes of its own, calls

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from crystallize.context.isolation import isolate
     from crystallize.fingerprint import Identity, code_of, combine, identify, value_of
     from crystallize.hooks.settings import arguments_of
-    from crystallize.names import check_file_name, check_name, counted, did_you_mean, folder_name, fresh_id
+    from crystallize.names import (
+        check_distinct,
+        check_file_name,
+        check_name,
+        counted,
+        did_you_mean,
+        folder_name,
+        fresh_id,
+    )
     from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
     from crystallize.results.export import dump_json, to_plain, write_atomically
     from crystallize.results.statistics import confidence_interval, mean, standard_error
@@ -31,6 +39,7 @@ __all__ = [
     "check_callable",
     "check_choice",
     "check_count",
+    "check_distinct",
     "check_file_name",
     "check_flag",
     "check_integer",
@@ -64,7 +73,7 @@ _HOMES = {
         "context.isolation": "isolate",
         "fingerprint": "Identity code_of combine identify value_of",
         "hooks.settings": "arguments_of",
-        "names": "check_file_name check_name counted did_you_mean folder_name fresh_id",
+        "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id",
         "results.description": "MASK describe looks_secret mask_secrets",
         "results.export": "dump_json to_plain write_atomically",
         "results.statistics": "confidence_interval mean standard_error",

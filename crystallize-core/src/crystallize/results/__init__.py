@@ -10,6 +10,7 @@ from crystallize.results.columns import (
     MetricColumn,
     MetricColumns,
     MetricValues,
+    RestrictedOutcomes,
 )
 from crystallize.results.description import describe, looks_secret, mask_secrets
 from crystallize.results.export import dump_json, to_plain
@@ -44,6 +45,7 @@ __all__ = [
     "MetricColumns",
     "MetricValues",
     "PluginFailure",
+    "RestrictedOutcomes",
     "Result",
     "StepRecord",
     "StepShape",

@@ -46,7 +46,7 @@ class CollectedOutcomes(LazyOutcomes):
         self._at_once = _FEWEST
 
     def add(self, outcome: CellOutcome) -> bool:
-        """Take an outcome in; say whether it is time to `pack`."""
+        """Take an outcome in; return whether it is time to `pack`."""
         latest = self._latest
         latest[outcome.cell] = outcome
         if self._columns:
@@ -158,7 +158,7 @@ class _Packed:
         self._tags: dict[str, dict[int, Mapping[str, Any]]] = {}
 
     def is_odd(self, outcome: CellOutcome) -> bool:
-        """Whether an outcome has other metrics than the first one of the condition, or has them in another order."""
+        """Return whether it has other metrics than the first one of the condition, or has them in another order."""
         if outcome.error is not None:
             return False
         if self._names is None:
@@ -378,11 +378,11 @@ def _code_of(kind: type) -> str | None:
 
 
 def _is_rare(outcome: CellOutcome) -> bool:
-    """Whether an outcome holds more than columns do."""
+    """Return whether an outcome holds more than columns do."""
     return bool(outcome.error is not None or outcome.attempts or outcome.plugin_failures or outcome.reports)
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a store gives a value back exactly: a number, text, or an array of numbers."""
+    """Return whether a store gives a value back exactly: a number, text, or an array of numbers."""
     kind = type(value)
     return kind in _EXACT or (kind.__module__ == "numpy" and value.dtype.kind in "biufc")

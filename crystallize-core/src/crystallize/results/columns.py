@@ -253,13 +253,11 @@ class CellColumns:
 
     def selected(self, keep: Callable[[int], bool]) -> CellColumns:
         """Return the cells of the replicates that are to be kept, of uniform ones."""
-        chosen = [position for position, replicate in enumerate(self.replicates) if keep(replicate)]
-        if len(chosen) == len(self.replicates):
-            return self
+        chosen = array("q", (position for position, replicate in enumerate(self.replicates) if keep(replicate)))
 
         def metric(name: str) -> MetricColumn:
             column = self.metrics[name]
-            return column.selected([at for at, replicate in enumerate(column.replicates) if keep(replicate)])
+            return column.selected(array("q", (at for at, each in enumerate(column.replicates) if keep(each))))
 
         rare = [outcome for outcome in self.rare if keep(outcome.cell.replicate)]
         succeeded = len(chosen) - sum(outcome.error is not None for outcome in rare)
@@ -277,7 +275,7 @@ class CellColumns:
         )
 
     def fits(self, other: CellColumns) -> bool:
-        """Whether these cells and those of another are uniform together."""
+        """Return whether these cells and those of another are uniform together."""
         if not (self.uniform and other.uniform):
             return False
         return not (self.succeeded and other.succeeded) or [*self.metrics] == [*other.metrics]
@@ -444,7 +442,9 @@ class RestrictedOutcomes(LazyOutcomes):
         known = self._columns.get(condition)
         if known is None:
             columns, wanted = self._outcomes.columns(condition), self._wanted[condition]
-            if columns.uniform:
+            if all(map(wanted.__contains__, columns.replicates)):
+                known = columns
+            elif columns.uniform:
                 known = columns.selected(wanted.__contains__)
             else:
                 cells = [Cell(condition, replicate) for replicate in columns.replicates if replicate in wanted]
@@ -525,7 +525,7 @@ def _one_by_one(condition: str, outcomes: Iterable[CellOutcome]) -> CellColumns:
 
 
 def _alike(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Whether two columns can be added to each other."""
+    """Return whether two columns can be added to each other."""
     if isinstance(first, array) and isinstance(second, array):
         return first.typecode == second.typecode
     return isinstance(first, list) and isinstance(second, list)

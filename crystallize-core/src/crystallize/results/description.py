@@ -58,7 +58,7 @@ def describe(value: Any, *, key: object = "") -> Any:
 
 
 def looks_secret(key: object) -> bool:
-    """Say whether a key's name says that its value is a secret.
+    """Return whether a key's name says that its value is a secret.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _sounds_secret(key: str) -> bool:
 
 
 def mask_secrets(value: Any) -> Any:
-    """Give a copy of nested mappings and lists in which the values under secret keys are masked.
+    """Return a copy of nested mappings and lists in which the values under secret keys are masked.
 
     Parameters
     ----------

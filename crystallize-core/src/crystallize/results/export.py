@@ -23,7 +23,7 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def to_plain(value: Any) -> Any:
-    """Give what stands for `value` in JSON.
+    """Return what stands for `value` in JSON.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def to_plain(value: Any) -> Any:
 
 
 def dump_json(value: Any, *, indent: int | None = 2) -> str:
-    """Give `value` as JSON by the letter of the standard, whatever it is.
+    """Return `value` as JSON by the letter of the standard, whatever it is.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def dump_json(value: Any, *, indent: int | None = 2) -> str:
 
 
 def write_json(value: Any, path: str | os.PathLike[str] | None = None, *, indent: int | None = 2) -> str:
-    """Give `value` as JSON, and write it to `path` if there is one."""
+    """Return `value` as JSON, and write it to `path` if there is one."""
     text = dump_json(value, indent=indent)
     if path is not None:
         write_atomically(path, text + "\n")
@@ -87,7 +87,7 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
 def result_to_dict(
     metrics: ExperimentMetrics, errors: Mapping[str, BaseException], provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give a result's parts as plain data."""
+    """Return a result's parts as plain data."""
     return {
         "metrics": {
             "baseline": to_plain(metrics.baseline.metrics),
@@ -162,7 +162,7 @@ def _plain_mapping(value: Mapping[Any, Any], above: tuple[int, ...]) -> dict[str
 
 
 def _text(value: Any) -> str:
-    """Give text that has no memory address in it and never fails."""
+    """Return text that has no memory address in it and never fails."""
     if isinstance(value, (str, bytes, bytearray)):
         return repr(value)
     try:

@@ -122,7 +122,7 @@ class HypothesisResult:
     metrics: Any = None
 
     def get_for_treatment(self, treatment: str) -> Any:
-        """Give what the verifier returned for `treatment`, or None."""
+        """Return what the verifier returned for `treatment`, or None."""
         return self.results.get(treatment)
 
 

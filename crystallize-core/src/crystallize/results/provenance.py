@@ -145,7 +145,7 @@ class ConditionLog:
         return self.columns.position(replicate)
 
     def steps_of(self, replicate: int) -> list[dict[str, Any]]:
-        """Say what each step of a cell did, in order."""
+        """Return what each step of a cell did, in order."""
         trace = self.columns.traces[self.position(replicate)]
         if trace is None:
             return []
@@ -167,7 +167,7 @@ class ConditionLog:
         return described
 
     def before_of(self, replicate: int) -> dict[str, Any]:
-        """Say what happened in a cell before its first step."""
+        """Return what happened in a cell before its first step."""
         trace = self.columns.traces[self.position(replicate)]
         if trace is None:
             return {"reads": {}, "writes": {}, "metrics": {}}
@@ -327,7 +327,7 @@ class ArtifactsView(Sequence[dict[str, Any]]):
         self._failed = failed
 
     def records(self) -> Iterator[tuple[str, int, ArtifactRecord]]:
-        """Give condition, replicate and record of each file."""
+        """Return condition, replicate and record of each file."""
         for name, log in self._logs.items():
             for replicate, record in log.columns.artifacts:
                 if (replicate in log.failed) is self._failed:

@@ -163,7 +163,7 @@ class Result:
         return found
 
     def get_artifact(self, file: str, *, step: str | None = None) -> dict[str, Path]:
-        """Give where each condition stored a file.
+        """Return where each condition stored a file.
 
         Parameters
         ----------
@@ -186,7 +186,7 @@ class Result:
         return found
 
     def get_hypothesis(self, name: str) -> HypothesisResult:
-        """Give what testing the hypothesis of that name gave.
+        """Return what testing the hypothesis of that name gave.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Result:
         return known[name]
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
-        """Give what `print_tree` prints, as text."""
+        """Return what `print_tree` prints, as text."""
         return tree_text(self._logs, fmt)
 
     def print_tree(self, fmt: str = _DEFAULT_TREE) -> None:
@@ -224,7 +224,7 @@ class Result:
         print_text(self.tree_text(fmt))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data that any JSON writer takes.
+        """Return everything as plain data that any JSON writer takes.
 
         Returns
         -------

@@ -19,7 +19,7 @@ _TERMS = 500
 
 
 def mean(values: Sequence[float]) -> float:
-    """Give the arithmetic mean; NaN of nothing."""
+    """Return the arithmetic mean; NaN of nothing."""
     if not values:
         return math.nan
     try:
@@ -29,7 +29,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Give the standard error of the mean, ``s / sqrt(n)``; NaN of fewer than two values."""
+    """Return the standard error of the mean, ``s / sqrt(n)``; NaN of fewer than two values."""
     count = len(values)
     if count < 2:  # noqa: PLR2004 - a spread takes two
         return math.nan
@@ -39,7 +39,7 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def confidence_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Give Student's interval of the mean: ``mean ± t * standard_error``; NaN of fewer than two values.
+    """Return Student's interval of the mean: ``mean ± t * standard_error``; NaN of fewer than two values.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def confidence_interval(values: Sequence[float], level: float = 0.95) -> tuple[f
 
 @lru_cache(maxsize=256)
 def student_t_quantile(probability: float, degrees: int) -> float:
-    """Give the quantile of Student's t distribution.
+    """Return the quantile of Student's t distribution.
 
     The distribution function is ``1 - I_x(v/2, 1/2) / 2`` with ``x = v / (v + t^2)`` (NIST DLMF 8.17
     and Abramowitz & Stegun 26.7.1), inverted by bisection.

@@ -83,7 +83,7 @@ _SHAPES_LIMIT = 4096
 
 
 def intern_shape(shape: TraceShape) -> TraceShape:
-    """Give the one object that stands for all equal shapes in this process."""
+    """Return the one object that stands for all equal shapes in this process."""
     known = _SHAPES.get(shape)
     if known is None:
         if len(_SHAPES) >= _SHAPES_LIMIT:

@@ -40,7 +40,7 @@ class _Row:
 
 
 def parse_format(fmt: str) -> tuple[str, ...]:
-    """Give the levels that a format names, or refuse it.
+    """Return the levels that a format names, or refuse it.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def parse_format(fmt: str) -> tuple[str, ...]:
 
 
 def tree_text(logs: Mapping[str, ConditionLog], fmt: str) -> str:
-    """Give the tree as text, one node a line."""
+    """Return the tree as text, one node a line."""
     levels = parse_format(fmt)
     rows = list(_rows(logs, levels))
     root = "run" if "replicate" in levels else f"run ({_seeds(rows)})"
@@ -155,7 +155,7 @@ def _label(rows: Sequence[_Row], level: str, deeper: Sequence[str], all_levels: 
 
 
 def _tried(row: _Row) -> str:
-    """Say which attempts came before."""
+    """Return which attempts came before, as text."""
     attempts = row.log.attempts.get(row.replicate, ())
     if not attempts:
         return ""
@@ -164,14 +164,14 @@ def _tried(row: _Row) -> str:
 
 
 def _worked(row: _Row) -> str:
-    """Say how long a cell took, and who ran it where that was not the program itself."""
+    """Return how long a cell took, and who ran it where that was not the program itself."""
     position = row.log.position(row.replicate)
     worker = row.log.columns.workers[position]
     return f"  {_time(row.log.columns.durations[position])}{'' if worker == 'main' else f' in {worker}'}"
 
 
 def _time(seconds: float) -> str:
-    """Give a duration with three digits."""
+    """Return a duration with three digits."""
     return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"
 
 
@@ -190,7 +190,7 @@ def _step_label(rows: Sequence[_Row], *, timed: bool) -> str:
 
 
 def _actions(rows: Sequence[_Row], *, named: bool) -> Iterator[str]:
-    """Say what the steps did; over several cells, every value that occurred."""
+    """Yield what the steps did; over several cells, every value that occurred."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for action in _ACTIONS:

@@ -208,6 +208,10 @@ class ActiveRun:
                 for record in records if cell in self._before.cells else ():
                     record.path = str(self._path) + str(record.path).removeprefix(former)
 
+    def outcomes(self) -> LazyOutcomes:
+        """Give what has been committed."""
+        return StoredRun(self._path).lazy_outcomes()
+
     def take_in(self, outcomes: LazyOutcomes | tuple[()]) -> None:
         """Store cells of another version as they are."""
         for outcome in outcomes.values() if isinstance(outcomes, LazyOutcomes) else outcomes:

@@ -63,6 +63,7 @@ class ArtifactPlugin(StorePlugin):
     """
 
     wanted_events = EVENTS
+    gives_outcomes = True
 
     def __init__(
         self,
@@ -138,6 +139,11 @@ class ArtifactPlugin(StorePlugin):
         resumption.decide(cells)
         left = resumption.leave_undeclared(experiment)
         return {**resumption.reasons, **dict.fromkeys(left, "no longer declared")}
+
+    def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
+        """Give what is stored of a run that goes on."""
+        active = self._active.get(experiment.run.id)
+        return None if active is None else active.outcomes()
 
     def collect(self, experiment: ExperimentView, outcome: CellOutcome) -> Ticket | None:
         """Store an outcome; the ticket says when it is safe."""

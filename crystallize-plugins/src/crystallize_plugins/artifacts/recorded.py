@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crystallize.engine.identity import CellIdentities
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.database.writer import RunWriter
-    from crystallize_plugins.environment.background import Answer
+    from crystallize_plugins.environment.background import PendingFacts
 
 __all__ = [
     "RECORDED",
@@ -73,7 +73,7 @@ class Recorder:
         self._writer: RunWriter | None = None
         self._lock = threading.Lock()
         self._quick: dict[str, Any] | None = None
-        self._answer: Answer | None = None
+        self._answer: PendingFacts | None = None
         self._slow: dict[str, Any] | None = None
         self._begun = False
         self._given = False
@@ -134,12 +134,12 @@ class Recorder:
         documents = {} if begun else first
         return documents if given else {**documents, **{name: _encode(name, value) for name, value in found.items()}}
 
-    def _ask(self) -> Answer:
+    def _ask(self) -> PendingFacts:
         with self._lock:
             if self._answer is None:
-                from crystallize_plugins.environment.background import ask
+                from crystallize_plugins.environment.background import find_out
 
-                self._answer = ask(_code_folder(self._view.definition()))
+                self._answer = find_out(_code_folder(self._view.definition()))
             return self._answer
 
     def _known(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.folders import MARK, has_library_name, offer, withdraw
+from crystallize.hooks.declarations import MARK, has_library_name, offer, withdraw
 from crystallize_plugins.config.problems import Place
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
-from crystallize.names import did_you_mean
+from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.values import MapNode, Node, ScalarNode, value_of
 
 if TYPE_CHECKING:

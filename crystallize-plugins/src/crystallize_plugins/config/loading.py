@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, CrystallizeError
-from crystallize.names import check_name, did_you_mean
+from crystallize.hooks.tools import check_name, did_you_mean
 from crystallize_plugins.config.describing import Description, described, find_config, references_of
 from crystallize_plugins.config.overrides import apply_overrides
 from crystallize_plugins.config.problems import CONFIG_FILE, Problems
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, MutableMapping
 
-    from crystallize.datasources import Artifact
-    from crystallize.experiments.experiment import Experiment
+    from crystallize import Artifact, Experiment
     from crystallize_plugins.config.describing import Reference
     from crystallize_plugins.config.document import Document
 
@@ -198,8 +197,8 @@ class _Loader:
         experiment = _experiment(document, description, parts, self._kind)
         if experiment is None:
             return None
-        experiment._config = str(folder if file.name == CONFIG_FILE else folder / file.name)
-        experiment._overrides = self._overrides if len(readers) == 1 else ()
+        experiment.config = str(folder if file.name == CONFIG_FILE else folder / file.name)
+        experiment.config_overrides = self._overrides if len(readers) == 1 else ()
         return LoadedExperiment(experiment, folder, folder / file.name, description, references, producers, outputs)
 
     def _producers(
@@ -297,10 +296,7 @@ def _experiment(
     document: Document, description: Description, parts: dict[str, Any], kind: type[Experiment] | None
 ) -> Experiment | None:
     """Make the experiment; what only its constructor finds is noted where config.yaml begins."""
-    from crystallize.datasources import ExperimentInput
-    from crystallize.experiments.experiment import Experiment
-    from crystallize.experiments.request import Request, policies_for, validate
-    from crystallize.pipelines import Pipeline
+    from crystallize import Experiment, ExperimentInput, Pipeline
     from crystallize_plugins.config.document import parted
 
     sources, bare = parts.pop("sources"), parts.pop("bare")
@@ -316,9 +312,7 @@ def _experiment(
             **given,
         )
         made.strategy = document.value("strategy") or "rerun"
-        # In a graph, those of the experiments that it reads from are its treatments, too.
-        validate(made, Request(hypotheses=() if references_of(document.root) else None))
-        policies_for(made, made._active_plugins())
+        made.validate(alone=False)
     except CrystallizeError as error:
         message, advice = parted(str(error), "")
         place = next((document.place(key) for key, words in _POLICIES.items() if words in message), document.root.place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from crystallize.names import did_you_mean
+from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.problems import Place, Problems
 from crystallize_plugins.config.reading import DEEPEST, compose, unprintable
 from crystallize_plugins.config.schema import properties_at, shown_path

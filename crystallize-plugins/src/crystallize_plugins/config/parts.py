@@ -5,19 +5,18 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources import Artifact, DataSource
-from crystallize.datasources.base import FACTORY_MARK, as_data_source
-from crystallize.design import Hypothesis, Treatment
-from crystallize.design.verifiers import VerifierFactory
+from crystallize import Artifact, DataSource, Hypothesis, Pipeline, PipelineStep, Treatment, pipeline_step
 from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
-from crystallize.hooks import build_plugin, find_plugin, find_plugins, load_plugin
-from crystallize.names import check_distinct, check_name, did_you_mean
-from crystallize.pipelines import Pipeline, PipelineStep, pipeline_step
-from crystallize.pipelines.step import as_step, step_class_of
-from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
-from crystallize.results import BASELINE
-from crystallize.signatures import signature_of
+from crystallize.hooks import BASELINE, ActivePlugins, build_plugin, find_plugin, find_plugins, load_plugin
+from crystallize.hooks.declarations import (
+    FACTORY_MARK,
+    VerifierFactory,
+    as_data_source,
+    as_step,
+    signature_of,
+    step_class_of,
+)
+from crystallize.hooks.tools import check_distinct, check_name, did_you_mean
 from crystallize_plugins.config.describing import is_reference, references_of
 from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, plain, value_of
 
@@ -133,7 +132,7 @@ def outputs_of(document: Document) -> dict[str, Artifact]:
 
 def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Sequence[PipelineStep]) -> None:
     """Note outputs that would be one file: two of one name that one step writes, or none."""
-    from crystallize.experiments.request import checked_outputs
+    from crystallize.hooks.declarations import checked_outputs
 
     section = document.root.get("steps")
     if steps and isinstance(section, ListNode) and len(steps) == len(section.items):
@@ -244,7 +243,7 @@ def treatments_of(document: Document) -> list[Treatment]:
     for name, node in document.section("treatments"):
         at = {key.text: key.place for key, _ in node.pairs()} if isinstance(node, MapNode) else {}
         values = value_of(node, document.problems) or {}
-        wrong = next((place for key, place in at.items() if key in _RESERVED), name.place)
+        wrong = next((place for key, place in at.items() if key in _DEFAULTS), name.place)
         with document.located(wrong):
             made.append(Treatment(name.text, values))
     with document.located(document.place("treatments")):
@@ -252,7 +251,7 @@ def treatments_of(document: Document) -> list[Treatment]:
     return made
 
 
-_RESERVED = ("replicate", "condition", "seed_used", "step_name")
+_DEFAULTS = ("replicate", "condition", "seed_used", "step_name")
 
 
 def hypotheses_of(document: Document) -> list[Hypothesis]:
@@ -357,6 +356,8 @@ def _installed_verifier(document: Document, named: Named, own: list[str]) -> Any
 
 
 _SEED = "seed"
+DEFAULTS = ("artifacts", "seed", "logging")
+"""The plugins of this distribution that are active unless they are left out."""
 _LOOP = "run_experiment_loop"
 
 
@@ -374,22 +375,21 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
     left_out: dict[str, Place] = {}
     for name, node in document.section("plugins"):
         if isinstance(node, ScalarNode) and node.value is False:
-            if name.text in RESERVED:
+            if name.text in DEFAULTS:
                 left_out[name.text] = node.place
             else:
                 document.problems.add(
                     node.place,
                     f"the plugin {name.text!r} is active only where it is asked for, and cannot be left out",
-                    f"{did_you_mean(name.text, RESERVED)} Remove the line: false is for the defaults "
-                    f"{', '.join(RESERVED)}".strip(),
+                    f"{did_you_mean(name.text, DEFAULTS)} Remove the line: false is for the defaults "
+                    f"{', '.join(DEFAULTS)}".strip(),
                 )
         else:
             wanted[name.text] = (value_of(node, document.problems) or {}, name.place)
     _add_seed(document, wanted, left_out)
     plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
     plugins.append(_executor(document))
-    installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
-    kept = [name for name in RESERVED if name in installed and name not in left_out]
+    kept = [name for name in DEFAULTS if name not in left_out]
     return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
 
 
@@ -419,26 +419,14 @@ def _executor(document: Document) -> Any:
         return None
     named = document.named(node)
     plugin = _built(document, named.name, named.params, named.place, "executor")
-    if plugin is not None and _LOOP not in _hooks_of(plugin):
+    if plugin is not None and not ActivePlugins.resolve([plugin], complete=False).calls(_LOOP):
         document.problems.add(
             named.place,
             f"the plugin {named.name!r} is no executor: it has no hook {_LOOP}",
-            f"Put it under `plugins:`. Executors of crystallize-plugins: {', '.join(_official()) or 'not installed'}",
+            "Put it under `plugins:`. Executors of crystallize-plugins: serial, parallel, async",
         )
         return None
     return plugin
-
-
-def _hooks_of(plugin: Any) -> set[str]:
-    return {found.hook for found in find_implementations(plugin)}
-
-
-def _official() -> list[str]:
-    """Name the executors of crystallize-plugins that are installed: of other plugins, names tell nothing."""
-    known = ("serial", "parallel", "async")
-    return [
-        record.name for record in find_plugins() if record.name in known and normalized(record.distribution) == OFFICIAL
-    ]
 
 
 def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:

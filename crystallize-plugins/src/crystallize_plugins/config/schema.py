@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.names import did_you_mean
+from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import ListNode, MapNode, Node, ScalarNode, doubt_about, found, plain
 

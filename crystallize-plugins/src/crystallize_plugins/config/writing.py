@@ -9,28 +9,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.datasources import Artifact, DataSource, ExperimentInput
-from crystallize.datasources.artifact import as_bytes, read_bytes
-from crystallize.design.verifiers import BoundVerifier, VerifierFactory
+from crystallize import Artifact, DataSource, ExperimentInput
 from crystallize.errors import ConfigurationError, PluginError
-from crystallize.fingerprint import value_of
-from crystallize.folders import MARK, home_of
-from crystallize.hooks import find_plugins, load_plugin
-from crystallize.hooks.settings import arguments_of
-from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, identify
-from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
+from crystallize.hooks import ActivePlugins, SeederPlugin, StorePlugin, find_plugins, load_plugin
+from crystallize.hooks.declarations import MARK, BoundVerifier, VerifierFactory, as_bytes, home_of, read_bytes
+from crystallize.hooks.tools import arguments_of, value_of
+from crystallize_plugins.config.parts import DEFAULTS
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
 from crystallize_plugins.config.values import doubt_about, resolve
+from crystallize_plugins.logging import LoggingPlugin
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from crystallize.experiments.experiment import Experiment
-    from crystallize.pipelines import PipelineStep
+    from crystallize import Experiment, PipelineStep
 
 __all__ = ["Inverse", "dump", "unwritable", "write_config"]
 
@@ -150,7 +145,6 @@ def _word(value: Any) -> str:
 
 
 _POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
-_LOOP = "run_experiment_loop"
 
 
 class Inverse:
@@ -198,8 +192,8 @@ class Inverse:
         data["outputs"] = {aliases[id(artifact)]: self._output(artifact) for artifact in experiment.outputs.values()}
         data["treatments"] = {treatment.name: self._treatment(treatment) for treatment in experiment.treatments}
         data["hypotheses"] = [self._hypothesis(hypothesis) for hypothesis in experiment.hypotheses]
-        if experiment._replicates is not None:
-            data["replicates"] = experiment._replicates
+        if experiment.declared_replicates is not None:
+            data["replicates"] = experiment.declared_replicates
         if experiment.strategy != "rerun":
             data["strategy"] = experiment.strategy
         data.update(self._policies())
@@ -264,7 +258,7 @@ class Inverse:
 
     def _reference(self, artifact: Artifact, what: str) -> str:
         producer = artifact.producer
-        config = getattr(producer, "_config", None)
+        config = getattr(producer, "config", None)
         if config is None:
             self.fault(f"{what}: the artifact {artifact.name!r} belongs to no experiment that was read from a folder")
             return artifact.name
@@ -352,12 +346,12 @@ class Inverse:
                     found = load_plugin(record.name, "crystallize.verifiers")
                 except PluginError:
                     continue
-                if isinstance(found, VerifierFactory) and found._fn is verifier.fn:
-                    return _with_params(record.name, verifier._given)
+                if isinstance(found, VerifierFactory) and found.fn is verifier.fn:
+                    return _with_params(record.name, verifier.explicit)
         module = self._module_of("verifiers", verifier.fn)
         for value in vars(module).values() if module is not None else ():
-            if isinstance(value, VerifierFactory) and value._fn is verifier.fn:
-                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier._given)
+            if isinstance(value, VerifierFactory) and value.fn is verifier.fn:
+                return _with_params(self._named("verifiers", value, f"{what}.verifier"), verifier.explicit)
         return self._named("verifiers", verifier.fn, f"{what}.verifier")
 
     def _policies(self) -> dict[str, Any]:
@@ -376,24 +370,27 @@ class Inverse:
     def _plugins(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         plugins: dict[str, Any] = {}
-        loops = [
-            plugin for plugin in self._experiment.plugins if _LOOP in {i.hook for i in find_implementations(plugin)}
-        ]
-        for plugin in self._experiment.plugins:
-            origin = identify(plugin)
+        given = self._experiment.plugins
+        active = ActivePlugins.resolve(given, complete=False)
+        origins = {id(info.plugin): info.origin for info in active.infos}
+        executors = {id(call.info.plugin) for call in active.calls("run_experiment_loop")}
+        executor = next((plugin for plugin in reversed(given) if id(plugin) in executors), None)
+        for plugin in given:
+            origin = origins[id(plugin)]
             if origin.entry_point is None:
                 self.fault(f"plugins: {origin.name} has no entry point, by which config.yaml could name it")
                 continue
             settings = _given(plugin)
-            if loops and plugin is loops[-1]:
+            if plugin is executor:
                 found["execution"] = _with_params(origin.name, settings)
             elif origin.name == "seed" and set(settings) == {"seed"}:
                 found["seed"] = settings["seed"]
-            elif settings or origin.name not in RESERVED:
+            elif settings or origin.name not in DEFAULTS:
                 plugins[origin.name] = settings or None
-        kinds = {default_kind(plugin) for plugin in self._experiment.plugins}
-        installed = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
-        plugins.update({name: False for name in RESERVED if name not in kinds and name in installed})
+        kinds = {"artifacts": StorePlugin, "seed": SeederPlugin, "logging": LoggingPlugin}
+        for name in DEFAULTS:
+            if not any(isinstance(plugin, kinds[name]) for plugin in given):
+                plugins[name] = False
         found["plugins"] = plugins
         return found
 

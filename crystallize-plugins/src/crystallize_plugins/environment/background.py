@@ -19,7 +19,7 @@ from crystallize_plugins.environment.packages import installed_packages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FRESH", "Answer", "ask"]
+__all__ = ["FRESH", "PendingFacts", "find_out"]
 
 FRESH = 1.0
 """Seconds for which an answer serves the runs of a process."""
@@ -27,11 +27,11 @@ FRESH = 1.0
 _PATIENCE = 30.0
 
 _lock = threading.Lock()
-_answers: dict[str, Answer] = {}
+_pending: dict[str, PendingFacts] = {}
 _packages: tuple[Any, dict[str, str]] | None = None
 
 
-class Answer:
+class PendingFacts:
     """What is being found out.
 
     Attributes
@@ -69,7 +69,7 @@ class Answer:
         callback(self.facts)
 
     def wait(self) -> dict[str, Any]:
-        """Give the facts; what takes longer than any patience is said to have given no answer."""
+        """Return the facts; what takes longer than any patience is said to have given no answer."""
         if self._done.wait(_PATIENCE):
             return self.facts
         silent = {"reason": f"no answer within {_PATIENCE:.0f} s"}
@@ -92,7 +92,7 @@ class Answer:
             callback(facts)
 
 
-def ask(folder: str | os.PathLike[str]) -> Answer:
+def find_out(folder: str | os.PathLike[str]) -> PendingFacts:
     """Begin to find out what surrounds a run, unless that was just done.
 
     Parameters
@@ -102,12 +102,12 @@ def ask(folder: str | os.PathLike[str]) -> Answer:
     """
     key = os.fspath(folder)
     with _lock:
-        answer = _answers.get(key)
-        if answer is not None and answer.is_fresh:
-            return answer
-        answer = _answers[key] = Answer(key)
-    _start(threading.Thread(target=answer._find_out, name="crystallize-facts", daemon=True))
-    return answer
+        facts = _pending.get(key)
+        if facts is not None and facts.is_fresh:
+            return facts
+        facts = _pending[key] = PendingFacts(key)
+    _start(threading.Thread(target=facts._find_out, name="crystallize-facts", daemon=True))
+    return facts
 
 
 def _start(thread: threading.Thread) -> None:
@@ -118,7 +118,7 @@ def _start(thread: threading.Thread) -> None:
 
 
 def _tried(find_out: Callable[..., Any], *arguments: Any) -> Any:
-    """Give what a function gives, or why it gave nothing: no run is lost to what was to be known about it."""
+    """Return what a function gives, or why it gave nothing: no run is lost to what was to be known about it."""
     try:
         return find_out(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever a stranger's library or a broken system does
@@ -145,7 +145,7 @@ def _forget() -> None:
     """Begin anew in a forked child: the threads that would answer are its parent's."""
     global _lock  # noqa: PLW0603 - somebody may have held it at the moment of the fork
     _lock = threading.Lock()
-    _answers.clear()
+    _pending.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -148,7 +148,7 @@ def _name(code: Any) -> str:
 
 
 def _told(name: str) -> str:
-    """Give a name that is the same whether its file was run or loaded."""
+    """Return a name that is the same whether its file was run or loaded."""
     module, _, rest = name.partition(".")
     if module == "__main__":
         file = getattr(sys.modules.get("__main__"), "__file__", None)

@@ -34,7 +34,7 @@ def command_facts() -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _facts(argv: tuple[str, ...], cwd: str | None) -> dict[str, Any]:
-    """Give everything: the same object as long as nothing has changed, so that it is encoded once."""
+    """Return everything: the same object as long as nothing has changed, so that it is encoded once."""
     how, file, module = _how()
     return {
         "how": how,
@@ -47,7 +47,7 @@ def _facts(argv: tuple[str, ...], cwd: str | None) -> dict[str, Any]:
 
 
 def masked_arguments(arguments: Iterable[str]) -> list[str]:
-    """Give arguments of a command line with secrets masked.
+    """Return arguments of a command line with secrets masked.
 
     Parameters
     ----------

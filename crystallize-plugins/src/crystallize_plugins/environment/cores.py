@@ -37,7 +37,7 @@ def _allowed() -> int:
 
 
 def _quotas(proc: Path, cgroups: Path) -> list[float]:
-    """Give the cores that each control group around this process grants."""
+    """Return the cores that each control group around this process grants."""
     quotas = []
     for line in _read(proc / "cgroup").splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]

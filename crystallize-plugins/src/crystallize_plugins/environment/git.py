@@ -29,7 +29,7 @@ _SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def repository_of(folder: str | os.PathLike[str]) -> Path | None:
-    """Give the root of the working tree that a folder lies in; None where it lies in none.
+    """Return the root of the working tree that a folder lies in; None where it lies in none.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _printable(value: Any) -> Any:
 
 
 def _output(command: list[str], root: Path) -> tuple[bytes, str | None]:
-    """Give all that a command prints, and what is wrong where it fails."""
+    """Return all that a command prints, and what is wrong where it fails."""
     try:
         with _started(command, root, stderr=subprocess.PIPE) as process:
             output, errors = process.communicate()
@@ -132,7 +132,7 @@ def _output(command: list[str], root: Path) -> tuple[bytes, str | None]:
 
 
 def _beginning(command: list[str], root: Path) -> tuple[bytes, bool]:
-    """Give what a command prints up to `LONGEST_DIFF`, by whole lines, and whether that was all."""
+    """Return what a command prints up to `LONGEST_DIFF`, by whole lines, and whether that was all."""
     try:
         with _started(command, root, stderr=subprocess.DEVNULL) as process:
             output: IO[bytes] | None = process.stdout
@@ -168,5 +168,5 @@ def _started(command: list[str], root: Path, *, stderr: int) -> Iterator[subproc
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give git's environment: a hook of git, say, sets variables that mean another repository."""
+    """Return git's environment: a hook of git, say, sets variables that mean another repository."""
     return {**{name: value for name, value in environ.items() if name not in _ELSEWHERE}, **_SETTINGS}

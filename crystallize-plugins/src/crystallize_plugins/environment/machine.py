@@ -78,7 +78,7 @@ def _loaded(threadpoolctl: Any) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=8)
 def _facts(variables: tuple[str | None, ...], timezone: tuple[str, str]) -> dict[str, Any]:
-    """Give everything: the same object as long as nothing has changed, so that it is encoded once."""
+    """Return everything: the same object as long as nothing has changed, so that it is encoded once."""
     return {
         **_constant(),
         "timezone": "/".join(timezone),

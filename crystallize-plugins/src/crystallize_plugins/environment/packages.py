@@ -18,7 +18,7 @@ _SEPARATORS = re.compile(r"[-_.]+")
 
 
 def installed_packages(path: Iterable[str] | None = None) -> dict[str, str]:
-    """Give all installed distributions with their versions.
+    """Return all installed distributions with their versions.
 
     Reading every distribution's metadata takes ten times as long as looking at the names of the folders that hold it,
     and both say the same; metadata is read where a folder's name does not tell.
@@ -81,7 +81,7 @@ def _by_metadata(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _origin(info: str) -> str:
-    """Say where a distribution came from, unless it came from an index."""
+    """Return where a distribution came from, unless it came from an index."""
     try:
         with open(os.path.join(info, "direct_url.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123 - hundreds
             direct = json.load(file)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.checks import check_count
 from crystallize.hooks import STOPS, SerialLoop
+from crystallize.hooks.tools import check_count
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 
 if TYPE_CHECKING:

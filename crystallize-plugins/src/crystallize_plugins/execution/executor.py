@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_flag
 from crystallize.hooks import ExecutorPlugin, SeederPlugin, was_pruned
+from crystallize.hooks.tools import check_flag
 from crystallize_plugins.execution.progress import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Result
-    from crystallize.results.outcome import Cell, CellOutcome, Event
+    from crystallize import Result
+    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView
 
 __all__ = ["Executor", "warn_where_seeding_is_unsound"]
 

@@ -22,12 +22,12 @@ VARIABLES = (
 
 
 def threads_for_each(*, cores: int, workers: int) -> int:
-    """Give each worker's share of the cores, at least one."""
+    """Return each worker's share of the cores, at least one."""
     return max(1, cores // workers)
 
 
 def environment_with_limits(environ: Mapping[str, str], limit: int) -> dict[str, str]:
-    """Give a worker's environment, for libraries that it loads later; a smaller number that is set stays.
+    """Return a worker's environment, for libraries that it loads later; a smaller number that is set stays.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def environment_with_limits(environ: Mapping[str, str], limit: int) -> dict[str,
 
 
 def loaded_libraries() -> list[Any]:
-    """Give the controllers of the libraries that this process has loaded.
+    """Return the controllers of the libraries that this process has loaded.
 
     They are looked for when modules were imported since the last time; a fork has what its parent found.
     """

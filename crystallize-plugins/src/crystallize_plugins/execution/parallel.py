@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.checks import check_choice, check_count
+from crystallize.hooks.tools import check_choice, check_count
 from crystallize_plugins.environment.cores import usable_cores
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
 from crystallize_plugins.execution.library_threads import threads_for_each
@@ -12,10 +12,9 @@ from crystallize_plugins.execution.library_threads import threads_for_each
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from crystallize import Result
     from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Result
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView
     from crystallize_plugins.execution.processes.worker_pool import WorkerPool
 
 __all__ = ["ParallelExecution"]
@@ -77,12 +76,12 @@ class ParallelExecution(Executor):
 
     @property
     def cells_leave_process(self) -> bool:
-        """Whether cells run elsewhere, so that those of several experiments share no global random state."""
+        """Return whether cells run elsewhere, so that those of several experiments share no global random state."""
         return self.executor_type == "process"
 
     @property
     def ends_overdue_cells(self) -> bool:
-        """Whether a plain function that takes too long can be ended: a process can, a thread cannot."""
+        """Return whether a plain function that takes too long can be ended: a process can, a thread cannot."""
         return self.executor_type == "process"
 
     def before_run(self, experiment: ExperimentView) -> None:

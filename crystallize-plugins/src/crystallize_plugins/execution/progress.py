@@ -73,7 +73,7 @@ class ProgressBar:
 
 
 def where_to_show() -> str | None:
-    """Give ``"terminal"`` or ``"notebook"``, or None where nobody looks."""
+    """Return ``"terminal"`` or ``"notebook"``, or None where nobody looks."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and hasattr(shell, "kernel"):
         return "notebook"

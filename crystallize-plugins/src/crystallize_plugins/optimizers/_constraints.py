@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from crystallize.errors import ArgumentTypeError, ValidationError
 
 if TYPE_CHECKING:
-    from crystallize.experiments.optimizers import TrialResult
+    from crystallize.hooks import TrialResult
 
 __all__ = ["RelativeConstraint"]
 

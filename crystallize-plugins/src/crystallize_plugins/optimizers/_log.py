@@ -6,14 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from crystallize import BaseOptimizer
-from crystallize.checks import check_count
 from crystallize.errors import OptimizationError
+from crystallize.hooks.tools import check_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from crystallize import Objective, Treatment
-    from crystallize.experiments.optimizers import TrialResult
+    from crystallize.hooks import TrialResult
 
 __all__ = ["RememberingOptimizer"]
 

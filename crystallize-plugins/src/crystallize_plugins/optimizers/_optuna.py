@@ -9,8 +9,8 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BaseOptimizer, Treatment
-from crystallize.checks import check_count, check_integer
 from crystallize.errors import ArgumentTypeError, MissingExtraError, OptimizationError, PrunedError
+from crystallize.hooks.tools import check_count, check_integer
 from crystallize_plugins.optimizers._constraints import RelativeConstraint
 from crystallize_plugins.optimizers._space import Choice, Floating, Integer, check_space
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from crystallize import FrozenContext, Objective
-    from crystallize.experiments.optimizers import Report, TrialResult
+    from crystallize.hooks import Report, TrialResult
 
 __all__ = ["OptunaOptimizer"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize import Treatment
-from crystallize.checks import check_integer
+from crystallize.hooks.tools import check_integer
 from crystallize_plugins.optimizers._log import RememberingOptimizer
 from crystallize_plugins.optimizers._space import check_space
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_count, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.hooks.tools import check_count, check_flag, check_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

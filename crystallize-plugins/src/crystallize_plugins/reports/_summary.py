@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from crystallize.names import counted
-from crystallize.results import BASELINE
-from crystallize.results.metrics import NO_METRIC
+from crystallize.hooks import BASELINE, NO_METRIC
+from crystallize.hooks.tools import counted
 from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
 from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
 from crystallize_plugins.reports._verdicts import verdicts
@@ -15,7 +14,8 @@ from crystallize_plugins.reports._verdicts import verdicts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from crystallize.results import HypothesisResult, Result
+    from crystallize import Result
+    from crystallize.hooks import HypothesisResult
     from crystallize_plugins.reports._comparison import ComparisonRow
 
 __all__ = ["comparison_table", "summary_text"]

@@ -12,7 +12,7 @@ from crystallize_plugins.samples import as_number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.results import HypothesisResult
+    from crystallize.hooks import HypothesisResult
 
 __all__ = ["Verdict", "adjust_p_values", "verdicts"]
 

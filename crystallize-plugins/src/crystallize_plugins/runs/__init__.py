@@ -10,6 +10,7 @@
 | `reproducing` | a run, done again from its record |
 | `verifying` | whether everything is as it was written |
 | `removing` | old runs, removed by a policy |
+| `listing` | what lists tell of runs, out of an index that is a cache |
 | `finding` | the experiment of a run, found again |
 """
 
@@ -22,6 +23,7 @@ from crystallize_plugins.lazy import lazily
 if TYPE_CHECKING:
     from crystallize_plugins.runs.comparing import diff
     from crystallize_plugins.runs.differences import Difference, RunDiff
+    from crystallize_plugins.runs.listing import describe_run, described_runs
     from crystallize_plugins.runs.removing import Collected, RemovedRun, SkippedRun, gc
     from crystallize_plugins.runs.reproducing import Drift, Reproduction, reproduce
     from crystallize_plugins.runs.verifying import Finding, Verification, verify
@@ -36,6 +38,8 @@ __all__ = [
     "RunDiff",
     "SkippedRun",
     "Verification",
+    "describe_run",
+    "described_runs",
     "diff",
     "gc",
     "reproduce",
@@ -54,6 +58,8 @@ __getattr__ = lazily(
         "RunDiff": "differences",
         "SkippedRun": "removing",
         "Verification": "verifying",
+        "describe_run": "listing",
+        "described_runs": "listing",
         "diff": "comparing",
         "gc": "removing",
         "reproduce": "reproducing",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_choice
-from crystallize.design import BoundVerifier, VerifierFactory
 from crystallize.errors import MissingMetricError, ValidationError
+from crystallize.hooks.declarations import BoundVerifier, VerifierFactory
+from crystallize.hooks.tools import check_choice
 from crystallize_plugins.samples import per_replicate
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_count, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError
+from crystallize.hooks.tools import check_count, check_flag, check_integer
 from crystallize_plugins.samples import pairs_of
 from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
 

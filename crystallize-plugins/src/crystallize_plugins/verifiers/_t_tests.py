@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
-from crystallize.results.statistics import standard_error
+from crystallize.hooks.tools import standard_error
 from crystallize_plugins.samples import pairs_of
 from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
 

@@ -7,13 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from crystallize.engine.policies import History, attempt_of
+from crystallize.hooks import History, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize.hooks import Attempt, Cell, CellOutcome, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
 
 __all__ = ["CellQueue", "Retries"]
@@ -37,11 +36,12 @@ class CellQueue:
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self._kinds = kinds
-        self._waiting = deque(range(len(kinds)))
+        self._next = 0
+        self._given_back: deque[int] = deque()
         self._typical: dict[str, float] = {}
         self._suspects: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
-        self.unfinished = set(self._waiting)
+        self.unfinished = _Indexes(len(kinds))
 
     @property
     def has_suspects(self) -> bool:
@@ -51,7 +51,7 @@ class CellQueue:
     @property
     def waiting(self) -> int:
         """How many ordinary cells nobody has yet."""
-        return len(self._waiting)
+        return len(self._given_back) + len(self._kinds) - self._next
 
     def finished(self, index: int, seconds: float) -> bool:
         """Note a cell that is done and how long it took; return False if it was done before."""
@@ -69,11 +69,16 @@ class CellQueue:
         A kind that was never seen ends a batch, and no batch takes so much that the others would stand idle
         at the end for longer than it takes to ask again.
         """
-        waiting, room = self._waiting, BATCH
+        waiting, room = self.waiting, BATCH
         taken: list[int] = []
-        most = min(_MOST, max(1, len(waiting) // (2 * workers)))
+        most = min(_MOST, max(1, waiting // (2 * workers)))
         while waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
-            index = waiting.popleft()
+            waiting -= 1
+            if self._given_back:
+                index = self._given_back.popleft()
+            else:
+                index = self._next
+                self._next += 1
             taken.append(index)
             room -= self._typical.get(self._kinds[index], BATCH)
         return taken
@@ -98,11 +103,30 @@ class CellQueue:
 
     def give_back(self, indexes: Iterable[int]) -> None:
         """Put cells back to the front."""
-        self._waiting.extendleft(sorted((index for index in indexes if index in self.unfinished), reverse=True))
+        self._given_back.extendleft(sorted((index for index in indexes if index in self.unfinished), reverse=True))
 
     def suspect_again(self, index: int) -> None:
         """Have a cell tried alone."""
         self._suspects.append(index)
+
+
+class _Indexes:
+    """The indexes below a number, but for those that were discarded: a byte each, where a set takes a hundred."""
+
+    def __init__(self, count: int) -> None:
+        self._there = bytearray(b"\x01" * count)
+        self._left = count
+
+    def discard(self, index: int) -> None:
+        if index in self:
+            self._there[index] = 0
+            self._left -= 1
+
+    def __contains__(self, index: int) -> bool:
+        return 0 <= index < len(self._there) and bool(self._there[index])
+
+    def __len__(self) -> int:
+        return self._left
 
 
 class Retries:
@@ -110,7 +134,7 @@ class Retries:
 
     Parameters
     ----------
-    runner : CellRunner
+    runner : RunCell
         The coordinator's.
     queue : CellQueue
 
@@ -120,7 +144,7 @@ class Retries:
         Whether something has a time-out.
     """
 
-    def __init__(self, runner: CellRunner, queue: CellQueue) -> None:
+    def __init__(self, runner: RunCell, queue: CellQueue) -> None:
         self._runner = runner
         self._queue = queue
         self._policies = runner.policies

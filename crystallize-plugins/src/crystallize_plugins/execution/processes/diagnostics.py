@@ -19,9 +19,7 @@ from crystallize_plugins.execution.processes.pickling import Pickler, dumps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell, ExperimentView, RunCell
 
 __all__ = ["Culprit", "cannot_load", "cannot_travel", "crash_error", "exit_status", "find_culprit"]
 
@@ -69,7 +67,7 @@ def crash_error(cell: Cell, code: int | None, *, worker: str, again: bool) -> Wo
     )
 
 
-def cannot_travel(experiment: ExperimentView, runner: CellRunner, exc: Exception, *, fresh: bool) -> CrystallizeError:
+def cannot_travel(experiment: ExperimentView, runner: RunCell, exc: Exception, *, fresh: bool) -> CrystallizeError:
     """Return the error of an experiment that cannot be pickled (`fresh`: for new interpreters), naming the object."""
     with absent_modules() if fresh else nullcontext(frozenset[str]()) as absent:
         culprit = _search(experiment, runner, rebuild=False, absent=absent)
@@ -102,7 +100,7 @@ def cannot_load(experiment: ExperimentView, kind: str, text: str, traceback_text
 
 
 def _search(
-    experiment: ExperimentView, runner: CellRunner | None, *, rebuild: bool, absent: frozenset[str] = frozenset()
+    experiment: ExperimentView, runner: RunCell | None, *, rebuild: bool, absent: frozenset[str] = frozenset()
 ) -> Culprit | None:
     # In the order in which people think of an experiment, so that what they gave is named, and not
     # where else it came to lie.

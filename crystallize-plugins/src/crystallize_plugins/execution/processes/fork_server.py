@@ -35,7 +35,6 @@ __all__ = ["ForkServer"]
 
 _TO_END = 0.5
 """Seconds that a fork server has to end by itself."""
-_USUAL = ("crystallize.engine.runner", "cloudpickle")
 _LONGEST_LIST = 100_000
 """Characters of the names of modules; a command line has its limits."""
 
@@ -155,7 +154,7 @@ class ForkServer(WorkerStarter):
         ours, theirs = _message_sockets()
         boot = (
             "import gc; gc.disable(); from crystallize_plugins.execution.processes.fork_server_process import main; "
-            f"main({theirs.fileno()}, {os.getpid()}, {[*_USUAL, *preload]!r}, {learnt!r})"
+            f"main({theirs.fileno()}, {os.getpid()}, {list(preload)!r}, {learnt!r})"
         )
         try:
             command = interpreter_command(boot)

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.interrupts import handle_interrupts
+from crystallize.hooks import handle_interrupts
 from crystallize_plugins.execution.library_threads import environment_with_limits, limit_library_threads
 from crystallize_plugins.execution.processes.shared_memory import Segment
 from crystallize_plugins.execution.processes.worker import parent_watch, work

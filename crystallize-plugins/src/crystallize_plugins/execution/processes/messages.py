@@ -11,14 +11,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import SerializationError
-from crystallize.results.outcome import CellOutcome
+from crystallize.hooks import CellOutcome
 from crystallize_plugins.execution.processes.pickling import dumps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell, RunCell
 
 __all__ = ["Messages", "rebuilt"]
 
@@ -49,9 +49,9 @@ class Messages:
         self._outcomes: deque[tuple[int, CellOutcome]] = deque()
         self._last = 0.0
         self._waiting = threading.Event()
-        self._runner: CellRunner | None = None
+        self._runner: RunCell | None = None
 
-    def start(self, runner: CellRunner) -> None:
+    def start(self, runner: RunCell) -> None:
         """Begin to flush by the clock too: the last outcome must not wait for a long cell."""
         self._runner = runner
         threading.Thread(target=self._flush_by_the_clock, name="crystallize-messages", daemon=True).start()
@@ -136,14 +136,14 @@ def _is_of_numpy(value: Any) -> bool:
     return not value.dtype.hasobject
 
 
-def rebuilt(row: tuple[Any, ...], cells: list[Cell], worker: str) -> tuple[int, CellOutcome]:
+def rebuilt(row: tuple[Any, ...], cells: Sequence[Cell], worker: str) -> tuple[int, CellOutcome]:
     """Return the index of a cell and its outcome, as a worker sent them.
 
     Parameters
     ----------
     row : tuple
         Index, metrics, seed, provenance, duration.
-    cells : list of Cell
+    cells : sequence of Cell
         Those of the run.
     worker : str
         Whose it is.

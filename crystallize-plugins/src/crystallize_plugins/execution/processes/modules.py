@@ -53,7 +53,7 @@ class Pieces(NamedTuple):
 
 @contextlib.contextmanager
 def absent_modules() -> Iterator[frozenset[str]]:
-    """Give the names of what a fresh interpreter could not import, and have cloudpickle carry it by value meanwhile."""
+    """Return what a fresh interpreter could not import, by name, and have cloudpickle carry it by value meanwhile."""
     with _LOCK:
         known = cloudpickle.list_registry_pickle_by_value()
         foreign = [module for module in _foreign_modules() if module.__name__ not in known]
@@ -131,7 +131,7 @@ def _finds(finder: Any, name: str, path: Any, origin: object) -> bool:
 
 
 def pieces_of(pickler: Pickler, absent: frozenset[str]) -> dict[str, Pieces]:
-    """Give what belongs to the modules of which something has been pickled, and to ``__main__``.
+    """Return what belongs to the modules of which something has been pickled, and to ``__main__``.
 
     Parameters
     ----------

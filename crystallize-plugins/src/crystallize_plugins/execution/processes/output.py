@@ -12,15 +12,14 @@ import warnings
 from typing import TYPE_CHECKING, Any, TextIO
 
 from crystallize.errors import SerializationError
-from crystallize.results.outcome import Cell
+from crystallize.hooks import Cell
 from crystallize_plugins.execution.processes.pickling import dumps
 from crystallize_plugins.execution.processes.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Event, RunCell
     from crystallize_plugins.execution.processes.messages import Messages
     from crystallize_plugins.execution.processes.streams import StreamSettings
 
@@ -176,11 +175,11 @@ class OutputReceiver:
 
     Parameters
     ----------
-    runner : CellRunner
+    runner : RunCell
         Hands on events.
     """
 
-    def __init__(self, runner: CellRunner) -> None:
+    def __init__(self, runner: RunCell) -> None:
         self._runner = runner
         self._seen: dict[str, dict[Any, Any]] = {}
 

@@ -19,7 +19,7 @@ from crystallize_plugins.execution.processes.shared_memory import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell
     from crystallize_plugins.execution.processes.shared_memory import PrivateMap
 
 __all__ = ["Payload", "pack"]
@@ -71,7 +71,7 @@ def pack(
     head = pickle.dumps(
         {
             "settings": dict(settings),
-            "cells": [tuple(cell) for cell in cells],
+            "cells": cells,
             "modules": pickle.dumps(modules, 5),
             "stream": stream,
             "buffers": [(raw.nbytes, raw.readonly) for raw in buffers.values()],
@@ -100,7 +100,7 @@ class Payload:
     Attributes
     ----------
     settings : dict
-    cells : list of tuple
+    cells : sequence of Cell
         Condition and replicate.
     mapped : PrivateMap or None
         The memory under the large arrays; None where there are none.
@@ -112,7 +112,7 @@ class Payload:
         end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
         self._head = pickle.loads(content[_LENGTH:end])
         self.settings: dict[str, Any] = self._head["settings"]
-        self.cells: list[tuple[str, int]] = self._head["cells"]
+        self.cells: Sequence[Cell] = self._head["cells"]
         self._arrays = []
         for size, readonly in self._head["buffers"]:
             start = _next_page(end)

@@ -114,7 +114,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         }
 
     def reducer_override(self, obj: Any) -> Any:
-        """Say how to rebuild an object; NotImplemented leaves it to the object itself."""
+        """Return how to rebuild an object; NotImplemented leaves it to the object itself."""
         kind = type(obj)
         if kind is types.FunctionType or issubclass(kind, type):
             return self._definition(obj)
@@ -181,7 +181,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         return self._placed(obj, _function, arguments, (attributes, slots), None, None, _complete_function)
 
     def _namespace(self, values: dict[str, Any]) -> _Namespace | None:
-        """Give what stands for a module's namespace, if the receiving process has one to be shared; else None."""
+        """Return what stands for a module's namespace, if the receiving process has one to be shared; else None."""
         known = self._namespaces.get(id(values))
         if known is None:
             name = values.get("__name__")
@@ -203,7 +203,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         return values
 
     def _placed(self, obj: Any, make: Any, arguments: tuple[Any, ...], *rest: Any) -> Any:
-        """Say how to rebuild a definition, and have it found by its name again."""
+        """Return how to rebuild a definition, and have it found by its name again."""
         place = name_of(obj)
         if place is None:
             return make, arguments, *rest
@@ -243,7 +243,7 @@ _OF_MODULES = (
 
 
 def _of_the_program(names: frozenset[str]) -> list[types.ModuleType]:
-    """Give the script and the modules of folders, whose variables people pickle by name; other modules are many."""
+    """Return the script and the modules of folders, whose variables people pickle by name; other modules are many."""
     modules = [sys.modules[name] for name in names if name in sys.modules]
     return [module for module in modules if module.__name__ == "__main__" or MARK in vars(module)]
 
@@ -262,7 +262,7 @@ class _Namespace:
 
 
 def name_of(obj: Any) -> tuple[str, str] | None:
-    """Give the module and the qualified name under which a definition is found; None where it is not."""
+    """Return the module and the qualified name under which a definition is found; None where it is not."""
     module, name = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or "<locals>" in name:
         return None
@@ -282,12 +282,12 @@ def _by_name(obj: Any, place: tuple[str, str]) -> Any:
 
 
 def top_level(name: str) -> str:
-    """Give the first part of a qualified name."""
+    """Return the first part of a qualified name."""
     return name.partition(".")[0]
 
 
 def definition(module: str, name: str) -> Any:
-    """Give what a module defines under a qualified name, in the process that received it.
+    """Return what a module defines under a qualified name, in the process that received it.
 
     Raises
     ------
@@ -355,7 +355,7 @@ def _with_layout(kind: type, arguments: tuple[Any, ...], attributes: dict[str, A
 
 
 def _attributes_of_members(kind: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """Give what ``__init__`` and ``__new__`` of an enumeration have set: they are not called again."""
+    """Return what ``__init__`` and ``__new__`` of an enumeration have set: they are not called again."""
     if not isinstance(kind, EnumMeta):
         return []
     members: list[Any] = list(kind)

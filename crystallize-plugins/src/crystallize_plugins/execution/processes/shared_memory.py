@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.names import fresh_id
+from crystallize.hooks.tools import fresh_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,13 +40,14 @@ class Segment:
         The same, on Windows.
     """
 
-    __slots__ = ("_map", "fd", "size", "tag")
+    __slots__ = ("_map", "_words", "fd", "size", "tag")
 
     def __init__(self, size: int, *, fd: int | None = None, tag: str | None = None) -> None:
         self.size = max(size, 1)
         self.fd = fd
         self.tag = tag
         self._map: mmap.mmap | None = None
+        self._words: memoryview | None = None
 
     @classmethod
     def create(cls, size: int) -> Segment:
@@ -64,6 +65,12 @@ class Segment:
         if self._map is None:
             self._map = self._mapped(mmap.ACCESS_WRITE)
         return self._map
+
+    def words(self) -> memoryview:
+        """Map it as `shared` does, as whole numbers of eight bytes."""
+        if self._words is None:
+            self._words = memoryview(self.shared()).cast("q")
+        return self._words
 
     def fill(self, parts: Iterable[tuple[int, Any]]) -> None:
         """Write buffers at offsets."""
@@ -84,6 +91,9 @@ class Segment:
 
     def close(self) -> None:
         """Let go of it."""
+        if self._words is not None:
+            self._words.release()
+            self._words = None
         if self._map is not None:
             with contextlib.suppress(BufferError):  # somebody still looks at it: it goes with the process
                 self._map.close()
@@ -172,7 +182,7 @@ class WorkerStatus:
 
     def __init__(self, memory: Segment, number: int) -> None:
         self.number = number
-        self._words = memoryview(memory.shared()).cast("q")
+        self._words = memory.words()
         self._first = 1 + _WORDS * number
 
     @staticmethod
@@ -209,7 +219,7 @@ class WorkerStatus:
         return bool(at and self._words[self._first + _STOP] == at)
 
     def limit(self, end: float, position: int, *, whole_cell: bool) -> None:
-        """Say until when to leave this process alone; see `crystallize.hooks.DeadlineListener`."""
+        """Say until when to leave this process alone; see `RunCell.watch`."""
         words, first = self._words, self._first
         words[first + _DEADLINE] = 0  # first: whoever reads now must not take one moment for another
         words[first + _POSITION] = (position + 1) << 1 | whole_cell

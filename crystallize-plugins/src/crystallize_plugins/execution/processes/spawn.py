@@ -15,8 +15,8 @@ import threading
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from crystallize.engine.interrupts import handle_interrupts
 from crystallize.errors import WorkerStartError
+from crystallize.hooks import handle_interrupts
 from crystallize_plugins.execution.library_threads import environment_with_limits
 from crystallize_plugins.execution.processes.shared_memory import Segment
 from crystallize_plugins.execution.processes.worker import work

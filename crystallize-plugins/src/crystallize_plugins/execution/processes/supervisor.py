@@ -9,10 +9,8 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.bridge import STOPS
-from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts
 from crystallize.errors import SerializationError, WorkerStartError
-from crystallize.hooks import WorkerReport
+from crystallize.hooks import STOPS, InterruptGuard, WorkerReport, ctrl_c_interrupts
 from crystallize_plugins.execution.processes.cell_queue import CellQueue, Retries
 from crystallize_plugins.execution.processes.deadlines import DeadlineThread, end_all
 from crystallize_plugins.execution.processes.diagnostics import cannot_load, cannot_travel, crash_error, exit_status
@@ -25,9 +23,7 @@ from crystallize_plugins.execution.processes.shared_memory import Segment, Worke
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Attempt, Cell, CellOutcome, PluginFailure
+    from crystallize.hooks import Attempt, Cell, CellOutcome, ExperimentView, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
     from crystallize_plugins.execution.processes.worker_pool import WorkerHandle, WorkerStarter
 
@@ -50,7 +46,7 @@ class Supervisor:
     ----------
     experiment : ExperimentView
     cells : sequence of Cell
-    runner : CellRunner
+    runner : RunCell
     workers : int
         How many processes at most.
     starter : WorkerStarter
@@ -65,7 +61,7 @@ class Supervisor:
         self,
         experiment: ExperimentView,
         cells: Sequence[Cell],
-        runner: CellRunner,
+        runner: RunCell,
         *,
         workers: int,
         starter: WorkerStarter,
@@ -73,7 +69,7 @@ class Supervisor:
         give_back: Callable[[WorkerStarter], None],
     ) -> None:
         self._experiment = experiment
-        self._cells = list(cells)
+        self._cells = cells
         self._runner = runner
         self._size = min(workers, len(self._cells))
         self._starter = starter

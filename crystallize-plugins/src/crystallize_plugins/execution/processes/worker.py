@@ -12,11 +12,9 @@ import sys
 import time
 import traceback
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from crystallize.engine.interrupts import handle_interrupts
-from crystallize.engine.policies import attempt_of
-from crystallize.results.outcome import Cell
+from crystallize.hooks import Cell, attempt_of, handle_interrupts
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.environment import apply_environment
 from crystallize_plugins.execution.processes.messages import Messages
@@ -29,13 +27,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.results.outcome import Attempt, Event
+    from crystallize.hooks import Attempt, CellOutcome, Event, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Segment
 
 __all__ = ["parent_watch", "work"]
-
-T = TypeVar("T")
 
 _TO_HEAR = 0.3
 """Seconds within which a coordinator that has heard Ctrl-C, too, tells its workers."""
@@ -76,10 +71,10 @@ def work(link: Connection, payload: Segment, memory: Segment, number: int) -> No
         worker.report(_imported_since(modules))
 
 
-def _load(payload: Payload, output: OutputCapture) -> CellRunner:
+def _load(payload: Payload, output: OutputCapture) -> RunCell:
     apply_environment(payload.settings["environment"], output)
     modules = len(sys.modules)
-    runner: CellRunner = payload.load()
+    runner: RunCell = payload.load()
     output.forget_handlers()
     if len(sys.modules) != modules:  # else it has the libraries of whoever made it, who told them
         limit_library_threads(payload.settings["library_threads"])
@@ -90,7 +85,7 @@ class _Worker:
     """Runs cells one by one and hands in their outcomes."""
 
     def __init__(
-        self, runner: CellRunner, payload: Payload, status: WorkerStatus, output: OutputCapture, messages: Messages
+        self, runner: RunCell, payload: Payload, status: WorkerStatus, output: OutputCapture, messages: Messages
     ) -> None:
         self._runner = runner
         self._cells = payload.cells
@@ -128,7 +123,7 @@ class _Worker:
             self._messages.flush()  # nothing may be left behind in a process that is ended
         self._status.cell = index
         self._output.cell = cell = Cell._make(self._cells[index])
-        tried = self._unless_interrupted(self._runner.attempt, cell, self._emit, earlier)
+        tried = self._attempt(cell, earlier)
         if tried is None:
             return
         outcome, delay = tried
@@ -142,11 +137,11 @@ class _Worker:
             self._messages.tell("retry", index, attempt_of(outcome, earlier), delay, outcome.plugin_failures)
             self._messages.flush()
 
-    def _unless_interrupted(self, call: Callable[..., T], *arguments: Any) -> T | None:
-        """Return what a call gives; None where a step raised KeyboardInterrupt, which has been told then."""
+    def _attempt(self, cell: Cell, earlier: Sequence[Attempt]) -> tuple[CellOutcome, float | None] | None:
+        """Return what an attempt gave; None where a step raised KeyboardInterrupt, which has been told then."""
         try:
             self._in_cell = True
-            return call(*arguments)
+            return self._runner.attempt(cell, self._emit, earlier)
         except KeyboardInterrupt:
             self._tell_interrupted()
             return None

@@ -18,9 +18,8 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.printed import CellLog
 from crystallize.errors import WorkerStartError
-from crystallize.hooks import SeederPlugin
+from crystallize.hooks import CellLog, SeederPlugin
 from crystallize_plugins.execution.library_threads import loaded_libraries
 from crystallize_plugins.execution.processes.shared_memory import WorkerStatus
 
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from multiprocessing.connection import Connection
 
-    from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import ExperimentView
-    from crystallize.results.outcome import Cell, CellOutcome
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
     from crystallize_plugins.execution.processes.deadlines import ChildProcess
     from crystallize_plugins.execution.processes.shared_memory import Overdue, Segment
     from crystallize_plugins.execution.processes.supervisor import Supervisor
@@ -209,7 +206,7 @@ class WorkerPool:
         self._starter: WorkerStarter | None = new_starter(_needs(experiment))
         self.method = self._starter.method
 
-    def loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner) -> Supervisor:
+    def loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell) -> Supervisor:
         """Return the outcomes of cells, to iterate over."""
         from crystallize_plugins.execution.processes.supervisor import Supervisor
 
@@ -236,11 +233,9 @@ class WorkerPool:
 
 def _needs(experiment: ExperimentView) -> list[str]:
     """Return the names of what every worker will import, as far as it is known to start no threads."""
-    ours, _, _ = __name__.partition(".")
-    modules = {type(plugin).__module__ for plugin in experiment.plugins}
+    ours = [name for name in sys.modules if name.startswith(("crystallize.", "crystallize_plugins."))]
     seeds = any(isinstance(plugin, SeederPlugin) and plugin.seeds_global_state for plugin in experiment.plugins)
-    needed = sorted(name for name in modules if name.startswith(f"{ours}."))
-    return ["threadpoolctl", *needed, *(["numpy.random"] if seeds else [])]
+    return ["cloudpickle", "threadpoolctl", *ours, *(["numpy.random"] if seeds else [])]
 
 
 def start_method() -> str:

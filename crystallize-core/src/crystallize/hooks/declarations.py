@@ -1,0 +1,72 @@
+"""Declarations of experiments, for those who read, write and repeat them: formats of configurations, command lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crystallize._lazy import look_up
+
+if TYPE_CHECKING:
+    from crystallize.datasources.artifact import as_bytes, read_bytes
+    from crystallize.datasources.base import FACTORY_MARK, Declaration, as_data_source
+    from crystallize.datasources.inputs import producers
+    from crystallize.design.verifiers import BoundVerifier, VerifierFactory
+    from crystallize.experiments.definition import catching_runs, definition_of
+    from crystallize.experiments.request import Request, checked_outputs, resolve_appended
+    from crystallize.experiments.treatment_keys import among, check_keys
+    from crystallize.folders import MARK, FolderModules, has_library_name, home_of, offer, withdraw
+    from crystallize.pipelines.step import as_step, step_class_of
+    from crystallize.signatures import signature_of
+
+__all__ = [
+    "FACTORY_MARK",
+    "MARK",
+    "BoundVerifier",
+    "Declaration",
+    "FolderModules",
+    "Request",
+    "VerifierFactory",
+    "among",
+    "as_bytes",
+    "as_data_source",
+    "as_step",
+    "catching_runs",
+    "check_keys",
+    "checked_outputs",
+    "definition_of",
+    "has_library_name",
+    "home_of",
+    "offer",
+    "producers",
+    "read_bytes",
+    "resolve_appended",
+    "signature_of",
+    "step_class_of",
+    "withdraw",
+]
+
+_HOMES = {
+    name: home
+    for home, names in {
+        "datasources.artifact": "as_bytes read_bytes",
+        "datasources.base": "FACTORY_MARK Declaration as_data_source",
+        "datasources.inputs": "producers",
+        "design.verifiers": "BoundVerifier VerifierFactory",
+        "experiments.definition": "catching_runs definition_of",
+        "experiments.request": "Request checked_outputs resolve_appended",
+        "experiments.treatment_keys": "among check_keys",
+        "folders": "MARK FolderModules has_library_name home_of offer withdraw",
+        "pipelines.step": "as_step step_class_of",
+        "signatures": "signature_of",
+    }.items()
+    for name in names.split()
+}
+
+if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        return look_up(globals(), _HOMES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
