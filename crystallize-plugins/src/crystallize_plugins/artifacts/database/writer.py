@@ -374,8 +374,9 @@ class RunWriter:
                     operations.touch(self.folder / RUN)
                 continue
             self._urgent.wait(GROUP_SECONDS)
-            group = self._next_group()
+            group = self._group
             try:
+                group = self._next_group()
                 self._store(group)
                 if group.ends:
                     self._close()
