@@ -78,22 +78,26 @@ def built(tmp_path_factory, repository):
 def environment(tmp_path_factory, built, repository):
     """Make an environment in which only the named distributions, and what they need, are installed.
 
-    In releases that are known to be good: a new one elsewhere is tried by the gate, and never makes this red.
+    In releases that are known to be good: a new one elsewhere is tried by the gate, and never makes this red. An
+    environment that holds some of them already is added to, as its owner would, and is no longer there without.
     """
     made = {}
 
     def make(*names):
         if names not in made:
-            folder = tmp_path_factory.mktemp("environment")
-            venv.create(folder / "venv", with_pip=False, symlinks=True)
-            binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+            smaller = next((each for each in made if set(each) < set(names)), None)
+            if smaller:
+                binaries = made.pop(smaller).python.parent
+            else:
+                folder = tmp_path_factory.mktemp("environment")
+                venv.create(folder / "venv", with_pip=False, symlinks=True)
+                binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
             checked(
                 sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet",
                 "--disable-pip-version-check", "--no-compile", "--constraint", repository / ".ci" / "constraints.txt",
                 "--find-links", built, *names,
             )  # fmt: skip
-            (folder / "work").mkdir()
-            made[names] = Environment(binaries / "python", binaries / "crystallize", folder / "work")
+            made[names] = Environment(binaries / "python", binaries / "crystallize", tmp_path_factory.mktemp("work"))
         return made[names]
 
     return make

@@ -8,16 +8,14 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_choice, check_count, check_flag
 from crystallize.hooks import BasePlugin
+from crystallize.hooks.tools import check_choice, check_count, check_flag
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from crystallize.context import FrozenContext
+    from crystallize import FrozenContext, PipelineStep, Result
     from crystallize.hooks import ExperimentView
-    from crystallize.pipelines import PipelineStep
-    from crystallize.results import Result
 
 __all__ = ["LoggingPlugin"]
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError
-from crystallize.results import MetricValues
+from crystallize.hooks import MetricValues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

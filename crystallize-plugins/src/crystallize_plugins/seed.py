@@ -8,10 +8,9 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_callable, check_flag, check_integer
 from crystallize.errors import ArgumentTypeError, RandomnessError
 from crystallize.hooks import SeederPlugin
-from crystallize.plugins.metadata import OFFICIAL, normalized
+from crystallize.hooks.tools import check_callable, check_flag, check_integer
 from crystallize_plugins.seeders import Seeders, installed_seeders
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from crystallize.context import FrozenContext
+    from crystallize import FrozenContext
     from crystallize.hooks import ExperimentView
 
 __all__ = ["SeedPlugin", "seed_global_state"]
@@ -133,11 +132,7 @@ class SeedPlugin(SeederPlugin):
 
     def _strangers(self) -> list[str]:
         """Name the seeders of other distributions."""
-        return [
-            f"{record.name} of {record.distribution}"
-            for record in self._seeders.records
-            if normalized(record.distribution) != OFFICIAL
-        ]
+        return [f"{record.name} of {record.distribution}" for record in self._seeders.records if not record.is_official]
 
     def before_run(self, experiment: ExperimentView) -> None:
         """Look for the seeders of other libraries."""

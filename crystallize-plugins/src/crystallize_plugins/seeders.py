@@ -8,8 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import PluginImportError, RandomnessError
-from crystallize.hooks import find_plugins
-from crystallize.plugins.discovery import load
+from crystallize.hooks import find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +84,7 @@ class Seeders:
             known = self._loaded.get(record.name)
             if known is not None:
                 return known
-            found = load(record)
+            found = load_plugin(record.name, GROUP)
             if not callable(found):
                 raise PluginImportError(
                     f"the seeder of {record.name} that {record.origin} provides is a {type(found).__name__}: its entry "

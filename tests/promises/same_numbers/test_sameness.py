@@ -25,13 +25,12 @@ from crystallize import (
 )
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
-SEEDS = range(500 if SOAK else 50)
-BLOCK = 50 if SOAK else 10
+BLOCKS = [range(first, first + (50 if SOAK else 4)) for first in (range(0, 500, 50) if SOAK else range(0, 50, 10))]
 REPLICATES = 4
 
 pytestmark = [
     pytest.mark.timeout(600 if SOAK else 90),
-    pytest.mark.parametrize("seeds", [SEEDS[i : i + BLOCK] for i in range(0, len(SEEDS), BLOCK)], ids=lambda s: s[0]),
+    pytest.mark.parametrize("seeds", BLOCKS, ids=lambda seeds: seeds[0]),
 ]
 
 EXECUTORS = {

@@ -8,17 +8,20 @@ import time
 import uuid
 from array import array
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from crystallize.datasources import data_source
 from crystallize.design import Treatment
+from crystallize.engine.identity import cell_identities
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
 from crystallize.errors import PipelineExecutionError
 from crystallize.hooks import ExperimentView, RunInfo
 from crystallize.pipelines import Pipeline
+from crystallize.plugins.manager import ActivePlugins
 from crystallize.results import (
     ArtifactRecord,
     Cell,
@@ -50,7 +53,7 @@ def view():
     """Make what a hook sees of an experiment that is about to run."""
 
     def make(name="exp", *, treatments=(), replicates=3, kind="run", seed=42, **fields):
-        return ExperimentView(
+        made = ExperimentView(
             name=name,
             description=fields.pop("description", None),
             datasource=nothing(),
@@ -65,6 +68,9 @@ def view():
             run=RunInfo(id=uuid.uuid4().hex, kind=kind, seed=seed, started=time.time()),
             **fields,
         )
+        made.identities = partial(cell_identities, made, ActivePlugins.resolve(()))
+        made.describe = partial(condition_records, made)
+        return made
 
     return make
 

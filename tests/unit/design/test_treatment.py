@@ -30,13 +30,13 @@ def test_a_mapping_is_what_the_condition_adds():
     fast = Treatment("fast", {"rate": 0.5})
     assert fast.name == "fast"
     assert dict(fast.apply_map) == {"rate": 0.5}
-    assert dict(fast._apply_value) == {"rate": 0.5}
+    assert dict(fast.applied) == {"rate": 0.5}
     assert not fast.is_callable
 
 
 def test_a_function_of_the_context_is_kept_as_it_is():
     fast = Treatment("fast", add_rate)
-    assert fast._apply_value is add_rate
+    assert fast.applied is add_rate
     assert fast.is_callable
     assert dict(fast.apply_map) == {}
 
@@ -144,7 +144,7 @@ def test_treatment_as_a_decorator_gives_one_too():
     assert isinstance(grow(), Treatment)
     assert grow.name == grow().name == "grown"
     ctx = standalone_context()
-    grow()._apply_value(ctx)
+    grow().applied(ctx)
     assert ctx["width"] == 8
 
 
@@ -164,7 +164,7 @@ def test_treatments_of_local_lambdas_travel_by_cloudpickle():
     rate = 0.25
     back = pickle.loads(cloudpickle.dumps(Treatment("t", lambda ctx: ctx.add("rate", rate))))
     ctx = standalone_context()
-    back._apply_value(ctx)
+    back.applied(ctx)
     assert ctx["rate"] == 0.25
 
 

@@ -62,8 +62,8 @@ def bigger(baseline, treatment):
 
 
 def make(folder=None, **changes):
-    plugins = [SeedPlugin(seed=3)] + ([] if folder is None else [ArtifactPlugin(root_dir=folder)])
     settings = {
+        "plugins": [SeedPlugin(seed=3)] + ([] if folder is None else [ArtifactPlugin(root_dir=folder)]),
         "datasource": number(),
         "pipeline": Pipeline([measure()]),
         "treatments": [Treatment("more", {"shift": 1.5})],
@@ -71,7 +71,7 @@ def make(folder=None, **changes):
         "name": "large",
         "default_plugins": False,
     }
-    return Experiment(plugins=plugins, **{**settings, **changes})
+    return Experiment(**{**settings, **changes})
 
 
 def told(result):
@@ -138,6 +138,36 @@ def test_a_large_run_is_resumed(small_memory, tmp_path, monkeypatch):
     # What is stored beyond what was asked for is no part of the result.
     fewer = make(tmp_path).run(replicates=5, strategy="resume")
     assert len(fewer.metrics.baseline.metrics["x"]) == 5
+
+
+def test_what_a_stopped_run_did_not_get_to_is_missing(small_memory, tmp_path):
+    make(tmp_path).run(replicates=REPLICATES)
+    ran = []
+
+    @pipeline_step()
+    def measure(data, ctx, *, shift=0.0):
+        ran.append(ctx["replicate"])
+        if len(ran) > REPLICATES:
+            raise KeyboardInterrupt
+        return data, {"x": data}
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        make(tmp_path, pipeline=Pipeline([measure()])).run(replicates=REPLICATES, strategy="resume")
+    cells = stopped.value.result.provenance["cells"]
+    assert {name: (of["completed"], of["failed"], of["missing"]) for name, of in cells.items()} == {
+        "baseline": (20, 0, 20),
+        "more": (20, 0, 20),
+    }
+
+
+def test_the_result_of_a_large_run_that_replaces_another_can_be_read(small_memory, tmp_path):
+    for _ in range(2):
+        result = make(plugins=[SeedPlugin(seed=3), ArtifactPlugin(root_dir=tmp_path, versioned=False)]).run(
+            replicates=REPLICATES
+        )
+    assert result.facts["run"]["folder"].endswith("v0")
+    assert len(result.metrics.baseline.metrics["x"]) == REPLICATES
+    assert told(result)["metrics"] == told(expected())["metrics"]
 
 
 @pytest.mark.parametrize("way", ["stream", "pickle"])

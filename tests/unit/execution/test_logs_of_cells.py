@@ -24,7 +24,7 @@ from crystallize import (
     data_source,
     pipeline_step,
 )
-from crystallize.engine.printed import LIMIT, CellLog
+from crystallize.engine.cell_log import LIMIT, CellLog
 from crystallize.errors import ArtifactMissingError
 from crystallize_cli.commands.show import show
 from crystallize_plugins.artifacts import list_runs

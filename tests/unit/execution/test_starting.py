@@ -112,8 +112,9 @@ def test_a_program_of_several_threads_is_not_forked(build):
 
 
 @pytest.mark.usefixtures("another_thread")
-def test_what_starts_workers_is_kept_and_learns_while_workers_are_new(build):
+def test_what_starts_workers_is_kept_and_learns_while_workers_are_new(build, monkeypatch):
     worker_pool.close_kept_starter()
+    monkeypatch.setattr(ForkServer, "_learnt", {})
     importlib.import_module("yaml")  # what this program has, workers may be given
     first, second, third = (run(build).metrics.baseline.metrics for _ in range(3))
     assert set(second["parent"]) == set(third["parent"])
@@ -232,7 +233,7 @@ def test_a_run_that_ends_leaves_no_descriptor_open(build):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         run(build)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_forked_program_does_not_use_its_parents_starter(build, run_script):

@@ -43,16 +43,16 @@ class Treatment:
     {'learning_rate': 0.5}
     """
 
-    __slots__ = ("_apply_value", "_name")
+    __slots__ = ("_name", "applied")
 
-    _apply_value: dict[str, Any] | Callable[[FrozenContext], Any]
+    applied: dict[str, Any] | Callable[[FrozenContext], Any]
 
     def __init__(self, name: str, apply: Mapping[str, Any] | Callable[[FrozenContext], Any]) -> None:
         self._name = check_name(name, what="treatment")
         if isinstance(apply, Mapping):
-            self._apply_value = _copy_values(name, apply)
+            self.applied = _copy_values(name, apply)
         else:
-            self._apply_value = _checked_function(name, apply)
+            self.applied = _checked_function(name, apply)
 
     @property
     def name(self) -> str:
@@ -62,13 +62,13 @@ class Treatment:
     @property
     def is_callable(self) -> bool:
         """Whether a function adds the values, rather than a mapping listing them."""
-        return not isinstance(self._apply_value, dict)
+        return not isinstance(self.applied, dict)
 
     @property
     def apply_map(self) -> Mapping[str, Any]:
         """The values that the treatment adds, read-only; empty where a function adds them."""
-        if isinstance(self._apply_value, dict):
-            return MappingProxyType({key: isolate(value) for key, value in self._apply_value.items()})
+        if isinstance(self.applied, dict):
+            return MappingProxyType({key: isolate(value) for key, value in self.applied.items()})
         return MappingProxyType({})
 
     def apply(self, ctx: FrozenContext) -> None:
@@ -94,26 +94,26 @@ class Treatment:
         >>> dict(ctx)
         {'depth': 2, 'learning_rate': 0.5}
         """
-        if isinstance(self._apply_value, dict):
-            for key, value in self._apply_value.items():
+        if isinstance(self.applied, dict):
+            for key, value in self.applied.items():
                 ctx.add(key, value)
         else:
-            self._apply_value(ctx)
+            self.applied(ctx)
 
     def __call__(self) -> Treatment:
         """Return the treatment itself, so that a factory and a treatment can be used alike."""
         return self
 
     def __getstate__(self) -> tuple[str, Any]:
-        return self._name, self._apply_value
+        return self._name, self.applied
 
     def __setstate__(self, state: tuple[str, Any]) -> None:
-        self._name, self._apply_value = state
+        self._name, self.applied = state
 
     def __repr__(self) -> str:
-        if isinstance(self._apply_value, dict):
-            return f"Treatment({self._name!r}, keys={sorted(self._apply_value)})"
-        return f"Treatment({self._name!r}, {getattr(self._apply_value, '__qualname__', repr(self._apply_value))})"
+        if isinstance(self.applied, dict):
+            return f"Treatment({self._name!r}, keys={sorted(self.applied)})"
+        return f"Treatment({self._name!r}, {getattr(self.applied, '__qualname__', repr(self.applied))})"
 
 
 class _Missing:

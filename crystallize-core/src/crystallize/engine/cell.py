@@ -15,6 +15,7 @@ from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
 from crystallize.engine.bridge import awaited
+from crystallize.engine.cell_log import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.failure import (
     caught,
     ends_the_run,
@@ -24,7 +25,6 @@ from crystallize.engine.failure import (
     running_task,
     text_of,
 )
-from crystallize.engine.printed import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.worker_hooks import WorkerHooks

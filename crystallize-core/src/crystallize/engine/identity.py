@@ -143,7 +143,7 @@ class CellIdentities:
             treatment = self._treatment(name)
             parts: dict[str, str] = {}
             if treatment is not None:
-                identity = identify(treatment._apply_value)
+                identity = identify(treatment.applied)
                 self.untracked.update(dict.fromkeys(identity.untracked))
                 self._own_untracked[name] = identity.untracked
                 parts["treatment"] = identity.digest
@@ -159,7 +159,7 @@ class CellIdentities:
         if found is None and name != BASELINE:
             raise KeyError(name)
         # One that sets nothing adjusts nothing.
-        return None if found is not None and name == BASELINE and found._apply_value == {} else found
+        return None if found is not None and name == BASELINE and found.applied == {} else found
 
 
 def cell_identities(view: ExperimentView, active: ActivePlugins) -> CellIdentities:

@@ -195,7 +195,7 @@ def outstanding(cells: Sequence[Cell]) -> OutstandingCells | set[Cell]:
 
 def values_of(treatment: Treatment) -> Mapping[str, Any]:
     """Return what a treatment sets, as it holds it; nothing where a function sets it."""
-    return {} if treatment.is_callable else cast("dict[str, Any]", treatment._apply_value)
+    return {} if treatment.is_callable else cast("dict[str, Any]", treatment.applied)
 
 
 def check_treatment_keys(treatment: Treatment, initial_ctx: Container[str]) -> None:

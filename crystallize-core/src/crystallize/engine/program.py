@@ -117,9 +117,9 @@ def compile_condition(
     apply: Callable[[Any], Any] | None = None
     if treatment is not None:
         if treatment.is_callable:
-            apply = cast("Callable[[Any], Any]", treatment._apply_value)
+            apply = cast("Callable[[Any], Any]", treatment.applied)
         else:
-            values = cast("dict[str, Any]", treatment._apply_value)
+            values = cast("dict[str, Any]", treatment.applied)
             for key in values:
                 if key in context:
                     raise ContextMutationError(

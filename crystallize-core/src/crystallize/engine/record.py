@@ -226,7 +226,7 @@ def tell_of_no_metrics(result: Result) -> None:
     about = result.facts["run"]
     if about["kind"] != "run" or about.get("stopped_by"):
         return
-    if result.metric_names or not result._succeeded or any(log.failed for log in result._logs.values()):
+    if result.metric_names or not result.succeeded or any(log.failed for log in result.logs.values()):
         return
     # No warning: an experiment may be there for its files, or for what its steps do.
     _LOGGER.info("%s", NO_METRIC)

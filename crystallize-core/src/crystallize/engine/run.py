@@ -384,14 +384,19 @@ class Run:
             self.outcomes.release()
             self._released = True
 
+    def _is_of_this_run(self, cell: Cell) -> bool:
+        """Whether a stored cell is one of the result: there may be more than was asked for, and some to be replaced."""
+        asked = cell.replicate < self.view.replicates and cell.condition in self.conditions
+        return asked and cell not in self._todo
+
     def _all_outcomes(self) -> LazyOutcomes:
         """Return those of this run and those that were kept, wherever they are."""
         if self._released and self._store is not None and self.dispatch.stored():
             stored = self._store.stored_outcomes(self.view)
             if stored is not None:
-                # Of a run that is resumed there may be more than was asked for.
-                asked = range(self.view.replicates)
-                return JoinedOutcomes(self.outcomes, RestrictedOutcomes(stored, dict.fromkeys(self.conditions, asked)))
+                if self.view.run.strategy == "resume":
+                    stored = RestrictedOutcomes(stored, self._is_of_this_run)
+                return JoinedOutcomes(self.outcomes, stored)
         return self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
 
     def _failure(self, error: PipelineExecutionError) -> PipelineExecutionError | None:

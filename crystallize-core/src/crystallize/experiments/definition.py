@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from crystallize.results.metrics import BASELINE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from crystallize.design import Treatment
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.request import Request
+    from crystallize.hooks import RunInfo
+    from crystallize.results.outcome import Cell
 
-__all__ = ["CallSite", "call_site", "catching_runs", "definition_of", "note_run"]
+__all__ = ["CallSite", "call_site", "catching_runs", "definition_of", "note_run", "run_part"]
 
 _OURS = ("crystallize", "crystallize_plugins", "crystallize_cli")
 
@@ -120,3 +126,46 @@ def note_run(experiment: Experiment, request: Request) -> None:
     catch = _catch.get()
     if catch is not None:
         catch(experiment, request)
+
+
+def run_part(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    *,
+    plugins: Sequence[Any],
+    treatments: Sequence[Treatment],
+    replicates: int,
+) -> RunInfo:
+    """Run some cells of an experiment afresh, with other plugins; the experiment is left as it is.
+
+    An error that stopped the run after something was stored is not raised.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    cells : sequence of Cell
+    plugins : sequence of object
+        Instances.
+    treatments : sequence of Treatment
+    replicates : int
+        How many the run is said to have.
+
+    Raises
+    ------
+    CrystallizeError
+        The experiment is not in order, or a plugin stops the run before anything of it is stored.
+    """
+    from crystallize.experiments.request import Request
+
+    again = copy.copy(experiment)
+    again.plugins = list(plugins)
+    again.strategy, again.max_failures, again.fail_fast = "rerun", None, False
+    again._programs, again._context_before, again._active = ((), {}), None, None
+    baseline = any(cell.condition == BASELINE for cell in cells)
+    run = again._run_of(Request(treatments, (), replicates, "rerun"), baseline=baseline)
+    try:
+        run.execute(cells)
+    except Exception as error:
+        if getattr(error, "result", None) is None:
+            raise
+    return run.view.run

@@ -1,7 +1,8 @@
 """Hooks: the contract with plugin authors.
 
-A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone; small helpers are
-in `crystallize.hooks.tools`. Names are looked up at their first use, wherever they are defined.
+A plugin imports from here, from `crystallize`, `crystallize.errors` and `crystallize.testing` alone. Small helpers are
+in `crystallize.hooks.tools`, what experiments are made of in `crystallize.hooks.declarations`. Names are looked up at
+their first use, wherever they are defined.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from crystallize._lazy import look_up
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
     from crystallize.engine.bridge import STOPS
+    from crystallize.engine.cell_log import CellLog
     from crystallize.engine.identity import CellIdentities
     from crystallize.engine.interrupts import InterruptGuard, ctrl_c_interrupts, handle_interrupts
     from crystallize.engine.plan import condition_names, plan_cells
     from crystallize.engine.policies import History, attempt_of
-    from crystallize.engine.printed import CellLog
     from crystallize.engine.runner import RunStopped, SerialLoop
     from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
     from crystallize.hooks.roles import (
@@ -139,13 +140,14 @@ _HOMES = {
         "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
         "engine.plan": "condition_names plan_cells",
         "engine.policies": "History attempt_of",
-        "engine.printed": "CellLog",
+        "engine.cell_log": "CellLog",
         "engine.runner": "RunStopped SerialLoop",
-        "optimization.result": "OptimizationResult",
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
         "hooks.view": "ExperimentView RunInfo",
+        "optimization.result": "OptimizationResult",
+        "optimization.trial": "Report TrialResult trial_result was_pruned",
         "plugins.build": "build_plugin build_plugins",
         "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
         "public_plugin_names",
@@ -159,7 +161,6 @@ _HOMES = {
         "results.provenance": "ConditionLog ConditionRecord StepRecord",
         "results.result": "build_result",
         "results.trace": "CellTrace StepShape TraceShape intern_shape",
-        "optimization.trial": "Report TrialResult trial_result was_pruned",
     }.items()
     for name in names.split()
 }

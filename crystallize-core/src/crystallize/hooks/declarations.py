@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from crystallize.datasources.base import FACTORY_MARK, Declaration, as_data_source
     from crystallize.datasources.inputs import producers
     from crystallize.design.verifiers import BoundVerifier, VerifierFactory
-    from crystallize.experiments.definition import catching_runs, definition_of
+    from crystallize.experiments.definition import catching_runs, definition_of, run_part
     from crystallize.experiments.request import Request, checked_outputs, resolve_appended
     from crystallize.experiments.treatment_keys import among, check_keys
+    from crystallize.fingerprint.sources import CodePart, code_parts
     from crystallize.folders import MARK, FolderModules, has_library_name, home_of, offer, withdraw
     from crystallize.pipelines.step import as_step, step_class_of
     from crystallize.signatures import signature_of
@@ -22,6 +23,7 @@ __all__ = [
     "FACTORY_MARK",
     "MARK",
     "BoundVerifier",
+    "CodePart",
     "Declaration",
     "FolderModules",
     "Request",
@@ -33,6 +35,7 @@ __all__ = [
     "catching_runs",
     "check_keys",
     "checked_outputs",
+    "code_parts",
     "definition_of",
     "has_library_name",
     "home_of",
@@ -40,6 +43,7 @@ __all__ = [
     "producers",
     "read_bytes",
     "resolve_appended",
+    "run_part",
     "signature_of",
     "step_class_of",
     "withdraw",
@@ -49,13 +53,14 @@ _HOMES = {
     name: home
     for home, names in {
         "datasources.artifact": "as_bytes read_bytes",
-        "datasources.base": "FACTORY_MARK Declaration as_data_source",
+        "datasources.base": "Declaration FACTORY_MARK as_data_source",
         "datasources.inputs": "producers",
         "design.verifiers": "BoundVerifier VerifierFactory",
-        "experiments.definition": "catching_runs definition_of",
+        "experiments.definition": "catching_runs definition_of run_part",
         "experiments.request": "Request checked_outputs resolve_appended",
         "experiments.treatment_keys": "among check_keys",
-        "folders": "MARK FolderModules has_library_name home_of offer withdraw",
+        "fingerprint.sources": "CodePart code_parts",
+        "folders": "FolderModules MARK has_library_name home_of offer withdraw",
         "pipelines.step": "as_step step_class_of",
         "signatures": "signature_of",
     }.items()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
-__all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs"]
+__all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs", "facts_of", "hookspec"]
 
 CONTRACT = "1.2"
 """The version of the contract between the core and plugins."""

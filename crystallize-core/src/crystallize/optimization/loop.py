@@ -204,7 +204,7 @@ class Optimization:
             conditions = self._admitted(treatments)
             if dispatch.listens("trials_asked"):
                 asked = [
-                    (condition, treatment.name, treatment._apply_value)
+                    (condition, treatment.name, treatment.applied)
                     for condition, treatment in zip(conditions, treatments, strict=True)
                 ]
                 dispatch.progress("trials_asked", batch=batch, trials=asked)
@@ -421,7 +421,7 @@ def objectives_of(optimizer: Any) -> list[Objective]:
 
 def extract_objective(result: Result, objective: Objective | Sequence[Objective]) -> dict[str, float]:
     """Return each objective's metric and its mean over the replicates of a result's one treatment."""
-    trials = [recorded for name, recorded in result.metrics.treatments.items() if name in result._succeeded]
+    trials = [recorded for name, recorded in result.metrics.treatments.items() if name in result.succeeded]
     if len(trials) != 1:
         raise OptimizationError(
             f"one number is told of one treatment, and the result has metrics of {len(trials)}: override "

@@ -183,8 +183,7 @@ class ConditionNames:
         """Return the treatments under names that none before them has."""
         named = [(self._free(treatment.name), treatment) for treatment in treatments]
         return [
-            treatment if treatment.name == name else Treatment(name, treatment._apply_value)
-            for name, treatment in named
+            treatment if treatment.name == name else Treatment(name, treatment.applied) for name, treatment in named
         ]
 
     def _free(self, name: str) -> str:

@@ -18,9 +18,9 @@ from crystallize.hooks.settings import note_settings
 from crystallize.names import did_you_mean
 from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
 from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, identify, note_origin
+from crystallize.plugins.info import default_kind, note_origin, origin_of
 from crystallize.plugins.manager import check_distinct_plugins
-from crystallize.plugins.metadata import OFFICIAL, RESERVED, normalized
+from crystallize.plugins.metadata import RESERVED
 
 __all__ = ["build_plugin", "build_plugins"]
 
@@ -86,7 +86,7 @@ def build_plugin(spec: object) -> Any:
         raise ArgumentTypeError(f"({shown}) in plugins: a pair is (name, {{setting: value}})")
     if isinstance(spec, type):
         _check_class(spec)
-        origin = identify(spec)
+        origin = origin_of(spec)
         return _construct(spec, {}, str(origin), origin.fields)
     if inspect.isroutine(spec) or inspect.ismodule(spec) or spec is None or isinstance(spec, (int, float, bytes)):
         shown = getattr(spec, "__name__", repr(spec))
@@ -122,7 +122,7 @@ def _as_list(specs: Iterable[object] | None) -> list[object]:
 
 def _defaults(wanted: bool | Iterable[str]) -> list[str]:
     if wanted is True:
-        official = {record.name for record in find_plugins() if normalized(record.distribution) == OFFICIAL}
+        official = {record.name for record in find_plugins() if record.is_official}
         return [name for name in RESERVED if name in official]
     if wanted is False:
         return []

@@ -203,7 +203,7 @@ def _named(name: str, records: Iterable[PluginRecord]) -> list[PluginRecord]:
 
 
 def _is_official(record: PluginRecord, name: str) -> bool:
-    return record.name == name and normalized(record.distribution) == OFFICIAL
+    return record.name == name and record.is_official
 
 
 def _not_found(name: str, group: str) -> PluginError:
@@ -219,7 +219,7 @@ def _not_found(name: str, group: str) -> PluginError:
 
 
 def _missing_distribution(what: str, name: str) -> MissingDistributionError:
-    installed = next((record for record in find_plugins() if normalized(record.distribution) == OFFICIAL), None)
+    installed = next((record for record in find_plugins() if record.is_official), None)
     why = f"{installed.origin} does not have it" if installed else f"{OFFICIAL}, which provides it, is not installed"
     upgrade = " --upgrade" if installed else ""
     return MissingDistributionError(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.roles import SeederPlugin, StorePlugin
 from crystallize.hooks.settings import arguments_of, describe_settings
-from crystallize.plugins.metadata import OFFICIAL, PLUGINS, RESERVED, distribution_of, normalized, scan
+from crystallize.plugins.metadata import PLUGINS, RESERVED, distribution_of, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crystallize.plugins.metadata import PluginRecord
 
-__all__ = ["Origin", "PluginInfo", "class_name", "declared", "default_kind", "identify", "note_origin"]
+__all__ = ["Origin", "PluginInfo", "class_name", "declared", "default_kind", "note_origin", "origin_of"]
 
 OnError = Literal["record", "fail_cell", "stop_run"]
 
@@ -113,15 +113,15 @@ def note_origin(plugin: object, record: PluginRecord) -> None:
     """Remember from which entry point a plugin was built, where its class does not tell."""
     origin = _origin_of(record)
     key = id(plugin)
-    if identify(plugin) != origin:
+    if origin_of(plugin) != origin:
         try:
             _noted[key] = (weakref.ref(plugin, lambda _: _noted.pop(key, None)), origin)
         except TypeError:
             return  # It cannot be referred to weakly: it goes by its class's name.
 
 
-def identify(plugin: object) -> Origin:
-    """Say what a plugin, or a class of plugins, is called and where it comes from, importing nothing."""
+def origin_of(plugin: object) -> Origin:
+    """Return what a plugin, or a class of plugins, is called and where it comes from; nothing is imported."""
     noted = _noted.get(id(plugin))
     if noted is not None and noted[0]() is plugin:
         return noted[1]
@@ -151,7 +151,7 @@ def default_kind(plugin: object) -> str | None:
     if packages <= {"__main__", "abc", "builtins", "crystallize", "typing"}:
         return None  # Nobody else's class is among them: nothing to look up.
     for record in scan().records[PLUGINS]:
-        if record.name in RESERVED and normalized(record.distribution) == OFFICIAL:
+        if record.name in RESERVED and record.is_official:
             target = _loaded(record)
             if isinstance(target, type) and isinstance(plugin, target):
                 return record.name

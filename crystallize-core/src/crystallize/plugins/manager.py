@@ -9,7 +9,7 @@ from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.specs import HOOKS
 from crystallize.plugins.implementations import adapt, find_implementations, implementation
-from crystallize.plugins.info import Origin, PluginInfo, declared, default_kind, identify
+from crystallize.plugins.info import Origin, PluginInfo, declared, default_kind, origin_of
 from crystallize.plugins.ordering import RankedPlugin, in_order
 from crystallize.plugins.validation import check_plugin
 
@@ -98,7 +98,7 @@ class ActivePlugins:
         implementations: list[list[Implementation]] = []
         places = []
         for position, plugin in enumerate(plugins):
-            origin = identify(plugin)
+            origin = origin_of(plugin)
             implementations.append(check_plugin(plugin, origin))
             silent = declared(plugin, "silent_hooks")
             hooks = {implementation.hook for implementation in implementations[-1]}.difference(silent)
@@ -204,7 +204,7 @@ def check_distinct_plugins(plugins: Iterable[object]) -> None:
         if isinstance(plugin, (str, type, tuple)):
             seen.append(plugin)
             continue
-        origin = identify(plugin)
+        origin = origin_of(plugin)
         if any(plugin is other for other in seen):
             raise PluginConflictError(f"{origin} is given twice, as the same instance: give it once", **origin.fields)
         seen.append(plugin)

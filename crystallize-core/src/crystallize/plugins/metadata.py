@@ -79,6 +79,11 @@ class PluginRecord:
     problem: str | None = None
 
     @property
+    def is_official(self) -> bool:
+        """Whether crystallize-plugins declares it."""
+        return normalized(self.distribution) == OFFICIAL
+
+    @property
     def origin(self) -> str:
         """Distribution and version, for messages."""
         return f"{self.distribution} {self.version}"

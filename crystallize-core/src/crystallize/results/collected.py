@@ -69,7 +69,7 @@ class CollectedOutcomes(LazyOutcomes):
                 packed = self._packed[condition] = _Packed()
             whole = self._whole.setdefault(condition, {})
             for outcome in outcomes:
-                if packed.is_odd(outcome) or outcome.payload is not None or _is_rare(outcome):
+                if packed.is_odd(outcome) or _is_rare(outcome) or outcome.payload is not None:
                     whole[outcome.cell] = outcome
             packed.extend(outcomes)
             self._columns.pop(condition, None)

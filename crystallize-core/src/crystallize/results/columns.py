@@ -378,7 +378,7 @@ class LazyOutcomes(Mapping[Cell, CellOutcome]):
         wanted: dict[str, set[int]] = {}
         for condition, replicate in cells:
             wanted.setdefault(condition, set()).add(replicate)
-        return RestrictedOutcomes(self, wanted)
+        return RestrictedOutcomes(self, lambda cell: cell[1] in wanted.get(cell[0], ()))
 
     def without(self, cells: Collection[Cell]) -> LazyOutcomes:
         """Return those of all other cells."""
@@ -417,11 +417,11 @@ class RestrictedOutcomes(LazyOutcomes):
     Parameters
     ----------
     outcomes : LazyOutcomes
-    wanted : mapping of str to set of int
-        By condition the replicates.
+    wanted : callable of Cell
+        Says of a cell whether it is one of them.
     """
 
-    def __init__(self, outcomes: LazyOutcomes, wanted: Mapping[str, Collection[int]]) -> None:
+    def __init__(self, outcomes: LazyOutcomes, wanted: Callable[[Cell], bool]) -> None:
         self._outcomes = outcomes
         self._wanted = wanted
         self._columns: dict[str, CellColumns] = {}
@@ -429,8 +429,7 @@ class RestrictedOutcomes(LazyOutcomes):
     @cached_property
     def conditions(self) -> Sequence[str]:
         """The conditions of which there are cells."""
-        known = [name for name in self._outcomes.conditions if name in self._wanted]
-        return [name for name in known if self.columns(name).replicates]
+        return [name for name in self._outcomes.conditions if self.columns(name).replicates]
 
     @property
     def inexact(self) -> frozenset[Cell]:
@@ -441,13 +440,17 @@ class RestrictedOutcomes(LazyOutcomes):
         """Return the cells of a condition by column."""
         known = self._columns.get(condition)
         if known is None:
-            columns, wanted = self._outcomes.columns(condition), self._wanted[condition]
-            if all(map(wanted.__contains__, columns.replicates)):
+            columns = self._outcomes.columns(condition)
+
+            def wanted(replicate: int) -> bool:
+                return self._wanted(Cell(condition, replicate))
+
+            if all(map(wanted, columns.replicates)):
                 known = columns
             elif columns.uniform:
-                known = columns.selected(wanted.__contains__)
+                known = columns.selected(wanted)
             else:
-                cells = [Cell(condition, replicate) for replicate in columns.replicates if replicate in wanted]
+                cells = [Cell(condition, replicate) for replicate in columns.replicates if wanted(replicate)]
                 known = _one_by_one(condition, map(self._outcomes.__getitem__, cells))
             self._columns[condition] = known
         return known

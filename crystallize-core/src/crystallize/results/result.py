@@ -31,10 +31,10 @@ from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from crystallize.results.columns import LazyOutcomes
-    from crystallize.results.outcome import CellOutcome, PluginFailure
+    from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
 
 __all__ = ["Result", "build_result"]
 
@@ -60,6 +60,8 @@ class Result:
     conditions : tuple of ConditionRecord
         Baseline and treatments as they ran, in order; ``conditions["fast"]`` is the one of that name. `unread` of each
         lists the keys of its treatment that nothing has read.
+    logs : dict of str to ConditionLog
+        What the cells of each condition left behind: that of which metrics and provenance are made.
     facts : dict
         The part of `provenance` that was not made of the cells: what a store keeps beside them.
     provenance : dict
@@ -136,10 +138,10 @@ class Result:
             replace(log.record, unread=tuple(unread[name])) if name in unread else log.record
             for name, log in logs.items()
         )
-        self._logs = dict(logs)
+        self.logs = dict(logs)
         masked = mask_secrets({name: value for name, value in facts.items() if name not in _NAMES_OF_CODE})
         self.facts: dict[str, Any] = {name: masked.get(name, value) for name, value in facts.items()}
-        self.provenance = _provenance(self._logs, replicates, self.plugin_errors)
+        self.provenance = _provenance(self.logs, replicates, self.plugin_errors)
         self.provenance.update(self.facts)
 
     @property
@@ -157,7 +159,7 @@ class Result:
     def artifacts(self) -> dict[str, dict[str, Path]]:
         """The stored files: by file name and condition the path that the first replicate wrote."""
         found: dict[str, dict[str, Path]] = {}
-        for condition, _, record in self._artifacts_view.records():
+        for condition, _, record in self.artifact_records():
             if record.path is not None:
                 found.setdefault(record.name, {}).setdefault(condition, Path(record.path))
         return found
@@ -180,7 +182,7 @@ class Result:
             all replicates are listed in ``provenance["artifacts"]``.
         """
         found: dict[str, Path] = {}
-        for condition, _, record in self._artifacts_view.records():
+        for condition, _, record in self.artifact_records():
             if record.name == file and record.path is not None and step in (None, record.step):
                 found.setdefault(condition, Path(record.path))
         return found
@@ -201,7 +203,7 @@ class Result:
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
         """Return what `print_tree` prints, as text."""
-        return tree_text(self._logs, fmt)
+        return tree_text(self.logs, fmt)
 
     def print_tree(self, fmt: str = _DEFAULT_TREE) -> None:
         """Print what happened, as a tree, to standard output.
@@ -259,13 +261,13 @@ class Result:
             self.provenance["plugin_failures"].append(_failure_entry(failure))
 
     def __repr__(self) -> str:
-        treatments = sum(name != BASELINE for name in self._logs)
-        cells = sum(len(log.replicates) for log in self._logs.values())
-        failed = sum(len(log.failed) for log in self._logs.values())
-        pruned = sum(len(log.pruned) for log in self._logs.values())
+        treatments = sum(name != BASELINE for name in self.logs)
+        cells = sum(len(log.replicates) for log in self.logs.values())
+        failed = sum(len(log.failed) for log in self.logs.values())
+        pruned = sum(len(log.pruned) for log in self.logs.values())
         counts = ", ".join(f"{count} {what}" for count, what in ((failed, "failed"), (pruned, "pruned")) if count)
         parts = [
-            " and ".join([BASELINE] * (BASELINE in self._logs) + [counted(treatments, "treatment")] * (treatments > 0)),
+            " and ".join([BASELINE] * (BASELINE in self.logs) + [counted(treatments, "treatment")] * (treatments > 0)),
             counted(self.provenance["replicates"], "replicate"),
             counted(cells, "cell") + (f" ({counts})" if counts else ""),
             f"metrics: {', '.join(self.metric_names) or 'none'}",
@@ -275,13 +277,13 @@ class Result:
         return f"<Result: {', '.join(filter(None, parts))}>"
 
     @property
-    def _succeeded(self) -> set[str]:
+    def succeeded(self) -> set[str]:
         """The conditions of which a cell succeeded; not from `provenance`, whose entries plugins may replace."""
-        return {name for name, log in self._logs.items() if log.succeeded}
+        return {name for name, log in self.logs.items() if log.succeeded}
 
-    @property
-    def _artifacts_view(self) -> ArtifactsView:
-        return ArtifactsView(self._logs)
+    def artifact_records(self) -> Iterator[tuple[str, int, ArtifactRecord]]:
+        """Yield condition, replicate and record of each file that a successful cell wrote."""
+        return ArtifactsView(self.logs).records()
 
 
 def build_result(

@@ -217,7 +217,7 @@ def _disturb(seed: int | None) -> None:
 
 def _same(first: Sequence[Treatment], second: Sequence[Treatment]) -> bool:
     return [treatment.name for treatment in first] == [treatment.name for treatment in second] and all(
-        value_of(one._apply_value) == value_of(other._apply_value) for one, other in zip(first, second, strict=True)
+        value_of(one.applied) == value_of(other.applied) for one, other in zip(first, second, strict=True)
     )
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.engine.identity import cell_identities
-from crystallize.engine.plan import condition_names
-from crystallize.engine.record import condition_records
 from crystallize.errors import StoreError
-from crystallize.hooks import ActivePlugins
-from crystallize.results import LazyOutcomes
+from crystallize.hooks import LazyOutcomes, condition_names
 from crystallize_plugins.artifacts import retention
 from crystallize_plugins.artifacts.database.facts import Session, facts_of
 from crystallize_plugins.artifacts.database.owner import current_owner, place_of
@@ -25,8 +20,8 @@ from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
 from crystallize_plugins.artifacts.resume.plan import claim
 
 if TYPE_CHECKING:
+    from crystallize import Result
     from crystallize.hooks import ExperimentView
-    from crystallize.results import Result
     from crystallize_plugins.artifacts.database.facts import RunFacts
     from crystallize_plugins.artifacts.database.writer import StoredBefore
     from crystallize_plugins.artifacts.resume.previous import PreviousRun
@@ -71,16 +66,15 @@ class ActiveRun:
         self._facts = facts
         self._session = session
         self._before = before
-        # A view that belongs to no run of the engine knows none.
-        identities = experiment.cell_identities() or cell_identities(
-            experiment, ActivePlugins.resolve(experiment.plugins)
-        )
+        identities = experiment.cell_identities()
+        if identities is None:
+            raise StoreError(f"{path} cannot be written for a view of an experiment that belongs to no run")
         self.recorder = Recorder(experiment, path.parent.parent, identities)
         self.writer = RunWriter(
             path,
             facts,
             session,
-            describe=partial(condition_records, experiment),
+            describe=experiment.describe,
             # Only an optimisation may do without the baseline.
             conditions=condition_names(experiment.treatments, baseline=experiment.run.kind != "trial"),
             recorded=lambda: self.recorder.begin(self.writer),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
-from crystallize.fingerprint import value_of
+from crystallize.hooks.tools import value_of
 from crystallize_plugins.artifacts.database.schema import ASKED
 from crystallize_plugins.artifacts.database.typed_json import decode, encode
 
 if TYPE_CHECKING:
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Event
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["AskedTrial", "JournalEntry", "asked_trial", "journal_row", "read_journal"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize import Objective, Treatment
-from crystallize.engine.plan import BASELINE, plan_cells
 from crystallize.errors import RunStateError, StoreError
-from crystallize.hooks import OptimizationResult, trial_result
-from crystallize.results.outcome import Cell
+from crystallize.hooks import BASELINE, Cell, OptimizationResult, plan_cells, trial_result
 from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 
@@ -17,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from crystallize import Experiment
-    from crystallize.experiments.optimizers import TrialResult
-    from crystallize.results import CellOutcome
+    from crystallize.hooks import CellOutcome, TrialResult
     from crystallize_plugins.artifacts.journal import AskedTrial, JournalEntry
 
 __all__ = ["open_optimization"]

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize.hooks import StorePlugin
+from crystallize.hooks.tools import check_count, check_flag
 from crystallize_plugins.artifacts.database.schema import EVENTS
 from crystallize_plugins.artifacts.files import layout
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell, CellOutcome, LazyOutcomes, Result
-    from crystallize.results.outcome import Event
+    from crystallize import Result
+    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, LazyOutcomes
     from crystallize_plugins.artifacts.active import ActiveRun
     from crystallize_plugins.artifacts.database.writer import Ticket
     from crystallize_plugins.artifacts.reading.stored import StoredRun

@@ -15,16 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.isolation import isolate
 from crystallize.errors import CrystallizeError
-from crystallize.results.description import looks_secret
+from crystallize.hooks.tools import isolate, looks_secret
 from crystallize_plugins.artifacts.database.typed_json import encode, encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.hooks import ExperimentView
+    from crystallize.hooks import CellIdentities, ExperimentView
     from crystallize_plugins.artifacts.database.writer import RunWriter
     from crystallize_plugins.environment.background import PendingFacts
 
@@ -256,7 +254,7 @@ def _exact_treatments(view: ExperimentView) -> list[dict[str, Any]]:
 def _exact_treatment(treatment: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     inexact = []
-    for key, value in {} if treatment.is_callable else treatment._apply_value.items():
+    for key, value in {} if treatment.is_callable else treatment.applied.items():
         if looks_secret(key) or _is_large(value) or encode(value).lossy:
             inexact.append(key)
         else:

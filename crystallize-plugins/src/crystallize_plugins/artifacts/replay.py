@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.plan import BASELINE
 from crystallize.errors import ReplayError
-from crystallize.fingerprint import value_of
+from crystallize.hooks import BASELINE
+from crystallize.hooks.tools import value_of
 from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
 from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.artifacts.journal import asked_trial, journal_row
@@ -15,7 +15,7 @@ from crystallize_plugins.artifacts.journal import asked_trial, journal_row
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Event
     from crystallize_plugins.artifacts.journal import AskedTrial, JournalEntry
 
 __all__ = ["Replay", "why_another"]

@@ -9,18 +9,15 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.isolation import isolate
-from crystallize.fingerprint import value_of
-from crystallize.fingerprint.sources import code_parts
-from crystallize.results.description import describe
+from crystallize.hooks.declarations import code_parts
+from crystallize.hooks.tools import describe, isolate, value_of
 from crystallize_plugins.loading import FILE_MODULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.fingerprint.sources import CodePart
-    from crystallize.hooks import ExperimentView
+    from crystallize.hooks import CellIdentities, ExperimentView
+    from crystallize.hooks.declarations import CodePart
 
 __all__ = ["LONGEST_SOURCE", "LONGEST_SOURCES", "code_facts", "data_facts"]
 
@@ -120,7 +117,7 @@ def _roots(view: ExperimentView) -> Iterator[Any]:
         yield _code(step)
     for treatment in view.treatments if view.run.kind != "trial" else ():
         if treatment.is_callable:
-            yield treatment._apply_value
+            yield treatment.applied
     for plugin in view.plugins:
         if getattr(plugin, "neutral", None) is not True:
             yield type(plugin)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.description import MASK, looks_secret, mask_secrets
+from crystallize.hooks.tools import MASK, looks_secret, mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.description import describe
+from crystallize.hooks.tools import describe
 from crystallize_plugins.environment.cores import usable_cores
 
 if TYPE_CHECKING:

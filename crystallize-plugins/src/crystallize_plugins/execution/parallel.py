@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from crystallize import Result
-    from crystallize.engine.runner import CellRunner
-    from crystallize.hooks import Cell, CellOutcome, ExperimentView
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
     from crystallize_plugins.execution.processes.worker_pool import WorkerPool
 
 __all__ = ["ParallelExecution"]
@@ -90,7 +89,7 @@ class ParallelExecution(Executor):
             self._pool(experiment)
 
     def run_experiment_loop(
-        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: CellRunner
+        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell
     ) -> Iterable[CellOutcome | list[CellOutcome]]:
         """Run the cells on the workers."""
         self._show_progress(experiment, cells)

@@ -85,7 +85,7 @@ def compare(
 
     Examples
     --------
-    >>> from crystallize.results import Cell, CellOutcome, ConditionRecord, build_result
+    >>> from crystallize.hooks import Cell, CellOutcome, ConditionRecord, build_result
     >>> outcomes = [
     ...     CellOutcome(Cell(condition, replicate), {"loss": [loss + replicate]})
     ...     for condition, loss in [("baseline", 5), ("fast", 3)]

@@ -185,7 +185,7 @@ def _left_out(result: Result) -> list[str]:
     others = [
         name for name in dict.fromkeys(name for values in recorded.values() for name in values) if name not in shown
     ]
-    if not (others or shown) and result._succeeded:
+    if not (others or shown) and result.succeeded:
         return [NO_METRIC]
     return [f"metrics that are not numbers, and not in the table: {', '.join(others)}"] if others else []
 

@@ -70,7 +70,7 @@ def verdicts(tested: HypothesisResult, *, level: float = 0.05) -> list[Verdict]:
 
     Examples
     --------
-    >>> from crystallize.results import HypothesisResult
+    >>> from crystallize.hooks import HypothesisResult
     >>> results = {"a": {"p_value": 0.01}, "b": {"p_value": 0.04}, "c": {"p_value": 0.03}}
     >>> for verdict in verdicts(HypothesisResult("better", results, {})):
     ...     print(verdict.treatment, verdict)

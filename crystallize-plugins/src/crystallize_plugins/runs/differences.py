@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.results.export import to_plain
+from crystallize.hooks.tools import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

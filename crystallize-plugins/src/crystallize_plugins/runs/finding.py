@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import ConfigurationError, ExperimentNotFoundError
-from crystallize.experiments.definition import catching_runs, definition_of
-from crystallize.results.description import MASK
+from crystallize.hooks.declarations import catching_runs, definition_of
+from crystallize.hooks.tools import MASK
 from crystallize_plugins.loading import experiments_in, load_file
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from crystallize import Experiment, Treatment
-    from crystallize.experiments.request import Request
+    from crystallize.hooks.declarations import Request
     from crystallize_plugins.artifacts import StoredRun
 
 __all__ = ["Found", "find_experiment", "find_in"]

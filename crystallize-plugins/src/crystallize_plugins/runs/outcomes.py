@@ -11,9 +11,8 @@ from crystallize_plugins.runs.pairs import same_value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from crystallize.results import Result
-    from crystallize.results.metrics import MetricValues
-    from crystallize.results.provenance import ConditionLog
+    from crystallize import Result
+    from crystallize.hooks import ConditionLog, MetricValues
 
 __all__ = ["results"]
 
@@ -22,7 +21,7 @@ _BASELINE = "baseline"
 
 def results(first: Result, second: Result) -> Iterator[Difference]:
     """Compare what two runs gave, as far as both have it: conditions that only one has are parameters."""
-    both = [record.name for record in first.conditions if record.name in first._logs and record.name in second._logs]
+    both = [record.name for record in first.conditions if record.name in first.logs and record.name in second.logs]
     for condition in both:
         yield from _cells(condition, first, second)
         ours, theirs = _metrics(first, condition), _metrics(second, condition)
@@ -34,7 +33,7 @@ def results(first: Result, second: Result) -> Iterator[Difference]:
 
 
 def _cells(condition: str, first: Result, second: Result) -> Iterator[Difference]:
-    ours, theirs = first._logs[condition], second._logs[condition]
+    ours, theirs = first.logs[condition], second.logs[condition]
     ran, others = set(ours.replicates), set(theirs.replicates)
     if ran - others:
         yield Difference("results", f"{condition} / replicates", "removed", _listed(ran - others))
@@ -130,7 +129,7 @@ def _files(conditions: set[str], first: Result, second: Result) -> Iterator[Diff
 
 def _hashes(result: Result) -> dict[tuple[str, str, str], dict[int, str]]:
     found: dict[tuple[str, str, str], dict[int, str]] = {}
-    for condition, replicate, record in result._artifacts_view.records():
+    for condition, replicate, record in result.artifact_records():
         found.setdefault((condition, record.step, record.name), {})[replicate] = record.sha256
     return found
 

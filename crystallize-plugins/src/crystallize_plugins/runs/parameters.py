@@ -12,7 +12,7 @@ from crystallize_plugins.runs.pairs import mappings, same_value, values
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crystallize.results import ConditionRecord
+    from crystallize.hooks import ConditionRecord
     from crystallize_plugins.runs.subjects import Subject
 
 __all__ = ["parameters"]

@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.checks import check_count, check_flag
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.hooks.tools import check_count, check_flag
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files.layout import experiment_folder, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.files.synced import store_error, sync_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
-from crystallize.results.export import to_plain
+from crystallize.hooks.tools import to_plain
 from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.comparing import compare_surroundings
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crystallize import Experiment
-    from crystallize.results import Cell, CellOutcome
+    from crystallize.hooks import Cell, CellOutcome
     from crystallize_plugins.artifacts import StoredRun
 
 __all__ = ["Drift", "Reproduction", "reproduce"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from crystallize import ArtifactPlugin, SeedPlugin, Treatment
-from crystallize.engine.plan import BASELINE
 from crystallize.errors import ReproductionError
-from crystallize.experiments.request import Request, resolve_appended
-from crystallize.hooks.settings import arguments_of
+from crystallize.hooks import BASELINE, ActivePlugins
+from crystallize.hooks.declarations import resolve_appended, run_part
+from crystallize.hooks.tools import arguments_of
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.artifacts.database.schema import ASKED
 from crystallize_plugins.artifacts.recorded import RecordedTreatment, recorded_treatments
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize import Experiment
-    from crystallize.results import Cell
+    from crystallize.hooks import Cell
     from crystallize_plugins.runs.finding import Found
 
 __all__ = ["conditions_again", "run_again"]
@@ -123,23 +122,12 @@ def run_again(
     CrystallizeError
         The experiment is not in order, or a plugin stops the run before anything of it is stored.
     """
-    again = copy.copy(experiment)
     plugins = list(experiment.plugins)
     resolve_appended(plugins)
-    again.plugins = [*_kept(plugins, run.seed), ArtifactPlugin(root_dir=root / "data")]
-    again.strategy, again.max_failures, again.fail_fast = "rerun", None, False
-    again._programs, again._context_before, again._active = ((), {}), None, None
-    baseline = any(cell.condition == BASELINE for cell in cells)
-    request = Request(treatments, (), run.replicates, "rerun")
-    stored = again._run_of(request, baseline=baseline)
+    plugins = [*_kept(plugins, run.seed), ArtifactPlugin(root_dir=root / "data")]
     with _cache_in(root / "cache"):
-        try:
-            stored.execute(cells)
-        except Exception as error:
-            # Stopped by a plugin, as the run may have been that is done again: what came before is compared.
-            if getattr(error, "result", None) is None:
-                raise
-    return StoredRun(str(stored.view.run.folder))
+        again = run_part(experiment, cells, plugins=plugins, treatments=treatments, replicates=run.replicates)
+    return StoredRun(str(again.folder))
 
 
 def _kept(plugins: Sequence[Any], seed: int | None) -> list[Any]:
@@ -148,35 +136,24 @@ def _kept(plugins: Sequence[Any], seed: int | None) -> list[Any]:
     What only looks (loggers, trackers, the store) is left out: nobody wants a reproduction in the records of the runs
     that it checks. What another plugin requires stays.
     """
+    active = {id(info.plugin): info for info in ActivePlugins.resolve(plugins, complete=False).infos}
+    others = [plugin for plugin in plugins if not isinstance(plugin, ArtifactPlugin)]
     kept = [
         plugin
-        for plugin in plugins
-        if not isinstance(plugin, ArtifactPlugin)
-        and (getattr(plugin, "neutral", None) is not True or _executes(plugin))
+        for plugin in others
+        if active[id(plugin)].neutral is not True or "run_experiment_loop" in active[id(plugin)].hooks
     ]
     wanted = {str(getattr(name, "__name__", name)) for plugin in kept for name in _listed(plugin)}
-    for plugin in plugins:
-        if plugin not in kept and not isinstance(plugin, ArtifactPlugin) and wanted & _names(plugin):
+    for plugin in others:
+        names = {active[id(plugin)].name, *(cls.__name__ for cls in type(plugin).__mro__)}
+        if plugin not in kept and wanted & names:
             kept.append(plugin)
     return [_seeded(plugin, seed) for plugin in kept]
-
-
-def _executes(plugin: Any) -> bool:
-    from crystallize import BasePlugin
-
-    own = getattr(type(plugin), "run_experiment_loop", None)
-    return own is not None and own is not getattr(BasePlugin, "run_experiment_loop", None)
 
 
 def _listed(plugin: Any) -> tuple[Any, ...]:
     required = getattr(plugin, "requires", ())
     return (required,) if isinstance(required, (str, type)) else tuple(required)
-
-
-def _names(plugin: Any) -> set[str]:
-    from crystallize.plugins.info import identify
-
-    return {identify(plugin).name, *(cls.__name__ for cls in type(plugin).__mro__)}
 
 
 def _seeded(plugin: Any, seed: int | None) -> Any:

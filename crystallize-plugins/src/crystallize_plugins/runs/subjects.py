@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize import Result
 from crystallize.errors import ArgumentTypeError, StoreError
-from crystallize.results import Result
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.artifacts.files.layout import is_version, versions
 from crystallize_plugins.artifacts.recorded import recorded_treatments

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from crystallize.results import Result
+    from crystallize import Result
 
 __all__ = ["Finding", "Verification", "verify"]
 

@@ -106,11 +106,11 @@ def _with_inherited(name: str, experiment: Experiment, parents: list[PlannedRun]
 
 def _joined(name: str, first: Treatment, second: Treatment, one: str, other: str) -> Treatment:
     """Make one treatment of two that came by one name from two parents."""
-    if first is second or first._apply_value is second._apply_value:
+    if first is second or first.applied is second.applied:
         return first
     why = "one of them is a function"
     if not first.is_callable and not second.is_callable:
-        left, right = (cast("dict[str, Any]", treatment._apply_value) for treatment in (first, second))
+        left, right = (cast("dict[str, Any]", treatment.applied) for treatment in (first, second))
         differing = sorted(key for key in left.keys() & right.keys() if not _same(left[key], right[key]))
         if not differing:
             return Treatment(first.name, {**left, **right})

@@ -14,9 +14,8 @@ from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError, PipelineExecutionError
-from crystallize.results import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape, to_plain
-from crystallize.results.outcome import Attempt
-from crystallize.results.trace import intern_shape
+from crystallize.hooks import Attempt, Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape, intern_shape
+from crystallize.hooks.tools import to_plain
 from crystallize_plugins.artifacts.database.schema import cell_seal, seal
 from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
 

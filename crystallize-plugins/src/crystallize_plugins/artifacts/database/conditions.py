@@ -11,10 +11,7 @@ from crystallize_plugins.artifacts.database.typed_json import encode_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.results import CellOutcome
-    from crystallize.results.provenance import ConditionRecord
-    from crystallize.results.trace import TraceShape
+    from crystallize.hooks import CellIdentities, CellOutcome, ConditionRecord, TraceShape
 
 __all__ = ["ConditionRows", "StoredCondition"]
 

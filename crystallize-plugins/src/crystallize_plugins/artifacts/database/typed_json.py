@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import to_plain
+from crystallize.hooks.tools import to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

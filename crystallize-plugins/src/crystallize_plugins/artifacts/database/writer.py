@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.results import ArtifactRecord, Cell, CellOutcome
-    from crystallize.results.provenance import ConditionRecord
+    from crystallize.hooks import ArtifactRecord, Cell, CellIdentities, CellOutcome, ConditionRecord
     from crystallize_plugins.artifacts.database.conditions import StoredCondition
     from crystallize_plugins.artifacts.database.connection import RunDatabase
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session

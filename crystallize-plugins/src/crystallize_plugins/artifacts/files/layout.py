@@ -18,11 +18,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crystallize.names import folder_name
+from crystallize.hooks.tools import folder_name
 from crystallize_plugins.artifacts import operations
 
 if TYPE_CHECKING:
-    from crystallize.results.outcome import Cell
+    from crystallize.hooks import Cell
 
 __all__ = [
     "DATABASE",
@@ -152,7 +152,7 @@ def artifact_location(cell: Cell, step: str, name: str) -> str:
 
     Examples
     --------
-    >>> from crystallize.results.outcome import Cell
+    >>> from crystallize.hooks import Cell
     >>> artifact_location(Cell("baseline", 3), "FitStep", "model.bin")
     'replicate_3/baseline/FitStep/model.bin'
     """

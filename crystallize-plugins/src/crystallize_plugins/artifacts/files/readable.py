@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results.export import to_plain
+from crystallize.hooks.tools import to_plain
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, condition_folder
 from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from crystallize.results import Result
+    from crystallize import Result
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
     from crystallize_plugins.artifacts.files.synced import Prepared
 

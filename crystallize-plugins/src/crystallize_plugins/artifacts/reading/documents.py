@@ -7,14 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
-from crystallize.results import HypothesisResult
+from crystallize.hooks import HypothesisResult
 from crystallize_plugins.artifacts.database.cells import failure_from, failure_parts
 from crystallize_plugins.artifacts.recorded import recorded_facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from crystallize.results import Result
+    from crystallize import Result
 
 __all__ = ["ENDING", "StoredError", "documents_of", "result_parts"]
 

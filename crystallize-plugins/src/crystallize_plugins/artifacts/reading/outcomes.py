@@ -9,15 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import (
-    Cell,
-    CellColumns,
-    CellOutcome,
-    CellTrace,
-    LazyOutcomes,
-    MetricColumn,
-    MetricColumns,
-)
+from crystallize.hooks import Cell, CellColumns, CellOutcome, CellTrace, LazyOutcomes, MetricColumn, MetricColumns
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.cells import (
     FAILED,
@@ -36,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from crystallize.results import ArtifactRecord
+    from crystallize.hooks import ArtifactRecord
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["StoredOutcomes"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError
-from crystallize.results import ArtifactRecord, Cell, ConditionRecord, StepRecord
+from crystallize.hooks import ArtifactRecord, Cell, ConditionRecord, StepRecord
 from crystallize_plugins.artifacts.database.cells import error_row, metric_rows
 from crystallize_plugins.artifacts.database.facts import Session
 from crystallize_plugins.artifacts.database.owner import Owner
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from crystallize.results import CellOutcome
+    from crystallize.hooks import CellOutcome
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["artifacts", "check_every_row", "condition_records", "documents", "last_session"]

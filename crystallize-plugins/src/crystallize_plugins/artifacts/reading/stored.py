@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import ArtifactMissingError, DamagedStoreError, StoreError
-from crystallize.results import Cell, build_result
+from crystallize.hooks import Cell, build_result
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.database.owner import is_alive
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from crystallize.results import ArtifactRecord, CellOutcome, Result
+    from crystallize import Result
+    from crystallize.hooks import ArtifactRecord, CellOutcome
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
     from crystallize_plugins.artifacts.database.owner import Owner
     from crystallize_plugins.artifacts.journal import JournalEntry

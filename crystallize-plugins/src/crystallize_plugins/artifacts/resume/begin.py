@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize.engine.plan import condition_names
+from crystallize.hooks import condition_names
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.active import ActiveRun, take_folder
 from crystallize_plugins.artifacts.resume.optimization import Continuation

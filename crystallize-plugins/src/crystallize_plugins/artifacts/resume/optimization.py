@@ -18,9 +18,7 @@ from crystallize_plugins.artifacts.resume.previous import COMPLETE, FAILED, MISS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell, LazyOutcomes
-    from crystallize.results.outcome import Event
+    from crystallize.hooks import Cell, Event, ExperimentView, LazyOutcomes
 
 __all__ = ["Continuation"]
 

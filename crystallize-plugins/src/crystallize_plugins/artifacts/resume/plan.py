@@ -8,8 +8,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from crystallize.engine.plan import condition_names, plan_cells
 from crystallize.errors import RunLockedError, StoreError
+from crystallize.hooks import condition_names, plan_cells
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.hooks import ExperimentView
-    from crystallize.results import Cell, LazyOutcomes
+    from crystallize.hooks import Cell, CellIdentities, ExperimentView, LazyOutcomes
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
 __all__ = ["Newest", "Resumption", "claim", "find_newest"]

@@ -6,7 +6,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.cells import COMPLETE, FAILED
 from crystallize_plugins.artifacts.database.conditions import StoredCondition
@@ -21,8 +21,7 @@ from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from crystallize.engine.identity import CellIdentities
-    from crystallize.results import ArtifactRecord
+    from crystallize.hooks import ArtifactRecord, CellIdentities
     from crystallize_plugins.artifacts.database.connection import RunDatabase
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 

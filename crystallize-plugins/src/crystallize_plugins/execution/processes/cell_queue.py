@@ -32,16 +32,22 @@ class CellQueue:
     ----------
     kinds : sequence of str
         For each cell what it has in common with others: its condition.
+
+    Attributes
+    ----------
+    unfinished : int
+        How many cells are not done.
     """
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self._kinds = kinds
         self._next = 0
-        self._given_back: deque[int] = deque()
+        self._returned: deque[int] = deque()
+        self._finished = bytearray(len(kinds))
         self._typical: dict[str, float] = {}
         self._suspects: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
-        self.unfinished = _Indexes(len(kinds))
+        self.unfinished = len(kinds)
 
     @property
     def has_suspects(self) -> bool:
@@ -51,13 +57,18 @@ class CellQueue:
     @property
     def waiting(self) -> int:
         """How many ordinary cells nobody has yet."""
-        return len(self._given_back) + len(self._kinds) - self._next
+        return len(self._returned) + len(self._kinds) - self._next
+
+    def is_unfinished(self, index: int) -> bool:
+        """Whether a cell is not done."""
+        return not self._finished[index]
 
     def finished(self, index: int, seconds: float) -> bool:
         """Note a cell that is done and how long it took; return False if it was done before."""
-        if index not in self.unfinished:
+        if self._finished[index]:
             return False
-        self.unfinished.discard(index)
+        self._finished[index] = True
+        self.unfinished -= 1
         kind = self._kinds[index]
         known = self._typical.get(kind)
         self._typical[kind] = seconds if known is None else 0.7 * known + 0.3 * seconds
@@ -69,16 +80,14 @@ class CellQueue:
         A kind that was never seen ends a batch, and no batch takes so much that the others would stand idle
         at the end for longer than it takes to ask again.
         """
-        waiting, room = self.waiting, BATCH
+        room = BATCH
         taken: list[int] = []
-        most = min(_MOST, max(1, waiting // (2 * workers)))
-        while waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
-            waiting -= 1
-            if self._given_back:
-                index = self._given_back.popleft()
+        most = min(_MOST, max(1, self.waiting // (2 * workers)))
+        while self.waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
+            if self._returned:
+                index = self._returned.popleft()
             else:
-                index = self._next
-                self._next += 1
+                index, self._next = self._next, self._next + 1
             taken.append(index)
             room -= self._typical.get(self._kinds[index], BATCH)
         return taken
@@ -103,30 +112,11 @@ class CellQueue:
 
     def give_back(self, indexes: Iterable[int]) -> None:
         """Put cells back to the front."""
-        self._given_back.extendleft(sorted((index for index in indexes if index in self.unfinished), reverse=True))
+        self._returned.extendleft(sorted(filter(self.is_unfinished, indexes), reverse=True))
 
     def suspect_again(self, index: int) -> None:
         """Have a cell tried alone."""
         self._suspects.append(index)
-
-
-class _Indexes:
-    """The indexes below a number, but for those that were discarded: a byte each, where a set takes a hundred."""
-
-    def __init__(self, count: int) -> None:
-        self._there = bytearray(b"\x01" * count)
-        self._left = count
-
-    def discard(self, index: int) -> None:
-        if index in self:
-            self._there[index] = 0
-            self._left -= 1
-
-    def __contains__(self, index: int) -> bool:
-        return 0 <= index < len(self._there) and bool(self._there[index])
-
-    def __len__(self) -> int:
-        return self._left
 
 
 class Retries:

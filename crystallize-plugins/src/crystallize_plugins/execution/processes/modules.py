@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
-from crystallize.folders import MARK, FolderModules, offer
+from crystallize.hooks.declarations import MARK, FolderModules, offer
 from crystallize_plugins.execution.processes.pickling import Pickler, definition, dumps, name_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from crystallize.folders import MARK, FolderModules, home_of
+from crystallize.hooks.declarations import MARK, FolderModules, home_of
 
 if TYPE_CHECKING:
     import pickle

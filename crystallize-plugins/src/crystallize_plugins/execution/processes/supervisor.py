@@ -75,7 +75,7 @@ class Supervisor:
         self._starter = starter
         self._library_threads = library_threads
         self._give_back = give_back
-        self._queue = CellQueue([cell.condition for cell in self._cells])
+        self._queue = CellQueue([cell.condition for cell in cells])
         self._workers: dict[int, WorkerHandle] = {}
         self._tried: set[int] = set()
         self._deaths_without_cell = 0
@@ -201,7 +201,7 @@ class Supervisor:
     ) -> None:
         worker.assigned.discard(index)
         worker.log = None
-        if index in self._queue.unfinished:
+        if self._queue.is_unfinished(index):
             self._retries.try_again_later(index, self._cells[index], attempt, delay, failures)
 
     def _finished(self, worker: WorkerHandle | None, index: int, outcome: CellOutcome) -> None:
@@ -286,7 +286,7 @@ class Supervisor:
             self._runner.absorb(WorkerReport(errors=[(f"worker:{worker.name}", text, "")]))
             return
         index = worker.status.cell
-        culprit = index if index in worker.assigned and index in self._queue.unfinished else None
+        culprit = index if index in worker.assigned and self._queue.is_unfinished(index) else None
         # The words are those of its last moment: it may have gone on before it was ended.
         was_at_it = worker.overdue is not None and worker.status.overdue(worker.overdue.deadline) == worker.overdue
         worker.status.clear()

@@ -14,7 +14,7 @@ import traceback
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from crystallize.hooks import Cell, attempt_of, handle_interrupts
+from crystallize.hooks import attempt_of, handle_interrupts
 from crystallize_plugins.execution.library_threads import limit_library_threads
 from crystallize_plugins.execution.processes.environment import apply_environment
 from crystallize_plugins.execution.processes.messages import Messages
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from crystallize.hooks import Attempt, CellOutcome, Event, RunCell
+    from crystallize.hooks import Attempt, Cell, CellOutcome, Event, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Segment
 
 __all__ = ["parent_watch", "work"]
@@ -122,7 +122,7 @@ class _Worker:
         if self._limits_time:
             self._messages.flush()  # nothing may be left behind in a process that is ended
         self._status.cell = index
-        self._output.cell = cell = Cell._make(self._cells[index])
+        self._output.cell = cell = self._cells[index]
         tried = self._attempt(cell, earlier)
         if tried is None:
             return
