@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError
 from crystallize.hooks.tools import value_of
-from crystallize_plugins.artifacts.checksum import seal
-from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.encoding import encode
-from crystallize_plugins.artifacts.schema import ASKED
+from crystallize_plugins.artifacts.database.schema import ASKED
+from crystallize_plugins.artifacts.database.typed_json import decode, encode
 
 if TYPE_CHECKING:
     from crystallize.hooks import Event
-    from crystallize_plugins.artifacts.database import RunDatabase
+    from crystallize_plugins.artifacts.database.connection import RunDatabase
 
 __all__ = ["AskedTrial", "JournalEntry", "asked_trial", "journal_row", "read_journal"]
 
@@ -29,7 +27,7 @@ class AskedTrial(NamedTuple):
     is_exact: bool
     """Whether `value` equals what the treatment was given."""
     value: Any
-    encoded: bytes = b""
+    encoded: str = ""
     """`value` as it is stored."""
     fingerprint: str = ""
     """The identity of what the treatment was given, where that is not exactly `value`."""
@@ -52,12 +50,12 @@ class JournalEntry(NamedTuple):
     fields: dict[str, Any]
 
 
-def journal_row(event: Event) -> tuple[str, bytes]:
-    """Give an event as a row: its name, and everything else as sealed bytes."""
+def journal_row(event: Event) -> tuple[str, str]:
+    """Give an event as a row: its name, and everything else, encoded."""
     fields = event.fields
     if event.name == ASKED:
         fields = {**fields, "trials": [_packed(asked_trial(*trial)) for trial in fields["trials"]]}
-    return event.name, seal(encode((event.time, dict(fields))).data, event.name)
+    return event.name, encode([event.time, dict(fields)]).text
 
 
 def read_journal(source: RunDatabase) -> list[JournalEntry]:
@@ -69,9 +67,9 @@ def read_journal(source: RunDatabase) -> list[JournalEntry]:
         One of them is damaged.
     """
     entries = []
-    for number, name, body in source.execute("SELECT id, name, body FROM journal ORDER BY id"):
+    for number, (name, body) in enumerate(source.rows("event"), 1):
         try:
-            time, fields = decode(source.unseal(body, name, what=f"entry {number} of the journal"))
+            time, fields = decode(body)
             if name == ASKED:
                 fields["trials"] = [_unpacked(*trial) for trial in fields["trials"]]
         except (LookupError, TypeError, ValueError) as error:
@@ -93,6 +91,6 @@ def _packed(trial: AskedTrial) -> tuple[Any, ...]:
 
 
 def _unpacked(
-    condition: str, name: str, is_callable: bool, is_exact: bool, encoded: bytes, fingerprint: str = ""
+    condition: str, name: str, is_callable: bool, is_exact: bool, encoded: str, fingerprint: str = ""
 ) -> AskedTrial:
     return AskedTrial(condition, name, is_callable, is_exact, decode(encoded), encoded, fingerprint)

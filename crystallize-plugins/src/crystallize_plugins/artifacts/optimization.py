@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from crystallize import Objective, Treatment
 from crystallize.errors import RunStateError, StoreError
 from crystallize.hooks import BASELINE, Cell, OptimizationResult, plan_cells, trial_result
-from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     import os

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize.hooks import StorePlugin
 from crystallize.hooks.tools import check_count, check_flag
-from crystallize_plugins.artifacts import layout
-from crystallize_plugins.artifacts.schema import EVENTS
+from crystallize_plugins.artifacts.database.schema import EVENTS
+from crystallize_plugins.artifacts.files import layout
 
 if TYPE_CHECKING:
     import os
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from crystallize import Result
     from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, LazyOutcomes
     from crystallize_plugins.artifacts.active import ActiveRun
-    from crystallize_plugins.artifacts.continuation import Continuation
-    from crystallize_plugins.artifacts.resume import Found, Resumption
-    from crystallize_plugins.artifacts.stored import StoredRun
-    from crystallize_plugins.artifacts.writer import Ticket
+    from crystallize_plugins.artifacts.database.writer import Ticket
+    from crystallize_plugins.artifacts.reading.stored import StoredRun
+    from crystallize_plugins.artifacts.resume.optimization import Continuation
+    from crystallize_plugins.artifacts.resume.plan import Newest, Resumption
 
 __all__ = ["ArtifactPlugin"]
 
@@ -82,7 +82,7 @@ class ArtifactPlugin(StorePlugin):
         self.trust_untracked = check_flag(trust_untracked, what="trust_untracked")
         self._active: dict[str, ActiveRun] = {}
         self._resumed: dict[str, Resumption] = {}
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, Newest] = {}
         self._newest: dict[str, tuple[Any, StoredRun]] = {}
 
     def recorded_seed(self, experiment: ExperimentView) -> int | None:
@@ -103,7 +103,7 @@ class ArtifactPlugin(StorePlugin):
         from crystallize_plugins.artifacts.active import ActiveRun, take_folder
 
         if run.strategy == "resume":
-            from crystallize_plugins.artifacts.takeover import take_over
+            from crystallize_plugins.artifacts.resume.begin import take_over
 
             found = self._found.pop(run.id, None) or self._find(experiment)
             folder = self._folder(experiment)
@@ -131,7 +131,7 @@ class ArtifactPlugin(StorePlugin):
 
     def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> dict[Cell, str] | None:
         """Say what resuming would do with each cell, and change nothing."""
-        from crystallize_plugins.artifacts.resume import Resumption
+        from crystallize_plugins.artifacts.resume.plan import Resumption
 
         found = self._found.pop(experiment.run.id, None) or self._find(experiment)
         resumption = Resumption(found.run, experiment.cell_identities(), trust_untracked=self.trust_untracked)
@@ -160,7 +160,7 @@ class ArtifactPlugin(StorePlugin):
         if rows:
             active = self._writing(experiment)
             for row in rows:
-                active.writer.note(*row)
+                active.writer.add_event(*row)
 
     def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
         """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""
@@ -190,7 +190,7 @@ class ArtifactPlugin(StorePlugin):
         experiment_name : str
             The experiment's name, or its identity where it has none.
         """
-        from crystallize_plugins.artifacts.reopen import newest_run
+        from crystallize_plugins.artifacts.reading.stored import newest_run
 
         stored = layout.versions(layout.experiment_folder(self.root_dir, experiment_name))
         if not stored:
@@ -230,10 +230,10 @@ class ArtifactPlugin(StorePlugin):
     def _folder(self, experiment: ExperimentView) -> Path:
         return layout.experiment_folder(self.root_dir, experiment.name or experiment.id)
 
-    def _find(self, experiment: ExperimentView) -> Found:
-        from crystallize_plugins.artifacts.resume import find_earlier
+    def _find(self, experiment: ExperimentView) -> Newest:
+        from crystallize_plugins.artifacts.resume.plan import find_newest
 
-        return find_earlier(self._folder(experiment), experiment.run.kind)
+        return find_newest(self._folder(experiment), experiment.run.kind)
 
 
 def _state(run: Path) -> tuple[Any, ...]:

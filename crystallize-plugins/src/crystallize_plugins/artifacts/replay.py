@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ReplayError
 from crystallize.hooks import BASELINE
 from crystallize.hooks.tools import value_of
-from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
+from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.artifacts.journal import asked_trial, journal_row
-from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ class Replay:
         """Whether all recorded questions came again."""
         return self.seen == len(self._asked)
 
-    def news(self, event: Event) -> list[tuple[str, bytes]]:
+    def news(self, event: Event) -> list[tuple[str, str]]:
         """Give the rows that an event adds to the journal: none for what is recorded already.
 
         Raises
@@ -199,7 +199,7 @@ def _same(was: Any, now: Any) -> bool:
     return _content(was) == _content(now)
 
 
-def _content(value: Any) -> bytes | str:
+def _content(value: Any) -> str:
     """Give what tells values apart, those that go through the store included."""
     encoded, lossy = encode(value)
     return "inexact" if lossy else encoded
