@@ -23,14 +23,12 @@ from crystallize_plugins.lazy import lazily
 if TYPE_CHECKING:
     from crystallize_plugins.artifacts.database.typed_json import StoredText
     from crystallize_plugins.artifacts.database.writer import Ticket
-    from crystallize_plugins.artifacts.journal import JournalEntry
     from crystallize_plugins.artifacts.optimization import open_optimization
     from crystallize_plugins.artifacts.reading.documents import StoredError
     from crystallize_plugins.artifacts.reading.stored import StoredRun, list_runs, newest_run, open_run
 
 __all__ = [
     "ArtifactPlugin",
-    "JournalEntry",
     "StoredError",
     "StoredRun",
     "StoredText",
@@ -45,7 +43,6 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "JournalEntry": "journal",
         "StoredError": "reading.documents",
         "StoredRun": "reading.stored",
         "StoredText": "database.typed_json",

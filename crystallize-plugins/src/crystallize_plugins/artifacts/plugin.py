@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize.hooks import StorePlugin
 from crystallize.hooks.tools import check_count, check_flag
-from crystallize_plugins.artifacts.database.schema import EVENTS
 from crystallize_plugins.artifacts.files import layout
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystallize import Result
-    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, LazyOutcomes
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView, JournalEntry, LazyOutcomes
     from crystallize_plugins.artifacts.active import ActiveRun
     from crystallize_plugins.artifacts.database.writer import Ticket
     from crystallize_plugins.artifacts.reading.stored import StoredRun
@@ -61,7 +60,7 @@ class ArtifactPlugin(StorePlugin):
     (PosixPath('results'), True)
     """
 
-    wanted_events = EVENTS
+    keeps_journal = True
     gives_outcomes = True
 
     def __init__(
@@ -149,18 +148,21 @@ class ArtifactPlugin(StorePlugin):
         active = self._active.get(experiment.run.id)
         return None if active is None else active.writer.collect(outcome)
 
-    def on_event(self, experiment: ExperimentView, event: Event) -> None:
+    def journal(self, experiment: ExperimentView) -> Sequence[JournalEntry]:
+        """Return what is recorded of the optimisation that this run continues."""
+        run = experiment.run
+        if run.id in self._resumed:
+            return cast("Continuation", self._resumed[run.id]).recorded
+        from crystallize_plugins.artifacts.reading.stored import StoredRun
+
+        found = self._found[run.id] = self._find(experiment)
+        return () if found.run is None else StoredRun(found.run.path).journal()
+
+    def append_journal(self, experiment: ExperimentView, entry: JournalEntry) -> None:
         """Write down what an optimiser asks and is told."""
-        if event.name not in EVENTS:
-            return
         from crystallize_plugins.artifacts.journal import journal_row
 
-        continuation = cast("Continuation | None", self._resumed.get(experiment.run.id))
-        rows = [journal_row(event)] if continuation is None else continuation.rows(event)
-        if rows:
-            active = self._writing(experiment)
-            for row in rows:
-                active.writer.add_event(*row)
+        self._writing(experiment).writer.add_event(*journal_row(entry))
 
     def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
         """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crystallize import Result
-    from crystallize.hooks import ArtifactRecord, CellOutcome
+    from crystallize.hooks import ArtifactRecord, CellOutcome, JournalEntry
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
     from crystallize_plugins.artifacts.database.owner import Owner
-    from crystallize_plugins.artifacts.journal import JournalEntry
 
 __all__ = ["StoredRun", "list_runs", "newest_run", "open_run"]
 

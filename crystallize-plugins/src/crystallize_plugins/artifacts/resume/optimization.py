@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import RunLockedError
 from crystallize.hooks import was_pruned
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.journal import journal_row
+from crystallize_plugins.artifacts.database.schema import ASKED
 from crystallize_plugins.artifacts.reading.stored import StoredRun
-from crystallize_plugins.artifacts.replay import Replay, why_another
 from crystallize_plugins.artifacts.resume.plan import Resumption
 from crystallize_plugins.artifacts.resume.previous import COMPLETE, FAILED, MISSING, PreviousRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crystallize.hooks import Cell, Event, ExperimentView, LazyOutcomes
+    from crystallize.hooks import Cell, ExperimentView, JournalEntry, LazyOutcomes
 
 __all__ = ["Continuation"]
 
@@ -44,6 +43,8 @@ class Continuation(Resumption):
 
     Attributes
     ----------
+    recorded : list of JournalEntry
+        The journal of the stored optimisation, where that goes on.
     why : str
         Why the next version begins; empty where the stored optimisation goes on, or there is none.
     """
@@ -53,24 +54,21 @@ class Continuation(Resumption):
     ) -> None:
         identities = experiment.cell_identities()
         super().__init__(previous, identities, trust_untracked=trust_untracked)
-        self._replay: Replay | None = None
+        self.recorded: list[JournalEntry] = []
+        self._wanted = experiment.run.optimization
         self._conditions = frozenset(() if previous is None else previous.outcomes.conditions)
         self._new = 0
+        self._not_asked_yet: set[str] = set()
         self.why = ""
         if previous is None or identities is None:
             return
-        replay = Replay(StoredRun(previous.path).journal())
-        wanted = experiment.run.optimization
-        self.why = previous.why_other(identities)
-        if self.why:
-            return
-        if wanted is not None and replay.begun is not None:
-            if wanted["optimizer_seed"] is not None and replay.begun.get("optimizer_seed") is not None:
-                wanted["optimizer_seed"] = replay.begun["optimizer_seed"]
-            self.why = why_another(replay.begun, wanted)
+        self.why = previous.why_other(identities) or (self._wanted.differs if self._wanted else "")
         if not self.why:
             self.in_place = True
-            self._replay = replay
+            self.recorded = StoredRun(previous.path).journal()
+            self._not_asked_yet = {
+                trial.condition for entry in self.recorded if entry.name == ASKED for trial in entry.fields["trials"]
+            }
 
     def take_over(self, experiment: ExperimentView) -> ActiveRun:
         """Begin to write to the stored run.
@@ -102,24 +100,12 @@ class Continuation(Resumption):
     def lacks_an_end(self) -> bool:
         """Whether all of it was gone through, and the stored run does not know yet that it is complete."""
         return bool(
-            self.previous is not None
-            and self._replay is not None
-            and self._replay.is_over
-            and not self.previous.is_finished
+            self.previous is not None and self.in_place and not self._not_asked_yet and not self.previous.is_finished
         )
 
-    def rows(self, event: Event) -> list[tuple[str, str]]:
-        """Give what an event adds to the journal.
-
-        Raises
-        ------
-        ReplayError
-            Something else is recorded there.
-        """
-        return [journal_row(event)] if self._replay is None else self._replay.news(event)
-
     def completed(self, cells: Sequence[Cell]) -> LazyOutcomes | tuple[()]:
-        """Give the stored outcomes of the cells of a batch that hold."""
+        """Return the stored outcomes of the cells of a batch that hold."""
+        self._not_asked_yet.difference_update(cell.condition for cell in cells)
         if self.previous is None or self.identities is None:
             self._new += len(cells)
             return ()
@@ -150,10 +136,11 @@ class Continuation(Resumption):
     def _reason(self, cell: Cell, reason: str) -> str:
         if reason not in (COMPLETE, FAILED) or self.previous is None:
             return reason
-        if self._replay is None:
+        if not self.in_place:
             # Whether it would have been ended early depends on the trials before it.
             return _OTHER_TRIALS if reason == COMPLETE and self.previous.outcomes[cell].reports else reason
-        if reason == FAILED and (cell.condition in self._replay.settled or was_pruned(self.previous.outcomes[cell])):
+        settled = self._wanted.settled if self._wanted else ()
+        if reason == FAILED and (cell.condition in settled or was_pruned(self.previous.outcomes[cell])):
             return COMPLETE
         return reason
 
@@ -162,7 +149,7 @@ class Continuation(Resumption):
         if self.previous is None:
             _LOGGER.info("resume: no optimisation is stored, so all trials run")
         elif self.in_place:
-            trials = 0 if self._replay is None else self._replay.trials
+            trials = self._wanted.told if self._wanted else 0
             _LOGGER.info("resume: the optimisation in %s goes on after %d trials", self.previous.path, trials)
         else:
             _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.previous.path, self.why)
