@@ -34,6 +34,8 @@ PUBLIC_MODULES = (
     "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
     "crystallize.testing",
 )  # fmt: skip
+# What the hooks offer, too, and pages about optimisers and stores describe.
+ELSEWHERE = frozenset({"OptimizationResult", "Report", "StoredRun", "TrialResult"})
 
 
 class _Generated(Directive):
@@ -66,6 +68,8 @@ class PublicNames(_Generated):
 
 def entry(module: str, name: str, value: object) -> list[str]:
     """Give the directive that documents one object."""
+    if module == "crystallize.hooks" and (name in ELSEWHERE or name in public_names("crystallize.results")):
+        return [f"``{name}`` is described on a page of its own subject."]
     if inspect.isclass(value):
         option = "   :show-inheritance:" if issubclass(value, BaseException) else "   :members:"
         return [f".. autoclass:: {module}.{name}", option]
@@ -79,7 +83,7 @@ def entry(module: str, name: str, value: object) -> list[str]:
 def constant_doc(package: str, name: str, value: object) -> list[str]:
     """Find the text that stands below a constant, in whichever module of a package defines it."""
     for module_name, module in sorted(sys.modules.items()):
-        if module_name.startswith(package) and vars(module).get(name) is value:
+        if module_name.startswith(package.partition(".")[0]) and vars(module).get(name) is value:
             text = ModuleAnalyzer.for_module(module_name).find_attr_docs().get(("", name))
             if text is not None:
                 return text
@@ -88,9 +92,9 @@ def constant_doc(package: str, name: str, value: object) -> list[str]:
 
 
 @cache
-def public_names() -> frozenset[str]:
-    """Everything that the reference has to describe."""
-    return frozenset(name for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__)
+def public_names(*modules: str) -> frozenset[str]:
+    """Everything that the reference has to describe, or what these modules offer."""
+    return frozenset(name for module in modules or PUBLIC_MODULES for name in importlib.import_module(module).__all__)
 
 
 def forgive(

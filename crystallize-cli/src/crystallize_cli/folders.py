@@ -25,7 +25,7 @@ _MODULES = frozenset({"datasources.py", "steps.py"})
 
 
 def find_folders(top: Path) -> Iterator[Path]:
-    """Give the folders of experiments at and below a folder, in the order of their names.
+    """Return the folders of experiments at and below a folder, in the order of their names.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def find_folders(top: Path) -> Iterator[Path]:
 
 
 def find_experiment(path: Path) -> Path:
-    """Give the path that is meant: itself where it exists, else the folder experiment of that name.
+    """Return the path that is meant: itself where it exists, else the folder experiment of that name.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class ExperimentPath(click.Path):
         super().__init__(path_type=Path)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Give the names that begin like this, after what makes the shell complete paths."""
+        """Return the names that begin like this, after what makes the shell complete paths."""
         from click.shell_completion import CompletionItem
 
         names = [name for name in _names() if name.startswith(incomplete)]
@@ -104,7 +104,7 @@ class ExperimentPath(click.Path):
 
 
 def _names() -> dict[str, list[Path]]:
-    """Give the folder experiments below the current folder by name, as ``crystallize list`` shows them."""
+    """Return the folder experiments below the current folder by name, as ``crystallize list`` shows them."""
     from crystallize.errors import CrystallizeError
     from crystallize_plugins.config import read_description
 

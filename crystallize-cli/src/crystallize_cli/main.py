@@ -92,7 +92,7 @@ class CommandGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Give the names of all subcommands, the built-in ones first."""
+        """Return the names of all subcommands, the built-in ones first."""
         return [*BUILT_IN, *sorted(set(installed_commands()) - set(BUILT_IN))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

@@ -176,7 +176,7 @@ def _coloured() -> bool:
 
 
 def with_output(command: F) -> F:
-    """Give a command ``--json``, ``--quiet`` and ``--verbose``, and an `Output` as its argument `output`.
+    """Return a command ``--json``, ``--quiet`` and ``--verbose``, and an `Output` as its argument `output`.
 
     Examples
     --------

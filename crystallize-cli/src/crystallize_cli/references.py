@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"(?P<name>.+?)[@/\\]v?(?P<number>[0-9]+)[/\\]?")
 
 
 def root_option(command: F) -> F:
-    """Give a command ``--root``, the folder of all experiments."""
+    """Return a command ``--root``, the folder of all experiments."""
     option = click.option(
         "--root",
         type=click.Path(path_type=Path),
@@ -82,12 +82,12 @@ def find_run(reference: str, root: Path) -> StoredRun:
 
 
 def stored_name(run: StoredRun) -> str:
-    """Give the reference by which people find a run again: ``name@v3``."""
+    """Return the reference by which people find a run again: ``name@v3``."""
     return f"{run.experiment or run.path.parent.name}@v{run.version}" if run.version >= 0 else str(run.path)
 
 
 def _run_in(folder: Path) -> Path | None:
-    """Give the run that a folder is, or the newest that it holds."""
+    """Return the run that a folder is, or the newest that it holds."""
     from crystallize_plugins.artifacts.files import layout
 
     if any((folder / file).exists() for file in (layout.DATABASE, layout.RUN)):

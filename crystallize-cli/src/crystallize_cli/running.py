@@ -62,7 +62,7 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
 
 
 def _run(target: Target, output: Output, strategy: str | None) -> tuple[Mapping[str, Result], Failure | None]:
-    """Give the results by name; of a graph that broke down those that there are, and what to raise."""
+    """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
     board = None if output.quiet or output.json else show_progress(target.experiments)

@@ -20,7 +20,7 @@ __all__ = ["Target", "load_experiment", "load_target", "target_options"]
 
 
 def load_experiment(path: Path) -> Experiment:
-    """Give the experiment that a Python file defines, as `crystallize_plugins.loading.load_experiment` does.
+    """Return the experiment that a Python file defines, as `crystallize_plugins.loading.load_experiment` does.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class Target:
 
 
 def target_options(command: F) -> F:
-    """Give a command what says which experiment is meant, and how it is to run."""
+    """Return a command what says which experiment is meant, and how it is to run."""
     for option in (
         click.option("--seed", type=int, metavar="N", help="The seed, any integer, for this run only."),
         click.option(

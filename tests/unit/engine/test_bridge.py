@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from crystallize import AsyncExecution, ParallelExecution, data_source, pipeline_step
+from crystallize import AsyncExecution, BasePlugin, ParallelExecution, data_source, pipeline_step
 from crystallize.engine.bridge import EventLoop, HelperThread, as_async_iterator, as_iterator, flat
 from crystallize.hooks import ExecutorPlugin
 
@@ -48,15 +48,17 @@ class Slow(ExecutorPlugin):
 def test_a_plain_executor_that_waits_can_be_cancelled_in_an_event_loop_and_hands_in_what_it_has(make, executor):
     kept = []
 
+    class Keep(BasePlugin):
+        def after_run(self, result):
+            kept.append(result.metrics.baseline.metrics["n"])
+
     async def main():
-        experiment = make(number(), source=replicate(), plugins=[executor])
+        experiment = make(number(), source=replicate(), plugins=[executor, Keep()])
         task = asyncio.create_task(experiment.arun(replicates=5))
         await asyncio.sleep(0.1)
         task.cancel()
-        try:
+        with pytest.raises(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError as exc:
-            kept.append(exc.result.metrics.baseline.metrics["n"])
 
     asyncio.run(main())
     assert executor.stopped_by == "KeyboardInterrupt"

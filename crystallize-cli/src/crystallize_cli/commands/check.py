@@ -54,7 +54,7 @@ def _experiments(path: Path) -> Iterator[Path]:
 
 
 def _checked(paths: list[Path]) -> list[tuple[Path, list[dict[str, Any]]]]:
-    """Give what is wrong with each experiment; folders that several read from are loaded once."""
+    """Return what is wrong with each experiment; folders that several read from are loaded once."""
     known: dict[Path, Any] = {}
     loaded: dict[Path, Experiment] = {}
     found: dict[Path, list[dict[str, Any]]] = {}
@@ -90,7 +90,7 @@ def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:
 
 
 def _problems(path: Path, work: Callable[[], object]) -> list[dict[str, Any]]:
-    """Give what is wrong with one experiment, as far as it comes to light while something is done."""
+    """Return what is wrong with one experiment, as far as it comes to light while something is done."""
     from crystallize.errors import ConfigurationError, CrystallizeError
 
     try:

@@ -59,7 +59,7 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
 
 
 def long_rows(run: StoredRun) -> Iterator[dict[str, Any]]:
-    """Give the rows of a run, in the order of replicates and conditions."""
+    """Return the rows of a run, in the order of replicates and conditions."""
     from crystallize.hooks import was_pruned
 
     outcomes = run.lazy_outcomes()

@@ -116,7 +116,7 @@ def _described(kind: str, record: PluginRecord) -> dict[str, Any]:
 
 
 def _settings(target: Any) -> dict[str, str | None]:
-    """Give what it can be built with: names, and defaults as text; None where a value has to be given."""
+    """Return what it can be built with: names, and defaults as text; None where a value has to be given."""
     try:
         parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):

@@ -342,29 +342,27 @@ class CellRunner:
 
 
 class SerialLoop:
-    """One cell after the other: in plain code, or in an event loop that runs already."""
+    """One cell after the other: in plain code, or in an event loop that runs already.
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        run_cell: RunCell,
-        emit: Callable[[Event], object] | None = None,
-    ) -> None:
+    Parameters
+    ----------
+    cells : sequence of Cell
+    run_cell : RunCell
+    """
+
+    def __init__(self, cells: Sequence[Cell], run_cell: RunCell) -> None:
         self._cells = cells
         self._run_cell = run_cell
-        self._emit = emit
 
     def __iter__(self) -> Iterator[CellOutcome]:
-        run_cell, emit = self._run_cell, self._emit
-        for cell in self._cells:
-            yield run_cell(cell, emit)
+        return map(self._run_cell, self._cells)
 
     async def __aiter__(self) -> AsyncIterator[CellOutcome]:
         import asyncio
 
         since = time.perf_counter()
         for cell in self._cells:
-            yield await self._run_cell.aio(cell, self._emit)
+            yield await self._run_cell.aio(cell)
             if time.perf_counter() - since > _TURN:
                 await asyncio.sleep(0)  # cells that never wait would keep the loop to themselves
                 since = time.perf_counter()

@@ -51,7 +51,7 @@ class ExperimentBuilder:
         return self._set("datasource", datasource)
 
     def pipeline(self, pipeline: Any) -> ExperimentBuilder:
-        """Give all steps at once, as a `Pipeline` or a list."""
+        """Return all steps at once, as a `Pipeline` or a list."""
         self._steps = list(pipeline.steps if isinstance(pipeline, Pipeline) else Pipeline(pipeline).steps)
         return self
 
@@ -61,7 +61,7 @@ class ExperimentBuilder:
         return self
 
     def plugins(self, plugins: Iterable[Any]) -> ExperimentBuilder:
-        """Give the plugins; the defaults are ensured beside them."""
+        """Return the plugins; the defaults are ensured beside them."""
         return self._set("plugins", plugins)
 
     def treatments(self, treatments: Iterable[Treatment]) -> ExperimentBuilder:
@@ -81,7 +81,7 @@ class ExperimentBuilder:
         return self._set("description", description)
 
     def initial_ctx(self, initial_ctx: Mapping[str, Any]) -> ExperimentBuilder:
-        """Give what every cell's context starts with."""
+        """Return what every cell's context starts with."""
         return self._set("initial_ctx", initial_ctx)
 
     def outputs(self, outputs: Iterable[Artifact]) -> ExperimentBuilder:

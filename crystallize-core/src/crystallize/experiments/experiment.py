@@ -295,12 +295,12 @@ class Experiment:
         return self._id[1]
 
     def get_plugin(self, cls: type[PluginT]) -> PluginT | None:
-        """Give the first plugin that is an instance of `cls`, or None."""
+        """Return the first plugin that is an instance of `cls`, or None."""
         resolve_appended(self.plugins)
         return first_plugin(self.plugins, cls)
 
     def plugin_order(self) -> list[str]:
-        """Give the names of the active plugins in the order in which their hooks are called."""
+        """Return the names of the active plugins in the order in which their hooks are called."""
         return list(self._active_plugins().names)
 
     def validate(self, *, alone: bool = True) -> None:
@@ -335,7 +335,7 @@ class Experiment:
         *,
         require_metadata: bool = False,
     ) -> ArtifactSource:
-        """Give a data source of the files that a step of this experiment wrote, one per replicate.
+        """Return a data source of the files that a step of this experiment wrote, one per replicate.
 
         Parameters
         ----------
@@ -592,7 +592,7 @@ class Experiment:
         return self._run_of(request, baseline=baseline)
 
     def _extract_objective_from_result(self, result: Result, objective: Objective) -> Mapping[str, Any]:
-        """Give what an optimiser is told of a trial; override it to tell something else.
+        """Return what an optimiser is told of a trial; override it to tell something else.
 
         Parameters
         ----------

@@ -108,4 +108,4 @@ class BaseOptimizer(ABC):
 
     @abstractmethod
     def get_best_treatment(self) -> Treatment:
-        """Give the best treatment so far; called once, after the last `tell`."""
+        """Return the best treatment so far; called once, after the last `tell`."""

@@ -107,7 +107,7 @@ def as_pipeline(candidate: Any) -> Any:
 
 
 def checked_outputs(outputs: Iterable[Artifact] | None, pipeline: Any) -> dict[str, Artifact]:
-    """Give declared outputs by name, and as ``"<step>/<name>"`` where steps write files of one name."""
+    """Return declared outputs by name, and as ``"<step>/<name>"`` where steps write files of one name."""
     if outputs is None:
         return {}
     declared = _listed(outputs, Artifact, what="outputs", hint='Artifact("name.json")')
@@ -135,7 +135,7 @@ def checked_treatments(treatments: Iterable[Treatment] | None) -> list[Treatment
 
 
 def one_treatment(experiment: Experiment, treatment: Treatment | None) -> list[Treatment]:
-    """Give the treatment of a single cell for a request: without one, what adjusts the experiment's own baseline."""
+    """Return the treatment of a single cell for a request: without one, what adjusts the experiment's own baseline."""
     if treatment is None:
         return [own for own in checked_treatments(experiment.treatments) if own.name == BASELINE]
     _check_kind(treatment, Treatment, what="treatment", hint=_A_TREATMENT)
@@ -174,7 +174,7 @@ def _check_kind(value: Any, kind: type[Any], *, what: str, hint: str) -> None:
 
 
 def label_of(experiment: Experiment) -> str | None:
-    """Give what to call an experiment: its name, else the start of its identity, None as long as parts are missing."""
+    """Return what to call an experiment: its name, else the start of its identity, None while parts are missing."""
     if experiment.name is not None:
         return experiment.name
     whole = isinstance(experiment.datasource, DataSource) and isinstance(experiment.pipeline, Pipeline)
@@ -328,7 +328,7 @@ def checked_limit(value: Any) -> int | None:
 
 
 def policies_for(experiment: Experiment, active: ActivePlugins) -> Policies | None:
-    """Give when the cells of a run are tried again and how long they may take; None where nothing is declared.
+    """Return when the cells of a run are tried again and how long they may take; None where nothing is declared.
 
     Raises
     ------
@@ -345,13 +345,13 @@ def policies_for(experiment: Experiment, active: ActivePlugins) -> Policies | No
 
 
 def most_failures(experiment: Experiment) -> int | None:
-    """Give how many cells may fail before the run is stopped; None for any number."""
+    """Return how many cells may fail before the run is stopped; None for any number."""
     limit = checked_limit(experiment.max_failures)
     return 0 if check_flag(experiment.fail_fast, what="fail_fast") else limit
 
 
 def frozen_context(experiment: Experiment) -> Mapping[str, Any]:
-    """Give the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
+    """Return the initial context as nobody can change it; the same object as before, unless somebody changed ours."""
     known = experiment._context_before
     ours = experiment.initial_ctx
     if known is None or list(known) != list(ours) or not all(map(operator.is_, known.values(), ours.values())):
@@ -362,7 +362,7 @@ def frozen_context(experiment: Experiment) -> Mapping[str, Any]:
 def compiled_conditions(
     experiment: Experiment, treatments: list[Treatment], context: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give the conditions that the run before compiled, as far as this run has them too.
+    """Return the conditions that the run before compiled, as far as this run has them too.
 
     They are forgotten once a part of the experiment is replaced; a treatment that a run no longer has is forgotten
     with all that it holds.
@@ -381,7 +381,7 @@ _LENGTH = 16
 
 
 def experiment_id(experiment: Experiment) -> str:
-    """Give the identity of an experiment's data source and pipeline: sixteen hexadecimal digits."""
+    """Return the identity of an experiment's data source and pipeline: sixteen hexadecimal digits."""
     check_parts(experiment)
     datasource = experiment.datasource
     # Of stored files it is told whose they are: what is in them differs from run to run.

@@ -186,7 +186,7 @@ class Optimization:
     # -- batches ----------------------------------------------------------------------------------
 
     def _batches(self) -> Iterator[Sequence[Cell]]:
-        """Give the cells of one batch after the other; each is told of once its cells have run."""
+        """Return the cells of one batch after the other; each is told of once its cells have run."""
         if getattr(self._optimizer, "needs_baseline", False):
             yield self._left_to_run([BASELINE])[0]
             self._tell_baseline()
@@ -223,7 +223,7 @@ class Optimization:
             self._tell(trials)
 
     def _left_to_run(self, conditions: list[str]) -> tuple[Sequence[Cell], int]:
-        """Give the cells of which no store has the outcome, and how many of the conditions have none of them."""
+        """Return the cells of which no store has the outcome, and how many of the conditions have none of them."""
         cells = plan_cells(conditions, self._replicates)
         if not self._resumes:
             return cells, 0

@@ -82,7 +82,7 @@ class OptimizationResult:
         return f"<OptimizationResult: {len(self.trials)} trials{replayed}, {metrics}>"
 
     def ranked(self, metric: str | None = None) -> list[TrialResult]:
-        """Give the complete trials, the best first; equal ones in the order in which they were asked for.
+        """Return the complete trials, the best first; equal ones in the order in which they were asked for.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class OptimizationResult:
         return [trial for score, trial in sorted(scored, key=lambda pair: pair[0]) if not math.isnan(score)]
 
     def best(self, metric: str | None = None) -> TrialResult:
-        """Give the trial with the best mean.
+        """Return the trial with the best mean.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class OptimizationResult:
         return ranked[0]
 
     def best_interval(self, metric: str | None = None, level: float = 0.95) -> tuple[float, float]:
-        """Give Student's interval of the best trial's mean; NaN where it has a single replicate.
+        """Return Student's interval of the best trial's mean; NaN where it has a single replicate.
 
         It is that of one trial, and does not know that this one was chosen for its mean: the best of
         many is, on average, worse than it looks (the winner's curse). `reevaluate` says by how much.
@@ -123,7 +123,7 @@ class OptimizationResult:
     def difference_of_best_two(
         self, metric: str | None = None, level: float = 0.95
     ) -> tuple[float, tuple[float, float]] | None:
-        """Give by how much the second best mean differs from the best, and Student's paired interval.
+        """Return by how much the second best mean differs from the best, and Student's paired interval.
 
         Trials see the same seeds, so their replicates are compared in pairs. None where fewer than two
         trials are complete, or where they share fewer than two replicates.
@@ -172,7 +172,7 @@ class OptimizationResult:
         return f"{found} The second best, {second!r}, differs by {interval}."
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one row a trial: number, batch, name, state, parameters, and of each metric mean, error and interval."""
+        """Return a row for each trial: number, batch, name, state, parameters; of each metric mean, error, interval."""
         return [self._row(trial) for trial in self.trials]
 
     def _row(self, trial: TrialResult) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class OptimizationResult:
         return row
 
     def to_frame(self) -> Any:
-        """Give the rows as a pandas data frame.
+        """Return the rows as a pandas data frame.
 
         Raises
         ------

@@ -74,7 +74,7 @@ class TrialResult:
     reports: tuple[Report, ...] = ()
 
     def per_replicate(self, metric: str) -> list[float]:
-        """Give one number for each successful replicate: the mean of what it recorded.
+        """Return one number for each successful replicate: the mean of what it recorded.
 
         Raises
         ------
@@ -89,15 +89,15 @@ class TrialResult:
         return numbers_by_replicate(metric, values)
 
     def mean(self, metric: str) -> float:
-        """Give the mean over the replicates; see `per_replicate`."""
+        """Return the mean over the replicates; see `per_replicate`."""
         return mean(self.per_replicate(metric))
 
     def standard_error(self, metric: str) -> float:
-        """Give the standard error of that mean; NaN of a single replicate."""
+        """Return the standard error of that mean; NaN of a single replicate."""
         return standard_error(self.per_replicate(metric))
 
     def confidence_interval(self, metric: str, level: float = 0.95) -> tuple[float, float]:
-        """Give Student's interval of that mean; NaN of a single replicate."""
+        """Return Student's interval of that mean; NaN of a single replicate."""
         return confidence_interval(self.per_replicate(metric), level)
 
 
@@ -136,7 +136,7 @@ def trial_result(
 
 
 def numbers_by_replicate(metric: str, values: MetricValues) -> list[float]:
-    """Give one number for each replicate that recorded a metric: the mean of its values.
+    """Return one number for each replicate that recorded a metric: the mean of its values.
 
     Raises
     ------

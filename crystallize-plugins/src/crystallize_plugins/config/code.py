@@ -53,7 +53,7 @@ class LocalImport(NamedTuple):
 
 
 def local_module(folder: Path, dotted: str) -> Path | None:
-    """Give the file of a module that lies in a folder, or None.
+    """Return the file of a module that lies in a folder, or None.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Rewriter(ast.NodeTransformer):
         return [ast.fix_missing_locations(ast.copy_location(one, node)) for one in made]
 
     def _absolute(self, node: ast.ImportFrom) -> str | None:
-        """Give the dotted name, inside the folder, of what an import is from; None for anything else."""
+        """Return the dotted name, inside the folder, of what an import is from; None for anything else."""
         if not node.level:
             name = node.module or ""
             return name if local_module(self._folder, name.partition(".")[0]) else None
@@ -206,7 +206,7 @@ class FolderCode:
         self._register(types.ModuleType(self.package, f"The code in {shown}."), None)
 
     def module(self, name: str) -> types.ModuleType | None:
-        """Give a module of the folder, such as `steps`.
+        """Return a module of the folder, such as `steps`.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class FolderCode:
         return name in self._failed
 
     def file(self, name: str) -> Path | None:
-        """Give the file of a module, or None."""
+        """Return the file of a module, or None."""
         return local_module(self._folder, name)
 
     def owns(self, value: object) -> bool:
@@ -268,7 +268,7 @@ class FolderCode:
         sys.modules[module.__name__] = module
 
     def _load(self, dotted: str) -> types.ModuleType:
-        """Give a module of the folder, with the packages that it is in."""
+        """Return a module of the folder, with the packages that it is in."""
         name = f"{self.package}.{dotted}"
         if name in sys.modules:
             return sys.modules[name]
@@ -358,7 +358,7 @@ class FolderCode:
 
 
 def _free_name(wanted: str) -> str:
-    """Give a name that no loaded package has: the wanted one, unless its folder is loaded again."""
+    """Return a name that no loaded package has: the wanted one, unless its folder is loaded again."""
     if wanted not in sys.modules:
         return wanted
     return next(name for number in itertools.count(2) if (name := f"{wanted}_{number}") not in sys.modules)

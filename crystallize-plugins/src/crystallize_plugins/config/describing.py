@@ -56,7 +56,7 @@ def is_reference(node: Node) -> bool:
 
 
 def references_of(root: Node) -> tuple[Reference, ...]:
-    """Give the references of a document, in their order."""
+    """Return the references of a document, in their order."""
     section = root.get("datasource") if isinstance(root, MapNode) else None
     found: list[Reference] = []
     for alias, node in section.pairs() if isinstance(section, MapNode) else ():
@@ -149,7 +149,7 @@ def read_description(path: str | os.PathLike[str]) -> Description:
 
 
 def find_config(path: Path) -> Path:
-    """Give the config.yaml that a path means: itself, or the one in a folder.
+    """Return the config.yaml that a path means: itself, or the one in a folder.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _missing(path: Path, problem: Problem) -> ConfigurationMissingError:
 
 
 def described(root: MapNode, file: Path) -> Description:
-    """Give what a document that was checked says of its experiment."""
+    """Return what a document that was checked says of its experiment."""
     cli = root.get("cli")
     shown = {key: value for key in Cli._fields if isinstance(cli, MapNode) and (value := _scalar(cli, key)) is not None}
     outputs = root.get("outputs")

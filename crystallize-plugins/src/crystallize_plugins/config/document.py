@@ -98,17 +98,17 @@ class Document:
         return not any(path[: len(other)] == other or other[: len(path)] == path for other in self.wrong)
 
     def value(self, key: str) -> Any:
-        """Give the value of a key at the top; None where it is absent, empty or wrong."""
+        """Return the value of a key at the top; None where it is absent, empty or wrong."""
         node = self.root.get(key)
         return node.value if isinstance(node, ScalarNode) and self.usable(key) else None
 
     def place(self, key: str) -> Place:
-        """Give the place of the value of a key at the top."""
+        """Return the place of the value of a key at the top."""
         node = self.root.get(key)
         return self.root.place if node is None else node.place
 
     def section(self, key: str) -> list[tuple[ScalarNode, Node]]:
-        """Give names and values of a section, without those that the schema refuses."""
+        """Return names and values of a section, without those that the schema refuses."""
         node = self.root.get(key)
         if not isinstance(node, MapNode) or (key,) in self.wrong:
             return []
@@ -132,7 +132,7 @@ class Document:
         return Located(self.problems, place, what, advice)
 
     def function(self, module: str, named: Named, what: str, accepts: Callable[[str, Any], bool]) -> Any:
-        """Give what a name means in one of the folder's modules, or None, which is noted.
+        """Return what a name means in one of the folder's modules, or None, which is noted.
 
         Parameters
         ----------

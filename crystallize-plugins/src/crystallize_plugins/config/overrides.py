@@ -21,7 +21,7 @@ _TARGET = re.compile(r"""(?P<sign>[+~]?)(?P<path>(?:"[^"]*"|'[^']*'|[^=])*)(?P<v
 
 
 def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) -> Node:
-    """Give a document with some values replaced, added or removed.
+    """Return a document with some values replaced, added or removed.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class _Change:
         return not len(found)
 
     def applied(self, node: Node, done: tuple[str | int, ...]) -> Node | None:
-        """Give a copy of `node` with the change, or None if it cannot be made."""
+        """Return a copy of `node` with the change, or None if it cannot be made."""
         key = self._path[len(done)]
         if is_empty(node) and self._sign != "~":
             node = MapNode(node.place)
@@ -240,7 +240,7 @@ class _Change:
 
 
 def _name_of(item: Node) -> str | None:
-    """Give the name of a list's item: of `name`, of `name: {...}`, and of a mapping with the key `name`."""
+    """Return the name of a list's item: of `name`, of `name: {...}`, and of a mapping with the key `name`."""
     if isinstance(item, ScalarNode):
         return item.text
     if isinstance(item, MapNode):

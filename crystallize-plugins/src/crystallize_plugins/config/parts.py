@@ -95,7 +95,7 @@ def _is_source(value: object) -> bool:
 
 
 def _parameters(make: Any) -> tuple[list[str], bool]:
-    """Give the names of the parameters that a factory takes by keyword, and whether it takes any others."""
+    """Return the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
     kind = step_class_of(make)
@@ -208,7 +208,7 @@ def _is_step(value: object) -> bool:
 def _with_artifacts(
     document: Document, named: Named, step: Any, outputs: Mapping[str, Artifact]
 ) -> dict[str, Any] | None:
-    """Give a step's parameters with the artifacts that it takes by name; None where one is missing."""
+    """Return a step's parameters with the artifacts that it takes by name; None where one is missing."""
     given = dict(named.params)
     kind = step_class_of(step)
     for parameter in kind.spec.parameters if kind is not None else ():

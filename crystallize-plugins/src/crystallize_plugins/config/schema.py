@@ -23,13 +23,13 @@ __all__ = ["KeyPath", "check_schema", "properties_at", "published", "schema", "s
 
 @functools.cache
 def published() -> dict[str, Any]:
-    """Give the schema itself, which nobody may change."""
+    """Return the schema itself, which nobody may change."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
     return loaded
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema (draft 2020-12) of config.yaml.
+    """Return the JSON Schema (draft 2020-12) of config.yaml.
 
     Loading checks against this very schema, and editors that know it complete and check while one types. Beside what
     the draft defines, ``x-expected`` says in words what a value has to be.
@@ -48,7 +48,7 @@ def schema() -> dict[str, Any]:
 
 
 def properties_at(path: tuple[str | int, ...]) -> dict[str, Any] | None:
-    """Give the keys that the schema names at a place, or None where any key can stand.
+    """Return the keys that the schema names at a place, or None where any key can stand.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def check_schema(root: Node, problems: Problems) -> set[KeyPath]:
 
 
 def _differences(data: Any) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
-    """Give path, keyword and the part of the schema for each error that the library finds."""
+    """Return path, keyword and the part of the schema for each error that the library finds."""
     for error in _validator().iter_errors(data):
         rule: Any = published()
         *steps, keyword = error.schema_path
@@ -138,7 +138,7 @@ def _differences(data: Any) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
 
 
 def _fractions(root: Node) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
-    """Give the whole numbers that are written as fractions: 2.0 is an integer to a schema, and not to Python."""
+    """Return the whole numbers that are written as fractions: 2.0 is an integer to a schema, and not to Python."""
     if isinstance(root, MapNode):
         for name, rule in published()["properties"].items():
             node = root.get(name)
@@ -169,7 +169,7 @@ def _node_at(root: Node, path: KeyPath) -> Node:
 
 
 def shown_path(path: Sequence[str | int]) -> str:
-    """Give a path as people write it; positions in lists are counted from 0, as overrides count them.
+    """Return a path as people write it; positions in lists are counted from 0, as overrides count them.
 
     Examples
     --------

@@ -70,7 +70,7 @@ class Doubt(NamedTuple):
 
 
 def resolve(text: str) -> bool | float | str | None:
-    """Give the value of a plain word.
+    """Return the value of a plain word.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def resolve(text: str) -> bool | float | str | None:
 
 
 def doubt_about(text: str) -> Doubt | None:
-    """Say how a plain word could be misread, or give None.
+    """Return how a plain word could be misread, or None.
 
     Parameters
     ----------
@@ -188,12 +188,12 @@ class MapNode:
     entries: dict[str, Entry] = field(default_factory=dict)
 
     def get(self, key: str) -> Node | None:
-        """Give the value of a key; None where it is absent or empty."""
+        """Return the value of a key; None where it is absent or empty."""
         entry = self.entries.get(key)
         return None if entry is None or is_empty(entry.value) else entry.value
 
     def pairs(self) -> Iterator[tuple[ScalarNode, Node]]:
-        """Give keys and values."""
+        """Return keys and values."""
         return ((entry.key, entry.value) for entry in self.entries.values())
 
 
@@ -206,7 +206,7 @@ def is_empty(node: Node) -> bool:
 
 
 def plain(node: Node) -> Any:
-    """Give the data of a node: dicts, lists and single values."""
+    """Return the data of a node: dicts, lists and single values."""
     if isinstance(node, ScalarNode):
         return node.value
     if isinstance(node, ListNode):
@@ -215,7 +215,7 @@ def plain(node: Node) -> Any:
 
 
 def value_of(node: Node, problems: Problems) -> Any:
-    """Give the data of a node that may be anything, noting every word in it that could be misread."""
+    """Return the data of a node that may be anything, noting every word in it that could be misread."""
     if isinstance(node, ListNode):
         return [value_of(item, problems) for item in node.items]
     if isinstance(node, MapNode):

@@ -35,7 +35,7 @@ _PLAIN_TYPES = (type(None), bool, int, float, str)
 
 
 def unwritable(value: object, what: str, depth: int = 0) -> str | None:
-    """Say what in a value YAML has no word for, or give None.
+    """Return what in a value YAML has no word for, or None.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Inverse:
         self.faults.append(text)
 
     def document(self) -> dict[str, Any]:
-        """Give the document's data."""
+        """Return the document's data."""
         experiment = self._experiment
         data: dict[str, Any] = {}
         if experiment.name is not None:
@@ -204,7 +204,7 @@ class Inverse:
     # -- code -------------------------------------------------------------------------------------
 
     def _named(self, section: str, wanted: Any, what: str, also: Any = None) -> str:
-        """Give the name by which one of the folder's modules has an object, or what it was made of."""
+        """Return the name by which one of the folder's modules has an object, or what it was made of."""
         module = self._module_of(section, wanted if also is None else also)
         if module is not None:
             for name in (getattr(wanted, "__name__", ""), *vars(module)):
@@ -270,7 +270,7 @@ class Inverse:
         return f"{folder.name}#{artifact.name}"
 
     def _aliases(self) -> dict[int, str]:
-        """Give each output an alias: the parameter that takes it, where that is one name, else its file's name."""
+        """Return each output an alias: the parameter that takes it, where that is one name, else its file's name."""
         taken: dict[int, set[str]] = {}
         for step in self._experiment.pipeline.steps:
             for name, value in step.params.items():
@@ -305,7 +305,7 @@ class Inverse:
         return _with_params(self._named("steps", written, what, declared.function), params)
 
     def _made(self, section: str, thing: Any, what: str) -> Any:
-        """Give the words for an instance of a class: those that make an equal one."""
+        """Return the words for an instance of a class: those that make an equal one."""
         kind = type(thing)
         params = dict(thing.params)
         try:
@@ -404,7 +404,7 @@ def _as_lists(value: Any) -> Any:
 
 
 def _given(plugin: Any) -> dict[str, Any]:
-    """Give the settings of a plugin that are not its defaults."""
+    """Return the settings of a plugin that are not its defaults."""
     try:
         parameters = inspect.signature(type(plugin).__init__).parameters
     except (TypeError, ValueError):

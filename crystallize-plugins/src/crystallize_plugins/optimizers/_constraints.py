@@ -42,7 +42,7 @@ class RelativeConstraint:
         _check_bound(self.metric, self.at_least if self.at_most is None else self.at_most)
 
     def violation(self, trial: TrialResult, baseline: TrialResult) -> float:
-        """Give by how much a trial breaks the constraint: at most 0 where it keeps it, infinite for NaN."""
+        """Return by how much a trial breaks the constraint: at most 0 where it keeps it, infinite for NaN."""
         value, reference = trial.mean(self.metric), baseline.mean(self.metric)
         if self.at_most is not None:
             violation = value - self.at_most * reference

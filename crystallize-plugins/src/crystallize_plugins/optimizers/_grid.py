@@ -60,7 +60,7 @@ class GridSearch(RememberingOptimizer):
         return math.ceil(self.size / self.batch_size)
 
     def ask(self) -> list[Treatment]:
-        """Give the next combinations.
+        """Return the next combinations.
 
         Raises
         ------

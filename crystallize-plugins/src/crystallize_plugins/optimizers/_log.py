@@ -50,7 +50,7 @@ class RememberingOptimizer(BaseOptimizer):
             self._scores.append((-value if self._first.direction == "maximize" else value, treatment))
 
     def get_best_treatment(self) -> Treatment:
-        """Give the best treatment, the first of equals.
+        """Return the best treatment, the first of equals.
 
         Raises
         ------

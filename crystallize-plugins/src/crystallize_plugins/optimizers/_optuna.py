@@ -215,7 +215,7 @@ class OptunaOptimizer(BaseOptimizer):
         return trial.should_prune()
 
     def get_best_treatment(self) -> Treatment:
-        """Give the best treatment that keeps the constraints.
+        """Return the best treatment that keeps the constraints.
 
         Raises
         ------

@@ -26,7 +26,7 @@ class Floating:
     log: bool = False
 
     def draw(self, rng: Generator) -> float:
-        """Give a value that is uniform, on the logarithmic scale with `log`."""
+        """Return a value that is uniform, on the logarithmic scale with `log`."""
         if self.log:
             return float(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
         return float(rng.uniform(self.low, self.high))
@@ -41,7 +41,7 @@ class Integer:
     log: bool = False
 
     def draw(self, rng: Generator) -> int:
-        """Give a value that is uniform, on the logarithmic scale with `log`."""
+        """Return a value that is uniform, on the logarithmic scale with `log`."""
         if self.log:
             drawn = math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5)))
             return min(max(round(drawn), self.low), self.high)
@@ -55,7 +55,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def draw(self, rng: Generator) -> Any:
-        """Give one of them, each as likely."""
+        """Return one of them, each as likely."""
         return self.values[int(rng.integers(len(self.values)))]
 
 
@@ -148,7 +148,7 @@ def check_space(space: Any, *, discrete: bool = False) -> dict[str, Any]:
 
 
 def values_of(parameter: Integer | Choice) -> Sequence[Any]:
-    """Give every value of a parameter that has finitely many."""
+    """Return every value of a parameter that has finitely many."""
     return parameter.values if isinstance(parameter, Choice) else range(parameter.low, parameter.high + 1)
 
 

@@ -113,13 +113,13 @@ def compare(
 
 
 def metrics_by_condition(result: Result) -> dict[str, Mapping[str, MetricValues]]:
-    """Give the metrics of the baseline and of each treatment that has some."""
+    """Return the metrics of the baseline and of each treatment that has some."""
     treatments = {name: condition.metrics for name, condition in result.metrics.treatments.items()}
     return {BASELINE: result.metrics.baseline.metrics, **treatments}
 
 
 def numeric_metrics(recorded: Mapping[str, Mapping[str, Sequence[Any]]]) -> list[str]:
-    """Give the metrics of which every value, in every condition, is a number."""
+    """Return the metrics of which every value, in every condition, is a number."""
     names = dict.fromkeys(name for values in recorded.values() for name in values)
     return [
         name

@@ -32,7 +32,7 @@ def comparison_table(
     confidence: float = 0.95,
     level: float = 0.05,
 ) -> str:
-    """Give the table of a result: every condition beside the baseline.
+    """Return the table of a result: every condition beside the baseline.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def summary_text(
     confidence: float = 0.95,
     level: float = 0.05,
 ) -> str:
-    """Give what a person should know of a result: what ran, the table, the verdicts, what failed.
+    """Return what a person should know of a result: what ran, the table, the verdicts, what failed.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ _LARGE = 1e9
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Give rows of cells as lines in columns, two spaces apart; columns of which every cell is empty are left out.
+    """Return rows of cells as lines in columns, two spaces apart; columns of which every cell is empty are left out.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
 
 
 def decimals_for(spreads: Iterable[float]) -> int | None:
-    """Give how many decimals show the smallest of some spreads with three digits; None where there are none.
+    """Return how many decimals show the smallest of some spreads with three digits; None where there are none.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def decimals_for(spreads: Iterable[float]) -> int | None:
 
 
 def fixed(number: float, decimals: int | None, *, sign: bool = False) -> str:
-    """Give a number with so many decimals, NaN as nothing."""
+    """Return a number with so many decimals, NaN as nothing."""
     if math.isnan(number):
         return ""
     if decimals is None or abs(number) >= _LARGE:
@@ -70,7 +70,7 @@ def fixed(number: float, decimals: int | None, *, sign: bool = False) -> str:
 
 
 def one_line(text: str, longest: int) -> str:
-    """Give text on one line, cut where it is too long."""
+    """Return text on one line, cut where it is too long."""
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

@@ -49,7 +49,7 @@ def check_alternative(alternative: str) -> None:
 def samples_of(
     baseline: Mapping[str, Sequence[Any]], treatment: Mapping[str, Sequence[Any]], metric: str | None
 ) -> tuple[Samples, Samples]:
-    """Give both conditions' numbers by replicate, of the metric that is named or of the only one that there is."""
+    """Return both conditions' numbers by replicate, of the metric that is named or of the only one that there is."""
     if metric is None:
         names = [name for name in baseline if name in treatment]
         if not names:

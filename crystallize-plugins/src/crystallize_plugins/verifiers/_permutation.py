@@ -111,7 +111,7 @@ def permutation_test(
 def _flipped(
     differences: npt.NDArray[np.float64], resamples: int | None, generator: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float64]]:
-    """Give mean differences with the two sides of pairs changed: all ways, or so many random ones."""
+    """Return mean differences with the two sides of pairs changed: all ways, or so many random ones."""
     import numpy as np
 
     count = len(differences)
@@ -129,7 +129,7 @@ def _flipped(
 def _shuffled(
     before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], resamples: int, generator: np.random.Generator
 ) -> Iterator[npt.NDArray[np.float64]]:
-    """Give differences of means with the values dealt out at random."""
+    """Return differences of means with the values dealt out at random."""
     import numpy as np
 
     pooled = np.concatenate([before, after])

@@ -26,7 +26,7 @@ _TIP = (
 
 
 def mermaid(graph: ExperimentGraph) -> str:
-    """Give a Mermaid flowchart."""
+    """Return a Mermaid flowchart."""
     numbers = {name: f"n{number}" for number, name in enumerate(graph.order)}
     lines = ["flowchart LR"]
     if graph.name:
@@ -68,7 +68,7 @@ class _Spot:
 
 
 def svg(graph: ExperimentGraph) -> str:
-    """Give an SVG document."""
+    """Return an SVG document."""
     spots, arrows = _placed(graph)
     top = _BOX if graph.name else 0.0
     wide = max(spot.x + spot.width for spot in spots) + _MARGIN
@@ -92,7 +92,7 @@ def svg(graph: ExperimentGraph) -> str:
 
 
 def _placed(graph: ExperimentGraph) -> tuple[list[_Spot], list[tuple[list[_Spot], str]]]:
-    """Give each experiment its column, the longest way from the left, and a row near those that it reads from."""
+    """Return each experiment its column, the longest way from the left, and a row near those that it reads from."""
     edges = graph.edges()
     boxes: dict[str, _Spot] = {}
     for name in graph.order:

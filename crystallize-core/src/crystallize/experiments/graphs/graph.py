@@ -179,11 +179,11 @@ class ExperimentGraph:
         return self._sorted()
 
     def upstream(self, experiment: Experiment | str) -> tuple[str, ...]:
-        """Give the names of the experiments that one depends on directly."""
+        """Return the names of the experiments that one depends on directly."""
         return tuple(self.edges()[self._known(experiment)])
 
     def edges(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Give all dependencies.
+        """Return all dependencies.
 
         Returns
         -------
@@ -205,7 +205,7 @@ class ExperimentGraph:
         return found
 
     def validate(self) -> None:
-        """Check that everything that is read is written by an experiment of the graph, and that there is no circle.
+        """Check that everything that is read is written by an experiment of the graph, and that there is no cycle.
 
         Raises
         ------
@@ -298,7 +298,7 @@ class ExperimentGraph:
     # -- pictures ---------------------------------------------------------------------------------
 
     def to_mermaid(self) -> str:
-        """Give the graph as a Mermaid flowchart, which many sites and editors draw."""
+        """Return the graph as a Mermaid flowchart, which many sites and editors draw."""
         from crystallize.experiments.graphs.drawing import mermaid
 
         return mermaid(self)

@@ -88,7 +88,7 @@ def _check(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> None:
 
 
 def _with_inherited(name: str, experiment: Experiment, parents: list[PlannedRun]) -> list[Treatment]:
-    """Give an experiment's own treatments, and those of its parents that have other names."""
+    """Return an experiment's own treatments, and those of its parents that have other names."""
     found = {treatment.name: treatment for treatment in experiment.treatments}
     own = set(found)
     origins: dict[str, str] = {}

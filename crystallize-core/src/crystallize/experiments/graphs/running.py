@@ -79,7 +79,7 @@ class GraphProgress:
         self._sorter.prepare()
 
     def startable(self) -> list[PlannedRun]:
-        """Give the runs whose time has come, each once; what waits for something that failed is passed over."""
+        """Return the runs whose time has come, each once; what waits for something that failed is passed over."""
         found: list[PlannedRun] = []
         while True:
             ready = self._sorter.get_ready()
@@ -109,7 +109,7 @@ class GraphProgress:
         self._sorter.done(name)
 
     def results(self) -> GraphResults:
-        """Give what there is so far."""
+        """Return what there is so far."""
         found = GraphResults()
         for name in self._runs:
             if name in self._found:
@@ -118,7 +118,7 @@ class GraphProgress:
         return found
 
     def done(self) -> GraphResults:
-        """Give the results, or raise what experiments raised."""
+        """Return the results, or raise what experiments raised."""
         if not self.failures:
             return self.results()
         first = next(iter(self.failures.values()))
