@@ -67,16 +67,22 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 
 # The suite in parts, two at a time, the long ones first; `rest` is every room that no other part names. Each part is a
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
-# that are forked would quietly test workers that are not.
+# that are forked would quietly test workers that are not. Many parts keep both cores busy to the end.
 JOBS := 2
-PARTS := faults rest store cells cli pages ways wheels
-ROOMS_faults := $(addprefix promises/,bad_steps interrupts kills same_numbers storage)
+PARTS := rest kills cells steps pages store ways wheels cli same resume storage search stops
+ROOMS_kills := promises/kills
+ROOMS_cells := unit/pipelines unit/engine
+ROOMS_steps := promises/bad_steps
 ROOMS_pages := docs
+ROOMS_store := unit/artifacts unit/runs
+ROOMS_ways := unit/execution
 ROOMS_wheels := packaging plugin_distributions typing architecture
 ROOMS_cli := cli
-ROOMS_cells := unit/pipelines/cache unit/engine/policies unit/optimization
-ROOMS_store := unit/artifacts promises/resume unit/runs
-ROOMS_ways := promises/pitfalls unit/execution unit/engine
+ROOMS_same := promises/same_numbers promises/identity
+ROOMS_resume := promises/resume
+ROOMS_storage := promises/storage
+ROOMS_search := unit/optimization unit/optimizers
+ROOMS_stops := promises/interrupts promises/pitfalls
 # Compares times, for which it is alone.
 ROOMS_alone := benchmarks
 IN_PARTS := $(foreach part,$(PARTS) alone,$(ROOMS_$(part)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crystallize import standalone_context
-from crystallize.context.artifacts import ArtifactLog
+from crystallize.context.records import ArtifactLog
 from crystallize.errors import ArgumentTypeError, ValidationError
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from crystallize.errors import ArgumentTypeError
-from crystallize.fingerprint import code_of, code_record
+from crystallize.fingerprint import code_of, identify
+from crystallize.fingerprint.sources import code_parts
 
 BASE = """
     RATE = 2
@@ -415,7 +416,7 @@ def test_what_libraries_define_is_known_by_name():
     assert code_of(str.upper) != code_of(str.lower)
     assert code_of("a".upper) != code_of("b".upper)
     assert code_of(operator.itemgetter(1)) == code_of(operator.itemgetter(1)) != code_of(operator.itemgetter(2))
-    assert dict(code_record(np.mean).parts) == dict(code_record(functools.reduce).parts) == {}
+    assert code_parts(np.mean) == code_parts(functools.reduce) == {}
 
 
 @pytest.mark.parametrize("draw", [random, choice, np.random.rand], ids=["random", "choice", "numpy"])
@@ -480,16 +481,18 @@ def test_only_what_can_be_called_has_code():
 def test_the_record_says_which_part_has_changed(project):
     text = "import helpers\nLIMIT = {0}\ndef step(x):\n    return helpers.scale(x) + LIMIT\n"
     helpers = "def scale(x):\n    return x * {0}\n"
-    before = code_record(project(steps=text.format(1), helpers=helpers.format(2)).step)
-    after = code_record(project(steps=text.format(1), helpers=helpers.format(3)).step)
-    assert set(before.parts) == {"steps.step", "steps.LIMIT", "helpers.scale"}
-    changed = {name for name in before.parts if before.parts[name] != after.parts[name]}
+    first = project(steps=text.format(1), helpers=helpers.format(2)).step
+    before, digest = code_parts(first), code_of(first)
+    second = project(steps=text.format(1), helpers=helpers.format(3)).step
+    after = code_parts(second)
+    assert set(before) == {"steps.step", "steps.LIMIT", "helpers.scale"}
+    changed = {name for name in before if before[name].digest != after[name].digest}
     assert changed == {"steps.step", "helpers.scale"}
-    assert before.digest == before.parts["steps.step"] != after.digest
+    assert digest == before["steps.step"].digest != code_of(second)
 
 
 def test_the_record_names_what_cannot_be_tracked_and_where_it_is(project):
     text = "import itertools\nNUMBERS = itertools.count()\ndef step(x):\n    return x + next(NUMBERS)\n"
-    record = code_record(project(steps=text).step)
-    assert record.untracked == ("steps.NUMBERS: itertools.count",)
-    assert record.digest == code_record(project(steps=text).step).digest
+    found = identify(project(steps=text).step)
+    assert found.untracked == ("steps.NUMBERS: itertools.count",)
+    assert found == identify(project(steps=text).step)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crystallize.fingerprint import code_of, identify, memo, untracked_in, value_of
+from crystallize.fingerprint import code_of, identify, memo, value_of
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_an_identity_comes_with_what_could_not_be_tracked():
     module = lab("import threading\nLOCAL = threading.local()\ndef step(data):\n    return LOCAL")
     identity = identify(module.step)
     assert identity.digest == value_of(module.step) == code_of(module.step)
-    assert identity.untracked == untracked_in(module.step) == ("lab_of_memo.LOCAL: _thread._local",)
+    assert identity.untracked == identify(module.step).untracked == ("lab_of_memo.LOCAL: _thread._local",)
     assert identify([1, 2]).untracked == ()
 
 

@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import ArgumentTypeError
-from crystallize.fingerprint import code_of, combine, content_of, untracked_in, value_of
+from crystallize.fingerprint import code_of, combine, content_of, identify, value_of
 
 atoms = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.binary(max_size=5)
@@ -258,8 +258,8 @@ def test_an_object_says_itself_what_it_is_if_it_wants_to():
 
 def test_what_has_no_content_is_known_by_its_type_and_named():
     assert value_of(threading.Lock()) == value_of(threading.Lock()) != value_of(threading.RLock())
-    assert untracked_in({"state": threading.local()}) == ("dict: _thread._local",)
-    assert untracked_in([1, "a", {2: (3,)}]) == ()
+    assert identify({"state": threading.local()}).untracked == ("dict: _thread._local",)
+    assert identify([1, "a", {2: (3,)}]).untracked == ()
     generators = [(x for x in "ab") for _ in range(2)]
     assert len({value_of(generator) for generator in generators}) == 1
     assert list(generators[0]) == ["a", "b"]
@@ -267,7 +267,7 @@ def test_what_has_no_content_is_known_by_its_type_and_named():
 
 def test_the_rest_of_an_object_of_the_project_counts_beside_what_has_no_content():
     assert value_of(Guarded(1)) == value_of(Guarded(1)) != value_of(Guarded(2))
-    (where,) = untracked_in(Guarded(threading.local()))
+    (where,) = identify(Guarded(threading.local())).untracked
     assert where.endswith("Guarded: _thread._local")
 
 
@@ -277,7 +277,7 @@ def test_no_result_depends_on_which_lock_or_logger_it_gets():
         threading.BoundedSemaphore(), threading.Barrier(2), multiprocessing.Lock(), multiprocessing.Event(),
         logging.getLogger("a"), logging.StreamHandler(), logging.LoggerAdapter(logging.getLogger("a"), {}),
     ]  # fmt: skip
-    assert [untracked_in([each]) for each in harmless] == [()] * len(harmless)
+    assert [identify([each]).untracked for each in harmless] == [()] * len(harmless)
 
 
 def test_a_librarys_live_object_is_known_by_what_it_was_made_with():
@@ -289,7 +289,7 @@ def test_a_librarys_live_object_is_known_by_what_it_was_made_with():
     used.put(1)
     assert value_of(fresh) != value_of(queue.Queue(3))
     assert value_of(used) != value_of(fresh)
-    assert untracked_in([used]) == ()
+    assert identify([used]).untracked == ()
 
 
 @pytest.mark.parametrize(

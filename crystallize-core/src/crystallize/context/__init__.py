@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from crystallize.context.events import Cell, Event
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext, standalone_context
 from crystallize.context.isolation import isolate
-from crystallize.context.metrics import Metrics
+from crystallize.context.records import Cell, Event, Metrics
 from crystallize.context.resources import ResourceFactory, resource_factory
 
 __all__ = [

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import ItemsView, KeysView, ValuesView
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from crystallize.context.artifacts import ArtifactLog
-from crystallize.context.events import Event
 from crystallize.context.isolation import ATOMS, CellCopies, isolate, snapshot
-from crystallize.context.metrics import Metrics
 from crystallize.context.observer import ReadOnly
+from crystallize.context.records import ArtifactLog, Event, MappingViews, Metrics
 from crystallize.context.resources import ResourceFactory, ResourcePool
 from crystallize.errors import (
     ArgumentTypeError,
@@ -40,7 +37,7 @@ _READ_ONLY = ReadOnly()
 _LOGGER = logging.getLogger("crystallize")
 
 
-class FrozenContext:
+class FrozenContext(MappingViews):
     """The context of one cell: keys are written once, values cannot be changed from outside.
 
     Parameters
@@ -77,8 +74,22 @@ class FrozenContext:
     """What this cell was given of what all cells of the condition are given."""
 
     def __init__(self, initial: Mapping[str, Any] | None = None, logger: logging.Logger | None = None) -> None:
-        self._base: Mapping[str, Any] = isolated_mapping(initial, what="initial context")
-        self._own: dict[str, Any] = {}
+        base = isolated_mapping(initial, what="initial context")
+        self._begin(base, {}, None, (), None, None, CellCopies(), logger)
+
+    def _begin(
+        self,
+        base: Mapping[str, Any],
+        own: dict[str, Any],
+        cell: Any,
+        steps: tuple[str, ...],
+        resources: ResourcePool | None,
+        emit: Callable[[Any], object] | None,
+        copies: CellCopies,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self._base = base
+        self._own = own
         # In pairs: the position, and what was touched there: a read as its key, a write as a tuple of it, a hit of the
         # step cache as True.
         self._journal: list[int | str | tuple[str]] = []
@@ -87,12 +98,12 @@ class FrozenContext:
         self._position = 0
         self._rng: tuple[int, Any] | None = None
         self._rng_factory: Callable[[int], Any] | None = None
-        self._emit: Callable[[Any], object] | None = None
+        self._emit = emit
         self._events: list[Any] | None = None
-        self._cell: Any = None
-        self._steps: tuple[str, ...] = ()
-        self._resources: ResourcePool | None = None
-        self._copies = CellCopies()
+        self._cell = cell
+        self._steps = steps
+        self._resources = resources
+        self._copies = copies
         self._observer = self._lineage = None
         self.metrics = Metrics()
 
@@ -103,49 +114,22 @@ class FrozenContext:
         own: dict[str, Any],
         cell: Any,
         steps: tuple[str, ...],
-        resources: ResourcePool,
+        resources: ResourcePool | None,
         emit: Callable[[Any], object] | None,
         copies: CellCopies | None = None,
     ) -> FrozenContext:
         # Past __init__: `base` is isolated already and shared by all cells of a condition.
         self = object.__new__(cls)
-        self._base = base
-        self._own = own
-        self._journal = []
-        self._logger = None
-        self._artifacts = None
-        self._position = 0
-        self._rng = None
-        self._rng_factory = None
-        self._emit = emit
-        self._events = None
-        self._cell = cell
-        self._steps = steps
-        self._resources = resources
-        self._copies = CellCopies() if copies is None else copies
-        self._observer = self._lineage = None
-        self.metrics = Metrics()
+        self._begin(base, own, cell, steps, resources, emit, CellCopies() if copies is None else copies)
         return self
 
     def _read_only(self) -> FrozenContext:
         """Return this context as a neutral plugin sees it: reads leave no trace, and writes are refused."""
-        seen = object.__new__(FrozenContext)
-        seen._base = self._base
-        seen._own = self._own
-        seen._journal = []
-        seen._logger = self._logger
+        seen = self._for_cell(
+            self._base, self._own, self._cell, self._steps, self._resources, self._deliver, self._copies
+        )
+        seen._logger, seen._position, seen._observer = self._logger, self._position, _READ_ONLY
         seen._artifacts = (ArtifactLog() if self._artifacts is None else self._artifacts)._observed_by(_READ_ONLY)
-        seen._position = self._position
-        seen._rng = None
-        seen._rng_factory = None
-        seen._emit = self._deliver
-        seen._events = None
-        seen._cell = self._cell
-        seen._steps = self._steps
-        seen._resources = self._resources
-        seen._copies = self._copies
-        seen._observer = _READ_ONLY
-        seen._lineage = None
         seen.metrics = self.metrics._observed_by(_READ_ONLY)
         return seen
 
@@ -221,18 +205,6 @@ class FrozenContext:
         if self._observer is not None:
             self._observer.reads_keys()
         return len(self._base) + len(self._own)
-
-    def keys(self) -> KeysView[str]:
-        """Return a view of the keys, as a mapping does."""
-        return KeysView(cast("Mapping[str, Any]", self))
-
-    def values(self) -> ValuesView[Any]:
-        """Return a view of the values, each as ``ctx[key]`` gives it."""
-        return ValuesView(cast("Mapping[str, Any]", self))
-
-    def items(self) -> ItemsView[str, Any]:
-        """Return a view of the pairs of a key and what ``ctx[key]`` gives."""
-        return ItemsView(cast("Mapping[str, Any]", self))
 
     def as_dict(self) -> Mapping[str, Any]:
         """Return all keys and values as a read-only mapping; resources stand in it as their factories."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from crystallize.errors import ContextMutationError
 
 if TYPE_CHECKING:
-    from crystallize.context.events import Event
+    from crystallize.context.records import Event
 
 __all__ = ["Observer", "ReadOnly"]
 

@@ -18,8 +18,16 @@ from itertools import chain
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.isolation import ATOMS, isolate, read_only
-from crystallize.context.kinds import copies_on_write, ends_with_use, is_ndarray, kind_of
+from crystallize.context.isolation import (
+    ATOMS,
+    copies_on_write,
+    ends_with_use,
+    is_ndarray,
+    is_record,
+    isolate,
+    kind_of,
+    read_only,
+)
 from crystallize.errors import ContextMutationError
 from crystallize.fingerprint.project import is_library_module, module_of
 
@@ -41,7 +49,6 @@ _WRITTEN_THROUGH = ("r+", "w+")
 _PAUSE = 0.0005
 _MOST = 20_000
 _DEEPEST = 64
-_FEW = 8
 
 
 def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
@@ -66,7 +73,7 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     ContextMutationError
         An iterator or an open file is held elsewhere.
     """
-    if (sys.getrefcount(box[0]) == _IN_A_BOX and _is_simple(box[0])) or _is_own(box):
+    if (sys.getrefcount(box[0]) == _IN_A_BOX and _holds_atoms(box[0])) or _is_own(box):
         return box.pop()
     walk = _Walk(box)
     for attempt in range(3):
@@ -87,24 +94,10 @@ def unshared(box: list[Any], copies: CellCopies, *, what: str) -> Any:
     return _Parts(walk, copies, what).isolated()
 
 
-def _is_simple(value: Any) -> bool:
-    """Return whether an object of a frequent kind surely has nothing in it that is held elsewhere."""
+def _holds_atoms(value: Any) -> bool:
+    """Return whether a value is a container of numbers, texts and the like: most data is, and is told at once."""
     kind = type(value)
-    if kind not in _CONTAINERS:
-        return _is_leaf(value)
-    items = value.values() if kind in _MAPPINGS else value
-    if _all_atoms(map(type, items)):
-        return True
-    return len(value) <= _FEW and all(
-        type(item) in ATOMS or (sys.getrefcount(item) == _IN_A_LOOP and _is_leaf(item)) for item in items
-    )
-
-
-def _is_leaf(value: Any) -> bool:
-    kind = type(value)
-    if kind is list:
-        return _all_atoms(map(type, value))
-    return kind not in _CONTAINERS and _owns_memory(value)
+    return kind in _CONTAINERS and _all_atoms(map(type, value.values() if kind in _MAPPINGS else value))
 
 
 def _is_own(level: list[Any]) -> bool:
@@ -326,11 +319,7 @@ def _owner(node: Any) -> str:
 
 def _is_open(node: Any) -> bool:
     """Return whether parts of it can be put in place of others."""
-    return type(node) in _CONTAINERS or is_ndarray(node) or _is_record(node) or _nature(node) == "data"
-
-
-def _is_record(node: Any) -> bool:
-    return isinstance(node, tuple) and hasattr(type(node), "_make")
+    return type(node) in _CONTAINERS or is_ndarray(node) or is_record(node) or _nature(node) == "data"
 
 
 def _is_private(node: Any) -> bool:
@@ -408,7 +397,7 @@ class _Parts:
         elif kind is list or kind is deque:
             for position, item in enumerate(value):
                 value[position] = self._part(item)
-        elif kind is tuple or _is_record(value):
+        elif kind is tuple or is_record(value):
             parts = list(map(self._part, value))
             if any(map(operator.is_not, parts, value)):
                 return tuple(parts) if kind is tuple else kind._make(parts)
@@ -449,11 +438,6 @@ class _View:
         self.base: list[Any] = []
 
 
-def _count_in_a_loop() -> int:
-    container: list[list[Any]] = [[]]
-    return next(sys.getrefcount(item) for item in container)
-
-
 def _count_in_level() -> int:
     """Count the references to an object that a container and the list of a level hold."""
     containers: list[Any] = [[[]]]
@@ -475,7 +459,6 @@ def _count_in_nodes() -> int:
 
 # Other interpreters, and other versions, hold other references while they count.
 _IN_A_BOX = _count_in_a_box()
-_IN_A_LOOP = _count_in_a_loop()
 _IN_LEVEL = _count_in_level()
 _AS_BASE = _count_as_base()
 _IN_NODES = _count_in_nodes()

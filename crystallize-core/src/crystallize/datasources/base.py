@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.function import FunctionSource
     from crystallize.fingerprint import Identity
 
-    Look = Callable[[Mapping[str, Any]], Identity]
+    Identify = Callable[[Mapping[str, Any]], Identity]
 
 __all__ = ["FACTORY_MARK", "ContextReader", "DataSource", "Declaration", "as_data_source"]
 
@@ -170,7 +170,7 @@ class DataSource(ABC):
         """Return what of this source reads from the context."""
         return (ContextReader(f"data source {type(self).__name__}", (), functions=((type(self).fetch, 1),)),)
 
-    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:
+    def _identity_parts(self, label: str, look: Identify | None = None) -> Iterator[tuple[str, Identity]]:
         """Yield the parts of this source's identity by name, so that what changed can be named.
 
         Parameters
@@ -190,7 +190,7 @@ class DataSource(ABC):
             # By content alone: a file that was moved is the same data.
             yield f"{label} file {str(path)!r}", Identity(content_of(path))
 
-    def _own_identity(self, label: str, look: Look | None) -> dict[str, Identity]:
+    def _own_identity(self, label: str, look: Identify | None) -> dict[str, Identity]:
         """Return the identity of what this source is, without the files that it reads."""
         from crystallize.fingerprint import identify
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Concatenate
 
-    from crystallize.datasources.base import Look
+    from crystallize.datasources.base import Identify
     from crystallize.fingerprint import Identity
 
 __all__ = ["FunctionSource", "data_source"]
@@ -153,7 +153,7 @@ class FunctionSource(DataSource):
             functions=((self.fn, 0),),
         )
 
-    def _own_identity(self, label: str, look: Look | None) -> dict[str, Identity]:
+    def _own_identity(self, label: str, look: Identify | None) -> dict[str, Identity]:
         from crystallize.fingerprint import identify
 
         if type(self).__fingerprint__ is FunctionSource.__fingerprint__:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crystallize.context import FrozenContext
-    from crystallize.datasources.base import ContextReader, Look
+    from crystallize.datasources.base import ContextReader, Identify
     from crystallize.datasources.function import FunctionSource
     from crystallize.fingerprint import Identity
 
@@ -129,7 +129,7 @@ class ExperimentInput(DataSource):
         others = [part for part in self.single_sources() if not part.addressed()]
         return (*readers, *(reader for part in others for reader in part._context_readers()))
 
-    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:
+    def _identity_parts(self, label: str, look: Identify | None = None) -> Iterator[tuple[str, Identity]]:
         from crystallize.fingerprint import identify
 
         for name, part in self._sources.items():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from crystallize.datasources.base import ContextReader, Look
+    from crystallize.datasources.base import ContextReader, Identify
     from crystallize.fingerprint import Identity
 
 __all__ = [
@@ -177,7 +177,7 @@ class StoredFileSource(DataSource):
     def _context_readers(self) -> tuple[ContextReader, ...]:
         return ()  # no key that a treatment may set
 
-    def _identity_parts(self, label: str, look: Look | None = None) -> Iterator[tuple[str, Identity]]:  # noqa: ARG002
+    def _identity_parts(self, label: str, look: Identify | None = None) -> Iterator[tuple[str, Identity]]:  # noqa: ARG002
         # Which content the files have differs from cell to cell.
         from crystallize.fingerprint import identify
 

@@ -34,9 +34,9 @@ class BoundVerifier:
 
     __slots__ = ("__weakref__", "explicit", "fn", "params")
 
-    def __init__(self, fn: Callable[..., Any], given: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], explicit: Mapping[str, Any], params: Mapping[str, Any]) -> None:
         self.fn = fn
-        self.explicit = dict(given)
+        self.explicit = dict(explicit)
         self.params = dict(params)
 
     @property

@@ -123,10 +123,10 @@ class CellIdentities:
 
     @property
     def reads_files(self) -> bool:
-        """Whether the cells are given what another experiment stored, so that `given` has something to say."""
+        """Whether the cells are given what another experiment stored, so that `stored_files` has something to say."""
         return bool(self._stored)
 
-    def given(self, cell: Cell, *, look: bool = False) -> str:
+    def stored_files(self, cell: Cell, *, look: bool = False) -> str:
         """Return the identity of the stored files that a cell reads.
 
         Parameters

@@ -10,7 +10,6 @@ then stand for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,21 +23,18 @@ from crystallize.fingerprint.project import asked_for, module_of
 from crystallize.fingerprint.values import describe_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 __all__ = [
-    "CodeRecord",
     "Identity",
     "added_code",
     "code_of",
-    "code_record",
     "combine",
     "content_of",
     "digest_of_buffer",
     "identify",
     "may_have_added",
     "state_of",
-    "untracked_in",
     "value_of",
 ]
 
@@ -54,26 +50,6 @@ class Identity(NamedTuple):
     """64 hexadecimal digits."""
     untracked: tuple[str, ...] = ()
     """What cannot be compared, as ``"where: what"``."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodeRecord:
-    """The identity of a callable, and what it is made of.
-
-    Attributes
-    ----------
-    digest : str
-        As `code_of` gives it.
-    parts : mapping of str to str
-        The digest of each function, class, module and value of the project that the code refers to, itself
-        included, by qualified name: compare two of them to see what has changed.
-    untracked : tuple of str
-        What cannot be compared, as ``"where: what"``.
-    """
-
-    digest: str
-    parts: Mapping[str, str]
-    untracked: tuple[str, ...]
 
 
 def code_of(fn: Callable[..., Any]) -> str:
@@ -104,27 +80,6 @@ def code_of(fn: Callable[..., Any]) -> str:
     False
     """
     return value_of(check_callable(fn, what="what is to be identified by its code"))
-
-
-def code_record(fn: Callable[..., Any]) -> CodeRecord:
-    """Return the identity of a callable's code together with what it is made of.
-
-    Parameters
-    ----------
-    fn : callable
-        As for `code_of`.
-
-    Examples
-    --------
-    >>> record = code_record(len)
-    >>> record.digest == code_of(len), dict(record.parts)
-    (True, {})
-    """
-    check_callable(fn, what="what is to be identified by its code")
-    walk = Walk(describe_value)
-    root = walk.start(fn, _label(fn))
-    parts = {name: walk.graph.digest(ref).hex() for name, ref in sorted(walk.named.items())}
-    return CodeRecord(walk.graph.digest(root).hex(), parts, tuple(walk.untracked(root)))
 
 
 def value_of(value: Any) -> str:
@@ -207,23 +162,6 @@ def _describe_state(walk: Walk, node: int, value: Any) -> None:
         walk.fill(node, b"same", [walk.ref(id(value))])
     else:
         describe_value(walk, node, value)
-
-
-def untracked_in(value: Any) -> tuple[str, ...]:
-    """Return what in a value cannot be compared, as ``"where: what"``.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Examples
-    --------
-    >>> import itertools
-    >>> untracked_in({"numbers": itertools.count()})
-    ('dict: itertools.count',)
-    """
-    return identify(value).untracked
 
 
 def added_code() -> dict[str, Identity]:

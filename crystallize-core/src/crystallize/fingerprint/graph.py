@@ -1,8 +1,8 @@
 """From objects to a graph of what refers to what, and the digest of each node in it.
 
-Each object is looked at once, and nothing recurses, so that neither depth nor circles matter. Functions call each other
-in circles and objects refer back to their owners, so a digest cannot simply be computed from the leaves up. Nodes on
-one circle are refined together, in rounds; the result depends neither on where the walk began nor on the order in which
+Each object is looked at once, and nothing recurses, so that neither depth nor cycles matter. Functions call each other
+in cycles and objects refer back to their owners, so a digest cannot simply be computed from the leaves up. Nodes on
+one cycle are refined together, in rounds; the result depends neither on where the walk began nor on the order in which
 it went.
 """
 
@@ -64,8 +64,8 @@ class Graph:
         if isinstance(ref, bytes):
             return self._hash(b"text", [ref], unordered=False)
         if ref not in self._digests:
-            for circle in self._circles(ref):
-                self._settle(circle)
+            for cycle in self._cycles(ref):
+                self._settle(cycle)
         return self._digests[ref]
 
     def reachable(self, ref: Ref) -> set[int]:
@@ -79,18 +79,18 @@ class Graph:
                 waiting.extend(self.children[node])
         return seen
 
-    def _settle(self, circle: list[int]) -> None:
+    def _settle(self, cycle: list[int]) -> None:
         """Compute the digests of nodes that all refer to one another; everything else they refer to is known."""
-        alone = len(circle) == 1 and circle[0] not in self.children[circle[0]]
+        alone = len(cycle) == 1 and cycle[0] not in self.children[cycle[0]]
         if alone:
-            self._digests[circle[0]] = self._node(circle[0], self._digests)
+            self._digests[cycle[0]] = self._node(cycle[0], self._digests)
             return
-        known = dict.fromkeys(circle, b"circle")
-        for _ in range(min(len(circle), _ROUNDS)):
-            known = {node: self._node(node, known) for node in circle}
-        # Whatever changes anywhere on the circle changes all of it, however far away.
-        whole = self._hash(b"circle", list(known.values()), unordered=True)
-        for node in circle:
+        known = dict.fromkeys(cycle, b"cycle")
+        for _ in range(min(len(cycle), _ROUNDS)):
+            known = {node: self._node(node, known) for node in cycle}
+        # Whatever changes anywhere on the cycle changes all of it, however far away.
+        whole = self._hash(b"cycle", list(known.values()), unordered=True)
+        for node in cycle:
             self._digests[node] = self._hash(b"member", [known[node], whole], unordered=False)
 
     def _node(self, node: int, known: dict[int, bytes]) -> bytes:
@@ -109,13 +109,13 @@ class Graph:
             digest.update(part)
         return digest.digest()
 
-    def _circles(self, root: int) -> list[list[int]]:
-        """Group the nodes under `root` into circles, those that are referred to first (Tarjan, without recursion)."""
+    def _cycles(self, root: int) -> list[list[int]]:
+        """Group the nodes under `root` into cycles, those that are referred to first (Tarjan, without recursion)."""
         order: dict[int, int] = {}
         low: dict[int, int] = {}
         stack: list[int] = []
         on_stack: set[int] = set()
-        circles: list[list[int]] = []
+        cycles: list[list[int]] = []
         work: list[tuple[int, int]] = [(root, 0)]
         while work:
             node, at = work.pop()
@@ -137,15 +137,15 @@ class Graph:
                     low[node] = min(low[node], order[child])
             else:
                 if low[node] == order[node]:
-                    circle = [stack.pop()]
-                    while circle[-1] != node:
-                        circle.append(stack.pop())
-                    on_stack.difference_update(circle)
-                    circles.append(circle)
+                    cycle = [stack.pop()]
+                    while cycle[-1] != node:
+                        cycle.append(stack.pop())
+                    on_stack.difference_update(cycle)
+                    cycles.append(cycle)
                 if work:
                     parent = work[-1][0]
                     low[parent] = min(low[parent], low[node])
-        return circles
+        return cycles
 
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})

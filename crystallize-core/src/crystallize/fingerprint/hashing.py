@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,33 +58,14 @@ def digest_of_pieces(count: int, piece: Callable[[int], bytes | memoryview]) -> 
     """
     if count == 1:
         return _hash(piece(0))
-    leaves = [b""] * count
     threads = min(_MOST_THREADS, os.cpu_count() or 1, count // _FEW)
-    problems: list[BaseException] = []
+    if threads > 1:
+        from concurrent.futures import ThreadPoolExecutor
 
-    def work(first: int) -> None:
-        try:
-            for at in range(first, count, max(1, threads)):
-                leaves[at] = _hash(piece(at))
-        except BaseException as problem:  # noqa: BLE001 - raised below, in the thread that asked
-            problems.append(problem)
-
-    helpers = [threading.Thread(target=work, args=(first,), daemon=True) for first in range(1, threads)]
-    started = []
-    try:
-        for helper in helpers:
-            helper.start()
-            started.append(helper)
-    except RuntimeError:
-        # No thread can be had (a limit, the interpreter's end): its pieces are done here.
-        for first in range(1 + len(started), threads):
-            work(first)
-    work(0)
-    for helper in started:
-        helper.join()
-    if problems:
-        raise problems[0]
-    return _hash(b"".join(leaves))
+        # Without a thread to be had (a limit, the interpreter's end) it is done below.
+        with suppress(RuntimeError), ThreadPoolExecutor(threads) as pool:
+            return _hash(b"".join(pool.map(lambda at: _hash(piece(at)), range(count))))
+    return _hash(b"".join(_hash(piece(at)) for at in range(count)))
 
 
 def _hash(data: bytes | memoryview) -> bytes:
@@ -210,7 +191,7 @@ def _listed(path: str, status: os.stat_result, runs_below: int | None) -> Iterat
         try:
             status = os.stat(inner)  # noqa: PTH116 - a text
         except OSError:
-            # A link that leads nowhere, or in a circle of links.
+            # A link that leads nowhere, or in a cycle of links.
             yield relative, b"link " + os.fsencode(os.readlink(inner))  # noqa: PTH115 - a text
             continue
         if stat.S_ISREG(status.st_mode):

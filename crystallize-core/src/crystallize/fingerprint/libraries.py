@@ -15,20 +15,31 @@ from crystallize.fingerprint.hashing import PIECE, digest_of_buffer, digest_of_p
 from crystallize.fingerprint.project import asked_for, module_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from crystallize.fingerprint.graph import Walk
 
-    Describe = Callable[[Walk, int, Any], bool]
+    Described = tuple[bytes, Sequence[Any]]
+    """What something is, and what it consists of."""
+    Describe = Callable[[Any], Described | None]
 
 __all__ = ["describe_known"]
 
 
+_LIVE: Described = (b"live", ())
+"""Says that something cannot be followed, and is known by its type."""
+
+
 def describe_known(walk: Walk, node: int, value: Any) -> bool:
-    """Describe an object of a kind that is known here; say whether it is one."""
+    """Describe an object of a kind that is known here; return whether it is one."""
     kind: Any = type(value)
     describe = _describer(kind)
-    return describe is not None and describe(walk, node, value)
+    described = None if describe is None else describe(value)
+    if described is _LIVE:
+        walk.fill_live(node, kind)
+    elif described is not None:
+        walk.fill(node, described[0], [walk.ref(part) for part in described[1]])
+    return described is not None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -43,7 +54,7 @@ def _describer(kind: Any) -> Describe | None:
 # -- PyTorch ------------------------------------------------------------------------------------------
 
 
-def _tensor(walk: Walk, node: int, value: Any) -> bool:
+def _tensor(value: Any) -> Described:
     """Describe a tensor. Its gradient is no part of it: a copy that travels does not have it."""
     torch = sys.modules["torch"]
     with torch.no_grad():
@@ -69,8 +80,7 @@ def _tensor(walk: Walk, node: int, value: Any) -> bool:
     # Of a nested tensor neither shape nor attributes are the same twice, and its parts say all.
     shape, attributes = ((), {}) if plain.is_nested else (tuple(value.shape), attributes_of(value))
     says = (layout, str(value.dtype), shape, str(value.device), value.requires_grad)
-    walk.fill(node, b"tensor", [walk.ref(part) for part in (type(value), says, attributes, content)])
-    return True
+    return b"tensor", [type(value), says, attributes, content]
 
 
 def _scales(torch: Any, plain: Any) -> tuple[Any, ...]:
@@ -93,87 +103,73 @@ def _digest_at(address: int, count: int) -> bytes:
     return digest_of_buffer(memoryview((ctypes.c_ubyte * count).from_address(address)).cast("B"))
 
 
-def _storage(walk: Walk, node: int, value: Any) -> bool:
+def _storage(value: Any) -> Described:
     untyped = getattr(value, "_untyped_storage", value).cpu()
     says = (str(getattr(value, "dtype", None)), str(value.device), _digest_at(untyped.data_ptr(), untyped.nbytes()))
-    walk.fill(node, b"storage", [walk.ref(type(value)), walk.ref(says)])
-    return True
+    return b"storage", [type(value), says]
 
 
 # -- functions that were compiled or wrapped ----------------------------------------------------------
 
 
-def _numba_function(walk: Walk, node: int, value: Any) -> bool:
+def _numba_function(value: Any) -> Described:
     """Describe a function that Numba compiles: what for, and how; signatures only where they were declared."""
     declared = [] if value._can_compile else [str(signature) for signature in value.signatures]
-    parts = [type(value), value.py_func, value.targetoptions, value.locals, declared]
-    walk.fill(node, b"compiled", [walk.ref(part) for part in parts])
-    return True
+    return b"compiled", [type(value), value.py_func, value.targetoptions, value.locals, declared]
 
 
-def _torch_compiled(walk: Walk, node: int, value: Any) -> bool:
-    parts = [type(value), value._orig_mod, compiler_of(value.dynamo_ctx.callback)]
-    walk.fill(node, b"compiled", [walk.ref(part) for part in parts])
-    return True
+def _torch_compiled(value: Any) -> Described:
+    return b"compiled", [type(value), value._orig_mod, compiler_of(value.dynamo_ctx.callback)]
 
 
-def _jax_compiled(walk: Walk, node: int, value: Any) -> bool:
+def _jax_compiled(value: Any) -> Described:
     """Describe a function that JAX compiles; what it has compiled so far is left out."""
     info = value._jit_info
     names = [name for name in info._fields if name not in ("fun_sourceinfo", "fun_signature")]
-    parts = [type(value), value.__wrapped__, {name: repr(getattr(info, name)) for name in names}]
-    walk.fill(node, b"compiled", [walk.ref(part) for part in parts])
-    return True
+    return b"compiled", [type(value), value.__wrapped__, {name: repr(getattr(info, name)) for name in names}]
 
 
-def _numba_callback(walk: Walk, node: int, value: Any) -> bool:
-    walk.fill(node, b"compiled", [walk.ref(part) for part in (type(value), value._pyfunc, str(value._sig))])
-    return True
+def _numba_callback(value: Any) -> Described:
+    return b"compiled", [type(value), value._pyfunc, str(value._sig)]
 
 
-def _proxy(walk: Walk, node: int, value: Any) -> bool:
+def _proxy(value: Any) -> Described:
     """Describe a proxy of wrapt, which shows the attributes of what it wraps; its own begin with ``_self_``."""
     kind, wrapped = type(value), value.__wrapped__
     own = {name: getattr(value, name, None) for name in dir(kind) if name.startswith("_self_")}
     for held in gc.get_referents(value):
         if type(held) is dict and held is not wrapped:
             own.update((name, item) for name, item in held.items() if str(name).startswith("_self_"))
-    walk.fill(node, b"wrapper", [walk.ref(kind), walk.ref(wrapped), walk.ref(own)])
-    return True
+    return b"wrapper", [kind, wrapped, own]
 
 
 # -- others -------------------------------------------------------------------------------------------
 
 
-def _of_registry(walk: Walk, node: int, value: Any) -> bool:
+def _of_registry(value: Any) -> Described:
     """Describe a quantity or a unit of Pint, whose class is made anew for each registry of units."""
     _, (kind, *arguments) = value.__reduce__()
-    walk.fill(node, b"quantity", [walk.ref(kind), walk.ref(arguments)])
-    return True
+    return b"quantity", [kind, arguments]
 
 
-def _search_tree(walk: Walk, node: int, value: Any) -> bool:
+def _search_tree(value: Any) -> Described:
     """Describe a tree of SciPy for nearest neighbours, which pickles with addresses in it."""
-    parts = [type(value), value.data, value.indices, value.leafsize, value.boxsize]
-    walk.fill(node, b"search tree", [walk.ref(part) for part in parts])
-    return True
+    return b"search tree", [type(value), value.data, value.indices, value.leafsize, value.boxsize]
 
 
-def _layout(walk: Walk, node: int, value: Any) -> bool:
+def _layout(value: Any) -> Described:
     """Describe the compiled layout of a record of bytes."""
-    walk.fill(node, b"layout", [walk.ref(type(value)), walk.ref(value.format)])
-    return True
+    return b"layout", [type(value), value.format]
 
 
-def _single_dispatch(walk: Walk, node: int, value: Any) -> bool:
+def _single_dispatch(value: Any) -> Described:
     """Describe a method that goes by the type of its argument, not what it has looked up so far."""
-    walk.fill(node, b"dispatch", [walk.ref(part) for part in (type(value), value.func, value.dispatcher)])
-    return True
+    return b"dispatch", [type(value), value.func, value.dispatcher]
 
 
-def _live(walk: Walk, node: int, value: Any) -> bool:
-    walk.fill_live(node, type(value))
-    return True
+def _live(value: Any) -> Described:
+    del value
+    return _LIVE
 
 
 # What a masked array keeps for itself; its mask and what it is filled with are asked for.
@@ -184,25 +180,24 @@ _EXTENDED_DIGITS = 63
 _EXTENDED_BYTES = 10
 
 
-def _describe_array(walk: Walk, node: int, value: Any) -> bool:
+def _describe_array(value: Any) -> Described:
     """Describe an array or an array's scalar: type, shape, items, and what a subclass adds to them."""
     numpy = sys.modules["numpy"]
     kind = type(value)
     scalar = issubclass(kind, numpy.generic)
     array = numpy.asarray(value) if scalar else numpy.ndarray.view(value, numpy.ndarray)
-    described = [walk.ref(_dtype(array.dtype)), walk.ref(array.shape)]
+    described = [_dtype(array.dtype), array.shape]
     # Items that are references, of objects or of text of variable length, mean nothing as bytes.
     if array.dtype.hasobject:
         head = b"items"
-        described.append(walk.ref(array.tolist()))
+        described.append(array.tolist())
     else:
         head = b"scalar" if scalar else b"array"
         described += _contents(array, numpy)
     if not (kind in (numpy.ndarray, numpy.memmap) or (scalar and module_of(kind) == "numpy")):
         head = b"kind of " + head
-        described += [walk.ref(kind), walk.ref(_added(value, numpy))]
-    walk.fill(node, head, described)
-    return True
+        described += [kind, _added(value, numpy)]
+    return head, described
 
 
 def _added(value: Any, numpy: Any) -> dict[str, Any]:
@@ -214,10 +209,9 @@ def _added(value: Any, numpy: Any) -> dict[str, Any]:
     return {**kept, **said, "mask": numpy.ma.getmaskarray(value)}
 
 
-def _describe_dtype(walk: Walk, node: int, value: Any) -> bool:
+def _describe_dtype(value: Any) -> Described:
     """Describe a type of items."""
-    walk.fill(node, b"dtype", [walk.ref(_dtype(value))])
-    return True
+    return b"dtype", [_dtype(value)]
 
 
 def _dtype(dtype: Any) -> Any:
@@ -294,39 +288,31 @@ def _content(array: Any, numpy: Any) -> bytes:
     return digest_of_pieces(count, piece)
 
 
-def _describe_ufunc(walk: Walk, node: int, value: Any) -> bool:
+def _describe_ufunc(value: Any) -> Described:
     """Describe a universal function: by name where a library has it, else by the function that it was made from."""
     name = held_name(value, value.__name__)
     # It shows its function to nobody but the garbage collector.
     made_from = [item for item in gc.get_referents(value) if callable(item)] if name is None else []
     if name is not None:
-        walk.fill(node, b"named", [walk.ref(name)])
-    elif made_from:
-        says = (value.nin, value.nout, value.types, value.signature, value.identity)
-        walk.fill(node, b"ufunc", [walk.ref(says), *map(walk.ref, made_from)])
-    else:
-        walk.fill_live(node, type(value))
-    return True
+        return b"named", [name]
+    says = (value.nin, value.nout, value.types, value.signature, value.identity)
+    return (b"ufunc", [says, *made_from]) if made_from else _LIVE
 
 
 # -- pandas -------------------------------------------------------------------------------------------
 
 
-def _describe_frame(walk: Walk, node: int, value: Any) -> bool:
+def _describe_frame(value: Any) -> Described:
     """Describe a frame of pandas."""
-    parts = [type(value), value.columns, value.index, _columns(value), _beside(value)]
-    walk.fill(node, b"frame", [walk.ref(part) for part in parts])
-    return True
+    return b"frame", [type(value), value.columns, value.index, _columns(value), _beside(value)]
 
 
-def _describe_series(walk: Walk, node: int, value: Any) -> bool:
+def _describe_series(value: Any) -> Described:
     """Describe a column of pandas."""
-    parts = [type(value), value.name, value.index, _values(value), _beside(value)]
-    walk.fill(node, b"series", [walk.ref(part) for part in parts])
-    return True
+    return b"series", [type(value), value.name, value.index, _values(value), _beside(value)]
 
 
-def _describe_index(walk: Walk, node: int, value: Any) -> bool:
+def _describe_index(value: Any) -> Described:
     """Describe an index of pandas: its kind and names count, too, and with what frequency it goes on."""
     pandas = sys.modules["pandas"]
     if isinstance(value, pandas.RangeIndex):
@@ -335,8 +321,7 @@ def _describe_index(walk: Walk, node: int, value: Any) -> bool:
         content = (list(value.levels), list(value.codes))
     else:
         content = (_values(value), getattr(value, "freq", None))
-    walk.fill(node, b"index", [walk.ref(type(value)), walk.ref(list(value.names)), walk.ref(content)])
-    return True
+    return b"index", [type(value), list(value.names), content]
 
 
 def _columns(frame: Any) -> Any:
@@ -365,7 +350,7 @@ def _beside(value: Any) -> dict[str, Any]:
     return {**own, **declared, **said}
 
 
-def _describe_extension(walk: Walk, node: int, value: Any) -> bool:
+def _describe_extension(value: Any) -> Described | None:
     """Describe an array that extends pandas, one of pandas itself; say whether it is one."""
     kind = type(value)
     name = kind.__name__
@@ -383,9 +368,8 @@ def _describe_extension(walk: Walk, node: int, value: Any) -> bool:
     elif hasattr(value, "_ndarray"):
         content = (value._ndarray, getattr(value, "freq", None))
     else:
-        return False
-    walk.fill(node, b"extension", [walk.ref(kind), walk.ref(value.dtype), walk.ref(content)])
-    return True
+        return None
+    return b"extension", [kind, value.dtype, content]
 
 
 def _without_missing(data: Any, mask: Any) -> Any:
@@ -397,29 +381,26 @@ def _without_missing(data: Any, mask: Any) -> Any:
     return filled
 
 
-def _describe_extension_dtype(walk: Walk, node: int, value: Any) -> bool:
+def _describe_extension_dtype(value: Any) -> Described | None:
     """Describe a type of pandas' own extensions; say whether it is one."""
     kind = type(value)
     if module_of(kind).partition(".")[0] != "pandas":
-        return False
+        return None
     # A text does not name all categories, and time zones can share a name.
     names = ("categories", "ordered", "tz", "storage", "pyarrow_dtype", "closed")
     said = repr(value) if kind.__name__ != "CategoricalDtype" else ""
-    parts = [kind, said, {name: getattr(value, name, None) for name in names}]
-    walk.fill(node, b"extension dtype", [walk.ref(part) for part in parts])
-    return True
+    return b"extension dtype", [kind, said, {name: getattr(value, name, None) for name in names}]
 
 
 # -- Polars -------------------------------------------------------------------------------------------
 
 
-def _describe_polars_frame(walk: Walk, node: int, value: Any) -> bool:
+def _describe_polars_frame(value: Any) -> Described:
     """Describe a frame of Polars."""
-    walk.fill(node, b"frame", [walk.ref(type(value)), walk.ref(value.get_columns())])
-    return True
+    return b"frame", [type(value), value.get_columns()]
 
 
-def _describe_polars_series(walk: Walk, node: int, value: Any) -> bool:
+def _describe_polars_series(value: Any) -> Described | None:
     """Describe a column of Polars; say whether it could be done without what it pickles."""
     whole = value.rechunk()
     content: Any
@@ -430,9 +411,8 @@ def _describe_polars_series(walk: Walk, node: int, value: Any) -> bool:
     elif "pyarrow" in sys.modules:
         content = whole.to_arrow()
     else:
-        return False
-    walk.fill(node, b"series", [walk.ref(part) for part in (type(value), value.name, _polars_type(value), content)])
-    return True
+        return None
+    return b"series", [type(value), value.name, _polars_type(value), content]
 
 
 def _polars_type(value: Any) -> Any:
@@ -444,7 +424,7 @@ def _polars_type(value: Any) -> Any:
 # -- Arrow --------------------------------------------------------------------------------------------
 
 
-def _describe_arrow(walk: Walk, node: int, value: Any) -> bool:
+def _describe_arrow(value: Any) -> Described:
     """Describe a table, a batch or an array of Arrow, however it is cut into pieces."""
     arrow = sys.modules["pyarrow"]
     if isinstance(value, arrow.RecordBatch):
@@ -462,8 +442,7 @@ def _describe_arrow(walk: Walk, node: int, value: Any) -> bool:
         writer.write_table(table)
     # A piece of an array and an array of one piece do not differ in what they hold.
     kind = "array" if isinstance(value, (arrow.Array, arrow.ChunkedArray)) else type(value)
-    walk.fill(node, b"arrow", [walk.ref(kind), sink.digest.digest()])
-    return True
+    return b"arrow", [kind, sink.digest.digest()]
 
 
 class _Sink:

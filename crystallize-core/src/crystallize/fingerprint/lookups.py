@@ -232,9 +232,9 @@ class _Finder(ast.NodeVisitor):
             return self._text(node.value) if node.conversion == -1 and node.format_spec is None else None
         path = _path(node) if node is not None else None
         if path is not None and len(path) == 1 and path[0] in self._once:
-            given = self._once.pop(path[0])  # it may name itself
-            text = self._text(given)
-            self._once[path[0]] = given
+            assigned = self._once.pop(path[0])  # it may name itself
+            text = self._text(assigned)
+            self._once[path[0]] = assigned
             return text
         found = None
         if path is not None and path[0] not in self._bound and path[0] not in self._aliases:
@@ -244,17 +244,17 @@ class _Finder(ast.NodeVisitor):
     def _place(self, node: ast.AST | None) -> str | None:
         """Return the path that an expression puts together, such as ``str(Path(__file__).parent / "lib")``."""
         put_together: Callable[..., str] | None = None
-        given: list[ast.expr] = []
+        operands: list[ast.expr] = []
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            put_together, given = os.path.join, [node.left, node.right]
+            put_together, operands = os.path.join, [node.left, node.right]
         elif isinstance(node, ast.Attribute) and node.attr == "parent":
-            put_together, given = os.path.dirname, [node.value]
+            put_together, operands = os.path.dirname, [node.value]
         elif isinstance(node, ast.Call) and not node.keywords:
-            put_together, given = _PATHS.get(ast.unparse(node.func)), node.args
+            put_together, operands = _PATHS.get(ast.unparse(node.func)), node.args
             if isinstance(node.func, ast.Attribute) and node.func.attr in ("resolve", "absolute"):
-                put_together, given = os.path.abspath, [node.func.value]
-        texts = [text for each in given if (text := self._text(each)) is not None]
-        return put_together(*texts) if put_together is not None and texts and len(texts) == len(given) else None
+                put_together, operands = os.path.abspath, [node.func.value]
+        texts = [text for each in operands if (text := self._text(each)) is not None]
+        return put_together(*texts) if put_together is not None and texts and len(texts) == len(operands) else None
 
     @staticmethod
     def _argument(node: ast.Call, at: int, keyword: str) -> ast.AST | None:
@@ -292,11 +292,11 @@ class _Finder(ast.NodeVisitor):
             self.visit(each)
 
     def _taking(self, node: ast.Call, kind: str, at: int, keyword: str) -> None:
-        given = self._argument(node, at, keyword)
-        if kind == "code" and isinstance(given, ast.Call) and self._name(given.func) == "builtins.compile":
+        argument = self._argument(node, at, keyword)
+        if kind == "code" and isinstance(argument, ast.Call) and self._name(argument.func) == "builtins.compile":
             return  # which text that is, is said there
         package = self._argument(node, 1, "package") if kind == "import" and len(node.args) < 3 else None  # noqa: PLR2004 - `__import__` takes more
-        self._note(kind, self._text(given), node, self._text(package) or "")
+        self._note(kind, self._text(argument), node, self._text(package) or "")
 
     def _attribute(self, node: ast.Call) -> None:
         module, attribute = _path(node.args[0]), self._text(node.args[1])

@@ -39,59 +39,50 @@ class Guards:
         Whether they tell of everything that could change.
     """
 
-    __slots__ = ("_cells", "_classes", "_functions", "_names", "_paths", "_plain", "_write", "hold")
+    __slots__ = ("_checks", "_write", "hold")
 
     def __init__(self, write: Callable[[Any], bytes | None]) -> None:
         self.hold = True
         self._write = write
-        self._names: list[tuple[Mapping[str, Any], str, Any]] = []
-        self._functions: list[tuple[FunctionType, Any, Any, Any, dict[str, Any]]] = []
-        self._cells: list[tuple[CellType, Any]] = []
-        self._classes: list[tuple[type, tuple[type, ...], dict[str, Any]]] = []
-        self._plain: list[tuple[Any, bytes]] = []
-        self._paths: list[tuple[Path, str]] = []
+        self._checks: list[Callable[[], bool]] = []
 
     def name(self, names: Mapping[str, Any], name: str, value: Any) -> None:
         """Note what a name stood for."""
-        self._names.append((names, name, value))
+        self._checks.append(lambda: names.get(name, ABSENT) is value)
 
     def function(self, function: FunctionType) -> None:
         """Note what a function was made of."""
-        made_of = function.__code__, function.__defaults__, function.__kwdefaults__, dict(vars(function))
-        self._functions.append((function, *made_of))
-
-    def cell(self, cell: CellType, value: Any) -> None:
-        """Note what a closure variable held."""
-        self._cells.append((cell, value))
-
-    def kind(self, kind: type) -> None:
-        """Note what a class was made of."""
-        self._classes.append((kind, kind.__bases__, dict(vars(kind))))
-
-    def plain(self, value: Any, written: bytes) -> None:
-        """Note the content of a small container."""
-        self._plain.append((value, written))
-
-    def path(self, path: Path, content: str) -> None:
-        """Note what a file or a folder contained."""
-        self._paths.append((path, content))
-
-    def unchanged(self) -> bool:
-        """Return whether all of them are as they were."""
-        return (
-            all(names.get(name, ABSENT) is value for names, name, value in self._names)
-            and all(
+        code, defaults, keywords = function.__code__, function.__defaults__, function.__kwdefaults__
+        attributes = dict(vars(function))
+        self._checks.append(
+            lambda: (
                 function.__code__ is code
                 and function.__defaults__ is defaults
                 and function.__kwdefaults__ is keywords
-                and (_same(function.__dict__, attributes) if attributes else not function.__dict__)
-                for function, code, defaults, keywords, attributes in self._functions
+                and _same(function.__dict__, attributes)
             )
-            and all(_content(cell) is value for cell, value in self._cells)
-            and all(self._write(value) == written for value, written in self._plain)
-            and all(kind.__bases__ == bases and _same(vars(kind), was) for kind, bases, was in self._classes)
-            and all(_lies_below(path) == content for path, content in self._paths)
         )
+
+    def cell(self, cell: CellType, value: Any) -> None:
+        """Note what a closure variable held."""
+        self._checks.append(lambda: _content(cell) is value)
+
+    def kind(self, kind: type) -> None:
+        """Note what a class was made of."""
+        bases, attributes = kind.__bases__, dict(vars(kind))
+        self._checks.append(lambda: kind.__bases__ == bases and _same(vars(kind), attributes))
+
+    def plain(self, value: Any, written: bytes) -> None:
+        """Note the content of a small container."""
+        self._checks.append(lambda: self._write(value) == written)
+
+    def path(self, path: Path, content: str) -> None:
+        """Note what a file or a folder contained."""
+        self._checks.append(lambda: _lies_below(path) == content)
+
+    def unchanged(self) -> bool:
+        """Return whether all of them are as they were."""
+        return all(check() for check in self._checks)
 
 
 class Known(NamedTuple):

@@ -92,19 +92,19 @@ def written_function(code: CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef |
     return found[0] if len(found) == 1 and codes.get(place) == [code] else None
 
 
-Place = tuple[int, str]
+LineAndName = tuple[int, str]
 
 
 @functools.lru_cache(maxsize=32)
-def _index(text: str) -> tuple[dict[Place, list[Any]], dict[Place, list[CodeType]]]:
+def _index(text: str) -> tuple[dict[LineAndName, list[Any]], dict[LineAndName, list[CodeType]]]:
     module = tree(text)
-    nodes: dict[Place, list[Any]] = {}
+    nodes: dict[LineAndName, list[Any]] = {}
     for node in ast.walk(module):
         if isinstance(node, _Function):
             decorators = getattr(node, "decorator_list", ())
             line = min([node.lineno, *(decorator.lineno for decorator in decorators)])
             nodes.setdefault((line, getattr(node, "name", "<lambda>")), []).append(node)
-    codes: dict[Place, list[CodeType]] = {}
+    codes: dict[LineAndName, list[CodeType]] = {}
     waiting = [compile(module, "<source>", "exec", dont_inherit=True)]
     while waiting:
         for const in waiting.pop().co_consts:
@@ -341,8 +341,8 @@ def _leads_from(node: ast.AST) -> ast.AST | None:
 
 def _is_write_mode(call: ast.Call, position: int) -> bool:
     """Return whether a call of ``open`` says that it writes, and does not read."""
-    given = [word.value for word in call.keywords if word.arg == "mode"] or call.args[position : position + 1]
-    mode = given[0] if given else None
+    modes = [word.value for word in call.keywords if word.arg == "mode"] or call.args[position : position + 1]
+    mode = modes[0] if modes else None
     if not isinstance(mode, ast.Constant) or not isinstance(mode.value, str):
         return False
     return mode.value[:1] in ("w", "a", "x") and "+" not in mode.value

@@ -124,8 +124,8 @@ def check_version(version: Any, *, of: str = "") -> str | int | None:
     raise ArgumentTypeError(f"version{place} must be text, an integer or None, not {type(version).__name__}")
 
 
-def _checked_classes(given: object, what: str) -> tuple[type[BaseException], ...]:
-    classes = given if isinstance(given, (tuple, list)) else (given,)
+def _checked_classes(retry_on: object, what: str) -> tuple[type[BaseException], ...]:
+    classes = retry_on if isinstance(retry_on, (tuple, list)) else (retry_on,)
     for kind in classes:
         if not inspect.isclass(kind) or not issubclass(kind, BaseException):
             raise ArgumentTypeError(

@@ -182,9 +182,9 @@ class PipelineStep(ABC):
 
     def _without_code(self, identity: Identity) -> Identity:
         """Leave out of what is untracked in this object what its class holds, which is told of its code."""
-        from crystallize.fingerprint import untracked_in
+        from crystallize.fingerprint import identify
 
-        told = untracked_in(type(self))
+        told = identify(type(self)).untracked
         return identity._replace(untracked=tuple(text for text in identity.untracked if text not in told))
 
     def _with_version(self, code: Identity) -> Identity:
@@ -296,8 +296,8 @@ class FunctionStep(PipelineStep):
         return _remade, (self._factory, self._params)
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
-        return f"{self.spec.name}({given})"
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._params.items())
+        return f"{self.spec.name}({shown})"
 
 
 def _remade(factory: Callable[..., PipelineStep], params: dict[str, Any]) -> PipelineStep:

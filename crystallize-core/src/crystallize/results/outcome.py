@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.context.events import Cell, Event
+from crystallize.context.records import Cell, Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,16 +2,17 @@
 
 | module | its job |
 | --- | --- |
-| `comparing` | what differs between two runs |
-| `differences` | one difference, and all of them as text and as data |
-| `subjects` | a path, a stored run or a result, as something that can be compared |
-| `parameters`, `code`, `surroundings` | what the runs were asked for, their code, and what they ran on, side by side |
-| `outcomes` | metrics, files, errors and hypotheses side by side |
-| `reproducing` | a run, done again from its record |
+| `comparing` | `diff`: what differs between two runs |
+| `compared_run` | a path, a stored run or a result, as something that can be compared |
+| `differences`, `value_differences` | one difference, and all of them as text and data; comparing by name |
+| `parameter_differences` | what the runs were asked for, side by side |
+| `record_differences` | code, data, plugins, packages, environment and git |
+| `result_differences` | metrics, files, errors and hypotheses |
+| `reproducing`, `rerunning` | a run, done again from its record; its cells, run again |
+| `experiment_lookup` | the experiment of a run, found again |
 | `verifying` | whether everything is as it was written |
 | `removing` | old runs, removed by a policy |
 | `listing` | what lists tell of runs, out of an index that is a cache |
-| `finding` | the experiment of a run, found again |
 """
 
 from __future__ import annotations

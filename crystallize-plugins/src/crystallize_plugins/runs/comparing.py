@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize_plugins.runs import surroundings
-from crystallize_plugins.runs.code import code
+from crystallize_plugins.runs import record_differences
+from crystallize_plugins.runs.compared_run import compared_run
 from crystallize_plugins.runs.differences import PARTS, RunDiff
-from crystallize_plugins.runs.outcomes import results
-from crystallize_plugins.runs.parameters import parameters
-from crystallize_plugins.runs.subjects import subject_of
+from crystallize_plugins.runs.parameter_differences import parameters
+from crystallize_plugins.runs.record_differences import code
+from crystallize_plugins.runs.result_differences import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from crystallize_plugins.runs.compared_run import ComparedRun, Run
     from crystallize_plugins.runs.differences import Difference
-    from crystallize_plugins.runs.subjects import Run, Subject
 
-__all__ = ["compare_surroundings", "diff"]
+__all__ = ["compare_records", "diff"]
 
 
 def diff(run_a: Run, run_b: Run) -> RunDiff:
@@ -50,20 +50,20 @@ def diff(run_a: Run, run_b: Run) -> RunDiff:
     code
       ~ step FitStep: 1f0c6b3d8a52 → 77d1e0c94b1f
     """
-    first, second = subject_of(run_a), subject_of(run_b)
-    found = [*compare_surroundings(first, second), *results(first.result, second.result)]
+    first, second = compared_run(run_a), compared_run(run_b)
+    found = [*compare_records(first, second), *results(first.result, second.result)]
     return RunDiff(first.name, second.name, tuple(sorted(found, key=lambda each: PARTS.index(each.part))))
 
 
-def compare_surroundings(first: Subject, second: Subject) -> Iterator[Difference]:
+def compare_records(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare everything of two runs but their results."""
     for compare in (
         parameters,
         code,
-        surroundings.data,
-        surroundings.plugins,
-        surroundings.packages,
-        surroundings.environment,
-        surroundings.git,
+        record_differences.data,
+        record_differences.plugins,
+        record_differences.packages,
+        record_differences.environment,
+        record_differences.git,
     ):
         yield from compare(first, second)

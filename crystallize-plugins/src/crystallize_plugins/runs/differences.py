@@ -45,7 +45,7 @@ class Difference:
     detail: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "part": self.part,
             "name": self.name,
@@ -56,19 +56,19 @@ class Difference:
         }
 
     def lines(self) -> Iterator[str]:
-        """Give it as text, the detail indented below."""
+        """Return it as text, the detail indented below."""
         several = "\n" in self.detail
-        aside = f"  ({self.detail})" if self.detail and not several else ""
+        note = f"  ({self.detail})" if self.detail and not several else ""
         if self.kind == "added":
-            yield f"+ {self.name}{_stated(self.second)}{aside}"
+            yield f"+ {self.name}{_stated(self.second)}{note}"
         elif self.kind == "removed":
-            yield f"- {self.name}{_stated(self.first)}{aside}"
+            yield f"- {self.name}{_stated(self.first)}{note}"
         elif self.kind == "unknown":
-            yield f"? {self.name}{aside}"
+            yield f"? {self.name}{note}"
         elif self.first is None and self.second is None:
-            yield f"~ {self.name}{aside}"
+            yield f"~ {self.name}{note}"
         else:
-            yield f"~ {self.name}: {shown(self.first)} → {shown(self.second)}{aside}"
+            yield f"~ {self.name}: {shown(self.first)} → {shown(self.second)}{note}"
         if several:
             lines = self.detail.splitlines()
             yield from (f"    {line}" for line in lines[:_MOST_LINES])
@@ -109,11 +109,11 @@ class RunDiff:
         return not self.differences
 
     def of(self, *parts: str) -> tuple[Difference, ...]:
-        """Give the differences in some parts: ``diff.of("code", "packages")``."""
+        """Return the differences in some parts: ``diff.of("code", "packages")``."""
         return tuple(found for found in self.differences if found.part in parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "first": self.first,
             "second": self.second,
@@ -122,7 +122,7 @@ class RunDiff:
         }
 
     def text(self) -> str:
-        """Give it as text, by part."""
+        """Return it as text, by part."""
         head = f"{self.first} → {self.second}"
         return f"{head}\nno differences" if self.identical else "\n".join([head, *by_part(self.differences)])
 
@@ -131,7 +131,7 @@ class RunDiff:
 
 
 def by_part(differences: Sequence[Difference]) -> Iterator[str]:
-    """Give differences as lines, those of each part below its name."""
+    """Return differences as lines, those of each part below its name."""
     for part in PARTS:
         found = [each for each in differences if each.part == part]
         if found:
@@ -145,7 +145,7 @@ def _stated(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Give a value on one line, a number of NumPy as a number."""
+    """Return a value on one line, a number of NumPy as a number."""
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     text = value if isinstance(value, str) else repr(value)

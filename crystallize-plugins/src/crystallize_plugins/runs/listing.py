@@ -151,7 +151,7 @@ def _utc(started: float) -> str | None:
 
 
 def _folders(top: str, within: str | None) -> Iterator[tuple[str, int]]:
-    """Give experiment's folder and number of each run."""
+    """Return experiment's folder and number of each run."""
     for name in [within] if within is not None else sorted(_folders_in(top)):
         found = map(_VERSION.fullmatch, _folders_in(f"{top}/{name}"))
         numbers = [int(match[1]) for match in found if match]
@@ -165,7 +165,7 @@ def _folders_in(folder: str) -> list[str]:
 
 
 def _state(path: str) -> str:
-    """Give what changes with a run's files."""
+    """Return what changes with a run's files."""
     found = []
     for name in (_DATABASE, _JOURNAL, _SUMMARY):
         try:
@@ -178,7 +178,7 @@ def _state(path: str) -> str:
 
 
 def _read(index: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Give what is known: state and entry of each run; nothing where there is no sound index."""
+    """Return what is known: state and entry of each run; nothing where there is no sound index."""
     if not os.path.exists(index):  # noqa: PTH110
         return {}
     try:

@@ -51,7 +51,7 @@ class RemovedRun:
     size: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {
             "path": str(self.path),
             "experiment": self.experiment,
@@ -77,7 +77,7 @@ class SkippedRun:
     why: str
 
     def to_dict(self) -> dict[str, str]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {"path": str(self.path), "why": self.why}
 
 
@@ -111,7 +111,7 @@ class Collected:
         return sum(run.size for run in self.removed) + self.left_over
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "root": str(self.root),
             "dry_run": self.dry_run,
@@ -160,7 +160,7 @@ def gc(
     Returns
     -------
     Collected
-        What went, and how many bytes. A run is put aside before its files are removed: whoever is killed meanwhile
+        What went, and how many bytes. A run is renamed before its files are removed: whoever is killed meanwhile
         leaves no run behind in part, and the next call removes the rest.
 
     Raises
@@ -275,17 +275,17 @@ class _Collector:
         self.removed.append(RemovedRun(run.path, run.experiment, run.version, status, run.started, files, size))
         if not self._dry_run:
             # From one moment to the next it is no run any more, rather than one that lacks files.
-            aside = run.path.with_name(temporary_name())
+            moved = run.path.with_name(temporary_name())
             try:
-                operations.rename(run.path, aside)
+                operations.rename(run.path, moved)
                 sync_folder(run.path.parent)
             except OSError as error:
                 raise store_error("cannot remove", run.path, error) from error
-            _remove(aside)
+            _remove(moved)
 
 
 def _needed(runs: Iterable[StoredRun], statuses: Iterable[str]) -> dict[Path, str]:
-    """Give the runs that others read, newest first, and why they stay."""
+    """Return the runs that others read, newest first, and why they stay."""
     needed: dict[Path, str] = {}
     seen: set[tuple[str, str]] = set()
     for run, status in zip(runs, statuses, strict=True):

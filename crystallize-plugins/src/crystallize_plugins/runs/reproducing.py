@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
 from crystallize.hooks.tools import to_plain
 from crystallize_plugins.artifacts.recorded import recorded_facts
-from crystallize_plugins.runs.comparing import compare_surroundings
+from crystallize_plugins.runs.compared_run import compared_run, stored_run
+from crystallize_plugins.runs.comparing import compare_records
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
-from crystallize_plugins.runs.finding import Found, find_experiment, find_in
-from crystallize_plugins.runs.pairs import same_value
+from crystallize_plugins.runs.experiment_lookup import FoundExperiment, find_experiment, find_in
 from crystallize_plugins.runs.rerunning import conditions_again, run_again
-from crystallize_plugins.runs.subjects import stored_run, subject_of
+from crystallize_plugins.runs.value_differences import same_value
 
 if TYPE_CHECKING:
     import os
@@ -56,7 +56,7 @@ class Drift:
     now: Any
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "condition": self.condition,
             "replicate": self.replicate,
@@ -111,7 +111,7 @@ class Reproduction:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "run": self.run,
             "identical": self.identical,
@@ -123,7 +123,7 @@ class Reproduction:
         }
 
     def text(self) -> str:
-        """Give it as text: what has drifted, beside what has changed."""
+        """Return it as text: what has drifted, beside what has changed."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -190,7 +190,7 @@ def reproduce(
     stored = stored_run(run)
     if stored.status == "running":
         raise RunStateError(f"{stored.path} is still being written: reproduce it when it is complete")
-    before = subject_of(stored)
+    before = compared_run(stored)
     recorded = {outcome.cell: outcome for outcome in stored.outcomes()}
     skipped = {
         cell.key: "its optimiser pruned it"
@@ -207,14 +207,14 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix="crystallize-reproduce-", ignore_cleanup_errors=True) as root:
         again = run_again(found.experiment, stored, treatments, _in_order(cells, conditions), Path(root))
         outcomes = {outcome.cell: outcome for outcome in again.outcomes()}
-        after = subject_of(again)
+        after = compared_run(again)
         locks = [*before.facts.get("plugins", ()), *after.facts.get("plugins", ())]
         neutral = {entry["name"] for entry in locks if entry.get("neutral")}
         # Hypotheses are not tested again.
         judging = {name for facts in (before.facts, after.facts) for name in facts.get("code", {}).get("judging", ())}
         changes = [
             difference
-            for difference in compare_surroundings(before, after)
+            for difference in compare_records(before, after)
             if not _is_expected(difference, neutral, judging) and not _is_store(difference, before.facts, stored.path)
         ]
     drift = [each for cell in cells for each in _drift(recorded[cell], outcomes.get(cell))]
@@ -224,13 +224,13 @@ def reproduce(
     )
 
 
-def _given(experiment: Any, run: StoredRun) -> Found:
+def _given(experiment: Any, run: StoredRun) -> FoundExperiment:
     from crystallize import Experiment
 
     if experiment is None:
         return find_experiment(run, recorded_facts(run._documents).get("definition", {}))
     if isinstance(experiment, Experiment):
-        return Found(experiment, list(experiment.treatments))
+        return FoundExperiment(experiment, list(experiment.treatments))
     try:
         return find_in(Path(experiment), run)
     except TypeError:
@@ -240,7 +240,7 @@ def _given(experiment: Any, run: StoredRun) -> Found:
 
 
 def _in_order(cells: list[Cell], conditions: list[str]) -> list[Cell]:
-    """Give cells as a run has them: replicate by replicate."""
+    """Return cells as a run has them: replicate by replicate."""
     place = {name: position for position, name in enumerate(conditions)}
     return sorted(cells, key=lambda cell: (cell.replicate, place[cell.condition]))
 

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from crystallize import Experiment
     from crystallize.hooks import Cell
-    from crystallize_plugins.runs.finding import Found
+    from crystallize_plugins.runs.experiment_lookup import FoundExperiment
 
 __all__ = ["conditions_again", "run_again"]
 
 _CACHE = "CRYSTALLIZE_CACHE_DIR"
 
 
-def conditions_again(run: StoredRun, conditions: Sequence[str], found: Found) -> tuple[list[Treatment], list[str]]:
+def conditions_again(
+    run: StoredRun, conditions: Sequence[str], found: FoundExperiment
+) -> tuple[list[Treatment], list[str]]:
     """Make the treatments of a run again: with their recorded values, where those were stored exactly.
 
     Parameters
@@ -36,7 +38,7 @@ def conditions_again(run: StoredRun, conditions: Sequence[str], found: Found) ->
     run : StoredRun
     conditions : sequence of str
         Those that are to be run.
-    found : Found
+    found : FoundExperiment
         Whose own treatments stand in for what the record cannot give.
 
     Returns
@@ -72,7 +74,7 @@ def conditions_again(run: StoredRun, conditions: Sequence[str], found: Found) ->
 
 
 def _trials(run: StoredRun) -> dict[str, RecordedTreatment]:
-    """Give the treatments that an optimiser asked for, by the names of their conditions."""
+    """Return the treatments that an optimiser asked for, by the names of their conditions."""
     if run.metadata.get("kind") != "trial":
         return {}
     return {
@@ -131,7 +133,7 @@ def run_again(
 
 
 def _kept(plugins: Sequence[Any], seed: int | None) -> list[Any]:
-    """Give the plugins that change results, with the recorded seed, and those that execute.
+    """Return the plugins that change results, with the recorded seed, and those that execute.
 
     What only looks (loggers, trackers, the store) is left out: nobody wants a reproduction in the records of the runs
     that it checks. What another plugin requires stays.

@@ -59,7 +59,7 @@ class Finding:
     text: str
 
     def to_dict(self) -> dict[str, str]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return {"path": str(self.path), "kind": self.kind, "text": self.text}
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Verification:
         return not any(finding.kind in ("damaged", "missing") for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain data that any JSON writer takes."""
+        """Return it as plain data that any JSON writer takes."""
         return {
             "path": str(self.path),
             "ok": self.ok,

@@ -152,17 +152,17 @@ class CachedCall:
 
     def _hashed(self, data: Any, ctx: FrozenContext, lineage: Lineage | None) -> _Known | None:
         if lineage is not None and lineage.position == self._position - 1 and self._session.chained:
-            given = f"from {lineage.identity}"
+            origin = f"from {lineage.identity}"
         else:
             found = self._content(data)
             if found.untracked:
                 _LOGGER.debug("%s is not cached: its input cannot be compared: %s", self._label, found.untracked)
                 return None
-            given = found.digest
+            origin = found.digest
         step = self._identity(ctx)
         if step is None:
             return None
-        parts = [self._label, step, given]
+        parts = [self._label, step, origin]
         if self._session.plugins:
             parts += [self._session.plugins, *self._read_so_far(ctx)]
         return _Known(step, combine(*parts))
@@ -271,9 +271,9 @@ class CachedCall:
 
 def _has_changed_copies(ctx: FrozenContext) -> bool:
     """Return whether the cell has changed its copy of an object: the context tells of the original alone."""
-    for given, own in ctx._copies.objects.values():
+    for original, own in ctx._copies.objects.values():
         found = identify(own)
-        if own is not given and (found.untracked or found.digest != identify(given).digest):
+        if own is not original and (found.untracked or found.digest != identify(original).digest):
             return True
     return False
 

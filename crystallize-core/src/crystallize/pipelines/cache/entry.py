@@ -52,14 +52,14 @@ def sealed(record: Any, address: str, key: bytes) -> list[bytes | memoryview]:
     """
     buffers: list[memoryview] = []
 
-    def aside(buffer: pickle.PickleBuffer) -> bool:
+    def is_kept_inside(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < _LARGE:
             return True
         buffers.append(raw)
         return False
 
-    sections: list[bytes | memoryview] = [pickle.dumps(record, protocol=5, buffer_callback=aside)]
+    sections: list[bytes | memoryview] = [pickle.dumps(record, protocol=5, buffer_callback=is_kept_inside)]
     sections += buffers
     described = [[len(section), _read_only(section), digest_of_buffer(section).hex()] for section in sections]
     header = json.dumps({"address": address, "sections": described}).encode()

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     Chunk = bytes | bytearray | memoryview
 
-__all__ = ["TEMPORARY", "append", "make_folder", "put", "remove", "remove_folder", "rename", "sync", "touch", "write"]
+__all__ = [
+    "TEMPORARY",
+    "append",
+    "fill",
+    "make_folder",
+    "put",
+    "remove",
+    "remove_folder",
+    "rename",
+    "sync",
+    "touch",
+    "write",
+]
 
 TEMPORARY = ".tmp-"
 """What the names of unfinished files begin with."""
@@ -80,7 +92,7 @@ def put(path: Path, chunks: Iterable[Chunk]) -> None:
     for last in (False, True):
         temporary = path.with_name(f"{TEMPORARY}{fresh_id()}")
         try:
-            _fill(temporary, chunks)
+            fill(temporary, chunks)
             rename(temporary, path)
         except FileNotFoundError:
             # Whoever made room may have removed the folder, which was empty just now.
@@ -102,7 +114,8 @@ def put(path: Path, chunks: Iterable[Chunk]) -> None:
             return
 
 
-def _fill(path: Path, chunks: Iterable[Chunk]) -> None:
+def fill(path: Path, chunks: Iterable[Chunk]) -> None:
+    """Make a file that only this user can read, and have it on the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         for chunk in chunks:

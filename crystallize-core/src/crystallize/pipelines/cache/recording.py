@@ -15,8 +15,8 @@ from crystallize.pipelines.cache.randomness import global_randomness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from crystallize.context.events import Event
     from crystallize.context.frozen import FrozenContext
+    from crystallize.context.records import Event
     from crystallize.fingerprint import Identity
 
     Look = Callable[[FrozenContext, str, Any], Identity]

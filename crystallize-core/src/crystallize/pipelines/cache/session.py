@@ -9,8 +9,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from crystallize.context.isolation import ATOMS
-from crystallize.context.kinds import is_ndarray
+from crystallize.context.isolation import ATOMS, is_ndarray
 from crystallize.errors import ConfigurationError
 from crystallize.fingerprint import Identity, added_code, combine, identify, may_have_added
 from crystallize.pipelines.cache.settings import current_settings, load_key

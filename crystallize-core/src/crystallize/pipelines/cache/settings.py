@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from crystallize.errors import ConfigurationError
 from crystallize.names import fresh_id
+from crystallize.pipelines.cache import files
 
 __all__ = ["DEFAULT_SIZE", "CacheSettings", "current_settings", "load_key"]
 
@@ -40,14 +41,14 @@ class CacheSettings(NamedTuple):
         Bytes.
     key_file : str
         Absolute.
-    key_is_given : bool
+    key_is_named : bool
         Whether the user named the file of the key.
     """
 
     folder: str
     limit: int
     key_file: str
-    key_is_given: bool
+    key_is_named: bool
 
 
 def current_settings() -> CacheSettings:
@@ -59,14 +60,14 @@ def current_settings() -> CacheSettings:
         A variable makes no sense, or the file of the key lies in the cache folder.
     """
     folder = Path(os.environ.get(_DIRECTORY) or ".cache").absolute()
-    given = os.environ.get(_KEY_FILE)
-    key_file = Path(given).absolute() if given else _configuration_folder() / "cache.key"
+    named = os.environ.get(_KEY_FILE)
+    key_file = Path(named).absolute() if named else _configuration_folder() / "cache.key"
     if Path(os.path.realpath(key_file)).is_relative_to(os.path.realpath(folder)):
         raise ConfigurationError(
             f"the key of the step cache, {key_file}, lies in the cache folder {folder}, where whoever can write "
             f"entries can read it: let {_KEY_FILE} name a file elsewhere"
         )
-    return CacheSettings(str(folder), _parsed(os.environ.get(_SIZE)), str(key_file), bool(given))
+    return CacheSettings(str(folder), _parsed(os.environ.get(_SIZE)), str(key_file), bool(named))
 
 
 def _parsed(text: str | None) -> int:
@@ -114,7 +115,7 @@ def load_key(settings: CacheSettings) -> bytes:
     try:
         if not path.exists():
             _make_key(path)
-        return _checked_key(path, strict=not settings.key_is_given)
+        return _checked_key(path, strict=not settings.key_is_named)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigurationError(
@@ -127,13 +128,8 @@ def _make_key(path: Path) -> None:
     """Make a key under its final name at once: of several processes one wins, and none sees half a key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{fresh_id()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        try:
-            os.write(descriptor, os.urandom(_KEY_LENGTH).hex().encode() + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.fill(temporary, [os.urandom(_KEY_LENGTH).hex().encode() + b"\n"])
         # Neither takes the place of a file that is there: rename on Windows, link elsewhere.
         with suppress(FileExistsError):
             if os.name == "nt":

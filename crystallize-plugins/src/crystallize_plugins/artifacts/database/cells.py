@@ -173,7 +173,7 @@ def metric_rows(outcome: CellOutcome) -> Iterator[tuple[Any, ...]]:
     condition, replicate = outcome.cell
     for name, recorded in outcome.metrics.items():
         for index, value in enumerate(recorded):
-            if value.__class__ is float and value == value:  # noqa: PLR0124 - not NaN
+            if value.__class__ is float and value and value == value:  # noqa: PLR0124 - neither 0.0 nor NaN
                 yield condition, replicate, name, index, value, None
             else:
                 yield condition, replicate, as_text(name), index, *_number_and_text(value)
@@ -205,7 +205,9 @@ def _number_and_text(value: Any) -> tuple[float | None, str | None]:
         exact = number == plain and not isinstance(plain, bool)
         return number, None if exact else str(plain).lower()
     if isinstance(plain, float):
-        return (float(plain), None) if math.isfinite(plain) else (None, repr(float(plain)))
+        if math.isnan(plain):
+            return None, "nan"
+        return float(plain), "-0.0" if repr(plain) == "-0.0" else None  # SQLite has one zero
     return None, None if plain is None else encode_plain(to_plain(plain))
 
 

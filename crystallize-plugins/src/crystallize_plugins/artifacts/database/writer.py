@@ -172,7 +172,7 @@ class RunWriter:
         self.stored: list[ArtifactRecord] = []
         self._session = session
         self._before = before
-        self._given = identities.given if identities is not None and identities.reads_files else None
+        self._given = identities.stored_files if identities is not None and identities.reads_files else None
         self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()

@@ -87,7 +87,7 @@ class StoredOutcomes(LazyOutcomes):
         self._kinds: dict[str, list[_Kind]] = {}
         for condition, kinds in groupby(source.execute(_SUMMARY), key=lambda row: row[0]):
             self._kinds[condition] = [_Kind(*row[1:]) for row in kinds]
-        order = [name for (name,) in source.execute("SELECT name FROM condition ORDER BY id")]
+        order = [row[1] for row in source.rows("condition", "ORDER BY id")]
         if not {*order}.issuperset(self._kinds) or any(
             kind.trace not in self._traces for kinds in self._kinds.values() for kind in kinds
         ):

@@ -146,7 +146,7 @@ class PreviousRun:
                 reason = FAILED
             elif cell in inexact:
                 reason = INEXACT
-            elif reads_files and self._given(cell) != identities.given(cell, look=True):
+            elif reads_files and self._read_files(cell) != identities.stored_files(cell, look=True):
                 reason = "changed: the stored files that it reads"
             else:
                 reason = self._why_files(self._files.get(cell, ()))
@@ -239,7 +239,7 @@ class PreviousRun:
                 return f"file damaged: {where}"
         return ""
 
-    def _given(self, cell: Cell) -> str:
+    def _read_files(self, cell: Cell) -> str:
         """Return the identity of the stored files that a cell was given."""
         if self._inputs is None:
             self._inputs = {}

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.runs.differences import Difference
-from crystallize_plugins.runs.pairs import mappings, same_value, values
+from crystallize_plugins.runs.value_differences import mappings, same_value, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crystallize.hooks import ConditionRecord
-    from crystallize_plugins.runs.subjects import Subject
+    from crystallize_plugins.runs.compared_run import ComparedRun
 
 __all__ = ["parameters"]
 
 
-def parameters(first: Subject, second: Subject) -> Iterator[Difference]:
+def parameters(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare what the runs were asked for: seed, replicates, conditions, their contexts, steps and settings."""
-    about = [subject.facts.get("run", {}) for subject in (first, second)]
+    about = [run.facts.get("run", {}) for run in (first, second)]
     for name in ("experiment", "kind", "seed"):
         yield from values("parameters", name, about[0].get(name), about[1].get(name))
-    asked = [subject.result.provenance["replicates_requested"] for subject in (first, second)]
+    asked = [run.result.provenance["replicates_requested"] for run in (first, second)]
     yield from values("parameters", "replicates", *asked)
-    ours, theirs = ({record.name: record for record in subject.result.conditions} for subject in (first, second))
+    ours, theirs = ({record.name: record for record in run.result.conditions} for run in (first, second))
     for name in (*ours, *(name for name in theirs if name not in ours)):
         if name not in theirs:
             yield Difference("parameters", f"condition {name!r}", "removed")
@@ -38,10 +38,10 @@ def parameters(first: Subject, second: Subject) -> Iterator[Difference]:
         yield from _exact_treatment(name, first, second)
 
 
-def _steps(first: Subject, second: Subject) -> Iterator[Difference]:
+def _steps(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     orders = [
-        [step.name for step in subject.result.conditions[0].steps] if subject.result.conditions else []
-        for subject in (first, second)
+        [step.name for step in run.result.conditions[0].steps] if run.result.conditions else []
+        for run in (first, second)
     ]
     if all(orders) and orders[0] != orders[1]:
         yield Difference("parameters", "steps", "changed", ", ".join(orders[0]), ", ".join(orders[1]))
@@ -56,7 +56,7 @@ def _condition(ours: ConditionRecord, theirs: ConditionRecord) -> Iterator[Diffe
 
 
 def _numbered(record: ConditionRecord) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """Give the parameters of each step, by its name, how often that came before, and its position."""
+    """Return the parameters of each step, by its name, how often that came before, and its position."""
     met: Counter[str] = Counter()
     found = {}
     for position, step in enumerate(record.steps, 1):
@@ -82,14 +82,12 @@ def _shared(conditions: Sequence[str], found: Sequence[Sequence[Difference]]) ->
                 yield Difference(each.part, f"{condition}: {each.name}", each.kind, each.first, each.second)
 
 
-def _exact_treatment(name: str, first: Subject, second: Subject) -> Iterator[Difference]:
+def _exact_treatment(name: str, first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Find what descriptions hide: arrays of one shape, long texts and lists."""
     ours, theirs = first.treatments.get(name), second.treatments.get(name)
     if ours is None or theirs is None:
         return
-    records = [
-        next(record for record in subject.result.conditions if record.name == name) for subject in (first, second)
-    ]
+    records = [next(record for record in run.result.conditions if record.name == name) for run in (first, second)]
     for key in sorted(ours.values.keys() & theirs.values.keys()):
         described = [record.context.get(key) for record in records]
         if same_value(*described) and not same_value(ours.values[key], theirs.values[key]):

@@ -15,12 +15,12 @@ from crystallize_plugins.artifacts.recorded import recorded_treatments
 if TYPE_CHECKING:
     from crystallize_plugins.artifacts.recorded import RecordedTreatment
 
-__all__ = ["Run", "Subject", "stored_run", "subject_of"]
+__all__ = ["ComparedRun", "Run", "compared_run", "stored_run"]
 
 Run = str | os.PathLike[str] | StoredRun | Result
 
 
-class Subject(NamedTuple):
+class ComparedRun(NamedTuple):
     """One of the runs of a comparison."""
 
     name: str
@@ -31,7 +31,7 @@ class Subject(NamedTuple):
     """Exact values, by treatment; none of a result in memory."""
 
 
-def subject_of(run: Run) -> Subject:
+def compared_run(run: Run) -> ComparedRun:
     """Make a run comparable; nothing of it is unpickled or imported.
 
     Parameters
@@ -49,12 +49,12 @@ def subject_of(run: Run) -> Subject:
         about = run.facts.get("run", {})
         version = about.get("version")
         name = about.get("experiment") or "a result"
-        return Subject(name if version is None else f"{name}@v{version}", run, run.facts, {})
+        return ComparedRun(name if version is None else f"{name}@v{version}", run, run.facts, {})
     stored = stored_run(run)
     result = stored.result()
     name = stored.experiment or stored.path.parent.name
     shown = f"{name}@v{stored.version}" if stored.version >= 0 else str(stored.path)
-    return Subject(shown, result, result.facts, recorded_treatments(stored._documents))
+    return ComparedRun(shown, result, result.facts, recorded_treatments(stored._documents))
 
 
 def stored_run(run: Any) -> StoredRun:

@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.runs.differences import Difference
-from crystallize_plugins.runs.pairs import same_value
+from crystallize_plugins.runs.value_differences import same_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,26 +1,88 @@
-"""What two runs ran on, side by side: data, plugins, packages, environment and git."""
+"""What two runs recorded of themselves, side by side: code, data, plugins, packages, environment and git."""
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.loading import FILE_MODULE
 from crystallize_plugins.runs.differences import Difference
-from crystallize_plugins.runs.pairs import flat, mappings, recorded, unknown, values
+from crystallize_plugins.runs.value_differences import flat, mappings, recorded, unknown, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crystallize_plugins.runs.subjects import Subject
+    from crystallize_plugins.runs.compared_run import ComparedRun
 
-__all__ = ["data", "environment", "git", "packages", "plugins"]
+__all__ = ["code", "data", "environment", "git", "packages", "plugins"]
 
 _DIGEST = 12
 
 
-def data(first: Subject, second: Subject) -> Iterator[Difference]:
+def code(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
+    """Compare the code of two runs."""
+    facts = recorded("code", first, second)
+    if facts is None:
+        yield from unknown("code", "code", first, second)
+        return
+    steps, others = map(_step_codes, facts)
+    for key, digest in steps.items():
+        if key in others and others[key] != digest:
+            yield Difference("code", f"step {key[0]}", "changed", digest[:_DIGEST], others[key][:_DIGEST])
+    yield from _functions(*facts)
+    yield from _constants(facts[0]["values"], facts[1]["values"])
+
+
+def _functions(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+    ours, theirs = first["functions"], second["functions"]
+    for name in sorted({*ours, *theirs}):
+        if name not in theirs:
+            yield Difference("code", name, "removed", detail=_text_diff(name, _text(first, name), ""))
+        elif name not in ours:
+            yield Difference("code", name, "added", detail=_text_diff(name, "", _text(second, name)))
+        elif ours[name]["digest"] != theirs[name]["digest"]:
+            texts = _text(first, name), _text(second, name)
+            # What refers to something that changed has changed as well, and its text has nothing to show.
+            if texts[0] != texts[1]:
+                yield Difference("code", name, "changed", detail=_text_diff(name, *texts))
+            elif not texts[0]:
+                yield Difference("code", name, "changed", detail="its source was not available")
+
+
+def _constants(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in sorted({*ours, *theirs}):
+        if name not in theirs:
+            yield Difference("code", name, "removed", ours[name]["value"])
+        elif name not in ours:
+            yield Difference("code", name, "added", None, theirs[name]["value"])
+        elif ours[name]["digest"] != theirs[name]["digest"]:
+            first, second = ours[name]["value"], theirs[name]["value"]
+            detail = "other content of the same form" if first == second else ""
+            yield Difference("code", name, "changed", first, second, detail)
+
+
+def _step_codes(facts: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+    met: Counter[str] = Counter()
+    found = {}
+    for step in facts["steps"]:
+        found[step["step"], met[step["step"]]] = step["code"]
+        met[step["step"]] += 1
+    return found
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    text: str = facts["sources"].get(facts["functions"][name]["source"], "")
+    return text
+
+
+def _text_diff(name: str, first: str, second: str) -> str:
+    lines = difflib.unified_diff(first.splitlines(), second.splitlines(), name, name, lineterm="", n=2)
+    return "\n".join(lines)
+
+
+def data(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare where the data comes from: source, its parameters, the files that it declares."""
     facts = recorded("data", first, second)
     if facts is None:
@@ -39,11 +101,10 @@ def data(first: Subject, second: Subject) -> Iterator[Difference]:
         yield Difference("data", found.name, found.kind, *digests)
 
 
-def plugins(first: Subject, second: Subject) -> Iterator[Difference]:
+def plugins(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare the plugin locks: who was there, in which version and order, with which settings."""
     ours, theirs = (
-        {entry["name"]: _named_alike(entry, subject) for entry in subject.facts.get("plugins", ())}
-        for subject in (first, second)
+        {entry["name"]: _named_alike(entry, run) for entry in run.facts.get("plugins", ())} for run in (first, second)
     )
     if bool(ours) != bool(theirs):
         yield Difference("plugins", "plugins", "unknown", detail="not recorded by both runs")
@@ -60,11 +121,11 @@ def plugins(first: Subject, second: Subject) -> Iterator[Difference]:
         yield Difference("plugins", "order", "changed", ", ".join(orders[0]), ", ".join(orders[1]))
 
 
-def _named_alike(entry: Mapping[str, Any], subject: Subject) -> Mapping[str, Any]:
-    """Give the lock of a plugin with a class name that is the same whether its file was run or loaded."""
+def _named_alike(entry: Mapping[str, Any], run: ComparedRun) -> Mapping[str, Any]:
+    """Return the lock of a plugin with a class name that is the same whether its file was run or loaded."""
     module, colon, name = str(entry.get("class")).partition(":")
     if module == "__main__":
-        command = subject.facts.get("command") or {}
+        command = run.facts.get("command") or {}
         module = command.get("module") or PurePath(command.get("file") or module).stem
     return {**entry, "class": f"{module.removeprefix(FILE_MODULE)}{colon}{name}"}
 
@@ -86,7 +147,7 @@ def _origin(entry: Mapping[str, Any]) -> str:
     return f"{entry['distribution']} {entry['version']}" if entry.get("distribution") else str(entry.get("class"))
 
 
-def packages(first: Subject, second: Subject) -> Iterator[Difference]:
+def packages(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare what was installed."""
     facts = recorded("packages", first, second)
     if facts is None:
@@ -95,7 +156,7 @@ def packages(first: Subject, second: Subject) -> Iterator[Difference]:
         yield from mappings("packages", "", *facts)
 
 
-def environment(first: Subject, second: Subject) -> Iterator[Difference]:
+def environment(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare interpreter, machine, variables, libraries and command line."""
     for name in ("environment", "command"):
         facts = recorded(name, first, second)
@@ -103,13 +164,13 @@ def environment(first: Subject, second: Subject) -> Iterator[Difference]:
             yield from unknown("environment", name, first, second)
         else:
             yield from mappings("environment", "", *map(flat, facts))
-    ours, theirs = (_libraries(subject.facts.get("libraries")) for subject in (first, second))
+    ours, theirs = (_libraries(run.facts.get("libraries")) for run in (first, second))
     for api in sorted(ours.keys() & theirs.keys()):
         yield from _other_libraries(ours[api], theirs[api])
 
 
 def _libraries(listed: Any) -> dict[str, list[dict[str, Any]]]:
-    """Give the loaded BLAS and OpenMP libraries by what they are for; one environment may have several of a kind."""
+    """Return the loaded BLAS and OpenMP libraries by what they are for; one environment may have several of a kind."""
     found: dict[str, list[dict[str, Any]]] = {}
     for each in listed if isinstance(listed, list) else ():
         found.setdefault(str(each.get("user_api")), []).append(each)
@@ -136,7 +197,7 @@ def _library_name(library: Mapping[str, Any], among: list[dict[str, Any]]) -> st
     return f"{name} {library.get('version')}" if len(alike) > 1 else name
 
 
-def git(first: Subject, second: Subject) -> Iterator[Difference]:
+def git(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
     """Compare commits, and what was changed without being committed."""
     ours, theirs = first.facts.get("git"), second.facts.get("git")
     if ours is None or theirs is None:

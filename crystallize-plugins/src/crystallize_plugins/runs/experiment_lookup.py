@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from crystallize.hooks.declarations import Request
     from crystallize_plugins.artifacts import StoredRun
 
-__all__ = ["Found", "find_experiment", "find_in"]
+__all__ = ["FoundExperiment", "find_experiment", "find_in"]
 
 
-class Found(NamedTuple):
+class FoundExperiment(NamedTuple):
     """An experiment, and the treatments that it is to be run with where the script gives others than its own."""
 
     experiment: Experiment
@@ -42,7 +42,7 @@ class _Reached(BaseException):
         self.request = request
 
 
-def find_experiment(run: StoredRun, definition: Mapping[str, Any]) -> Found:
+def find_experiment(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment:
     """Find the experiment that a run was of.
 
     It is looked for in this process first, then loaded: from the folder with its config.yaml, from its module, or from
@@ -69,7 +69,7 @@ def find_experiment(run: StoredRun, definition: Mapping[str, Any]) -> Found:
     return found
 
 
-def find_in(path: Path, run: StoredRun) -> Found:
+def find_in(path: Path, run: StoredRun) -> FoundExperiment:
     """Find the experiment of a run in a file or folder that is said to define it.
 
     Parameters
@@ -99,7 +99,7 @@ _ADVICE = (
 )
 
 
-def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
+def _found(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | None:
     if definition.get("config"):
         from crystallize import Experiment
 
@@ -125,13 +125,13 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
         module = _load(Path(file), str(definition.get("imported_as") or definition.get("module") or ""))
     for stopped in reached:
         if _is_meant(stopped.experiment, run, definition) or definition.get("is_given"):
-            given = stopped.request.treatments
-            return Found(stopped.experiment, list(stopped.experiment.treatments if given is None else given))
+            own = stopped.request.treatments
+            return FoundExperiment(stopped.experiment, list(stopped.experiment.treatments if own is None else own))
     return None if module is None else _chosen(vars(module), run, definition)
 
 
 def _loaded(definition: Mapping[str, Any]) -> ModuleType | None:
-    """Give the module that defined the experiment, if this process has it."""
+    """Return the module that defined the experiment, if this process has it."""
     module = sys.modules.get(str(definition.get("module")))
     if module is None:
         return None
@@ -157,7 +157,7 @@ def _load(file: Path, module: str) -> ModuleType | None:
         raise ConfigurationError(f"{module} cannot be imported: {error}") from error
 
 
-def _chosen(namespace: Mapping[str, Any], run: StoredRun, definition: Mapping[str, Any]) -> Found | None:
+def _chosen(namespace: Mapping[str, Any], run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | None:
     """Choose among the experiments of a module: by variable, else by name."""
     found = experiments_in(namespace)
     for name in definition.get("variables", ()):
@@ -179,8 +179,8 @@ def _is_meant(experiment: Experiment, run: StoredRun, definition: Mapping[str, A
     return bool(set(now["variables"]) & set(definition.get("variables", ())))
 
 
-def _as_it_is(experiment: Experiment) -> Found:
-    return Found(experiment, list(experiment.treatments))
+def _as_it_is(experiment: Experiment) -> FoundExperiment:
+    return FoundExperiment(experiment, list(experiment.treatments))
 
 
 def _of(run: StoredRun) -> str:

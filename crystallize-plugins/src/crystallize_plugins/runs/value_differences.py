@@ -10,7 +10,7 @@ from crystallize_plugins.runs.differences import Difference
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crystallize_plugins.runs.subjects import Subject
+    from crystallize_plugins.runs.compared_run import ComparedRun
 
 __all__ = ["flat", "mappings", "recorded", "same_value", "unknown", "values"]
 
@@ -37,16 +37,16 @@ def _in_order(value: Any, depth: int) -> Any:
     return value
 
 
-def recorded(name: str, first: Subject, second: Subject) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Give a fact of both runs; None where one of them has recorded nothing, or only why nothing could be."""
+def recorded(name: str, first: ComparedRun, second: ComparedRun) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return a fact of both runs; None where one of them has recorded nothing, or only why nothing could be."""
     ours, theirs = first.facts.get(name), second.facts.get(name)
     if _is_recorded(ours) and _is_recorded(theirs):
         return ours, theirs  # type: ignore[return-value]
     return None
 
 
-def unknown(part: str, name: str, first: Subject, second: Subject) -> Iterator[Difference]:
-    """Say that a fact cannot be compared, unless both runs lack it."""
+def unknown(part: str, name: str, first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
+    """Yield that a fact cannot be compared, unless both runs lack it."""
     if first.facts.get(name) != second.facts.get(name):
         yield Difference(part, name, "unknown", detail="not recorded by both runs")
 
@@ -73,7 +73,7 @@ def mappings(part: str, prefix: str, first: Mapping[str, Any], second: Mapping[s
 
 
 def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give nested mappings as one, lists as text."""
+    """Return nested mappings as one, lists as text."""
     found: dict[str, Any] = {}
     for key, value in facts.items():
         if isinstance(value, dict):
