@@ -76,11 +76,6 @@ class Treatment:
             return MappingProxyType({key: isolate(value) for key, value in self.applied.items()})
         return MappingProxyType({})
 
-    @property
-    def _apply_value(self) -> dict[str, Any] | Callable[[FrozenContext], Any]:
-        """What the treatment was made with, under the name that published examples read."""
-        return self.applied
-
     def apply(self, ctx: FrozenContext) -> None:
         """Add the treatment's values to a context; a run does so at the start of each cell.
 
