@@ -9,7 +9,7 @@
 | `files` | names and places, files that survive a loss of power, JSON for people |
 | `operations` | every operation by which the store changes a disk |
 | `recorded` | what surrounds a run, from its code to its command line |
-| `journal`, `replay`, `optimization` | what an optimiser asked and was told; its trials again |
+| `journal`, `optimization` | what an optimiser asked and was told; its trials again |
 | `retention` | what is removed |
 """
 
