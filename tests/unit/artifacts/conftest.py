@@ -44,6 +44,11 @@ def nothing(ctx):
     return None
 
 
+@data_source
+def nothing(ctx):
+    return []
+
+
 def fit(data, ctx):
     return data
 

@@ -34,6 +34,10 @@ def test_a_mapping_is_what_the_condition_adds():
     assert not fast.is_callable
 
 
+def test_published_examples_can_print_what_a_treatment_sets():
+    assert Treatment("fast", {"rate": 0.5})._apply_value == {"rate": 0.5}
+
+
 def test_a_function_of_the_context_is_kept_as_it_is():
     fast = Treatment("fast", add_rate)
     assert fast.applied is add_rate

@@ -214,7 +214,8 @@ def test_the_first_cell_is_seeded_even_if_a_step_is_the_first_to_import_numpy(ru
         for _ in range(2):
             made = Experiment(nothing(), Pipeline([draw()]), plugins=[SeedPlugin(seed=3)], default_plugins=False)
             print(made.run(replicates=2).metrics.baseline.metrics["n"])
-        """
+        """,
+        options=["-s"],  # a new interpreter, which has imported nothing
     )
     first, second = finished.stdout.splitlines()
     assert first == second, finished.stderr

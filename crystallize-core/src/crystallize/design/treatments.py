@@ -60,6 +60,11 @@ class Treatment:
         return self._name
 
     @property
+    def _apply_value(self) -> dict[str, Any] | Callable[[FrozenContext], Any]:
+        # The name by which published examples print what the best treatment of an optimisation sets.
+        return self.applied
+
+    @property
     def is_callable(self) -> bool:
         """Whether a function adds the values, rather than a mapping listing them."""
         return not isinstance(self.applied, dict)

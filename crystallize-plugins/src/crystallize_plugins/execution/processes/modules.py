@@ -154,7 +154,7 @@ def pieces_of(pickler: Pickler, absent: frozenset[str]) -> dict[str, Pieces]:
     definitions = {name: dict(_UNOPENED.get(name, ())) for name in modules}
     for module_name, name, value in wanted:
         with contextlib.suppress(Exception):  # it is not of the experiment; who asks for it hears that it is not there
-            definitions[module_name][name] = _piece(value, places, absent, pickler.installed)
+            definitions[module_name][name] = _PiecePickler(value, places, absent, pickler.installed).pickled()
     return {
         name: Pieces(_attributes(module), _public_name(module), definitions[name]) for name, module in modules.items()
     }
@@ -184,14 +184,6 @@ def _attributes(module: types.ModuleType) -> bytes:
     return dumps(found)
 
 
-def _piece(
-    value: object, places: dict[int, tuple[str, str]], absent: frozenset[str], installed: set[tuple[str, str]]
-) -> bytes:
-    stream = _Limited()
-    _PiecePickler(stream, value, places, absent, installed).dump(value)
-    return stream.getvalue()
-
-
 class _Limited(io.BytesIO):
     """A stream that takes no more than a piece may have."""
 
@@ -202,25 +194,54 @@ class _Limited(io.BytesIO):
 
 
 class _PiecePickler(Pickler):
-    """Pickles one definition; others that the worker has, or can ask for, go by name."""
+    """Pickles one definition; others that the worker has, or can ask for, go by name.
+
+    Parameters
+    ----------
+    whole : object
+    places : dict of int to (str, str)
+        Module and name of what need not be sent, by `id`.
+    absent : frozenset of str
+        What `absent_modules` gave.
+    installed : set of (str, str)
+        Module and name of the globals that the worker has.
+    light : bool, default False
+        Whether to refuse objects of libraries, which may be of any size.
+    """
 
     def __init__(
         self,
-        stream: io.BytesIO,
         whole: object,
         places: dict[int, tuple[str, str]],
         absent: frozenset[str],
         installed: set[tuple[str, str]],
+        *,
+        light: bool = False,
     ) -> None:
-        super().__init__(stream, absent=absent)
+        self._stream = _Limited()
+        super().__init__(self._stream, absent=absent)
         self._whole = whole
         self._places = places
-        self._names = absent
         self._there = installed
+        self._light = light
+
+    def pickled(self) -> bytes:
+        """Return the pickle."""
+        self.dump(self._whole)
+        return self._stream.getvalue()
 
     def persistent_id(self, obj: Any) -> tuple[str, str] | None:
         """Name what need not be sent."""
         return None if obj is self._whole else self._places.get(id(obj))
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how to rebuild an object; see `Pickler`."""
+        if self._light and self._is_of_library(type(obj).__module__):
+            raise pickle.PicklingError(f"a {type(obj).__qualname__} is not sent without being asked for")
+        return super().reducer_override(obj)
+
+    def _is_of_library(self, module: str) -> bool:
+        return module not in self._absent and module.partition(".")[0] not in (*sys.stdlib_module_names, "numpy")
 
     def _globals_of(self, module: str, values: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -234,22 +255,10 @@ class _PiecePickler(Pickler):
         if value is self._whole or isinstance(value, types.ModuleType):
             return True
         try:
-            stream = _Limited()
-            _LightPickler(stream, value, self._places, self._names, self._there).dump(value)
+            _PiecePickler(value, self._places, self._absent, self._there, light=True).pickled()
         except Exception:  # noqa: BLE001 - whatever it raises, it stays here
             return False
         return True
-
-
-class _LightPickler(_PiecePickler):
-    """Tries a value that no step mentions; what another library would have to do for it is too much."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        """Refuse objects of libraries, which may be of any size."""
-        module = type(obj).__module__
-        if module not in self._names and module.partition(".")[0] not in (*sys.stdlib_module_names, "numpy"):
-            raise pickle.PicklingError(f"a {type(obj).__qualname__} is not sent without being asked for")
-        return super().reducer_override(obj)
 
 
 # -- receiving -----------------------------------------------------------------------------------------
