@@ -41,11 +41,6 @@ from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 
 @data_source
 def nothing(ctx):
-    return None
-
-
-@data_source
-def nothing(ctx):
     return []
 
 
