@@ -41,7 +41,7 @@ from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 
 @data_source
 def nothing(ctx):
-    return None
+    return []
 
 
 def fit(data, ctx):

@@ -67,7 +67,7 @@ class RunInfo:
     folder : str or None
         The run's folder, absolute, once a store has made one.
     seed : int or None
-        The base seed. A seeding plugin that draws one puts it here, so that it is recorded.
+        The base seed, as the `SeederPlugin` gave it, or as it was recorded. The engine sets it before any hook.
     seed_override : int or None
         The seed that ``apply(seed=...)`` or ``debug`` asks for, in place of every computed one.
     started : float
