@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -117,7 +118,9 @@ def test_a_second_ctrl_c_ends_it_within_half_a_second(executor, launch):
     program.wait_for_line("stuck")
     interrupt(program)
     time.sleep(0.1)
-    second = interrupt(program)
+    second = time.monotonic()
+    with contextlib.suppress(ProcessLookupError):  # the first one may have been enough
+        interrupt(program)
     program.end(10)
     assert time.monotonic() - second < 1.0  # half of it is the interpreter's own end, on a busy machine
     assert program.gone_within(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING, Any
 
 from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, take
@@ -180,16 +180,18 @@ class _Packed:
         self._durations.extend([outcome.duration for outcome in outcomes])
         names = self._worker_names
         self._workers += [names.setdefault(outcome.worker, outcome.worker) for outcome in outcomes]
-        for outcome in outcomes:
-            trace = outcome.provenance
-            self._traces.append(trace)
-            if outcome.error is not None:
-                self.failed += 1
-            elif trace is not None:
-                self._shapes[trace.shape] = None
-            for artifact in outcome.artifacts:
-                self.artifacts.append((outcome.cell.replicate, artifact))
-        succeeded = [outcome for outcome in outcomes if outcome.error is None] if self.failed else outcomes
+        self._traces.extend([outcome.provenance for outcome in outcomes])
+        self.artifacts += [
+            (outcome.cell.replicate, artifact)
+            for outcome in outcomes
+            if outcome.artifacts
+            for artifact in outcome.artifacts
+        ]
+        succeeded = [outcome for outcome in outcomes if outcome.error is None]
+        self.failed += len(outcomes) - len(succeeded)
+        shapes = [outcome.provenance.shape for outcome in succeeded if outcome.provenance is not None]
+        # By identity first: nearly all are one object, and their hash takes a microsecond.
+        self._shapes.update(dict.fromkeys({id(shape): shape for shape in shapes}.values()))
         if not (self.uniform and self._extend_by_column(succeeded)):
             for outcome in succeeded:
                 self._add_metrics(outcome)
@@ -326,15 +328,15 @@ class _PackedTraces:
         """About how many bytes they take."""
         return 8 * (2 * len(self._shapes) + len(self._durations)) + 300 * len(self._written)
 
-    def append(self, trace: CellTrace | None) -> None:
-        if trace is None:
-            self._shapes.append(None)
-        else:
-            if trace.written:
-                self._written[len(self._shapes)] = trace.written
-            self._shapes.append(trace.shape)
-            self._durations.frombytes(trace.packed)
-        self._ends.append(len(self._durations))
+    def extend(self, traces: Sequence[CellTrace | None]) -> None:
+        packed = [b"" if trace is None else trace.packed for trace in traces]
+        first, width = len(self._shapes), self._durations.itemsize
+        ends = accumulate((len(each) // width for each in packed), initial=len(self._durations))
+        self._ends.extend(islice(ends, 1, None))
+        self._durations.frombytes(b"".join(packed))
+        self._shapes += [None if trace is None else trace.shape for trace in traces]
+        written = {first + at: trace.written for at, trace in enumerate(traces) if trace is not None and trace.written}
+        self._written.update(written)
 
     def __getitem__(self, position: int) -> CellTrace | None:
         shape = self._shapes[position]
