@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 PUBLIC_MODULES = (
-    "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks", "crystallize.results",
-    "crystallize.testing",
+    "crystallize", "crystallize_plugins.config", "crystallize.errors", "crystallize.hooks",
+    "crystallize.hooks.declarations", "crystallize.hooks.tools", "crystallize.results", "crystallize.testing",
 )  # fmt: skip
 # What the hooks offer, too, and pages about optimisers and stores describe.
 ELSEWHERE = frozenset({"OptimizationResult", "Report", "StoredRun", "TrialResult"})
@@ -68,7 +68,7 @@ class PublicNames(_Generated):
 
 def entry(module: str, name: str, value: object) -> list[str]:
     """Give the directive that documents one object."""
-    if module == "crystallize.hooks" and (name in ELSEWHERE or name in public_names("crystallize.results")):
+    if module.startswith("crystallize.hooks") and (name in ELSEWHERE or name in public_names("crystallize.results")):
         return [f"``{name}`` is described on a page of its own subject."]
     if inspect.isclass(value):
         option = "   :show-inheritance:" if issubclass(value, BaseException) else "   :members:"

@@ -18,6 +18,8 @@ MODULES = [
     "crystallize_plugins.config",
     "crystallize.errors",
     "crystallize.hooks",
+    "crystallize.hooks.declarations",
+    "crystallize.hooks.tools",
     "crystallize.pipelines.cache",
     "crystallize.results",
     "crystallize.testing",

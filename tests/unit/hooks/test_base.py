@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import pickle
 import threading
 from dataclasses import dataclass
 
 import pytest
 
-from crystallize.hooks import ActivePlugins, BasePlugin
+from crystallize.hooks import HOOKS, ActivePlugins, BasePlugin
 from crystallize.hooks.settings import arguments_of, describe_settings
 
 
@@ -196,3 +198,10 @@ def test_silent_hooks_are_sat_out():
     assert quiet.calls("after_step") == ()
     assert len(quiet.calls("before_run")) == len(loud.calls("after_step")) == 1
     assert quiet.infos[0].hooks == ("before_run",)
+
+
+def test_type_checkers_see_every_hook_of_the_base_class():
+    tree = ast.parse(inspect.getsource(inspect.getmodule(BasePlugin)))
+    base = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "BasePlugin")
+    block = next(node for node in base.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    assert [node.name for node in block.body if isinstance(node, ast.FunctionDef)] == list(HOOKS)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-__all__ = ["InterruptGuard", "ctrl_c_interrupts", "handle_interrupts"]
+__all__ = ["InterruptGuard", "ctrl_c_interrupts", "handle_interrupts", "loop_is_running"]
 
 _SIGINT = int(signal.SIGINT)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINE",
+    "OutstandingCells",
     "Plan",
     "PlannedCell",
     "PlannedCells",

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from crystallize.fingerprint.graph import Ref, Walk
 
-__all__ = ["describe_builtin", "describe_class", "describe_function", "describe_module"]
+__all__ = ["describe_builtin", "describe_class", "describe_function", "describe_module", "describe_source"]
 
 # Where a module lies and how it was loaded is no part of what its functions do.
 _PLACE = {"__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"}

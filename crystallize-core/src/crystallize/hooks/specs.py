@@ -136,7 +136,7 @@ class HookSpecs:
         *When:* before any cell, and before `completed_cells`. *How often:* once per run, for `apply` and `debug`
         too (``experiment.run.kind`` says which it is).
         *May change:* the facts in ``experiment.run`` that the plugin is responsible for: a store sets ``version``
-        and ``folder``, a seeding plugin ``seed``.
+        and ``folder``. The seed is settled before, by the `SeederPlugin`.
         *Errors:* propagate as they are to whoever called ``run``: no cell has been run yet.
 
         Parameters
@@ -195,8 +195,9 @@ class HookSpecs:
     def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> Mapping[Cell, str] | None:
         """Say what resuming would do with each cell, and do nothing.
 
-        *When:* in ``Experiment.plan``, which runs nothing; no other hook is called, except `before_run` of the plugin
-        that seeds. *How often:* once per plan, until one plugin gives an answer: the first in the order wins.
+        *When:* in ``Experiment.plan``, which runs nothing; no other hook is called, and the seeder is asked for its
+        `SeederPlugin.base_seed` alone. *How often:* once per plan, until one plugin gives an answer: the first in the
+        order wins.
         *May change:* nothing. *Errors:* propagate.
 
         Parameters

@@ -26,6 +26,7 @@ __all__ = [
     "MetricColumn",
     "MetricColumns",
     "MetricValues",
+    "RestrictedOutcomes",
     "take",
 ]
 
