@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from crystallize import Experiment, Pipeline, Treatment, data_source, pipeline_step
-from crystallize_plugins.artifacts import database
-from crystallize_plugins.artifacts.writer import GROUP_SECONDS
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.writer import GROUP_SECONDS
 
 MEGABYTE = 1_000_000
 TREATMENTS = [Treatment(f"treatment_{number}", {"delta": float(number)}) for number in range(1, 4)]
@@ -342,9 +342,9 @@ def test_a_stored_cell_takes_few_bytes():
     for replicates in (100, 300):
         folder = run(experiment, replicates).provenance["run"]["folder"]
         connection = sqlite3.connect(f"{folder}/run.db")
-        sizes.append(connection.execute("SELECT sum(length(body)) FROM cells").fetchone()[0])
+        sizes.append(connection.execute("SELECT sum(length(record)) FROM cell").fetchone()[0])
         connection.close()
-    # Of ten steps, eight bytes each.
+    # Of ten steps, up to twenty digits each.
     assert (sizes[1] - sizes[0]) / (200 * CONDITIONS) < 300
 
 

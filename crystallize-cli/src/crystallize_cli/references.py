@@ -55,7 +55,8 @@ def find_run(reference: str, root: Path) -> StoredRun:
         There is no such run.
     """
     from crystallize.errors import StoreError, ValidationError
-    from crystallize_plugins.artifacts import StoredRun, layout
+    from crystallize_plugins.artifacts import StoredRun
+    from crystallize_plugins.artifacts.files import layout
 
     given = Path(reference)
     if given.is_dir():
@@ -87,7 +88,7 @@ def stored_name(run: StoredRun) -> str:
 
 def _run_in(folder: Path) -> Path | None:
     """Return the run that a folder is, or the newest that it holds."""
-    from crystallize_plugins.artifacts import layout
+    from crystallize_plugins.artifacts.files import layout
 
     if any((folder / file).exists() for file in (layout.DATABASE, layout.RUN)):
         return folder

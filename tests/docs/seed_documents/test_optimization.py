@@ -53,7 +53,7 @@ best_treatment = experiment.optimize(
     num_trials=len(optimizer.deltas),
     replicates_per_trial=1,
 )
-print(best_treatment.name, best_treatment.applied) # internal representation
+print(best_treatment.name, best_treatment._apply_value) # internal representation
 """
 
 
@@ -96,6 +96,6 @@ class Pairs(GridSearchOptimizer):
         print(sorted(objective_values.items()))
         self._scores = list(objective_values.values())
 wide = Wide(datasource=initial_data(), pipeline=Pipeline([add_delta(), record_sum()]))
-print(wide.optimize(Pairs([2.0, 1.0], Objective("sum", "minimize")), num_trials=1).applied)
+print(wide.optimize(Pairs([2.0, 1.0], Objective("sum", "minimize")), num_trials=1)._apply_value)
 """)  # fmt: skip
     assert printed == "[('pair_1.0', 9.0), ('pair_2.0', 12.0)]\n{'delta': 1.0}\n"

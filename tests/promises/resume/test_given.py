@@ -111,7 +111,7 @@ def test_files_of_an_artifact_datasource_count_as_well(build, ran):
 @pytest.fixture
 def asks(monkeypatch):
     """A step whose code holds something that cannot be compared, in a process that has not said so yet."""
-    from crystallize_plugins.artifacts import resume
+    from crystallize_plugins.artifacts.resume import plan as resume
 
     monkeypatch.setattr(resume, "_warned", set())
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:

@@ -17,8 +17,9 @@ import pytest
 from tests import programs
 
 from crystallize.errors import RunLockedError, StoreError
-from crystallize_plugins.artifacts import list_runs, open_run, owner
-from crystallize_plugins.artifacts.owner import Owner, is_alive, place_of
+from crystallize_plugins.artifacts import list_runs, open_run
+from crystallize_plugins.artifacts.database import owner
+from crystallize_plugins.artifacts.database.owner import Owner, is_alive, place_of
 
 PROGRAM = """
     import json, os, sys, time
@@ -118,7 +119,7 @@ def test_after_a_kill_the_same_command_finishes_the_work(start):
     Path("hold").touch()
     first = start(4, "resume")
     # Cells are committed in groups: on a busy machine one of the two may be in the store before the other.
-    until(lambda: Path("ran-baseline-1").exists() and len(list_runs(experiment="exp")[0]._states) == 2)
+    until(lambda: Path("ran-baseline-1").exists() and len(list_runs(experiment="exp")[0].outcomes()) == 2)
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert list_runs(experiment="exp")[0].status == "interrupted"
@@ -236,10 +237,10 @@ def test_a_run_cut_short_on_another_host_goes_on_here(build, ran, monkeypatch):
     with sqlite3.connect("data/exp/v0/run.db") as source:
         names = "id, run, place, host, pid, process, started, ended, stopped_by"
         row = source.execute(f"SELECT {names} FROM session").fetchone()
-        from crystallize_plugins.artifacts.checksum import sealed_row
+        from crystallize_plugins.artifacts.database.schema import seal
 
         row = (row[0], row[1], row[2], "another-host", 17, "boot:1:2", row[6], None, None)
-        source.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed_row(*row))
+        source.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
     source.close()
     os.utime("data/exp/v0/run.json")
     with pytest.raises(RunLockedError, match="process 17 on another-host"):

@@ -28,7 +28,7 @@ from crystallize import (
 from crystallize.errors import ArtifactMissingError, StoreError
 from crystallize_plugins.artifacts import ArtifactPlugin as Store
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_run
-from crystallize_plugins.artifacts.database import reading
+from crystallize_plugins.artifacts.database.connection import reading
 from crystallize_plugins.runs import verify
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))

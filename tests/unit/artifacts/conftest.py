@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 import uuid
 from array import array
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +33,10 @@ from crystallize.results import (
 )
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts import ArtifactPlugin
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.cells import CellRows
+from crystallize_plugins.artifacts.database.schema import insert, seal
+from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
 
 
 @data_source
@@ -172,3 +178,30 @@ def names_in():
         return sorted(path.name for path in Path(folder).iterdir())
 
     return names
+
+
+@pytest.fixture(scope="module")
+def stored_outcomes(tmp_path_factory):
+    """Store outcomes and open them again; of a cell that comes twice, the later one."""
+
+    def store(outcomes, artifacts=None):
+        folder = tmp_path_factory.mktemp("stored") / "exp" / "v0"
+        folder.mkdir(parents=True)
+        rows = CellRows()
+        cells = {}
+        for outcome in outcomes:
+            row = rows.row(outcome, None)
+            cells.pop(row[:2], None)
+            cells[row[:2]] = row
+        (folder / "run.db").write_bytes(database._empty(rollback=True))
+        with closing(sqlite3.connect(folder / "run.db")) as target, target:
+            target.execute("PRAGMA synchronous = OFF")
+            names = dict.fromkeys(outcome.cell.condition for outcome in outcomes)
+            conditions = [(number, name, "[]", None, None, None) for number, name in enumerate(names)]
+            insert(target, "condition", [(*row, seal(*row)) for row in conditions])
+            insert(target, "trace", rows.take_new_traces())
+            insert(target, "cell", list(cells.values()))
+        with database.reading(folder) as source:
+            return StoredOutcomes(source, folder, lambda: artifacts or {})
+
+    return store

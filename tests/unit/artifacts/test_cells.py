@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -12,12 +14,8 @@ from hypothesis import strategies as st
 from crystallize.errors import PipelineExecutionError, StoreError
 from crystallize.results import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape
 from crystallize.results.trace import intern_shape
-from crystallize_plugins.artifacts.cells import CellReader, pack_cell
-from crystallize_plugins.artifacts.checksum import seal, seal_group, unseal, unseal_groups
-from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.lazy import StoredOutcomes
-from crystallize_plugins.artifacts.shapes import ShapeTable
-from crystallize_plugins.artifacts.table import CellTable
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.schema import COLUMNS, seal, unsealed
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 numbers = st.one_of(st.floats(), st.integers(), st.booleans(), st.integers(-(2**70), 2**70))
@@ -60,21 +58,6 @@ outcomes = st.builds(
 )
 
 
-def stored(several):
-    """Pack outcomes as one group of records and read them again."""
-    rows = []
-    table = ShapeTable(rows.append)
-    records = b"".join(pack_cell(outcome, 7, table) for outcome in several)
-    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
-    return records, CellReader({7: "fast"}, shapes), rows
-
-
-def loaded_again(several):
-    """Outcomes as they are read, and what `stored` gave."""
-    records, reader, rows = stored(several)
-    return StoredOutcomes(CellTable(records, reader), dict), records, rows
-
-
 def spelt(outcome):
     """Everything of an outcome, as text that is equal for equal outcomes."""
     trace, error = outcome.provenance, outcome.error
@@ -93,33 +76,37 @@ def spelt(outcome):
 
 
 @given(st.lists(outcomes, max_size=6))
-def test_cells_come_back_as_they_were(several):
+def test_cells_come_back_as_they_were(stored_outcomes, several):
     for number, each in enumerate(several):
         each.cell = Cell("fast", number)
         if each.error is not None:
             each.error.replicate = number
-    loaded, *_ = loaded_again(several)
+    loaded = stored_outcomes(several)
     assert repr([spelt(each) for each in loaded.values()]) == repr([spelt(each) for each in several])
     assert list(loaded) == [each.cell for each in several]
     assert loaded.failed == {each.cell for each in several if not each.ok}
 
 
 @given(st.lists(outcomes, min_size=1, max_size=9))
-def test_of_a_cell_that_came_twice_the_later_one_counts(several):
-    loaded, *_ = loaded_again(several)
+def test_of_a_cell_that_came_twice_the_later_one_counts(stored_outcomes, several):
+    loaded = stored_outcomes(several)
     assert [repr(spelt(each)) for each in loaded.values()] == [repr(spelt(several[-1]))]
 
 
 @given(st.lists(outcomes, min_size=1, max_size=3), st.data())
-def test_records_that_were_cut_off_are_refused(several, data):
-    records, reader, _ = stored(several)
-    cut = data.draw(st.integers(1, len(records) - 1))
-    ends = [0]
-    for each in several:
-        ends.append(ends[-1] + len(stored([each])[0]))
-    if cut not in ends:
-        with pytest.raises(StoreError, match="damaged"):
-            CellTable(records[:cut], reader)
+def test_records_that_were_cut_off_are_refused(stored_outcomes, several, data):
+    for number, each in enumerate(several):
+        each.cell = Cell("fast", number)
+        if each.error is not None:
+            each.error.replicate = number
+    loaded = stored_outcomes(several)
+    number = data.draw(st.integers(0, len(several) - 1))
+    column = data.draw(st.sampled_from(["record", "worker"]))
+    with closing(sqlite3.connect(loaded._folder / "run.db")) as other, other:
+        cut = f"substr({column}, 1, length({column}) - 1)"
+        other.execute(f"UPDATE cell SET {column} = {cut} WHERE replicate = ?", (number,))
+    with pytest.raises(StoreError, match="damaged"):
+        list(loaded.values())
 
 
 @pytest.mark.parametrize(
@@ -127,67 +114,61 @@ def test_records_that_were_cut_off_are_refused(several, data):
     [np.float64(0.1), np.float32(0.1), np.int64(-5), np.int32(7), np.True_, 0.1, 5, True, 2**64],
     ids=repr,
 )
-def test_the_types_of_numbers_come_back(value):
-    outcomes, *_ = loaded_again([CellOutcome(Cell("fast", 0), {"a": [value, value], "b": [1.5]})])
+def test_the_types_of_numbers_come_back(stored_outcomes, value):
+    outcomes = stored_outcomes([CellOutcome(Cell("fast", 0), {"a": [value, value], "b": [1.5]})])
     (loaded,) = outcomes.values()
     assert loaded.metrics == {"a": [value, value], "b": [1.5]}
     assert type(loaded.metrics["a"][0]) is type(value)
 
 
-def test_what_cells_share_is_stored_once():
+def traces_of(loaded):
+    with database.reading(loaded._folder) as source:
+        return list(source.rows("trace"))
+
+
+def test_what_cells_share_is_stored_once(stored_outcomes):
     shape = intern_shape(TraceShape(StepShape("", (), (), ()), (StepShape("FitStep", (), (), (("loss", 1),)),)))
     several = [
         CellOutcome(Cell("fast", n), {"loss": [n / 7]}, n, provenance=CellTrace(shape, array("d", [n / 3]), None))
         for n in range(1000)
     ]
-    records, _, rows = stored(several)
-    assert [row.kind for row in rows] == ["trace", "metrics", "worker"]
-    # A head, a duration, a value.
-    assert len(records) == 1000 * (49 + 8 + 8)
+    loaded = stored_outcomes(several)
+    assert len(traces_of(loaded)) == 1
+    with database.reading(loaded._folder) as source:
+        (size,) = source.execute("SELECT sum(length(record)) FROM cell").fetchone()
+    # A number, a duration, a value: of texts with up to 17 digits.
+    assert size < 1000 * 80
 
 
-def test_equal_shapes_that_are_not_the_same_object_are_one():
-    def outcome():
+def test_equal_shapes_that_are_not_the_same_object_are_one(stored_outcomes):
+    def outcome(number):
         shape = TraceShape(StepShape("", (), (), ()), (StepShape("FitStep", ("x",), (), ()),))
-        return CellOutcome(Cell("fast", 0), {}, provenance=CellTrace(shape, array("d"), None))
+        return CellOutcome(Cell("fast", number), {}, provenance=CellTrace(shape, array("d"), None))
 
-    _, _, rows = stored([outcome(), outcome()])
-    assert [row.kind for row in rows].count("trace") == 1
+    assert len(traces_of(stored_outcomes([outcome(0), outcome(1)]))) == 1
 
 
-def test_cells_that_never_look_alike_are_stored_all_the_same():
+def test_cells_that_never_look_alike_are_stored_all_the_same(stored_outcomes):
     several = [CellOutcome(Cell("fast", n), {f"m{n}": [float(n)] * (n % 3)}) for n in range(3000)]
-    loaded, _, rows = loaded_again(several)
-    assert len(rows) < 2000
+    loaded = stored_outcomes(several)
     assert [each.metrics for each in loaded.values()] == [each.metrics for each in several]
 
 
-def test_a_checksum_tells_damage():
-    sealed = bytearray(seal(b"some content"))
-    assert bytes(unseal(bytes(sealed), what="it")) == b"some content"
-    for place in range(len(sealed)):
-        damaged = bytearray(sealed)
-        damaged[place] ^= 1
-        with pytest.raises(StoreError, match="group 3 is damaged"):
-            unseal(bytes(damaged), what="group 3")
-    with pytest.raises(StoreError, match="damaged"):
-        unseal(b"", what="it")
+@pytest.mark.parametrize("column", [column.split()[0] for column in COLUMNS["cell"]])
+def test_the_seal_of_a_cell_covers_every_column(stored_outcomes, column):
+    failed = PipelineExecutionError("x", step_name="s", condition="fast", replicate=3, error_type="E")
+    loaded = stored_outcomes([CellOutcome(Cell("fast", 3), {"loss": [0.5]}, 7, failed)])
+    with closing(sqlite3.connect(loaded._folder / "run.db")) as other, other:
+        (value,) = other.execute(f"SELECT {column} FROM cell").fetchone()
+        changed = value + 1 if isinstance(value, (int, float)) else f"{value} "
+        other.execute(f"UPDATE cell SET {column} = ?", (changed,))
+    with pytest.raises(StoreError), database.reading(loaded._folder) as source:
+        list(type(loaded)(source, loaded._folder, dict).values())
 
 
-def test_a_checksum_covers_what_stands_beside_the_content():
-    sealed = seal(b"content", 3, "name", None, 0.5)
-    assert bytes(unseal(sealed, 3, "name", None, 0.5, what="it")) == b"content"
+def test_a_checksum_covers_every_column_of_a_row():
+    row = (3, "name", None, 0.5)
+    assert unsealed((*row, seal(*row)), what="it") == row
     for columns in ((2, "name", None, 0.5), (3, "nane", None, 0.5), (3, "name", 0, 0.5), (3, "name", None, 0.25), ()):
-        with pytest.raises(StoreError, match="damaged"):
-            unseal(sealed, *columns, what="it")
-
-
-def test_a_group_is_covered_with_its_number_and_its_counts():
-    sealed = seal_group(b"records", 3, 2, 1)
-    assert unseal_groups([(3, 2, 1, sealed)]) == [b"records"]
-    for columns in ((2, 2, 1), (3, 3, 1), (3, 2, 0)):
-        with pytest.raises(StoreError, match=f"group {columns[0]} of the cells is damaged"):
-            unseal_groups([(*columns, sealed)])
-    for no_bytes in (None, "records", 7):
-        with pytest.raises(StoreError, match="damaged"):
-            unseal_groups([(3, 2, 1, no_bytes)])
+        with pytest.raises(StoreError, match="it is damaged"):
+            unsealed((*columns, seal(*row)), what="it")

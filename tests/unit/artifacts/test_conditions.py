@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from crystallize import ArtifactPlugin, Experiment, Pipeline, Treatment, data_source, pipeline_step
 from crystallize_plugins.artifacts import open_run
-from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.encoding import encode_plain
+from crystallize_plugins.artifacts.database.typed_json import decode, encode_plain
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -71,10 +70,9 @@ def test_a_run_that_is_opened_again_tells_what_every_step_read(run, keys):
 def test_a_large_context_costs_what_was_read_of_it(run):
     def size(opened):
         with sqlite3.connect(opened.provenance["run"]["folder"] + "/run.db") as database:
-            (records,) = database.execute("SELECT sum(length(record)) FROM condition").fetchone()
-            (shapes,) = database.execute("SELECT sum(length(body)) FROM shape").fetchone()
+            (size,) = database.execute("SELECT sum(length(name) + length(value)) FROM parameter").fetchone()
         database.close()
-        return records + shapes
+        return size
 
     _, small = run(10)
     _, large = run(5000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crystallize.errors import StoreError
-from crystallize_plugins.artifacts import database
-from crystallize_plugins.artifacts.schema import APPLICATION, VERSION
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.schema import APPLICATION, VERSION
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def folder(tmp_path):
 
 def add(connection, count=1):
     for _ in range(count):
-        connection.execute("INSERT INTO cells (count, failed, body) VALUES (1, 0, x'00')")
+        connection.execute("INSERT INTO event VALUES ('a', 'b', 0)")
 
 
 def cells(folder):
     with database.reading(folder) as source:
-        return source.execute("SELECT count(*) FROM cells").fetchone()[0]
+        return source.execute("SELECT count(*) FROM event").fetchone()[0]
 
 
 @pytest.mark.parametrize("rollback", [False, True])
@@ -76,7 +76,7 @@ def test_half_a_commit_to_a_rollback_journal_is_undone(folder, tmp_path):
     add(writer, 2)
     writer.execute("PRAGMA cache_size = 1")
     writer.execute("BEGIN IMMEDIATE")
-    writer.execute("INSERT INTO cells (count, failed, body) VALUES (1, 0, zeroblob(1000000))")
+    writer.execute("INSERT INTO event VALUES ('a', zeroblob(1000000), 0)")
     dead = tmp_path / "dead"
     shutil.copytree(folder, dead)
     assert (dead / "run.db-journal").stat().st_size > 0
@@ -92,7 +92,7 @@ def test_a_run_without_a_database_reads_like_an_empty_one(folder, files_below):
 
 def test_a_database_of_something_else_is_refused(folder):
     other = sqlite3.connect(folder / "run.db")
-    other.execute("CREATE TABLE cells (x)")
+    other.execute("CREATE TABLE event (x)")
     other.close()
     with pytest.raises(StoreError, match="no database of a run") as caught:
         cells(folder)

@@ -10,7 +10,7 @@ import pytest
 
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.files import Content, replace_text, store_error, write_synced
+from crystallize_plugins.artifacts.files.synced import Content, replace_text, store_error, write_synced
 
 
 def test_files_are_written_with_their_folders(tmp_path, files_below):

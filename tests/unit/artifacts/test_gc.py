@@ -22,7 +22,7 @@ def run_once(view, store, outcome):
 
     def run(name="exp", *, days=0, kind="run", **how):
         experiment = view(name, kind=kind, treatments=["t"] if kind == "trial" else [])
-        experiment.run.started = time.time() - days * 86400
+        experiment.run._note(started=time.time() - days * 86400)
         condition = "t" if kind == "trial" else "baseline"
         return store(experiment, [outcome(condition, 0, {"loss": [0.5]}, files={"a": b"12345"})], **how)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crystallize.errors import ValidationError
 from crystallize.results import Cell
-from crystallize_plugins.artifacts import layout
+from crystallize_plugins.artifacts.files import layout
 
 names = st.one_of(
     st.text(max_size=40),

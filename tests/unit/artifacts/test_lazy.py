@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import random
+import sqlite3
 from array import array
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -27,12 +29,7 @@ from crystallize.results import (
     collect_metrics,
 )
 from crystallize.results.trace import intern_shape
-from crystallize_plugins.artifacts.cells import CellReader, pack_cell
-from crystallize_plugins.artifacts.checksum import unseal
-from crystallize_plugins.artifacts.decoding import decode
-from crystallize_plugins.artifacts.lazy import StoredOutcomes
-from crystallize_plugins.artifacts.shapes import ShapeTable
-from crystallize_plugins.artifacts.table import CellTable
+from crystallize_plugins.artifacts.database import connection as database
 
 TREE = "treatment > replicate > step > action"
 CONDITIONS = ["baseline", "a", "b"]
@@ -88,13 +85,9 @@ def kinds(cell, number, kind):
     return outcome
 
 
-def stored(outcomes, artifacts=None):
-    rows = []
-    table = ShapeTable(rows.append)
-    records = b"".join(pack_cell(outcome, CONDITIONS.index(outcome.cell.condition), table) for outcome in outcomes)
-    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
-    reader = CellReader(dict(enumerate(CONDITIONS)), shapes)
-    return StoredOutcomes(CellTable(records, reader), lambda: artifacts or {})
+@pytest.fixture(scope="module")
+def stored(stored_outcomes):
+    return stored_outcomes
 
 
 def result_of(outcomes, kept=None, replicates=50):
@@ -123,7 +116,7 @@ cells = st.builds(Cell, st.sampled_from(CONDITIONS), st.integers(0, 30))
     st.lists(st.tuples(cells, st.sampled_from([*KINDS])), max_size=40, unique_by=lambda pair: pair[0]),
     st.randoms(use_true_random=False),
 )
-def test_a_result_of_kept_outcomes_is_that_of_the_outcomes(several, chance):
+def test_a_result_of_kept_outcomes_is_that_of_the_outcomes(stored, several, chance):
     outcomes = [kinds(cell, number, kind) for number, (cell, kind) in enumerate(several)]
     expected = spelt(result_of(outcomes))
     lazy = stored(outcomes)
@@ -134,7 +127,7 @@ def test_a_result_of_kept_outcomes_is_that_of_the_outcomes(several, chance):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_cells_of_one_kind_in_any_order(kind):
+def test_many_cells_of_one_kind_in_any_order(stored, kind):
     outcomes = [kinds(Cell(name, r), 100 * r + len(name), kind) for r in range(300) for name in CONDITIONS]
     expected = spelt(result_of(outcomes, replicates=300))
     assert spelt(result_of([], stored(outcomes), replicates=300)) == expected
@@ -142,7 +135,7 @@ def test_many_cells_of_one_kind_in_any_order(kind):
     assert spelt(result_of([], stored(outcomes), replicates=300)) == expected
 
 
-def test_it_is_a_mapping_of_cells_that_knows_which_failed():
+def test_it_is_a_mapping_of_cells_that_knows_which_failed(stored):
     outcomes = [kinds(Cell("a", n), n, "failed" if n % 3 else "no simple values") for n in range(9)]
     outcomes[3].metrics = {"loss": [object()]}
     lazy = stored(outcomes)
@@ -159,7 +152,7 @@ def test_it_is_a_mapping_of_cells_that_knows_which_failed():
         lazy[Cell("b", 0)]
 
 
-def test_a_part_of_them_knows_nothing_of_the_others():
+def test_a_part_of_them_knows_nothing_of_the_others(stored):
     outcomes = [kinds(Cell(name, r), r, "failed" if r == 3 else "plain") for r in range(5) for name in CONDITIONS]
     lazy = stored(outcomes)
     part = lazy.restricted([Cell("b", 1), Cell("a", 3), Cell("none", 0)])
@@ -171,7 +164,7 @@ def test_a_part_of_them_knows_nothing_of_the_others():
     assert lazy.without([]) is lazy
 
 
-def test_files_belong_to_the_cell_that_wrote_them():
+def test_files_belong_to_the_cell_that_wrote_them(stored):
     record = ArtifactRecord("FitStep", "a.txt", None, "0" * 64, 1, "/data/a.txt")
     outcomes = [plain(Cell("a", n), n) for n in range(5)]
     lazy = stored(outcomes, {Cell("a", 3): [record]})
@@ -180,33 +173,30 @@ def test_files_belong_to_the_cell_that_wrote_them():
     assert spelt(result_of([], lazy)) == spelt(result_of(outcomes))
 
 
-def test_a_result_of_kept_outcomes_travels():
+def test_a_result_of_kept_outcomes_travels(stored):
     outcomes = [kinds(Cell("a", n), n, [*KINDS][n % len(KINDS)]) for n in range(22)]
     kept = result_of([], stored(outcomes))
     assert spelt(pickle.loads(pickle.dumps(kept))) == spelt(result_of(outcomes))
 
 
-def test_lists_of_a_result_are_its_own():
+def test_lists_of_a_result_are_its_own(stored):
     lazy = stored([plain(Cell("baseline", n), n) for n in range(3)])
     first = collect_metrics(lazy, RECORDS)
     first.baseline.metrics["loss"].append(5)
     assert collect_metrics(lazy, RECORDS).baseline.metrics["loss"] == [0.0, 1 / 7, 2 / 7]
 
 
-def test_nothing_is_kept_of_nothing():
+def test_nothing_is_kept_of_nothing(stored):
     lazy = stored([])
     assert (len(lazy), lazy.conditions, lazy.failed) == (0, (), frozenset())
     assert spelt(result_of([], lazy)) == spelt(result_of([]))
 
 
-def test_a_record_that_names_what_is_not_there_is_damaged():
-    rows = []
-    table = ShapeTable(rows.append)
-    records = pack_cell(plain(Cell("a", 0), 1), 1, table)
-    shapes = {number: (kind, decode(unseal(body, number, kind, what=kind))) for number, kind, body in rows}
-    for missing in shapes:
-        reader = CellReader(dict(enumerate(CONDITIONS)), {n: s for n, s in shapes.items() if n != missing})
-        with pytest.raises(StoreError, match="the record of a cell is damaged"):
-            StoredOutcomes(CellTable(records, reader), dict)[Cell("a", 0)]
-    with pytest.raises(StoreError, match="the record of a cell is damaged"):
-        CellTable(records, CellReader({}, shapes))
+def test_a_record_that_names_what_is_not_there_is_damaged(stored):
+    for table in ("trace", "condition"):
+        lazy = stored([plain(Cell("a", 0), 1)])
+        with closing(sqlite3.connect(lazy._folder / "run.db")) as other, other:
+            other.execute(f"DELETE FROM {table}")
+        says = "a cell is of a condition, or has a trace, that is not there"
+        with pytest.raises(StoreError, match=says), database.reading(lazy._folder) as source:
+            type(lazy)(source, lazy._folder, dict)

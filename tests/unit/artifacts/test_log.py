@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crystallize.errors import StoreError
-from crystallize_plugins.artifacts.log import check_log
+from crystallize_plugins.artifacts.database.log import check_log
 
 
 @pytest.fixture

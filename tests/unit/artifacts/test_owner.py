@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from crystallize_plugins.artifacts.owner import HEARTBEAT, Owner, current_owner, is_alive, written_here
+from crystallize_plugins.artifacts.database.owner import HEARTBEAT, Owner, current_owner, is_alive, written_here
 
 WHO_AM_I = """
 import time
-from crystallize_plugins.artifacts.owner import current_owner
+from crystallize_plugins.artifacts.database.owner import current_owner
 print(*current_owner(), flush=True)
 time.sleep(60)
 """
@@ -125,7 +125,7 @@ def test_a_forked_child_is_another_process(run_script):
     done = run_script(
         """
         import os
-        from crystallize_plugins.artifacts.owner import current_owner
+        from crystallize_plugins.artifacts.database.owner import current_owner
         parent = current_owner()
         if os.fork() == 0:
             print(current_owner().pid == os.getpid() != parent.pid, flush=True)

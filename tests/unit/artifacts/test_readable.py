@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.results import HypothesisResult
-from crystallize_plugins.artifacts.readable import metrics_json
+from crystallize_plugins.artifacts.files.readable import metrics_json
 
 
 @pytest.mark.parametrize(

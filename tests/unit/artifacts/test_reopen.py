@@ -19,12 +19,11 @@ from crystallize_plugins.artifacts import (
     StoredError,
     StoredRun,
     StoredText,
-    contents,
     list_runs,
     newest_run,
     open_run,
 )
-from crystallize_plugins.artifacts.checksum import sealed_row
+from crystallize_plugins.artifacts.database.schema import seal
 
 TREE = "treatment > replicate > step > action"
 
@@ -256,27 +255,30 @@ def test_a_run_that_is_damaged_is_listed_and_named(rich):
         run.result()
 
 
-@pytest.mark.parametrize("table, key", [("cells", "id"), ("shape", "id"), ("document", "name")])
-def test_a_flipped_bit_in_what_was_recorded_is_never_taken_for_a_number(rich, table, key):
+@pytest.mark.parametrize(
+    "table, column", [("cell", "record"), ("cell", "seed"), ("trace", "steps"), ("document", "body")]
+)
+def test_a_flipped_bit_in_what_was_recorded_is_never_taken_for_a_number(rich, table, column):
     other = sqlite3.connect("data/exp/v0/run.db")
-    row, body = other.execute(f"SELECT {key}, body FROM {table} LIMIT 1").fetchone()
-    damaged = bytearray(body)
-    damaged[len(body) // 2] ^= 4
-    other.execute(f"UPDATE {table} SET body = ? WHERE {key} = ?", (bytes(damaged), row))
+    (value,) = other.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL LIMIT 1").fetchone()
+    if isinstance(value, int):
+        changed = value ^ 4
+    else:
+        changed = value[: len(value) // 2] + chr(ord(value[len(value) // 2]) ^ 4) + value[len(value) // 2 + 1 :]
+    other.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (changed, value))
     other.commit()
     other.close()
     with pytest.raises(StoreError, match=r"run\.db: .* is damaged: its checksum does not fit"):
-        open_run("data/exp/v0")
+        open_run("data/exp/v0").to_dict()
 
 
 @pytest.mark.parametrize("location", ["../../secret", "/etc/passwd", "a//b", "C:\\x", "a\\..\\b", "."])
 def test_a_foreign_database_cannot_name_files_outside_of_its_folder(rich, location):
     other = sqlite3.connect("data/exp/v0/run.db")
     # Whoever writes such a thing can make a checksum that fits.
-    (number, *row), *_ = other.execute(f"SELECT id, {', '.join(contents.ARTIFACT)} FROM artifact").fetchall()
-    row[contents.ARTIFACT.index("path")] = location
-    sealed = (location, sealed_row(*row)[-1], number)
-    other.execute("UPDATE artifact SET path = ?, seal = ? WHERE id = ?", sealed)
+    number, *row, _ = other.execute("SELECT rowid, * FROM artifact").fetchone()
+    row[4] = location
+    other.execute("UPDATE artifact SET path = ?, seal = ? WHERE rowid = ?", (location, seal(*row), number))
     other.commit()
     other.close()
     with pytest.raises(StoreError, match="outside of the run's folder"):

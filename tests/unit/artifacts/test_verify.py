@@ -122,15 +122,18 @@ def test_a_description_of_another_run_is_named(run_once):
 
 
 @pytest.mark.parametrize(
-    "table, column", [("run", "seed"), ("run", "replicates"), ("session", "ended"), ("condition", "name"),
-                      ("condition", "record"), ("shape", "kind"), ("cells", "count"), ("cells", "body"),
-                      ("artifact", "sha256"), ("artifact", "condition"), ("document", "body"),
-                      ("session", "stopped_by")],
+    "table, column",
+    [
+        ("run", "seed"), ("run", "replicates"), ("session", "ended"), ("session", "stopped_by"),
+        ("condition", "name"), ("condition", "steps"), ("parameter", "value"), ("trace", "metrics"),
+        ("identity", "parts"), ("cell", "duration"), ("cell", "state"), ("cell", "record"), ("metric", "value"),
+        ("metric", "name"), ("artifact", "sha256"), ("artifact", "condition"), ("document", "body"),
+    ],
 )  # fmt: skip
 def test_no_column_of_any_table_can_change_unnoticed(run_once, table, column):
     run_once()
     other = sqlite3.connect("data/exp/v0/run.db")
-    key = "name" if table == "document" else "rowid"
+    key = "replicate" if table in ("cell", "metric", "error") else "rowid"
     row, value = other.execute(f"SELECT {key}, {column} FROM {table} LIMIT 1").fetchone()
     if isinstance(value, bytes):
         value = value[:-6] + bytes([value[-6] ^ 1]) + value[-5:]

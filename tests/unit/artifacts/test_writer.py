@@ -11,11 +11,12 @@ import pytest
 
 from crystallize.engine.record import condition_records
 from crystallize.errors import RunStateError, StoreError
-from crystallize_plugins.artifacts import database
-from crystallize_plugins.artifacts.contents import cell_table
-from crystallize_plugins.artifacts.facts import Session, facts_of
-from crystallize_plugins.artifacts.owner import current_owner, place_of, written_here
-from crystallize_plugins.artifacts.writer import RunWriter
+from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.database.facts import Session, facts_of
+from crystallize_plugins.artifacts.database.owner import current_owner, place_of, written_here
+from crystallize_plugins.artifacts.database.writer import RunWriter
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 
 @pytest.fixture
@@ -46,13 +47,21 @@ def start(view, tmp_path):
 
 
 def stored(writer):
-    with database.reading(writer.folder) as source:
-        return list(cell_table(source).index())
+    return list(StoredRun(writer.folder).lazy_outcomes())
 
 
-def groups(writer):
-    with database.reading(writer.folder) as source:
-        return [count for (count,) in source.execute("SELECT count FROM cells")]
+@pytest.fixture
+def commits(monkeypatch):
+    """The moments of commits."""
+    moments = []
+    real = operations.commit
+
+    def commit(connection):
+        real(connection)
+        moments.append(time.monotonic())
+
+    monkeypatch.setattr(operations, "commit", commit)
+    return moments
 
 
 def until(condition, seconds=30):
@@ -76,12 +85,12 @@ def test_the_last_outcome_is_stored_though_nobody_waits_and_nothing_follows(star
     until(lambda: (writer.folder / "run.db").exists() and len(stored(writer)) == 1)
 
 
-def test_outcomes_that_arrive_together_share_a_commit_and_a_ticket(start, outcome):
+def test_outcomes_that_arrive_together_share_a_commit_and_a_ticket(start, outcome, commits):
     writer = start()
     tickets = [writer.collect(outcome("baseline", replicate, {"loss": [0.5]})) for replicate in range(1000)]
     tickets[-1].wait()
     assert len(stored(writer)) == 1000
-    assert len(groups(writer)) == len({id(ticket) for ticket in tickets}) < 500
+    assert len(commits) == len({id(ticket) for ticket in tickets}) < 500
     assert all(ticket.done for ticket in tickets)
 
 
@@ -108,11 +117,11 @@ def test_outcomes_from_many_threads_are_all_stored(start, outcome):
     assert len(stored(writer)) == 1600
 
 
-def test_a_busy_interpreter_does_not_starve_the_writer(start, outcome):
+def test_a_busy_interpreter_does_not_starve_the_writer(start, outcome, commits):
     writer = start()
     interval = sys.getswitchinterval()
     handed_in = 0
-    while len(groups(writer) if (writer.folder / "run.db").exists() else []) < 3:
+    while len(commits) < 3:
         writer.collect(outcome("baseline", handed_in, {"loss": [0.5]}))
         handed_in += 1
         # Hold the interpreter for longer than a group takes.
@@ -141,14 +150,13 @@ def test_a_run_without_a_single_cell_is_stored(start):
 def test_artifacts_are_on_the_disk_before_the_row_that_names_them(start, outcome, monkeypatch):
     writer = start()
     seen = []
-    real = RunWriter._insert_cells
+    real = RunWriter._insert
 
-    def look(self, connection, group):
-        rows = connection.execute("SELECT path FROM artifact").fetchall()
-        seen.append([(self.folder / path).read_bytes() for (path,) in rows])
-        real(self, connection, group)
+    def look(self, connection, group, files):
+        seen.append([(self.folder / row[4]).read_bytes() for row in files])
+        real(self, connection, group, files)
 
-    monkeypatch.setattr(RunWriter, "_insert_cells", look)
+    monkeypatch.setattr(RunWriter, "_insert", look)
     each = outcome("baseline", 2, {"loss": [0.5]}, files={"model.bin": b"\0\1", "log.txt": b"x" * 100_000})
     writer.collect(each).wait()
     assert seen == [[b"\0\1", b"x" * 100_000]]
@@ -188,9 +196,9 @@ def test_an_error_of_the_database_names_its_file(start, outcome):
     writer = start()
     writer.collect(outcome()).wait()
     intruder = sqlite3.connect(writer.folder / "run.db")
-    intruder.execute("DROP TABLE cells")
+    intruder.execute("DROP TABLE cell")
     intruder.close()
-    with pytest.raises(StoreError, match=r"run\.db: no such table: cells"):
+    with pytest.raises(StoreError, match=r"run\.db: no such table: cell"):
         writer.collect(outcome("baseline", 1)).wait()
 
 

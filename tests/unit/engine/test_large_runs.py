@@ -107,6 +107,7 @@ def test_a_large_run_gives_the_result_of_a_small_one(small_memory, tmp_path, mon
     whole = expected()
     assert told(result) == told(whole)
     assert typed(result) == typed(whole)
+    assert result.metrics.baseline.metrics["x"].replicates == list(range(REPLICATES))
     assert result.errors["more_rep_11"].original_exception.args == ("no luck",)
     assert result.metrics.baseline.metrics["odd"] == [{1, 2}]
     assert open_run(result.facts["run"]["folder"]).to_dict()["metrics"] == result.to_dict()["metrics"]

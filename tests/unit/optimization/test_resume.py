@@ -26,7 +26,7 @@ from crystallize.errors import ReplayError, StoreError
 from crystallize.experiments.optimizers import Objective
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.owner import written_here
+from crystallize_plugins.artifacts.database.owner import written_here
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, RelativeConstraint, floating
 
 SPACE = {"x": floating(-3.0, 3.0), "kind": ["a", "b"]}
@@ -282,7 +282,7 @@ def test_a_finished_optimisation_is_looked_up_and_left_alone(fitting, brake, tmp
 
 def test_one_that_was_cut_short_after_its_last_trial_is_brought_to_its_end(fitting, brake, monkeypatch):
     def without_an_end(active, experiment, result):
-        active.writer.begin_documents({}).wait()
+        active.writer.add_documents({}).wait()
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:

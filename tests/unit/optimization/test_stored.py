@@ -160,8 +160,8 @@ def test_a_damaged_journal_is_noticed(stored, diary):
 
     stored().optimize(diary([1.0]), 1)
     with closing(sqlite3.connect(f"{RUN}/run.db")) as database, database:
-        database.execute("UPDATE journal SET body = zeroblob(length(body)) WHERE id = 2")
-    with pytest.raises(StoreError, match="journal"):
+        database.execute("UPDATE event SET body = replace(body, '1.0', '2.0') WHERE name = 'trials_told'")
+    with pytest.raises(StoreError, match="event is damaged"):
         open_optimization(RUN)
 
 

@@ -55,6 +55,12 @@ def test_copies_keep_replicates_and_tags(way):
 # ------------------------------------------------------------------ collecting
 
 
+def test_the_replicates_of_a_result_are_a_list(outcome):
+    values = collected([outcome("baseline", 1, {"m": [1]}), outcome("baseline", 0, {"m": [2]})]).baseline.metrics["m"]
+    assert (values, values.replicates) == ([2, 1], [0, 1])
+    assert type(values.replicates) is list
+
+
 def test_values_come_in_replicate_order_whatever_order_outcomes_came_in(outcome):
     outcomes = [outcome("baseline", replicate, {"m": [replicate]}) for replicate in (3, 0, 2, 1)]
     values = collected(outcomes).baseline.metrics["m"]

@@ -294,7 +294,7 @@ class Run:
     def begin(self, cells: Sequence[Cell] | None) -> Sequence[Cell]:
         """Open the run and give the cells that are to be run."""
         view = self.view
-        view.run.started = time.time()
+        view.run._note(started=time.time())
         self._started = time.perf_counter()
         settle_seed(view)
         self.dispatch.before_run()

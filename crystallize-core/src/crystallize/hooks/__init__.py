@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         WorkerReport,
     )
     from crystallize.hooks.specs import CONTRACT, HOOKS, HookSpec, HookSpecs
-    from crystallize.hooks.view import ExperimentView, RunInfo
+    from crystallize.hooks.view import ExperimentView, OptimizationRequest, RunInfo
+    from crystallize.optimization.replay import AskedTrial, JournalEntry
     from crystallize.optimization.result import OptimizationResult
     from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
@@ -63,6 +64,7 @@ __all__ = [
     "STOPS",
     "ActivePlugins",
     "ArtifactRecord",
+    "AskedTrial",
     "Attempt",
     "BasePlugin",
     "Cell",
@@ -84,10 +86,12 @@ __all__ = [
     "HookSpecs",
     "HypothesisResult",
     "InterruptGuard",
+    "JournalEntry",
     "LazyOutcomes",
     "MetricColumn",
     "MetricColumns",
     "MetricValues",
+    "OptimizationRequest",
     "OptimizationResult",
     "Origin",
     "PluginFailure",
@@ -145,7 +149,8 @@ _HOMES = {
         "hooks.base": "BasePlugin hookimpl not_a_hook",
         "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
         "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
-        "hooks.view": "ExperimentView RunInfo",
+        "hooks.view": "ExperimentView OptimizationRequest RunInfo",
+        "optimization.replay": "AskedTrial JournalEntry",
         "optimization.result": "OptimizationResult",
         "optimization.trial": "Report TrialResult trial_result was_pruned",
         "plugins.build": "build_plugin build_plugins",

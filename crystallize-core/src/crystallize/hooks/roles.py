@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
     from crystallize.errors import CellTimeoutError, StepTimeoutError
     from crystallize.hooks.view import ExperimentView
+    from crystallize.optimization.replay import JournalEntry
     from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import Attempt, Cell, CellOutcome, Event, PluginFailure
 
@@ -282,9 +283,9 @@ class StorePlugin(BasePlugin):
     """A plugin that keeps runs: the role of stores.
 
     It implements `HookSpecs.collect`; to resume runs, `HookSpecs.completed_cells`, `HookSpecs.plan_cells` and
-    `recorded_seed`; to continue optimisations, it keeps the events ``optimization_started``, ``trials_asked`` and
-    ``trials_told`` that `HookSpecs.on_event` brings. It is neutral, and stops the run where it fails: what can't be
-    stored must not look done.
+    `recorded_seed`; to continue optimisations, it keeps a journal (`keeps_journal`): what the optimiser asked and was
+    told is compared with it by the engine. It is neutral, and stops the run where it fails: what can't be stored must
+    not look done.
 
     Examples
     --------
@@ -313,6 +314,9 @@ class StorePlugin(BasePlugin):
     neutral = True
     on_error = "stop_run"
 
+    keeps_journal: bool = False
+    """Whether `append_journal` stores what optimisers ask and are told, and `journal` gives it back."""
+
     gives_outcomes: bool = False
     """Whether `stored_outcomes` gives back what was collected: of a large run it is then kept by the store alone."""
 
@@ -323,6 +327,19 @@ class StorePlugin(BasePlugin):
         """
         run = self.newest_run(experiment.name or experiment.id)
         return None if run is None else run.metadata.get("seed")
+
+    def journal(self, experiment: ExperimentView) -> Sequence[JournalEntry]:
+        """Return the journal of the optimisation that this run continues, in order; nothing where there is none.
+
+        Asked of runs that resume before `HookSpecs.before_run` and again after it: a store that has begun a new run
+        there returns nothing, and the optimiser is then asked from the beginning. ``experiment.run.optimization`` says
+        why that has to be, and which outcomes count as they are, failed ones too.
+        """
+        del experiment
+        return ()
+
+    def append_journal(self, experiment: ExperimentView, entry: JournalEntry) -> None:
+        """Store what an optimiser is asked and told; only what `journal` does not have already comes here."""
 
     def stored_outcomes(self, experiment: ExperimentView) -> LazyOutcomes | None:
         """Return everything that is stored of a run, for its result; those that it resumes among them.

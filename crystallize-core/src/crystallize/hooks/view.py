@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crystallize.engine.identity import CellIdentities
     from crystallize.results.provenance import ConditionRecord
 
-__all__ = ["ExperimentView", "RunInfo", "first_plugin"]
+__all__ = ["ExperimentView", "OptimizationRequest", "RunInfo", "first_plugin"]
 
 PluginT = TypeVar("PluginT")
 
@@ -24,9 +24,35 @@ def _nothing(names: Sequence[str]) -> list[ConditionRecord]:
     return []
 
 
+@dataclass(frozen=True, slots=True)
+class OptimizationRequest:
+    """What an optimisation is asked for, beside what is recorded of the one that it would resume.
+
+    Attributes
+    ----------
+    num_trials : int
+        How often the optimiser will be asked.
+    differs : str
+        Why the recorded optimisation cannot be the one that is wanted, so that a store begins a new run; empty where it
+        can, or nothing is recorded.
+    told : int
+        Of how many recorded trials the optimiser was told.
+    settled : frozenset of str
+        Their conditions, whose outcomes count as they are, failed ones too: what was asked afterwards rests on them.
+    """
+
+    num_trials: int
+    differs: str = ""
+    told: int = 0
+    settled: frozenset[str] = frozenset()
+
+
+_SETTABLE = frozenset({"version", "folder", "seed"})
+
+
 @dataclass(slots=True)
 class RunInfo:
-    """Facts about one run.
+    """Facts about one run; a store sets `version` and `folder`, a seeder `seed`, and nobody anything else.
 
     Attributes
     ----------
@@ -46,10 +72,8 @@ class RunInfo:
         The seed that ``apply(seed=...)`` or ``debug`` asks for, in place of every computed one.
     started : float
         Seconds since the epoch.
-    optimization : dict or None
-        What an optimiser was asked for, where the run is of kind ``"trial"`` and somebody listens: the fields of the
-        event ``optimization_started``. A store that continues a recorded optimisation puts the recorded
-        ``optimizer_seed`` there, so that the optimiser adopts it.
+    optimization : OptimizationRequest or None
+        What is wanted of an optimisation, where the run is of kind ``"trial"``.
     """
 
     id: str
@@ -60,7 +84,24 @@ class RunInfo:
     seed: int | None = None
     seed_override: int | None = None
     started: float = 0.0
-    optimization: dict[str, Any] | None = None
+    optimization: OptimizationRequest | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set what the roles of plugins may set.
+
+        Raises
+        ------
+        AttributeError
+            It is anything else.
+        """
+        if name not in _SETTABLE and hasattr(self, name):
+            raise AttributeError(f"run.{name} is what was asked for, and cannot be changed")
+        object.__setattr__(self, name, value)
+
+    def _note(self, **facts: object) -> None:
+        """Set what the engine finds out as the run goes on."""
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(slots=True, repr=False)

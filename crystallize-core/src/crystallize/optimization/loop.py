@@ -22,6 +22,7 @@ from crystallize.errors import (
 )
 from crystallize.hooks.settings import arguments_of, describe_settings
 from crystallize.names import check_distinct
+from crystallize.optimization.replay import Journal
 from crystallize.optimization.result import OptimizationResult
 from crystallize.optimization.trial import (
     ConditionNames,
@@ -80,6 +81,7 @@ class Optimization:
         self.baseline: TrialResult | None = None
         self.replayed = 0
         self._run = run
+        self._journal = Journal(run.view)
         self._optimizer = optimizer
         self._count = num_trials
         self._objectives = objectives_of(optimizer)
@@ -150,9 +152,6 @@ class Optimization:
 
     def _begin(self) -> None:
         run, optimizer = self._run, self._optimizer
-        if not run.dispatch.listens("optimization_started"):
-            run.begin([])
-            return
         settings, _ = describe_settings(arguments_of(optimizer))
         drawn = getattr(optimizer, "drawn_seed", None)
         fields: dict[str, Any] = {
@@ -165,14 +164,21 @@ class Optimization:
             "baseline": bool(getattr(optimizer, "needs_baseline", False)),
             "optimizer_seed": drawn,
         }
-        run.view.run.optimization = fields
+        self._journal.open(fields)
         run.begin([])
-        # What plugins know: the one seeds the cells, the other drew the optimiser's seed when the recorded run began.
         fields["seed"] = run.view.run.seed
+        if not self._journal.confirm():
+            fields["optimizer_seed"] = drawn  # a new run, to which the recorded one is nothing
         if drawn is not None and fields["optimizer_seed"] != drawn:
             optimizer.adopt_seed(fields["optimizer_seed"])
-        run.dispatch.progress("optimization_started", **fields)
-        run.dispatch.check()
+        self._record("optimization_started", **fields)
+
+    def _record(self, name: str, **fields: Any) -> None:
+        """Compare with the record, or have stored, and tell plugins, what is asked or told."""
+        self._journal.add(name, fields)
+        dispatch = self._run.dispatch
+        dispatch.progress(name, **fields)
+        dispatch.check()
 
     def _best(self) -> Treatment:
         best = self._optimizer.get_best_treatment()
@@ -190,7 +196,6 @@ class Optimization:
         if getattr(self._optimizer, "needs_baseline", False):
             yield self._left_to_run([BASELINE])[0]
             self._tell_baseline()
-        dispatch = self._run.dispatch
         for batch in range(self._count):
             if getattr(self._optimizer, "exhausted", False):
                 _LOGGER.info(
@@ -202,13 +207,11 @@ class Optimization:
                 return
             treatments = self._asked()
             conditions = self._admitted(treatments)
-            if dispatch.listens("trials_asked"):
-                asked = [
-                    (condition, treatment.name, treatment.applied)
-                    for condition, treatment in zip(conditions, treatments, strict=True)
-                ]
-                dispatch.progress("trials_asked", batch=batch, trials=asked)
-                dispatch.check()
+            asked = [
+                (condition, treatment.name, treatment.applied)
+                for condition, treatment in zip(conditions, treatments, strict=True)
+            ]
+            self._record("trials_asked", batch=batch, trials=asked)
             cells, replayed = self._left_to_run(conditions)
             yield cells
             if self._broken is not None:
@@ -311,16 +314,8 @@ class Optimization:
 
     def _note(self, trials: list[TrialResult], how: str | None, values: dict[str, Any] | None) -> None:
         """Say what is about to be told, and how; None where there is no way to tell it."""
-        dispatch = self._run.dispatch
-        if dispatch.listens("trials_told"):
-            dispatch.progress(
-                "trials_told",
-                batch=trials[0].batch,
-                states=[trial.state for trial in trials],
-                how=how,
-                values=values,
-            )
-            dispatch.check()
+        states = [trial.state for trial in trials]
+        self._record("trials_told", batch=trials[0].batch, states=states, how=how, values=values)
 
     def _failure(self, trial: TrialResult, what: str) -> TrialFailedError:
         first = next(iter(trial.errors.values()), None)

@@ -120,9 +120,15 @@ class MetricColumn(NamedTuple):
     tags: Mapping[int, Mapping[str, Any]] = {}
     kind: type | None = None
 
-    def unpacked(self) -> MetricValues:
-        """Return a list of the values, which belongs to whoever asked for it."""
-        listed = MetricValues(self.of(0, len(self.values)), self.replicates)
+    def unpacked(self, replicates: list[int] | None = None) -> MetricValues:
+        """Return a list of the values, which belongs to whoever asked for it.
+
+        Parameters
+        ----------
+        replicates : list of int, optional
+            The column's replicates as a list, where there is one already.
+        """
+        listed = MetricValues(self.of(0, len(self.values)), [*self.replicates] if replicates is None else replicates)
         listed.tags.update(self.tags)
         return listed
 

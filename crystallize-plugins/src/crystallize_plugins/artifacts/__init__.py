@@ -1,19 +1,16 @@
 """Stored runs: `ArtifactPlugin` writes them, `open_run` and `list_runs` read them.
 
-| module | its job |
+| room | its job |
 | --- | --- |
 | `plugin`, `active` | the hooks; one run from its first moment to its last |
-| `layout` | where things lie, names, taking a version |
-| `schema`, `database` | the tables; opening them for writing and for reading |
-| `writer`, `files` | the one thread that commits; files that survive a loss of power |
-| `encoding`, `decoding`, `arrays`, `checksum` | values as bytes and back |
-| `cells`, `shapes` | cells as packed records, and what they share |
+| `resume` | which stored cells are kept, which are missing or changed, and who goes on with a run |
+| `reading` | stored runs, opened again: outcomes by column, documents, finding runs |
+| `database` | ``run.db``: tables, connections, values as typed JSON, and the one writer |
+| `files` | names and places, files that survive a loss of power, JSON for people |
+| `operations` | every operation by which the store changes a disk |
+| `recorded` | what surrounds a run, from its code to its command line |
 | `journal`, `optimization` | what an optimiser asked and was told; its trials again |
-| `facts`, `documents`, `contents` | what is known before the first cell and at the end; rows as objects again |
-| `readable` | the JSON files |
-| `stored`, `reopen` | one stored run; finding them |
-| `earlier`, `resume`, `takeover`, `basis` | a stored run beside what is wanted now, and who goes on with it |
-| `owner`, `retention` | whether a writer is alive; what is removed |
+| `retention` | what is removed |
 """
 
 from __future__ import annotations
@@ -24,17 +21,14 @@ from crystallize_plugins.artifacts.plugin import ArtifactPlugin
 from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
-    from crystallize_plugins.artifacts.decoding import StoredText
-    from crystallize_plugins.artifacts.documents import StoredError
-    from crystallize_plugins.artifacts.journal import JournalEntry
+    from crystallize_plugins.artifacts.database.typed_json import StoredText
+    from crystallize_plugins.artifacts.database.writer import Ticket
     from crystallize_plugins.artifacts.optimization import open_optimization
-    from crystallize_plugins.artifacts.reopen import list_runs, newest_run, open_run
-    from crystallize_plugins.artifacts.stored import StoredRun
-    from crystallize_plugins.artifacts.writer import Ticket
+    from crystallize_plugins.artifacts.reading.documents import StoredError
+    from crystallize_plugins.artifacts.reading.stored import StoredRun, list_runs, newest_run, open_run
 
 __all__ = [
     "ArtifactPlugin",
-    "JournalEntry",
     "StoredError",
     "StoredRun",
     "StoredText",
@@ -49,14 +43,13 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "JournalEntry": "journal",
-        "StoredError": "documents",
-        "StoredRun": "stored",
-        "StoredText": "decoding",
-        "Ticket": "writer",
-        "list_runs": "reopen",
-        "newest_run": "reopen",
+        "StoredError": "reading.documents",
+        "StoredRun": "reading.stored",
+        "StoredText": "database.typed_json",
+        "Ticket": "database.writer",
+        "list_runs": "reading.stored",
+        "newest_run": "reading.stored",
         "open_optimization": "optimization",
-        "open_run": "reopen",
+        "open_run": "reading.stored",
     },
 )

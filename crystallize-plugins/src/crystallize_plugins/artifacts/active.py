@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
 from crystallize.hooks import LazyOutcomes, condition_names
-from crystallize_plugins.artifacts import layout, readable, retention
-from crystallize_plugins.artifacts.documents import documents_of
-from crystallize_plugins.artifacts.facts import Session, facts_of
-from crystallize_plugins.artifacts.files import publish, store_error
-from crystallize_plugins.artifacts.owner import current_owner, place_of
+from crystallize_plugins.artifacts import retention
+from crystallize_plugins.artifacts.database.facts import Session, facts_of
+from crystallize_plugins.artifacts.database.owner import current_owner, place_of
+from crystallize_plugins.artifacts.database.writer import RunWriter
+from crystallize_plugins.artifacts.files import layout, readable
+from crystallize_plugins.artifacts.files.synced import publish, store_error
+from crystallize_plugins.artifacts.reading.documents import documents_of
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
-from crystallize_plugins.artifacts.resume import claim
-from crystallize_plugins.artifacts.stored import StoredRun
-from crystallize_plugins.artifacts.writer import RunWriter
+from crystallize_plugins.artifacts.resume.plan import claim
 
 if TYPE_CHECKING:
     from crystallize import Result
     from crystallize.hooks import ExperimentView
-    from crystallize_plugins.artifacts.basis import Basis
-    from crystallize_plugins.artifacts.earlier import EarlierRun
-    from crystallize_plugins.artifacts.facts import RunFacts
+    from crystallize_plugins.artifacts.database.facts import RunFacts
+    from crystallize_plugins.artifacts.database.writer import StoredBefore
+    from crystallize_plugins.artifacts.resume.previous import PreviousRun
 
 __all__ = ["ActiveRun", "take_folder"]
 
@@ -42,7 +43,7 @@ class ActiveRun:
     facts : RunFacts
     session : Session
         This process' work on it.
-    basis : Basis, optional
+    before : StoredBefore, optional
         What it has already, or takes over from another run.
 
     Attributes
@@ -53,13 +54,18 @@ class ActiveRun:
     """
 
     def __init__(
-        self, experiment: ExperimentView, path: Path, facts: RunFacts, session: Session, basis: Basis | None = None
+        self,
+        experiment: ExperimentView,
+        path: Path,
+        facts: RunFacts,
+        session: Session,
+        before: StoredBefore | None = None,
     ) -> None:
         self._path = path
         self._folder = path.parent
         self._facts = facts
         self._session = session
-        self._basis = basis
+        self._before = before
         identities = experiment.cell_identities()
         if identities is None:
             raise StoreError(f"{path} cannot be written for a view of an experiment that belongs to no run")
@@ -73,7 +79,7 @@ class ActiveRun:
             conditions=condition_names(experiment.treatments, baseline=experiment.run.kind != "trial"),
             recorded=lambda: self.recorder.begin(self.writer),
             identities=identities,
-            basis=basis,
+            before=before,
         )
         # A single run that is kept will have the place of the one before it.
         version = (
@@ -83,7 +89,7 @@ class ActiveRun:
 
     @classmethod
     def begin(
-        cls, experiment: ExperimentView, version: layout.Version, *, versioned: bool, basis: Basis | None = None
+        cls, experiment: ExperimentView, version: layout.Version, *, versioned: bool, before: StoredBefore | None = None
     ) -> ActiveRun:
         """Begin a run in a folder of its own.
 
@@ -94,7 +100,7 @@ class ActiveRun:
             Its folder, which is empty.
         versioned : bool
             Whether it is kept beside those before it.
-        basis : Basis, optional
+        before : StoredBefore, optional
             What it takes over from another run.
 
         Raises
@@ -108,16 +114,16 @@ class ActiveRun:
             readable.write_beginning(version.path, facts, session)
         except OSError as error:
             raise store_error("cannot store the run: nothing can be written to", version.path, error) from error
-        return cls(experiment, version.path, facts, session, basis)
+        return cls(experiment, version.path, facts, session, before)
 
     @classmethod
-    def go_on(cls, experiment: ExperimentView, earlier: EarlierRun) -> ActiveRun | None:
+    def go_on(cls, experiment: ExperimentView, previous: PreviousRun) -> ActiveRun | None:
         """Go on with a stored run in its folder.
 
         Parameters
         ----------
         experiment : ExperimentView
-        earlier : EarlierRun
+        previous : PreviousRun
 
         Returns
         -------
@@ -131,16 +137,16 @@ class ActiveRun:
         StoreError
             It cannot be written to.
         """
-        session = _session(experiment, earlier.path)
-        if not claim(earlier, session, experiment.replicates):
+        session = _session(experiment, previous.path)
+        if not claim(previous, session, experiment.replicates):
             return None
-        facts = earlier.facts._replace(replicates=max(earlier.facts.replicates, experiment.replicates))
+        facts = previous.facts._replace(replicates=max(previous.facts.replicates, experiment.replicates))
         try:
             # What it said of the end is true no more.
-            readable.write_beginning(earlier.path, facts, session)
+            readable.write_beginning(previous.path, facts, session)
         except OSError as error:
-            raise store_error("cannot store the run: nothing can be written to", earlier.path, error) from error
-        return cls(experiment, earlier.path, facts, session, earlier.basis())
+            raise store_error("cannot store the run: nothing can be written to", previous.path, error) from error
+        return cls(experiment, previous.path, facts, session, previous.going_on())
 
     def finish(self, experiment: ExperimentView, result: Result) -> None:
         """Store what is known at the end, and write the files that people read.
@@ -161,14 +167,14 @@ class ActiveRun:
         more = self._more_than(result)
         if more:
             documents["conditions"] = list(dict.fromkeys([*documents["conditions"], *more]))
-        self.writer.begin_documents(self.recorder.rest())
+        self.writer.add_documents(self.recorder.rest())
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
             # While the writer waits for the disk.
             prepared = [] if more else readable.prepare_metrics(self._path, result)
             ticket.wait()
-            if self._basis is not None and self._basis.carried is not None:
-                self._move_kept(str(self._basis.carried.source))
+            if self._before is not None and self._before.source is not None:
+                self._move_kept(str(self._before.source))
             whole = StoredRun(self._path).result() if more else result
             publish(prepared or readable.prepare_metrics(self._path, whole))
             readable.write_end(self._path, self._facts, self._session, whole)
@@ -182,18 +188,18 @@ class ActiveRun:
 
     def _more_than(self, result: Result) -> list[str]:
         """Give the conditions of which the run has cells that nobody asked for this time; nothing where it has none."""
-        if self._basis is None or self._basis.carried is not None:
+        if self._before is None or self._before.source is not None:
             return []
         asked = {condition.name for condition in result.conditions}
         count = result.provenance["replicates_requested"]
-        unasked = (name for name, replicate in self._basis.cells if name not in asked or replicate >= count)
+        unasked = (name for name, replicate in self._before.cells if name not in asked or replicate >= count)
         return list(dict.fromkeys(unasked))
 
     def _move_kept(self, former: str) -> None:
         """Say of the files of the cells that were kept where they lie now."""
-        if self._basis is not None:
-            for cell, records in self._basis.files.items():
-                for record in records if cell in self._basis.cells else ():
+        if self._before is not None:
+            for cell, records in self._before.files.items():
+                for record in records if cell in self._before.cells else ():
                     record.path = str(self._path) + str(record.path).removeprefix(former)
 
     def outcomes(self) -> LazyOutcomes:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from crystallize import Objective, Treatment
 from crystallize.errors import RunStateError, StoreError
 from crystallize.hooks import BASELINE, Cell, OptimizationResult, plan_cells, trial_result
-from crystallize_plugins.artifacts.schema import ASKED, STARTED, TOLD
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.database.schema import ASKED, STARTED, TOLD
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
     from crystallize import Experiment
-    from crystallize.hooks import CellOutcome, TrialResult
-    from crystallize_plugins.artifacts.journal import AskedTrial, JournalEntry
+    from crystallize.hooks import AskedTrial, CellOutcome, JournalEntry, TrialResult
 
 __all__ = ["open_optimization"]
 
@@ -66,8 +65,7 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     replicates = begun.fields["replicates"]
     trials: list[TrialResult] = []
     inexact = []
-    for asked, told in _told_batches(entries):
-        _give_back_reports(asked, told, outcomes)
+    for asked in _told_batches(entries):
         for trial in asked.fields["trials"]:
             trials.append(_trial(len(trials), asked.fields["batch"], trial, outcomes, replicates))
             if not trial.is_exact:
@@ -82,22 +80,10 @@ def open_optimization(path: str | os.PathLike[str], *, experiment: Experiment | 
     )
 
 
-def _told_batches(entries: Sequence[JournalEntry]) -> list[tuple[JournalEntry, JournalEntry]]:
-    """Pair what was asked with what was told of it, the last time; what was asked last may never have been."""
-    told = {entry.fields["batch"]: entry for entry in entries if entry.name == TOLD}
-    return [
-        (entry, told[entry.fields["batch"]])
-        for entry in entries
-        if entry.name == ASKED and entry.fields["batch"] in told
-    ]
-
-
-def _give_back_reports(asked: JournalEntry, told: JournalEntry, outcomes: Mapping[Cell, CellOutcome]) -> None:
-    """Give the cells of an early version's store what they reported, which it kept in the journal alone."""
-    for trial, reports in zip(asked.fields["trials"], told.fields.get("reports", ()), strict=False):
-        for order, (replicate, *report) in enumerate(reports):
-            outcome = outcomes[Cell(trial.condition, replicate)]
-            outcome.reports = (*outcome.reports, (order, *report))
+def _told_batches(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Return what was asked and told of; what was asked last may never have been."""
+    told = {entry.fields["batch"] for entry in entries if entry.name == TOLD}
+    return [entry for entry in entries if entry.name == ASKED and entry.fields["batch"] in told]
 
 
 def _trial(

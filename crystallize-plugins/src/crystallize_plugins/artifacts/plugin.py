@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, cast
 from crystallize.errors import ArgumentTypeError, RunLockedError
 from crystallize.hooks import StorePlugin
 from crystallize.hooks.tools import check_count, check_flag
-from crystallize_plugins.artifacts import layout
-from crystallize_plugins.artifacts.schema import EVENTS
+from crystallize_plugins.artifacts.files import layout
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
     from crystallize import Result
-    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, LazyOutcomes
+    from crystallize.hooks import Cell, CellOutcome, ExperimentView, JournalEntry, LazyOutcomes
     from crystallize_plugins.artifacts.active import ActiveRun
-    from crystallize_plugins.artifacts.continuation import Continuation
-    from crystallize_plugins.artifacts.resume import Found, Resumption
-    from crystallize_plugins.artifacts.stored import StoredRun
-    from crystallize_plugins.artifacts.writer import Ticket
+    from crystallize_plugins.artifacts.database.writer import Ticket
+    from crystallize_plugins.artifacts.reading.stored import StoredRun
+    from crystallize_plugins.artifacts.resume.optimization import Continuation
+    from crystallize_plugins.artifacts.resume.plan import Newest, Resumption
 
 __all__ = ["ArtifactPlugin"]
 
@@ -61,7 +60,7 @@ class ArtifactPlugin(StorePlugin):
     (PosixPath('results'), True)
     """
 
-    wanted_events = EVENTS
+    keeps_journal = True
     gives_outcomes = True
 
     def __init__(
@@ -82,7 +81,7 @@ class ArtifactPlugin(StorePlugin):
         self.trust_untracked = check_flag(trust_untracked, what="trust_untracked")
         self._active: dict[str, ActiveRun] = {}
         self._resumed: dict[str, Resumption] = {}
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, Newest] = {}
         self._newest: dict[str, tuple[Any, StoredRun]] = {}
 
     def recorded_seed(self, experiment: ExperimentView) -> int | None:
@@ -103,7 +102,7 @@ class ArtifactPlugin(StorePlugin):
         from crystallize_plugins.artifacts.active import ActiveRun, take_folder
 
         if run.strategy == "resume":
-            from crystallize_plugins.artifacts.takeover import take_over
+            from crystallize_plugins.artifacts.resume.begin import take_over
 
             found = self._found.pop(run.id, None) or self._find(experiment)
             folder = self._folder(experiment)
@@ -131,7 +130,7 @@ class ArtifactPlugin(StorePlugin):
 
     def plan_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> dict[Cell, str] | None:
         """Say what resuming would do with each cell, and change nothing."""
-        from crystallize_plugins.artifacts.resume import Resumption
+        from crystallize_plugins.artifacts.resume.plan import Resumption
 
         found = self._found.pop(experiment.run.id, None) or self._find(experiment)
         resumption = Resumption(found.run, experiment.cell_identities(), trust_untracked=self.trust_untracked)
@@ -149,18 +148,21 @@ class ArtifactPlugin(StorePlugin):
         active = self._active.get(experiment.run.id)
         return None if active is None else active.writer.collect(outcome)
 
-    def on_event(self, experiment: ExperimentView, event: Event) -> None:
+    def journal(self, experiment: ExperimentView) -> Sequence[JournalEntry]:
+        """Return what is recorded of the optimisation that this run continues."""
+        run = experiment.run
+        if run.id in self._resumed:
+            return cast("Continuation", self._resumed[run.id]).recorded
+        from crystallize_plugins.artifacts.reading.stored import StoredRun
+
+        found = self._found[run.id] = self._find(experiment)
+        return () if found.run is None else StoredRun(found.run.path).journal()
+
+    def append_journal(self, experiment: ExperimentView, entry: JournalEntry) -> None:
         """Write down what an optimiser asks and is told."""
-        if event.name not in EVENTS:
-            return
         from crystallize_plugins.artifacts.journal import journal_row
 
-        continuation = cast("Continuation | None", self._resumed.get(experiment.run.id))
-        rows = [journal_row(event)] if continuation is None else continuation.rows(event)
-        if rows:
-            active = self._writing(experiment)
-            for row in rows:
-                active.writer.note(*row)
+        self._writing(experiment).writer.add_event(*journal_row(entry))
 
     def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
         """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""
@@ -190,7 +192,7 @@ class ArtifactPlugin(StorePlugin):
         experiment_name : str
             The experiment's name, or its identity where it has none.
         """
-        from crystallize_plugins.artifacts.reopen import newest_run
+        from crystallize_plugins.artifacts.reading.stored import newest_run
 
         stored = layout.versions(layout.experiment_folder(self.root_dir, experiment_name))
         if not stored:
@@ -230,10 +232,10 @@ class ArtifactPlugin(StorePlugin):
     def _folder(self, experiment: ExperimentView) -> Path:
         return layout.experiment_folder(self.root_dir, experiment.name or experiment.id)
 
-    def _find(self, experiment: ExperimentView) -> Found:
-        from crystallize_plugins.artifacts.resume import find_earlier
+    def _find(self, experiment: ExperimentView) -> Newest:
+        from crystallize_plugins.artifacts.resume.plan import find_newest
 
-        return find_earlier(self._folder(experiment), experiment.run.kind)
+        return find_newest(self._folder(experiment), experiment.run.kind)
 
 
 def _state(run: Path) -> tuple[Any, ...]:

@@ -17,16 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
 from crystallize.hooks.tools import isolate, looks_secret
-from crystallize_plugins.artifacts.encoding import encode, encode_plain
+from crystallize_plugins.artifacts.database.typed_json import encode, encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from crystallize.hooks import CellIdentities, ExperimentView
-    from crystallize_plugins.artifacts.writer import RunWriter
+    from crystallize_plugins.artifacts.database.writer import RunWriter
     from crystallize_plugins.environment.background import PendingFacts
 
-__all__ = ["RECORDED", "TREATMENTS", "RecordedTreatment", "Recorder", "recorded_facts", "recorded_treatments"]
+__all__ = [
+    "RECORDED",
+    "TREATMENTS",
+    "RecordedTreatment",
+    "Recorder",
+    "newest_of",
+    "recorded_facts",
+    "recorded_treatments",
+]
 
 _QUICK = ("plugins", "environment", "command", "definition", "code", "data")
 _SLOW = ("git", "packages", "libraries")
@@ -41,7 +49,7 @@ _LARGEST = 1 << 20
 _MOST_ITEMS = 100_000
 _MOST_REMEMBERED = 32
 
-_encoded: dict[int, tuple[Any, bytes]] = {}
+_encoded: dict[int, tuple[Any, str]] = {}
 
 
 class Recorder:
@@ -68,7 +76,7 @@ class Recorder:
         self._begun = False
         self._given = False
 
-    def begin(self, writer: RunWriter | None = None) -> dict[str, bytes]:
+    def begin(self, writer: RunWriter | None = None) -> dict[str, str]:
         """Give the documents of the first commit; what is not known by then is given to the writer later.
 
         Parameters
@@ -99,13 +107,13 @@ class Recorder:
                 return
             # Where the run cannot be written, whoever hands in its outcomes learns of it.
             with suppress(CrystallizeError):
-                self._writer.begin_documents(documents)
+                self._writer.add_documents(documents)
                 self._begun = True
         answer.then(self._late)
 
-    def _first(self) -> dict[str, bytes]:
+    def _first(self) -> dict[str, str]:
         documents = {name: _encode(name, value) for name, value in self._known().items()}
-        documents[TREATMENTS] = encode(_exact_treatments(self._view)).data
+        documents[TREATMENTS] = encode(_exact_treatments(self._view)).text
         return documents
 
     def facts(self) -> dict[str, Any]:
@@ -115,7 +123,7 @@ class Recorder:
         own = {"code": isolate(known["code"]), "git": dict(found["git"]), "packages": dict(found["packages"])}
         return {**known, **found, **own}
 
-    def rest(self) -> dict[str, bytes]:
+    def rest(self) -> dict[str, str]:
         """Give the documents that no writer was given yet; waits for what is still being found out."""
         found, first = self._found_out(), {} if self._begun else self._first()
         with self._lock:
@@ -165,7 +173,7 @@ class Recorder:
                 return
             # Where the run cannot be written, whoever hands in its outcomes learns of it.
             with suppress(CrystallizeError):
-                self._writer.begin_documents({name: _encode(name, value) for name, value in found.items()})
+                self._writer.add_documents({name: _encode(name, value) for name, value in found.items()})
                 self._given = True
 
 
@@ -211,14 +219,13 @@ def recorded_facts(documents: Mapping[str, Any]) -> dict[str, Any]:
     documents : mapping of str to object
         All documents of the run, by name.
     """
-    found: dict[str, Any] = {}
-    newest: dict[str, int] = {}
-    for full, value in documents.items():
-        name, _, session = full.partition("@")
-        number = int(session) if session.isdigit() else 1
-        if name in RECORDED and number >= newest.get(name, 0):
-            found[name], newest[name] = value, number
-    return found
+    return {name: newest_of(documents, name) for name in RECORDED if newest_of(documents, name) is not None}
+
+
+def newest_of(documents: Mapping[str, Any], name: str) -> Any:
+    """Return the document of a name that the process which wrote last has written; None where there is none."""
+    several = {full: int(full.partition("@")[2] or 1) for full in documents if full.partition("@")[0] == name}
+    return documents[max(several, key=several.__getitem__)] if several else None
 
 
 def _masked(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,7 +313,7 @@ def _tried(find_out: Callable[[], Any]) -> Any:
         return {"reason": f"{type(error).__name__}: {error}"}
 
 
-def _encode(name: str, value: Any) -> bytes:
+def _encode(name: str, value: Any) -> str:
     """Encode a document: what many runs of a process share, once."""
     if name not in _SHARED:
         return _encoded_plain(value)
@@ -318,8 +325,8 @@ def _encode(name: str, value: Any) -> bytes:
     return known[1]
 
 
-def _encoded_plain(value: Any) -> bytes:
+def _encoded_plain(value: Any) -> str:
     try:
         return encode_plain(value)
     except TypeError:  # a plugin's own description of itself, say, that is not plain after all
-        return encode(value).data
+        return encode(value).text

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.layout import RUN, is_temporary, temporary_name, versions
-from crystallize_plugins.artifacts.owner import current_owner, is_alive, place_of
-from crystallize_plugins.artifacts.readable import note_files_removed
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.database.owner import current_owner, is_alive, place_of
+from crystallize_plugins.artifacts.files.layout import RUN, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.files.readable import note_files_removed
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

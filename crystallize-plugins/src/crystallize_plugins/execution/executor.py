@@ -50,8 +50,9 @@ class Executor(ExecutorPlugin):
             trials = event.fields["num_trials"] + event.fields["baseline"]
             self._bar(experiment).expect_to_come(trials * experiment.replicates)
         elif event.name == "trials_asked":
+            wanted = experiment.run.optimization
             # As far as one can know: each batch is as large as this one.
-            left = (experiment.run.optimization or {})["num_trials"] - event.fields["batch"]
+            left = (0 if wanted is None else wanted.num_trials) - event.fields["batch"]
             self._bar(experiment).expect_to_come(left * len(event.fields["trials"]) * experiment.replicates)
         elif event.name == "cell_retried" and experiment.run.id in self._bars:
             self._bars[experiment.run.id].count_retry()

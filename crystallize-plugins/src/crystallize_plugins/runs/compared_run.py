@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize import Result
 from crystallize.errors import ArgumentTypeError, StoreError
 from crystallize_plugins.artifacts import StoredRun
-from crystallize_plugins.artifacts.layout import is_version, versions
+from crystallize_plugins.artifacts.files.layout import is_version, versions
 from crystallize_plugins.artifacts.recorded import recorded_treatments
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.runs.differences import Difference
 from crystallize_plugins.runs.value_differences import mappings, same_value, values
 
@@ -67,8 +67,8 @@ def _numbered(record: ConditionRecord) -> dict[tuple[str, int, int], dict[str, A
 
 def _shared(conditions: Sequence[str], found: Sequence[Sequence[Difference]]) -> Iterator[Difference]:
     """Say once what differs in every condition, and in which condition the rest does."""
-    counted: Counter[tuple[str, bytes]] = Counter()
-    keyed = [[(each.name, encode((each.kind, each.first, each.second)).data) for each in some] for some in found]
+    counted: Counter[tuple[str, str]] = Counter()
+    keyed = [[(each.name, encode((each.kind, each.first, each.second)).text) for each in some] for some in found]
     for keys in keyed:
         counted.update(keys)
     said = set()

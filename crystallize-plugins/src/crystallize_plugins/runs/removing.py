@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks.tools import check_count, check_flag
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.files import store_error, sync_folder
-from crystallize_plugins.artifacts.layout import experiment_folder, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.files.layout import experiment_folder, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.files.synced import store_error, sync_folder
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 from crystallize_plugins.artifacts.retention import alone
-from crystallize_plugins.artifacts.stored import StoredRun
 
 if TYPE_CHECKING:
     import os

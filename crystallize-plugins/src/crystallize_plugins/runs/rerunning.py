@@ -12,8 +12,8 @@ from crystallize.hooks import BASELINE, ActivePlugins
 from crystallize.hooks.declarations import resolve_appended, run_part
 from crystallize.hooks.tools import arguments_of
 from crystallize_plugins.artifacts import StoredRun
+from crystallize_plugins.artifacts.database.schema import ASKED
 from crystallize_plugins.artifacts.recorded import RecordedTreatment, recorded_treatments
-from crystallize_plugins.artifacts.schema import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

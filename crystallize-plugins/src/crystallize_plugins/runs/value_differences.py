@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crystallize_plugins.artifacts.encoding import encode
+from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.runs.differences import Difference
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ def same_value(first: Any, second: Any) -> bool:
 
     The order of a mapping's keys does not count: it may come from a set, whose order is another in each process.
     """
-    if encode(first).data == encode(second).data:
+    if encode(first).text == encode(second).text:
         return True
-    return encode(_in_order(first, _DEEPEST)).data == encode(_in_order(second, _DEEPEST)).data
+    return encode(_in_order(first, _DEEPEST)).text == encode(_in_order(second, _DEEPEST)).text
 
 
 def _in_order(value: Any, depth: int) -> Any:
@@ -32,7 +32,7 @@ def _in_order(value: Any, depth: int) -> Any:
     if depth and kind in (list, tuple):
         return kind(_in_order(item, depth - 1) for item in value)
     if depth and kind is dict:
-        items = sorted(value.items(), key=lambda item: encode(item[0]).data)
+        items = sorted(value.items(), key=lambda item: encode(item[0]).text)
         return {key: _in_order(item, depth - 1) for key, item in items}
     return value
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import CrystallizeError, StoreError
-from crystallize_plugins.artifacts import database
-from crystallize_plugins.artifacts.contents import check_every_row
-from crystallize_plugins.artifacts.files import file_digest
-from crystallize_plugins.artifacts.layout import (
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.files.layout import (
     DATABASE,
     RESULTS,
     RUN,
@@ -22,8 +20,10 @@ from crystallize_plugins.artifacts.layout import (
     is_version,
     versions,
 )
-from crystallize_plugins.artifacts.readable import DATABASE_FILE, FILES_REMOVED, metrics_json
-from crystallize_plugins.artifacts.stored import StoredRun
+from crystallize_plugins.artifacts.files.readable import DATABASE_FILE, FILES_REMOVED, metrics_json
+from crystallize_plugins.artifacts.files.synced import file_digest
+from crystallize_plugins.artifacts.reading.rows import check_every_row
+from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     import os
@@ -191,8 +191,7 @@ class _Verifier:
                 raise run._damage
             with database.reading(run.path) as source:
                 problems = [str(row[0]) for row in source.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
-                check_every_row(source)
-            run.outcomes()
+                check_every_row(source, run.outcomes())
             run.journal()
         except (CrystallizeError, sqlite3.Error) as error:
             problems = [str(error)]

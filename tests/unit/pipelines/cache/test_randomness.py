@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -201,22 +203,22 @@ def test_what_was_drawn_before_another_cell_was_seeded_is_noticed():
 
 
 @pytest.mark.parametrize("what,moved", [("draws", "True"), ("draws not", "False")])
-def test_a_draw_from_a_numpy_that_the_step_itself_imports_is_noticed(run_script, what, moved):
-    done = run_script(
-        """
-        import sys
-        from crystallize.pipelines.cache.randomness import GlobalRandomness
+def test_a_draw_from_a_numpy_that_the_step_itself_imports_is_noticed(what, moved):
+    script = """
+import subprocess
+import sys
+from crystallize.pipelines.cache.randomness import GlobalRandomness
 
-        watch = GlobalRandomness()
-        assert "numpy" not in sys.modules
-        begun = watch.begin()
-        import numpy
-        if sys.argv[1] == "draws":
-            numpy.random.rand()
-        print(watch.end(begun))
-        """,
-        what,
-    )
+watch = GlobalRandomness()
+assert "numpy" not in sys.modules
+begun = watch.begin()
+import numpy
+if sys.argv[1] == "draws":
+    numpy.random.rand()
+print(watch.end(begun))
+"""
+    # An interpreter of its own: one that was forked has imported NumPy.
+    done = subprocess.run([sys.executable, "-c", script, what], capture_output=True, text=True, check=False)
     assert done.stdout.split() == [moved], done.stderr
 
 

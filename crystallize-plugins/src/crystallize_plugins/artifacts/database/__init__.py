@@ -1,0 +1,1 @@
+"""``run.db``: its tables, opening them, values as typed JSON, and the one writer."""

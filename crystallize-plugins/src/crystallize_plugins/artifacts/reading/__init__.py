@@ -1,0 +1,1 @@
+"""Stored runs, opened again: nothing of them is unpickled, imported or written."""
