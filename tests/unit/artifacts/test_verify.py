@@ -12,6 +12,7 @@ import pytest
 
 from crystallize.errors import StoreError
 from crystallize_plugins.artifacts import ArtifactPlugin, StoredRun
+from crystallize_plugins.artifacts.database import connection
 from crystallize_plugins.runs import verify
 
 
@@ -213,3 +214,38 @@ def test_a_file_that_cannot_be_read_is_damaged(run_once):
     run_once()
     Path("data", FILE).chmod(0)
     assert found() == [(FILE, "damaged")]
+
+
+def test_a_cell_that_is_gone_without_a_trace_is_noticed_where_cells_are_read(run_once):
+    run_once()
+    run = Path("data/exp/v0").absolute()
+    with sqlite3.connect(run / "run.db") as database:
+        database.execute("DELETE FROM cell WHERE condition = 'fast'")
+        database.execute("DELETE FROM metric WHERE condition = 'fast'")
+    database.close()
+    assert found()[0] == ("exp/v0/run.db", "damaged")
+    with pytest.raises(StoreError, match="cells are missing"):
+        _ = StoredRun(run).result().metrics.baseline.metrics
+
+
+def test_the_structure_of_a_large_database_is_checked_once_its_cells_are_read(view, store, outcome, monkeypatch):
+    store(view("exp", replicates=1), [outcome("baseline", 0, {"loss": [0.5]})])
+    run = Path("data/exp/v0").absolute()
+    refused = []
+
+    def refuse(_):
+        refused.append(run)
+        raise StoreError("its structure is damaged")
+
+    monkeypatch.setattr(connection, "check_structure", refuse)
+    monkeypatch.setattr(connection, "_sound", {})
+    monkeypatch.setattr(connection, "_SMALL", 0)
+    result = StoredRun(run).result()
+    assert not refused
+    with pytest.raises(StoreError, match="its structure is damaged"):
+        _ = result.metrics.baseline.metrics
+    monkeypatch.undo()
+    monkeypatch.setattr(connection, "check_structure", refuse)
+    monkeypatch.setattr(connection, "_sound", {})
+    with pytest.raises(StoreError, match="its structure is damaged"):
+        StoredRun(run).result()

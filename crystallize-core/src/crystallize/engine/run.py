@@ -394,6 +394,7 @@ class Run:
         if self._released and self._store is not None and self.dispatch.stored():
             stored = self._store.stored_outcomes(self.view)
             if stored is not None:
+                self.outcomes.release()  # then there is little to join
                 if self.view.run.strategy == "resume":
                     stored = RestrictedOutcomes(stored, self._is_of_this_run)
                 return JoinedOutcomes(self.outcomes, stored)

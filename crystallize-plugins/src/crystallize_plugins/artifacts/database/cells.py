@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import DamagedStoreError, PipelineExecutionError
 from crystallize.hooks import Attempt, Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape, intern_shape
 from crystallize.hooks.tools import to_plain
-from crystallize_plugins.artifacts.database.schema import cell_seal, seal
+from crystallize_plugins.artifacts.database.schema import cell_seal, check_cell_seals, seal
 from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "COMPLETE",
     "FAILED",
     "INEXACT",
+    "SUMMARY",
     "CellRows",
     "Row",
     "Trace",
@@ -44,6 +45,12 @@ __all__ = [
 
 COMPLETE, FAILED, INEXACT = "complete", "failed", "inexact"
 """The states of a cell; inexact is one that ran to its end, and of which something is stored as text."""
+
+SUMMARY = """
+    SELECT condition, state, trace, more IS NOT NULL, count(*), min(replicate), max(replicate)
+    FROM cell GROUP BY 1, 2, 3, 4
+"""
+"""Which cells there are; of a run that is over it is the document ``cells``, so that nobody has to count them."""
 
 _NUMBERS = frozenset({float, int})
 _BARE = frozenset({float, int, bool, str, type(None)})
@@ -259,9 +266,7 @@ def checked_records(several: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
     DamagedStoreError
         One of them is damaged.
     """
-    for columns in several:
-        if cell_seal(columns[:-1]) != columns[-1]:
-            raise DamagedStoreError("a row of the table cell is damaged: its checksum does not fit")
+    check_cell_seals(several)
     records: list[Sequence[Any]] = decode(f"[{','.join([columns[11] for columns in several])}]")
     if len(records) != len(several):
         raise DamagedStoreError("the record of a cell is damaged")

@@ -40,6 +40,8 @@ _checked: dict[Path, tuple[int, ...] | None] = {}
 _sound: dict[Path, tuple[Any, ...]] = {}
 """Databases whose structure was found to be whole, and what they looked like then."""
 _MOST_CHECKED = 1024
+_SMALL = 16 * 1024 * 1024
+"""Bytes of a database that are checked in no time."""
 
 
 def _begin_anew() -> None:
@@ -209,7 +211,7 @@ def _for_writing(path: Path) -> RunDatabase:
 
 
 @contextmanager
-def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
+def reading(folder: Path, *, whole: bool | None = True) -> Iterator[RunDatabase]:
     """Open the database of a run for reading, whether it is being written, was cut short, or lies on a read-only disk.
 
     Nothing is written to the folder of a run that is closed, nor to that of one that was cut short, except that on a
@@ -219,8 +221,9 @@ def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
     ----------
     folder : Path
         The run's folder. Before the first commit it may have no database, which reads like one without rows.
-    whole : bool, default True
+    whole : bool or None, default True
         Whether it matters that no row is missing; False for a look at single rows, which are checked by themselves.
+        None where the rows of the cells are not read yet: only what is small is checked then.
 
     Raises
     ------
@@ -231,7 +234,7 @@ def reading(folder: Path, *, whole: bool = True) -> Iterator[RunDatabase]:
     try:
         with _connected(path) as connection:
             check_version(connection)
-            if whole:
+            if whole or (whole is None and path.exists() and path.stat().st_size <= _SMALL):
                 _check_once(path, connection)
             yield connection
     except (sqlite3.Error, StoreError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import RunStateError, StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database import connection as database
-from crystallize_plugins.artifacts.database.cells import CellRows, error_row, metric_rows
+from crystallize_plugins.artifacts.database.cells import SUMMARY, CellRows, error_row, metric_rows
 from crystallize_plugins.artifacts.database.conditions import ConditionRows
 from crystallize_plugins.artifacts.database.owner import HEARTBEAT, written_here
 from crystallize_plugins.artifacts.database.schema import insert, seal
@@ -440,6 +440,8 @@ class RunWriter:
             operations.execute(connection, "DELETE FROM plugin")
             insert(connection, "plugin", plugin_rows(plugins))
         if group.ends:
+            cells = encode_plain([[*row] for row in connection.execute(SUMMARY)])
+            insert(connection, "document", [("cells", cells, seal("cells", cells))])
             self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=group.stopped_by))
 
     @staticmethod

@@ -16,7 +16,7 @@ from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, c
 from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from crystallize import Result
@@ -45,6 +45,7 @@ FILES_REMOVED = "files_removed"
 _quoted = json.encoder.encode_basestring_ascii
 # `json.dumps` makes an encoder for every call that asks for anything beside the defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
+_VALUES_AT_ONCE = 8192
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
 
 
@@ -107,7 +108,8 @@ def prepare_metrics(folder: Path, result: Result) -> list[Prepared]:
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
             with suppress(FileExistsError):
                 operations.make_folder(place)
-            prepared.append(prepare_text(place, RESULTS, metrics_json({} if measured is None else measured.unpacked())))
+            values = () if measured is None else ((each, measured.values(each)) for each in measured.names)
+            prepared.append(prepare_text(place, RESULTS, _metrics_parts(values)))
     return prepared
 
 
@@ -123,8 +125,25 @@ def metrics_json(metrics: Mapping[str, list[Any]]) -> str:
       }
     }
     """
-    lines = ",\n".join(f"    {_quoted(name)}: {_values_json(values)}" for name, values in metrics.items())
-    return f'{{\n  "metrics": {{{chr(10) + lines + chr(10) + "  " if lines else ""}}}\n}}\n'
+    return "".join(_metrics_parts(metrics.items()))
+
+
+def _metrics_parts(metrics: Iterable[tuple[str, list[Any]]]) -> Iterator[str]:
+    """Yield the text of ``results.json``, of which there may be a million numbers, in parts."""
+    before = '{\n  "metrics": {'
+    end = "}\n}\n"
+    for name, values in metrics:
+        yield f"{before}\n    {_quoted(name)}: "
+        yield from _list_parts(values)
+        before, end = ",", "\n  }\n}\n"
+    yield before + end if before != "," else end
+
+
+def _list_parts(values: list[Any]) -> Iterator[str]:
+    for start in range(0, len(values) or 1, _VALUES_AT_ONCE):
+        part = _values_json(values[start : start + _VALUES_AT_ONCE])
+        last = start + _VALUES_AT_ONCE >= len(values)
+        yield (", " if start else "[") + part[1:-1] + ("]" if last else "")
 
 
 def _values_json(values: list[Any]) -> str:
@@ -136,9 +155,17 @@ def _values_json(values: list[Any]) -> str:
     return _encode(to_plain(values))
 
 
-def _lines(entries: Mapping[str, Any]) -> str:
-    """Give a mapping as JSON with one line for each entry, and for each part of those that have several."""
-    return "{\n" + ",\n".join(f"  {_quoted(name)}: {_parts(part)}" for name, part in entries.items()) + "\n}\n"
+def _lines(entries: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a mapping as JSON with one line for each entry, and for each part of those that have several."""
+    before = "{\n"
+    for name, part in entries.items():
+        yield f"{before}  {_quoted(name)}: "
+        if isinstance(part, list) and len(part) > _VALUES_AT_ONCE and not any(isinstance(each, dict) for each in part):
+            yield from _list_parts(part)
+        else:
+            yield _parts(part)
+        before = ",\n"
+    yield "\n}\n"
 
 
 def _parts(part: Any) -> str:
@@ -163,9 +190,13 @@ def _beginning(facts: RunFacts, session: Session) -> dict[str, Any]:
 
 def _seeds(result: Result) -> Any:
     """Give the seed of each replicate: once, where the conditions share them."""
-    by_condition = {name: seeds for name, seeds in result.provenance["seeds"].items() if seeds}
-    distinct = {tuple(seeds) for seeds in by_condition.values()}
-    return list(*distinct) if len(distinct) <= 1 else by_condition
+    shared: list[Any] = []
+    by_condition = result.provenance["seeds"]
+    for seeds in by_condition.values():  # one list after the other: of a million cells they are large
+        shared = shared or seeds
+        if seeds and seeds != shared:
+            return {name: seeds for name, seeds in by_condition.items() if seeds}
+    return shared
 
 
 def _brief(result: Result) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files.layout import temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 17
+_AT_ONCE = 1 << 20
 
 
 class Content(NamedTuple):
@@ -74,15 +75,15 @@ def _is_damage(cause: BaseException) -> bool:
     )
 
 
-def replace_text(folder: str | os.PathLike[str], name: str, text: str) -> None:
+def replace_text(folder: str | os.PathLike[str], name: str, text: Iterable[str]) -> None:
     """Write a file that can be made again at any time: whole or not at all, but not synced."""
     publish([prepare_text(folder, name, text)])
 
 
-def prepare_text(folder: str | os.PathLike[str], name: str, text: str) -> Prepared:
-    """Write such a file under another name; `publish` gives it its own."""
+def prepare_text(folder: str | os.PathLike[str], name: str, text: Iterable[str]) -> Prepared:
+    """Write such a file, whose text may come in parts, under another name; `publish` gives it its own."""
     temporary = os.path.join(folder, temporary_name())  # noqa: PTH118 - a run writes a few of these, and they add up
-    _write_one(temporary, text.encode(), synced=False)
+    _write_one(temporary, _gathered([text] if isinstance(text, str) else text), synced=False)
     return Prepared(temporary, os.path.join(folder, name))  # noqa: PTH118 - the same
 
 
@@ -115,7 +116,7 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         made.update(_make_folders(path.parent, inside, made))
         temporary = path.with_name(temporary_name())
         try:
-            _write_one(temporary, data)
+            _write_one(temporary, [data])
         except OSError as error:
             raise store_error("cannot write", path, error) from error
         written.append((temporary, path))
@@ -194,18 +195,32 @@ def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path
     return chain
 
 
-def _write_one(path: str | os.PathLike[str], data: bytes, *, synced: bool = True) -> None:
+def _gathered(text: Iterable[str]) -> Iterator[bytes]:
+    """Yield text in parts of which each is worth a call of the system."""
+    parts: list[str] = []
+    size = 0
+    for part in text:
+        parts.append(part)
+        size += len(part)
+        if size > _AT_ONCE:
+            yield "".join(parts).encode()
+            parts, size = [], 0
+    yield "".join(parts).encode()
+
+
+def _write_one(path: str | os.PathLike[str], contents: Iterable[bytes], *, synced: bool = True) -> None:
     descriptor = operations.open_new(path)
     try:
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[operations.write(descriptor, rest) :]
+            for data in contents:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[operations.write(descriptor, rest) :]
             if synced:
                 operations.sync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError:
+    except BaseException:
         # What is there in part would take up room that the disk has not got.
         with suppress(OSError):
             operations.unlink(path)

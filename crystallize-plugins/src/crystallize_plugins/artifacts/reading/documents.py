@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDING", "StoredError", "documents_of", "result_parts"]
 
 
-ENDING = ("conditions", "facts", "errors", "failures", "hypotheses")
+ENDING = ("cells", "conditions", "facts", "errors", "failures", "hypotheses")
 """The documents that are written at the end of a run."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence, ValuesView
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crystallize.errors import DamagedStoreError
@@ -17,12 +17,12 @@ from crystallize_plugins.artifacts.database.cells import (
     Row,
     Trace,
     checked_records,
-    doubles,
     outcome_from,
     read_traces,
     rows_from,
     trace_from,
 )
+from crystallize_plugins.artifacts.reading.rows import cells_by_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -33,16 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredOutcomes"]
 
-_READ_AT_ONCE = 4096
-"""Rows that are decoded together, which takes half the time."""
+_READ_AT_ONCE = 256
+"""Rows that are decoded together: one by one takes twice as long, as do more than fit into the caches."""
 _NEIGHBOURS = 256
 """Cells that are read with one that somebody looks at: who looks at one often looks at the next."""
 _MOST_MADE = 4096
-
-_SUMMARY = """
-    SELECT condition, state, trace, more IS NOT NULL, count(*), min(replicate), max(replicate)
-    FROM cell GROUP BY 1, 2, 3, 4
-"""
 
 
 class _Kind(NamedTuple):
@@ -85,7 +80,7 @@ class StoredOutcomes(LazyOutcomes):
         self._artifacts = artifacts
         self._traces = read_traces(source.rows("trace", "ORDER BY id"))
         self._kinds: dict[str, list[_Kind]] = {}
-        for condition, kinds in groupby(source.execute(_SUMMARY), key=lambda row: row[0]):
+        for condition, kinds in groupby(cells_by_kind(source), key=lambda row: row[0]):
             self._kinds[condition] = [_Kind(*row[1:]) for row in kinds]
         order = [row[1] for row in source.rows("condition", "ORDER BY id")]
         if not {*order}.issuperset(self._kinds) or any(
@@ -280,7 +275,7 @@ class StoredOutcomes(LazyOutcomes):
         return self._rare
 
     def _metric(self, condition: str, name: str) -> MetricColumn:
-        values, replicates = self._whole()[condition].metrics.get(name, ([], []))
+        values, replicates = self._whole()[condition].metric(name)
         tags: dict[int, Mapping[str, Any]] = {}
         for outcome in self._few().get(condition, ()):
             if outcome.error is None and name in outcome.tags:
@@ -291,8 +286,7 @@ class StoredOutcomes(LazyOutcomes):
     def _whole(self) -> dict[str, _Whole]:
         """Read all columns, at once since the rows of all conditions lie between each other."""
         if self._read is None:
-            found = {name: _Whole([], doubles(()), [], {}) for name in self._conditions}
-            workers: dict[str, str] = {}
+            found = {name: _Whole() for name in self._conditions}
             with database.reading(self._folder) as source:
                 # While the run goes on there may be more of them by now.
                 all_of_them = source.execute("SELECT count(*) FROM cell").fetchone()[0] == len(self)
@@ -300,10 +294,17 @@ class StoredOutcomes(LazyOutcomes):
                 while several := cursor.fetchmany(_READ_AT_ONCE):
                     if not all_of_them:
                         several = [row for row in several if row[:2] in self]
+                    parts: dict[str, list[tuple[Any, ...]]] = {}
                     for row, record in zip(several, checked_records(several), strict=True):
-                        if row[0] in found:
-                            found[row[0]].add(row, record, self._trace(row[10]).metrics, workers)
-            self._read = {name: whole.packed() for name, whole in found.items()}
+                        parts.setdefault(row[0], []).append((row, record))
+                    for name, part in parts.items():
+                        if name in found:
+                            found[name].extend(part, lambda trace: self._trace(trace).metrics)
+            for name, whole in found.items():
+                if len(whole.seeds) != len(self._replicates[name]):
+                    raise DamagedStoreError(f"cells are missing in {self._folder}")
+                whole.share(self._replicates[name])
+            self._read = found
         return self._read
 
     def _files(self, condition: str, replicates: Collection[int]) -> list[tuple[int, ArtifactRecord]]:
@@ -324,44 +325,91 @@ class _Outcomes(ValuesView[CellOutcome]):
         return self._mapping._stream()
 
 
-class _Whole(NamedTuple):
-    """The columns of a condition."""
+class _Whole:
+    """The columns of a condition, packed as they are read."""
 
-    seeds: Sequence[int | None]
-    durations: array[float]
-    workers: list[str]
-    metrics: dict[str, tuple[Sequence[Any], Sequence[int]]]
+    __slots__ = ("_durations", "_metrics", "_names", "_seeds", "_workers")
 
-    def add(self, row: Sequence[Any], record: Sequence[Any], names: Sequence[str], workers: dict[str, str]) -> None:
-        """Add a row."""
-        _, replicate, _, state, seed, _, duration, worker, *_ = row
-        cast("list[Any]", self.seeds).append(seed if record[4] is None else record[4])
-        self.durations.append(duration)
-        self.workers.append(workers.setdefault(worker, worker))
-        if state == FAILED:
-            return
-        if len(names) != len(record[0]):
+    def __init__(self) -> None:
+        self._seeds = _Values()
+        self._durations = array("d")
+        self._workers: list[str] = []
+        self._names: dict[str, str] = {}
+        self._metrics: dict[str, tuple[_Values, Sequence[int]]] = {}
+
+    @property
+    def seeds(self) -> Sequence[int | None]:
+        return self._seeds.values
+
+    @property
+    def durations(self) -> Sequence[float]:
+        return self._durations
+
+    @property
+    def workers(self) -> Sequence[str]:
+        return self._workers
+
+    def metric(self, name: str) -> tuple[Sequence[Any], Sequence[int]]:
+        """Return the values of a metric, and the replicates that they are of."""
+        values, replicates = self._metrics.get(name, (_Values(), array("q")))
+        return values.values, replicates
+
+    def extend(self, part: Sequence[tuple[Any, ...]], names_of: Callable[[int], Sequence[str]]) -> None:
+        """Add rows with their records, in the order of their replicates."""
+        self._seeds.extend([row[4] if record[4] is None else record[4] for row, record in part])
+        self._durations.extend([row[6] for row, _ in part])
+        self._workers += [self._names.setdefault(row[7], row[7]) for row, _ in part]
+        for (trace, failed), alike in groupby(part, key=lambda each: (each[0][10], each[0][3] == FAILED)):
+            if not failed:
+                self._extend_metrics([*alike], names_of(trace))
+
+    def _extend_metrics(self, part: Sequence[tuple[Any, ...]], names: Sequence[str]) -> None:
+        """Add the metrics of cells that have the same ones."""
+        records = [record[0] for _, record in part]
+        if {*map(len, records)} != {len(names)}:
             raise DamagedStoreError("the record of a cell is damaged: it does not fit its trace")
-        for name, value in zip(names, record[0], strict=True):
-            column = self.metrics.get(name)
-            if column is None:
-                column = self.metrics[name] = ([], array("q"))
-            values, replicates = cast("tuple[list[Any], array[int]]", column)
-            if value.__class__ is list:
-                values.extend(value)
-                replicates.extend([replicate] * len(value))
+        replicates = array("q", [row[1] for row, _ in part])
+        for name, values in zip(names, zip(*records, strict=True), strict=True):
+            found, owners = self._metrics.setdefault(name, (_Values(), array("q")))
+            if list in {*map(type, values)}:
+                lists = [value if value.__class__ is list else [value] for value in values]
+                found.extend([*chain.from_iterable(lists)])
+                each = zip(replicates, lists, strict=True)
+                cast("array[int]", owners).extend([replicate for replicate, several in each for _ in several])
             else:
-                values.append(value)
-                replicates.append(replicate)
+                found.extend(values)
+                cast("array[int]", owners).extend(replicates)
 
-    def packed(self) -> _Whole:
-        """Return the columns with numbers as arrays, which take a quarter of the memory."""
-        metrics = {name: (_packed(values), replicates) for name, (values, replicates) in self.metrics.items()}
-        return self._replace(seeds=_packed(self.seeds), metrics=metrics)
+    def share(self, replicates: Sequence[int]) -> None:
+        """Let metrics of which each cell has one value have its replicates, instead of a copy of them."""
+        packed = array("q", replicates)
+        for name, (values, owners) in self._metrics.items():
+            if owners == packed:
+                self._metrics[name] = (values, replicates)
+
+
+class _Values:
+    """A column that is an array as long as all are numbers of one type, which takes a quarter of the memory."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: list[Any] | array[Any] = []
+
+    def extend(self, values: Sequence[Any]) -> None:
+        packed = _packed(values)
+        if not self.values:
+            self.values = packed if isinstance(packed, array) else [*packed]
+        elif isinstance(packed, array) and isinstance(self.values, array) and packed.typecode == self.values.typecode:
+            self.values.extend(packed)
+        else:
+            if isinstance(self.values, array):
+                self.values = self.values.tolist()
+            self.values.extend(values)
 
 
 def _packed(values: Sequence[Any]) -> Sequence[Any]:
-    kinds = set(map(type, values))
+    kinds = {*map(type, values)}
     code = "d" if kinds == {float} else "q" if kinds == {int} else None
     if code is None:
         return values

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError
 from crystallize.hooks import ArtifactRecord, Cell, ConditionRecord, StepRecord
-from crystallize_plugins.artifacts.database.cells import error_row, metric_rows
+from crystallize_plugins.artifacts.database.cells import SUMMARY, error_row, metric_rows
 from crystallize_plugins.artifacts.database.facts import Session
 from crystallize_plugins.artifacts.database.owner import Owner
 from crystallize_plugins.artifacts.database.schema import COLUMNS
@@ -15,13 +15,13 @@ from crystallize_plugins.artifacts.database.writer import plugin_rows
 from crystallize_plugins.artifacts.recorded import newest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from crystallize.hooks import CellOutcome
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
-__all__ = ["artifacts", "check_every_row", "condition_records", "documents", "last_session"]
+__all__ = ["artifacts", "cells_by_kind", "check_every_row", "condition_records", "documents", "last_session"]
 
 
 def last_session(source: RunDatabase) -> tuple[int, Session]:
@@ -36,6 +36,12 @@ def last_session(source: RunDatabase) -> tuple[int, Session]:
 def documents(source: RunDatabase) -> dict[str, Any]:
     """Return what was recorded beside the cells; little where the run was cut short."""
     return {name: decode(body) for name, body in source.rows("document", "ORDER BY name")}
+
+
+def cells_by_kind(source: RunDatabase) -> list[Sequence[Any]]:
+    """Return which cells there are, as `SUMMARY` gives it; they are counted where the run is not over."""
+    known = next(source.rows("document", "WHERE name = ?", ("cells",)), None)
+    return list(source.execute(SUMMARY)) if known is None else decode(known[1])
 
 
 def condition_records(source: RunDatabase) -> dict[str, ConditionRecord]:
@@ -78,6 +84,8 @@ def check_every_row(source: RunDatabase, outcomes: Iterable[CellOutcome]) -> Non
             for _ in source.rows(table):
                 pass
     condition_records(source)
+    if [*map(tuple, cells_by_kind(source))] != source.execute(SUMMARY).fetchall():
+        raise DamagedStoreError("cells are missing, or are not those that the run had")
     expected: dict[str, set[tuple[Any, ...]]] = {"metric": set(), "error": set()}
     for outcome in outcomes:
         expected["metric"].update(metric_rows(outcome))

@@ -219,7 +219,7 @@ class StoredRun:
         StoreError
             Something that was stored is damaged.
         """
-        with database.reading(self.path) as source:
+        with database.reading(self.path, whole=None) as source:
             any_files = source.execute("SELECT 1 FROM artifact LIMIT 1").fetchone() is not None
             return StoredOutcomes(source, self.path, (lambda: self.artifacts) if any_files else dict)
 
@@ -231,7 +231,7 @@ class StoredRun:
         StoreError
             Something that was stored is damaged.
         """
-        with database.reading(self.path) as source:
+        with database.reading(self.path, whole=None) as source:
             records = rows.condition_records(source)
         parts = result_parts(self._documents)
         outcomes = self.lazy_outcomes()
@@ -288,7 +288,7 @@ class StoredRun:
 
     @cached_property
     def _documents(self) -> dict[str, Any]:
-        with database.reading(self.path) as source:
+        with database.reading(self.path, whole=None) as source:
             return rows.documents(source)
 
     @cached_property
