@@ -27,6 +27,7 @@ __all__ = [
     "FAILED",
     "INEXACT",
     "CellRows",
+    "Record",
     "Row",
     "Trace",
     "as_text",
