@@ -1,4 +1,4 @@
-"""What the code keeps to, beyond what linters know: one contract, one guard for Ctrl-C, no disguises."""
+"""What the code keeps to, beyond what linters know: one contract, one guard for Ctrl-C, no disguises, plain words."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ PUBLISHED = re.compile(r"crystallize(\.(hooks|errors|testing)(\.[a-z]\w*)*)?")
 # Where the public names are resolved when they are first used.
 LAZY = [ROOT / "crystallize-core" / "src" / "crystallize" / name for name in ("__init__.py", "_lazy.py")]
 DISTRIBUTIONS = re.compile(r"crystallize(_plugins|_cli)?\b")
+# Words of a language that was ours alone; as words of a name, whatever stands before and after.
+WORDS = {
+    "aside", "answers", "basis", "bench", "circle", "crew", "earlier", "given", "handover", "nursery", "obituary",
+    "patient", "staff", "surroundings", "takeover", "turns", "zygote",
+}  # fmt: skip
+WORD = re.compile(r"[A-Z]?[a-z]+")
 
 
 def tree_of(path):
@@ -64,3 +70,10 @@ def test_one_module_of_the_core_handles_ctrl_c():
     sets = re.compile(r"\bsignal\(\s*(_?signal\.|_)?SIGINT\b")
     found = [shown(path) for path in SOURCES if sets.search(path.read_text(encoding="utf-8"))]
     assert found == ["crystallize-core/src/crystallize/engine/interrupts.py"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=shown)
+def test_names_are_of_ordinary_words(path):
+    defined = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    names = {path.stem, *(node.name for node in ast.walk(tree_of(path)) if isinstance(node, defined))}
+    assert {name for name in names if WORDS.intersection(map(str.lower, WORD.findall(name)))} == set()

@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -80,8 +82,13 @@ def test_a_keyboard_interrupt_of_a_step_stops_the_run_and_keeps_what_is_done(exe
     @pipeline_step()
     def pretend(data, ctx):
         if ctx["replicate"] == 2:
+            # In processes these run at the same time: what is not done cannot be kept.
+            while not all(Path(f"done-{replicate}").exists() for replicate in (0, 1)):
+                time.sleep(0.01)
+            time.sleep(0.3)
             raise KeyboardInterrupt
         ctx.metrics.add("fine", ctx["replicate"])
+        Path(f"done-{ctx['replicate']}").touch()
         return data
 
     with pytest.raises(KeyboardInterrupt) as caught:

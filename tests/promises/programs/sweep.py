@@ -168,7 +168,7 @@ def digest(result):
         },
         "hypotheses": [[each.name, exact(each.results), exact(each.ranking)] for each in result.metrics.hypotheses],
         "errors": {key: [type(error).__name__, str(error)] for key, error in sorted(result.errors.items())},
-        "seeds": dict(result.provenance["seeds"]),
+        "seeds": result.provenance["seeds"],
         "replicates": result.provenance["replicates"],
         "artifacts": sorted(
             [entry["condition"], entry["replicate"], entry["step"], entry["name"], entry["size"], entry["sha256"],

@@ -134,7 +134,7 @@ PROGRAM = r"""
         ]
         values = {name: {m: [list(map(float.hex, map(float, v))), v.replicates] for m, v in found.items()}
                   for name, found in metrics.items()}
-        everything = [values, sorted(files), dict(result.provenance["seeds"]), sorted(result.errors)]
+        everything = [values, sorted(files), result.provenance["seeds"], sorted(result.errors)]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
     def strict(path):

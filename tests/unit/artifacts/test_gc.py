@@ -135,7 +135,7 @@ def test_fewer_complete_runs_than_are_to_be_kept_all_stay(run_once):
 
 def test_a_run_that_is_being_written_stays(run_once, view, outcome):
     plugin, experiment = ArtifactPlugin(), view(replicates=1)
-    experiment.run.started -= 86400 * 50
+    experiment.run._note(started=experiment.run.started - 86400 * 50)
     plugin.before_run(experiment)
     plugin.collect(experiment, outcome()).wait()
     run_once()

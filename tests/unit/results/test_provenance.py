@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import json
 import pickle
 import sys
 from array import array
@@ -63,6 +65,33 @@ def test_provenance_goes_by_condition_and_replicate(result):
             changes["large"][absent]
     with pytest.raises(KeyError):
         changes["huge"]
+
+
+@pytest.mark.parametrize("column", ["seeds", "durations", "workers"])
+def test_a_column_of_each_condition_is_an_ordinary_dictionary_to_whoever_reads_it(result, column):
+    by_condition = result.provenance[column]
+    expected = {name: list(by_condition[name]) for name in ("baseline", "large")}
+    assert all(len(values) == 3 for values in expected.values())
+    for read in (
+        dict(by_condition),
+        {**by_condition},
+        by_condition | {},
+        by_condition.copy(),
+        copy.copy(by_condition),
+        copy.deepcopy(by_condition),
+        pickle.loads(pickle.dumps(by_condition)),
+        json.loads(json.dumps(by_condition)),
+        json.loads(json.dumps(by_condition, indent=1)),
+        dict(by_condition.items()),
+        dict(zip(by_condition, by_condition.values(), strict=True)),
+        {name: by_condition.get(name) for name in by_condition},
+        by_condition,
+    ):
+        assert read == expected
+    assert isinstance(by_condition, dict)
+    assert by_condition.get("huge", "none") == "none"
+    with pytest.raises(KeyError):
+        by_condition["huge"]
 
 
 def test_a_failed_cell_keeps_what_its_steps_did_until_then(traced, build, conditions):

@@ -29,7 +29,7 @@ __all__ = [
     "existing",
     "producer_of",
     "step_of",
-    "steps_given",
+    "steps_that_take",
 ]
 
 BASELINE = "baseline"
@@ -270,7 +270,7 @@ def step_of(experiment: Any, artifact: object) -> str | None:
         The folder of the step that was given the artifact as a parameter, or that has a parameter of the artifact's
         name; None where no step or several do.
     """
-    labels = steps_given(experiment.pipeline, artifact)
+    labels = steps_that_take(experiment.pipeline, artifact)
     if not labels:
         keys = {key for key, output in experiment.outputs.items() if output is artifact}
         names = keys | {key.partition(".")[0] for key in keys}
@@ -282,7 +282,7 @@ def step_of(experiment: Any, artifact: object) -> str | None:
     return labels[0] if len(labels) == 1 else None
 
 
-def steps_given(pipeline: Any, artifact: object) -> list[str]:
+def steps_that_take(pipeline: Any, artifact: object) -> list[str]:
     """Return the names of the folders of the steps that were given an artifact as a parameter."""
     return [label for label, step in _labelled(pipeline) if any(value is artifact for value in step.params.values())]
 

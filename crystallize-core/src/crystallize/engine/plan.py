@@ -160,12 +160,15 @@ class OutstandingCells:
     cells : PlannedCells
     """
 
-    __slots__ = ("_cells", "_left", "_waits")
+    __slots__ = ("_left", "_waits")
 
     def __init__(self, cells: PlannedCells) -> None:
-        self._cells = cells
         self._left = len(cells)
-        self._waits = bytearray(b"\x01" * (cells._replicates * len(cells._conditions)))
+        all_wait = cells._chosen is None
+        self._waits = {name: bytearray([all_wait]) * cells._replicates for name in cells._conditions}
+        if not all_wait:
+            for condition, replicate in cells:
+                self._waits[condition][replicate] = True
 
     def remove(self, cell: Cell) -> None:
         """Take a cell out.
@@ -175,15 +178,17 @@ class OutstandingCells:
         KeyError
             It is not there.
         """
-        place = self._cells._place(cell)
-        if place is None or not self._waits[place]:
+        condition, replicate = cell
+        waits = self._waits[condition]
+        if not 0 <= replicate < len(waits) or not waits[replicate]:
             raise KeyError(cell)
-        self._waits[place] = 0
+        waits[replicate] = False
         self._left -= 1
 
-    def __contains__(self, cell: object) -> bool:
-        place = self._cells._place(cell)
-        return place is not None and bool(self._waits[place])
+    def __contains__(self, cell: Cell) -> bool:
+        condition, replicate = cell
+        waits = self._waits.get(condition, b"")
+        return 0 <= replicate < len(waits) and bool(waits[replicate])
 
     def __len__(self) -> int:
         return self._left

@@ -13,7 +13,7 @@ from crystallize.checks import check_choice, check_count, check_flag, check_inte
 from crystallize.context.frozen import RESERVED_KEYS
 from crystallize.datasources.artifact import Artifact
 from crystallize.datasources.base import DataSource, as_data_source
-from crystallize.datasources.stored import StoredFileSource, steps_given
+from crystallize.datasources.stored import StoredFileSource, steps_that_take
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.policies import NO_POLICY, Policies, policies_of
@@ -121,7 +121,7 @@ def checked_outputs(outputs: Iterable[Artifact] | None, pipeline: Any) -> dict[s
 
 
 def _place_of(artifact: Artifact, pipeline: Any) -> str:
-    steps = steps_given(pipeline, artifact)
+    steps = steps_that_take(pipeline, artifact)
     return f"{steps[0]}/{artifact.name}" if len(steps) == 1 else artifact.name
 
 

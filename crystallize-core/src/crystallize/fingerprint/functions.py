@@ -199,7 +199,7 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
     attributes: list[tuple[str, Any]] = sorted(vars(kind).items())
     if isinstance(kind, EnumMeta):
         members: list[Any] = list(kind.__members__.values())
-        added = [_given_to(kind, member) for member in members]
+        added = [_set_on(kind, member) for member in members]
         if any(added):
             walk.guards.hold = False  # the class does not tell of them
         said = zip(members, added, strict=True)
@@ -224,7 +224,7 @@ def describe_class(walk: Walk, node: int, kind: type) -> None:
     walk.kind(node, kind)
 
 
-def _given_to(kind: type, member: Any) -> dict[str, Any]:
+def _set_on(kind: type, member: Any) -> dict[str, Any]:
     """Return what a member of an enumeration holds beside its value."""
     return {name: item for name, item in lasting(kind, attributes_of(member)).items() if not name.startswith("_")}
 

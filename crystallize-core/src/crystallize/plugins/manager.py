@@ -71,7 +71,7 @@ class ActivePlugins:
         self._calls = {name: tuple(listed) for name, listed in calls.items()}
         self._found = found
         self._lock: list[dict[str, Any]] | None = None
-        self._given: tuple[tuple[object, tuple[str, ...]], ...] = ()
+        self._made_from: tuple[tuple[object, tuple[str, ...]], ...] = ()
 
     @classmethod
     def resolve(cls, plugins: Sequence[object], *, complete: bool = True) -> ActivePlugins:
@@ -115,7 +115,7 @@ class ActivePlugins:
             places.append(_place(plugin, origin, position))
         order = [place.position for place in in_order(places, complete=complete)]
         active = cls([infos[i] for i in order], [implementations[i] for i in order])
-        active._given = tuple((plugin, tuple(declared(plugin, "silent_hooks"))) for plugin in plugins)
+        active._made_from = tuple((plugin, tuple(declared(plugin, "silent_hooks"))) for plugin in plugins)
         return active
 
     def fits(self, plugins: Sequence[object]) -> bool:
@@ -131,9 +131,9 @@ class ActivePlugins:
         bool
             False too where an instance sits out other hooks than it did.
         """
-        return len(plugins) == len(self._given) and all(
+        return len(plugins) == len(self._made_from) and all(
             plugin is known and tuple(declared(plugin, "silent_hooks")) == silent
-            for plugin, (known, silent) in zip(plugins, self._given, strict=True)
+            for plugin, (known, silent) in zip(plugins, self._made_from, strict=True)
         )
 
     @property

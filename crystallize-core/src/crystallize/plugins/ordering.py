@@ -51,7 +51,7 @@ class RankedPlugin:
         """Its place in the base order."""
         return self.rank, self.position, self.origin.name
 
-    def answers_to(self, wanted: str | type) -> bool:
+    def is_named_by(self, wanted: str | type) -> bool:
         """Whether a relation that names `wanted` means this plugin."""
         return wanted in self.names if isinstance(wanted, str) else wanted in self.classes
 
@@ -103,7 +103,7 @@ def _relations(base: Sequence[RankedPlugin], *, complete: bool) -> tuple[list[li
     for relation in ("before", "requires", "after"):  # Of two that say the same, `before` also moves its plugin up.
         for i, place in enumerate(base):
             for wanted in getattr(place, relation):
-                others = [j for j, other in enumerate(base) if j != i and other.answers_to(wanted)]
+                others = [j for j, other in enumerate(base) if j != i and other.is_named_by(wanted)]
                 if relation == "requires" and complete and not others:
                     raise _not_active(place, wanted)
                 for j in others:

@@ -60,17 +60,16 @@ class CollectedOutcomes(LazyOutcomes):
     def pack(self) -> None:
         """Pack what has arrived."""
         by_condition: dict[str, list[CellOutcome]] = {}
-        for outcome in self._latest.values():
-            by_condition.setdefault(outcome.cell.condition, []).append(outcome)
+        for (condition, _), outcome in self._latest.items():
+            by_condition.setdefault(condition, []).append(outcome)
         size = self.size
         for condition, outcomes in by_condition.items():
             packed = self._packed.get(condition)
             if packed is None:
                 packed = self._packed[condition] = _Packed()
+            paid = [outcome for outcome in outcomes if outcome.payload is not None]
             whole = self._whole.setdefault(condition, {})
-            for outcome in outcomes:
-                if packed.is_odd(outcome) or _is_rare(outcome) or outcome.payload is not None:
-                    whole[outcome.cell] = outcome
+            whole.update((outcome.cell, outcome) for outcome in chain(packed.odd(outcomes), _rare(outcomes), paid))
             packed.extend(outcomes)
             self._columns.pop(condition, None)
         if by_condition:
@@ -83,7 +82,7 @@ class CollectedOutcomes(LazyOutcomes):
         """Forget what a store gives back exactly: all but errors and what no file holds as it was recorded."""
         self.pack()
         kept = [self[cell] for name, packed in self._packed.items() for cell in packed.not_plain(name)]
-        kept += [outcome for whole in self._whole.values() for outcome in whole.values() if _is_rare(outcome)]
+        kept += [outcome for whole in self._whole.values() for outcome in _rare(whole.values())]
         self._packed, self._whole, self._columns = {}, {}, {}
         before = self._before
         for outcome in kept:
@@ -107,7 +106,7 @@ class CollectedOutcomes(LazyOutcomes):
         if known is None:
             if self._latest:
                 self.pack()
-            rare = [outcome for outcome in self._whole.get(condition, {}).values() if _is_rare(outcome)]
+            rare = _rare(self._whole.get(condition, {}).values())
             known = self._columns[condition] = self._packed[condition].columns(rare)
         return known
 
@@ -157,20 +156,19 @@ class _Packed:
         self._first: dict[str, tuple[int, int]] = {}
         self._tags: dict[str, dict[int, Mapping[str, Any]]] = {}
 
-    def is_odd(self, outcome: CellOutcome) -> bool:
-        """Return whether it has other metrics than the first one of the condition, or has them in another order."""
-        if outcome.error is not None:
-            return False
-        if self._names is None:
-            self._names = (*outcome.metrics,)
-        if (*outcome.metrics,) == self._names:
-            return False
-        if self.uniform:
+    def odd(self, outcomes: Sequence[CellOutcome]) -> list[CellOutcome]:
+        """Return those that have other metrics than the first one of the condition, or have them in another order."""
+        succeeded = [outcome for outcome in outcomes if outcome.error is None]
+        if self._names is None and succeeded:
+            self._names = (*succeeded[0].metrics,)
+        names = self._names
+        odd = [outcome for outcome in succeeded if (*outcome.metrics,) != names]
+        if odd and self.uniform:
             self.uniform = False
             before = min(self.replicates, default=0)
             for index, (name, (_, owners)) in enumerate(self._metrics.items()):
                 self._first[name] = (min(owners, default=before), index)
-        return True
+        return odd
 
     def extend(self, outcomes: Sequence[CellOutcome]) -> None:
         # Column by column: half the time of going through each of thousands of outcomes once.
@@ -200,13 +198,12 @@ class _Packed:
 
     def _extend_by_column(self, outcomes: Sequence[CellOutcome]) -> bool:
         """Take in the metrics of cells that all recorded one value of the same ones, as nearly all do."""
-        cells = [outcome.metrics for outcome in outcomes]
-        names = [*cells[0]] if cells else []
-        if any(len(cell) != len(names) for cell in cells) or any(outcome.tags for outcome in outcomes):
+        if [outcome for outcome in outcomes if outcome.tags]:
             return False
+        cells = [outcome.metrics for outcome in outcomes]
         try:
-            columns = {name: [value for (value,) in [cell[name] for cell in cells]] for name in names}
-        except (KeyError, ValueError):
+            columns = {name: [value for (value,) in [cell[name] for cell in cells]] for name in self._names or ()}
+        except ValueError:
             return False
         replicates = array("q", [outcome.cell.replicate for outcome in outcomes])
         for name, column in columns.items():
@@ -305,7 +302,8 @@ class _Values:
             self.values = MetricColumn(self.values, (), {}, self.kind).of(0, len(self.values))
             self.kind = None
         self.values += values
-        self.size += sum(getattr(value, "nbytes", None) or sys.getsizeof(value) for value in values)
+        if kind is not type(None):
+            self.size += sum(getattr(value, "nbytes", None) or sys.getsizeof(value) for value in values)
 
     def objects(self) -> Iterable[Any]:
         """Return the values that are not packed."""
@@ -320,7 +318,7 @@ class _PackedTraces:
     def __init__(self) -> None:
         self._shapes: list[TraceShape | None] = []
         self._durations: array[float] = array("d")
-        self._ends: array[int] = array("q")
+        self._ends: array[int] = array("q")  # in bytes
         self._written: dict[int, dict[str, Any]] = {}
 
     @property
@@ -330,9 +328,8 @@ class _PackedTraces:
 
     def extend(self, traces: Sequence[CellTrace | None]) -> None:
         packed = [b"" if trace is None else trace.packed for trace in traces]
-        first, width = len(self._shapes), self._durations.itemsize
-        ends = accumulate((len(each) // width for each in packed), initial=len(self._durations))
-        self._ends.extend(islice(ends, 1, None))
+        first, so_far = len(self._shapes), self._ends[-1] if self._ends else 0
+        self._ends.extend(islice(accumulate(map(len, packed), initial=so_far), 1, None))
         self._durations.frombytes(b"".join(packed))
         self._shapes += [None if trace is None else trace.shape for trace in traces]
         written = {first + at: trace.written for at, trace in enumerate(traces) if trace is not None and trace.written}
@@ -342,8 +339,9 @@ class _PackedTraces:
         shape = self._shapes[position]
         if shape is None:
             return None
-        start = self._ends[position - 1] if position else 0
-        return CellTrace(shape, self._durations[start : self._ends[position]], self._written.get(position))
+        width = self._durations.itemsize
+        start = self._ends[position - 1] // width if position else 0
+        return CellTrace(shape, self._durations[start : self._ends[position] // width], self._written.get(position))
 
     def __len__(self) -> int:
         return len(self._shapes)
@@ -379,9 +377,13 @@ def _code_of(kind: type) -> str | None:
     return _NUMPY_SCALARS.get(kind.__name__) if code is None and kind.__module__ == "numpy" else code
 
 
-def _is_rare(outcome: CellOutcome) -> bool:
-    """Return whether an outcome holds more than columns do."""
-    return bool(outcome.error is not None or outcome.attempts or outcome.plugin_failures or outcome.reports)
+def _rare(outcomes: Iterable[CellOutcome]) -> list[CellOutcome]:
+    """Return the outcomes that hold more than columns do."""
+    return [
+        outcome
+        for outcome in outcomes
+        if outcome.error is not None or outcome.attempts or outcome.plugin_failures or outcome.reports
+    ]
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
@@ -281,8 +281,10 @@ class ByCell(Mapping[str, Mapping[int, Any]]):
         return f"<by condition: {', '.join(self._logs)}>"
 
 
-class ByCondition(Mapping[str, list[Any]]):
-    """A column of each condition, made into a list on access.
+class ByCondition(dict[str, list[Any]]):
+    """A column of each condition, made into a list when somebody looks at it; to be read.
+
+    A dictionary, so that `json` and others who ask for one take it.
 
     Parameters
     ----------
@@ -294,17 +296,40 @@ class ByCondition(Mapping[str, list[Any]]):
     __slots__ = ("_logs", "_look")
 
     def __init__(self, logs: Mapping[str, ConditionLog], look: Callable[[ConditionLog], Iterable[Any]]) -> None:
+        super().__init__(dict.fromkeys(logs, ()))  # type: ignore[arg-type]
         self._logs = logs
         self._look = look
 
     def __getitem__(self, condition: str) -> list[Any]:
         return list(self._look(self._logs[condition]))
 
+    # `dict` copies past `__getitem__` what is iterated over by its own method.
     def __iter__(self) -> Iterator[str]:
         return iter(self._logs)
 
-    def __len__(self) -> int:
-        return len(self._logs)
+    def get(self, condition: str, default: Any = None) -> Any:
+        """Return the column of a condition, or the default where there is no such condition."""
+        return self[condition] if condition in self else default  # noqa: SIM401 - that is what this defines
+
+    def values(self) -> ValuesView[list[Any]]:  # type: ignore[override]
+        """Return the columns."""
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, list[Any]]:  # type: ignore[override]
+        """Return the conditions, each with its column."""
+        return ItemsView(self)
+
+    def copy(self) -> dict[str, list[Any]]:
+        """Return a dictionary of lists."""
+        return dict(self)
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == other
+
+    __hash__ = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
     def __repr__(self) -> str:
         return repr(dict(self))

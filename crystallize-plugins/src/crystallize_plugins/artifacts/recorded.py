@@ -74,7 +74,7 @@ class Recorder:
         self._answer: PendingFacts | None = None
         self._slow: dict[str, Any] | None = None
         self._begun = False
-        self._given = False
+        self._facts_sent = False
 
     def begin(self, writer: RunWriter | None = None) -> dict[str, str]:
         """Give the documents of the first commit; what is not known by then is given to the writer later.
@@ -127,8 +127,8 @@ class Recorder:
         """Give the documents that no writer was given yet; waits for what is still being found out."""
         found, first = self._found_out(), {} if self._begun else self._first()
         with self._lock:
-            begun, given = self._begun, self._given
-            self._begun = self._given = True
+            begun, given = self._begun, self._facts_sent
+            self._begun = self._facts_sent = True
         documents = {} if begun else first
         return documents if given else {**documents, **{name: _encode(name, value) for name, value in found.items()}}
 
@@ -169,12 +169,12 @@ class Recorder:
         found = self._found_out()
         # The lock is held meanwhile: whoever ends the run must not come between the two.
         with self._lock:
-            if self._given or self._writer is None:
+            if self._facts_sent or self._writer is None:
                 return
             # Where the run cannot be written, whoever hands in its outcomes learns of it.
             with suppress(CrystallizeError):
                 self._writer.add_documents({name: _encode(name, value) for name, value in found.items()})
-                self._given = True
+                self._facts_sent = True
 
 
 class RecordedTreatment:

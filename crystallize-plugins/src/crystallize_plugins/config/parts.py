@@ -73,12 +73,12 @@ def _source(document: Document, named: Named) -> DataSource | None:
         return found
     with document.guarded(named.place, what, "Fix it in datasources.py, or give the parameters that it needs"):
         source = as_data_source(found(**named.params), what=what)
-        _check_given(document, source)
+        _check_parameters(document, source)
         return source
     return None
 
 
-def _check_given(document: Document, source: DataSource) -> None:
+def _check_parameters(document: Document, source: DataSource) -> None:
     """Refuse a source that lacks a parameter, unless a treatment gives the baseline its values."""
     adjusted = (node for name, node in document.section("treatments") if name.text == BASELINE)
     given = {key.text.rpartition(".")[2] for node in adjusted if isinstance(node, MapNode) for key, _ in node.pairs()}

@@ -380,7 +380,7 @@ class Inverse:
             if origin.entry_point is None:
                 self.fault(f"plugins: {origin.name} has no entry point, by which config.yaml could name it")
                 continue
-            settings = _given(plugin)
+            settings = _changed_settings(plugin)
             if plugin is executor:
                 found["execution"] = _with_params(origin.name, settings)
             elif origin.name == "seed" and set(settings) == {"seed"}:
@@ -403,18 +403,18 @@ def _as_lists(value: Any) -> Any:
     return value if isinstance(value, str) else [_as_lists(item) for item in value]
 
 
-def _given(plugin: Any) -> dict[str, Any]:
+def _changed_settings(plugin: Any) -> dict[str, Any]:
     """Return the settings of a plugin that are not its defaults."""
     try:
         parameters = inspect.signature(type(plugin).__init__).parameters
     except (TypeError, ValueError):
         return dict(arguments_of(plugin))
-    given = {}
+    changed = {}
     for name, value in arguments_of(plugin).items():
         default = parameters[name].default if name in parameters else inspect.Parameter.empty
         if type(value) is not type(default) or value != default:
-            given[name] = value
-    return given
+            changed[name] = value
+    return changed
 
 
 def write_config(experiment: Experiment, path: str | os.PathLike[str]) -> Path:

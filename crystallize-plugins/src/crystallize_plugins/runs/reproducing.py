@@ -200,7 +200,7 @@ def reproduce(
     cells = [cell for cell in recorded if cell.key not in skipped]
     if not cells:
         raise ReproductionError(f"{stored.path} holds no cell that could be run again (it is {stored.status})")
-    found = _given(experiment, stored)
+    found = _experiment_of(experiment, stored)
     ran = {cell.condition for cell in cells}
     conditions = [record.name for record in before.result.conditions if record.name in ran]
     treatments, notes = conditions_again(stored, conditions, found)
@@ -224,7 +224,7 @@ def reproduce(
     )
 
 
-def _given(experiment: Any, run: StoredRun) -> FoundExperiment:
+def _experiment_of(experiment: Any, run: StoredRun) -> FoundExperiment:
     from crystallize import Experiment
 
     if experiment is None:

@@ -200,9 +200,11 @@ class CachedCall:
                 ", ".join(code.untracked),
             )
             return None
-        return None if self.is_given_unknown(text for part in found for text in part.untracked) else combine(*digests)
+        return (
+            None if self.has_untracked_input(text for part in found for text in part.untracked) else combine(*digests)
+        )
 
-    def is_given_unknown(self, untracked: Iterable[str]) -> bool:
+    def has_untracked_input(self, untracked: Iterable[str]) -> bool:
         """Return whether something that the step is given, or looks up, could be another one of its kind; said once."""
         told = dict.fromkeys(untracked)
         if told:
@@ -344,7 +346,7 @@ class _Attempt:
                 changed,
             )
             return False
-        return not call.is_given_unknown(self.recording.untracked)
+        return not call.has_untracked_input(self.recording.untracked)
 
     def _output(self, result: Any) -> Output:
         ctx = self._ctx

@@ -28,6 +28,7 @@ __all__ = [
     "INEXACT",
     "SUMMARY",
     "CellRows",
+    "Record",
     "Row",
     "Trace",
     "as_text",

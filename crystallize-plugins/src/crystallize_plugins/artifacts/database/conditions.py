@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import CellIdentities, CellOutcome, ConditionRecord, TraceShape
 
-__all__ = ["ConditionRows", "StoredCondition"]
+__all__ = ["ConditionRows", "NewConditions", "StoredCondition"]
 
 _MOST_KEYS = 256
 """Of contexts with more keys is written what steps read: what nobody read changed no result."""

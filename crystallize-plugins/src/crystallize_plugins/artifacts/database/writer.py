@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.database.connection import RunDatabase
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
-__all__ = ["GROUP_SECONDS", "RunWriter", "StoredBefore", "Ticket"]
+__all__ = ["GROUP_SECONDS", "RunWriter", "StoredBefore", "Ticket", "plugin_rows", "put_session"]
 
 GROUP_SECONDS = 0.005
 """How long an outcome waits for others to be committed with it, unless somebody waits for it."""
@@ -172,7 +172,7 @@ class RunWriter:
         self.stored: list[ArtifactRecord] = []
         self._session = session
         self._before = before
-        self._given = identities.stored_files if identities is not None and identities.reads_files else None
+        self._stored_files = identities.stored_files if identities is not None and identities.reads_files else None
         self._recorded = recorded
         self._lock = threading.Lock()
         self._arrived = threading.Event()
@@ -328,9 +328,9 @@ class RunWriter:
 
     def _identity(self, cell: Cell) -> str | None:
         identity = self._conditions.identity(cell.condition)
-        if self._given is None or identity is None:
+        if self._stored_files is None or identity is None:
             return identity
-        return f"{identity}:{self._given(cell)}"
+        return f"{identity}:{self._stored_files(cell)}"
 
     def _open_group(self) -> _Group:
         """Return what is being gathered; the lock is held."""
@@ -447,12 +447,12 @@ class RunWriter:
     @staticmethod
     def _insert_cells(connection: RunDatabase, group: _Group) -> None:
         """Insert cells; of one that came before the later row counts, and what the other one had is gone with it."""
-        forget_cells(connection, group.again)
+        _forget_cells(connection, group.again)
         try:
             insert(connection, "cell", group.cells)
         except sqlite3.IntegrityError:
             latest = {row[:2]: row for row in group.cells}
-            forget_cells(connection, [*latest])
+            _forget_cells(connection, [*latest])
             insert(connection, "cell", [*latest.values()])
 
     @staticmethod
@@ -513,7 +513,7 @@ class RunWriter:
         last.ticket._settle(error)
 
 
-def forget_cells(connection: RunDatabase, cells: Sequence[tuple[str, int]]) -> None:
+def _forget_cells(connection: RunDatabase, cells: Sequence[tuple[str, int]]) -> None:
     """Delete all rows of some cells."""
     for table in ("cell", "metric", "error", "artifact") if cells else ():
         statement = f"DELETE FROM {table} WHERE condition = ? AND replicate = ?"  # noqa: S608 - our own names

@@ -141,7 +141,7 @@ class Retries:
         self.limits_time = self._policies is not None and self._policies.limits_time
         self._histories: dict[int, History] = {}
 
-    def earlier_attempts(self, indexes: Iterable[int]) -> Mapping[int, Sequence[Attempt]]:
+    def attempts_before(self, indexes: Iterable[int]) -> Mapping[int, Sequence[Attempt]]:
         """Return the earlier attempts at those cells that have some."""
         known = self._histories
         return {index: known[index].attempts for index in indexes if index in known} if known else {}

@@ -267,7 +267,7 @@ class Supervisor:
         worker.used = True
         worker.assigned.update(indexes)
         worker.refill_at = len(indexes) // 2
-        self._send(worker, (indexes, self._retries.earlier_attempts(indexes)))
+        self._send(worker, (indexes, self._retries.attempts_before(indexes)))
 
     def _replace_dead(self, worker: WorkerHandle) -> None:
         """Find out which cell killed a worker, save the others', and start a new one where there is work."""
