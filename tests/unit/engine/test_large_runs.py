@@ -24,6 +24,7 @@ from crystallize.engine.plan import outstanding, plan_cells
 from crystallize.hooks import Cell, StorePlugin
 from crystallize.results import collected as packing
 from crystallize_plugins.artifacts import open_run
+from crystallize_plugins.runs import verify
 
 REPLICATES = 40
 
@@ -237,3 +238,19 @@ def test_a_cell_is_outstanding_until_its_outcome_has_come():
         left.remove(Cell("a", 1))
     with pytest.raises(KeyError):
         left.remove(Cell("b", 0))
+
+
+def test_the_database_of_a_run_that_is_read_back_is_closed_at_its_end(small_memory, tmp_path):
+    """Whoever reads it while it is closed would keep its log alive."""
+    changes = {"pipeline": Pipeline([plain()]), "hypotheses": []}
+    result = make(tmp_path, **changes).run(replicates=6000)
+    run = tmp_path / "large/v0"
+    assert [path.name for path in run.glob("run.db*")] == ["run.db"]
+    assert verify(run).ok
+    assert open_run(run).metrics == result.metrics
+
+
+@pipeline_step()
+def plain(data, ctx, *, shift=0.0):
+    ctx.metrics.add("x", data + shift)
+    return data

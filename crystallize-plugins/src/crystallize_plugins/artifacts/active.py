@@ -66,6 +66,7 @@ class ActiveRun:
         self._facts = facts
         self._session = session
         self._before = before
+        self._read_back = False
         identities = experiment.cell_identities()
         if identities is None:
             raise StoreError(f"{path} cannot be written for a view of an experiment that belongs to no run")
@@ -170,8 +171,8 @@ class ActiveRun:
         self.writer.add_documents(self.recorder.rest())
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
-            # While the writer waits for the disk.
-            prepared = [] if more else readable.prepare_metrics(self._path, result)
+            # While the writer waits for the disk; unless that reads the database, whose log a reader would keep alive.
+            prepared = [] if more or self._read_back else readable.prepare_metrics(self._path, result)
             ticket.wait()
             if self._before is not None and self._before.source is not None:
                 self._move_kept(str(self._before.source))
@@ -204,6 +205,7 @@ class ActiveRun:
 
     def outcomes(self) -> LazyOutcomes:
         """Give what has been committed."""
+        self._read_back = True
         return StoredRun(self._path).lazy_outcomes()
 
     def take_in(self, outcomes: LazyOutcomes | tuple[()]) -> None:
