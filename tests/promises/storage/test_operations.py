@@ -226,7 +226,9 @@ PROGRAM = r"""
             fresh(kind)
             ended = forked(run, number, what, kind)
             if what == "full":
-                message, path, _ = ended
+                message, path, reached = ended
+                if message is None and len(reached) <= number:
+                    continue  # groups differ a little from run to run: this time there were fewer operations
                 # Once the disk is full, nothing can be shown as done that is not stored.
                 assert message is not None, f"nobody noticed at operation {number}, {names[number]}"
                 assert path.startswith(os.getcwd()) and path in message, (number, names[number], path, message)
