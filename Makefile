@@ -157,7 +157,7 @@ smoke-%: .venvs/%/.smoke
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
 # metadata allow. Where tests fail, the libraries that broke them are named.
 LIBRARIES := $(addprefix tests/unit/,fingerprint config verifiers) $(addprefix tests/cli/test_,group.py run.py) \
-	$(addprefix tests/unit/execution/test_,relay.py scripts.py starting.py) \
+	$(addprefix tests/unit/execution/test_,output.py scripts.py starting.py) \
 	tests/promises/same_numbers/test_same_numbers.py tests/promises/identity tests/unit/optimizers/test_optuna.py \
 	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py
 LIBRARIES_oldest = --constraint .ci/oldest.txt

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,3 +155,22 @@ def test_only_what_has_no_other_home_lies_at_the_top():
         ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
         "crystallize-cli", "crystallize-core", "crystallize-plugins", "docs", "pyproject.toml", "tests",
     }  # fmt: skip
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="this system has no make")
+@pytest.mark.parametrize("variable", ["SMOKE", "LIBRARIES"])
+def test_the_parts_of_the_suite_that_other_environments_run_are_there(variable):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8") + f"\nshow:\n\t@echo $({variable})\n"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "-s", "-f", "-", "show"],
+        cwd=ROOT,
+        env=environment,
+        input=makefile,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    paths = done.stdout.split()
+    assert paths, done.stderr
+    assert [path for path in paths if not (ROOT / path).exists()] == []
