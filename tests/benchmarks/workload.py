@@ -176,8 +176,8 @@ def treatments(conditions):
     return [Treatment(f"treatment_{number}", {"delta": float(number)}) for number in range(1, conditions)]
 
 
-PEER = importlib.util.find_spec("crystallize.plugins") is not None
-"""Only the peer has a package of this name."""
+PEER = importlib.util.find_spec("crystallize.engine") is None
+"""The peer has no package of this name."""
 
 
 @case

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import io
+import threading
 import types
 
 import pytest
@@ -129,6 +130,25 @@ def test_containers_that_are_held_elsewhere_are_copied(wrap):
     changed(found)
     assert ROWS == [[1], {"a": [2]}]
     assert not watched
+
+
+def test_plain_values_that_are_held_elsewhere_are_copied_without_waiting_for_anybody(monkeypatch):
+    def wait(seconds):
+        raise AssertionError(seconds)
+
+    monkeypatch.setattr("crystallize.context.sharing.time.sleep", wait)
+    held = {"rows": [[1, 2.5], [3, "four"]], "names": ("a", "b"), "seen": {1, 2}}
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        given = unshared([held], CellCopies(), what="the data")
+    finally:
+        stop.set()
+        other.join()
+    assert given == held
+    assert given is not held
+    assert given["rows"][0] is not held["rows"][0]
 
 
 @pytest.mark.parametrize("give", [lambda: HOLDER, lambda: [HOLDER], lambda: {"a": (HOLDER, 1)}])

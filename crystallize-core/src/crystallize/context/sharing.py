@@ -100,6 +100,19 @@ def _holds_atoms(value: Any) -> bool:
     return kind in _CONTAINERS and _all_atoms(map(type, value.values() if kind in _MAPPINGS else value))
 
 
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is built-in containers of numbers, texts and the like alone: these are simply copied."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        level = [item for item in level if type(item) not in ATOMS]
+        if not _CONTAINERS.issuperset(map(type, level)):
+            return False
+        level = gc.get_referents(*level)
+    return False
+
+
 def _is_own(level: list[Any]) -> bool:
     """Return whether nothing outside refers to the items of a list, or to what they consist of.
 
@@ -170,7 +183,8 @@ class _Walk:
     def needs_certainty(self) -> bool:
         """Whether a part is held that will be refused, watched, or no longer be written to."""
         return any(
-            is_ndarray(node) or _nature(node) in (*_USED_UP, "other") for node in map(self.nodes.__getitem__, self.held)
+            (is_ndarray(node) or _nature(node) in (*_USED_UP, "other")) and not _is_plain(node)
+            for node in map(self.nodes.__getitem__, self.held)
         )
 
     def _go_through(self, todo: set[int], *, most: int | None = None) -> set[int]:
