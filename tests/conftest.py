@@ -23,6 +23,7 @@ from crystallize import (
     SeedPlugin,
     SerialExecution,
     data_source,
+    pipeline_step,
 )
 from crystallize_plugins.execution.processes import worker_pool
 from crystallize_plugins.execution.processes.fork_server import ForkServer
@@ -99,12 +100,45 @@ def log():
         logger.setLevel(level)
 
 
-# -- experiments under every executor -------------------------------------------------------------
+# -- the smallest experiment that records something -----------------------------------------------
 
 
 @data_source
 def numbers(ctx):
     return [1, 2, 3]
+
+
+@pipeline_step()
+def total(data, ctx, *, delta=0):
+    return data, {"total": sum(data) + delta, "replicate": ctx["replicate"]}
+
+
+@pytest.fixture
+def source():
+    """A factory of data sources."""
+    return numbers
+
+
+@pytest.fixture
+def step():
+    """A factory of steps that records ``total`` and ``replicate``."""
+    return total
+
+
+@pytest.fixture
+def make(step):
+    """Make an experiment without plugins; keywords are those of `Experiment`."""
+
+    def made(*steps, **settings):
+        settings.setdefault("datasource", numbers())
+        settings.setdefault("pipeline", Pipeline(list(steps) or [step()]))
+        settings.setdefault("default_plugins", False)
+        return Experiment(**settings)
+
+    return made
+
+
+# -- experiments under every executor -------------------------------------------------------------
 
 
 @pytest.fixture
