@@ -8,29 +8,30 @@ from importlib import import_module
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-__all__ = ["look_up"]
+__all__ = ["facade"]
 
 
-def look_up(namespace: dict[str, Any], homes: Mapping[str, str], name: str) -> Any:
-    """Return a public name of a facade, and keep it there.
+def facade(
+    namespace: dict[str, Any], names_by_home: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the ``__getattr__`` and the ``__dir__`` of a module whose names are looked up at their first use.
 
     Parameters
     ----------
     namespace : dict
-        The facade's ``globals()``.
-    homes : mapping of str to str
-        The module below ``crystallize`` that defines each public name.
-    name : str
-
-    Raises
-    ------
-    AttributeError
-        The facade has no such name.
+        The module's ``globals()``.
+    names_by_home : mapping of str to str
+        The modules below ``crystallize`` that define public names, and these names, with spaces between them.
     """
-    if name not in homes:
-        raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
-    value = namespace[name] = getattr(import_module(f"crystallize.{homes[name]}"), name)
-    return value
+    homes = {name: home for home, names in names_by_home.items() for name in names.split()}
+
+    def look_up(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+        value = namespace[name] = getattr(import_module(f"crystallize.{homes[name]}"), name)
+        return value
+
+    return look_up, lambda: sorted({*namespace, *homes})

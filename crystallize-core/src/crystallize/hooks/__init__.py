@@ -7,9 +7,9 @@ their first use, wherever they are defined.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crystallize._lazy import look_up
+from crystallize._lazy import facade
 
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
@@ -135,46 +135,38 @@ __all__ = [
     "was_pruned",
 ]
 
-_HOMES = {
-    name: home
-    for home, names in {
-        "datasources.stored": "StoredRun",
-        "engine.bridge": "STOPS",
-        "engine.identity": "CellIdentities",
-        "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
-        "engine.plan": "condition_names plan_cells",
-        "engine.policies": "History attempt_of",
-        "engine.cell_log": "CellLog",
-        "engine.runner": "RunStopped SerialLoop",
-        "hooks.base": "BasePlugin hookimpl not_a_hook",
-        "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin WorkerReport",
-        "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
-        "hooks.view": "ExperimentView OptimizationRequest RunInfo",
-        "optimization.replay": "AskedTrial JournalEntry",
-        "optimization.result": "OptimizationResult",
-        "optimization.trial": "Report TrialResult trial_result was_pruned",
-        "plugins.build": "build_plugin build_plugins",
-        "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
-        "public_plugin_names",
-        "plugins.info": "Origin PluginInfo",
-        "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
-        "plugins.manager": "ActivePlugins HookCall",
-        "plugins.metadata": "PluginRecord",
-        "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
-        "results.metrics": "BASELINE HypothesisResult NO_METRIC",
-        "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
-        "results.provenance": "ConditionLog ConditionRecord StepRecord",
-        "results.result": "build_result",
-        "results.trace": "CellTrace StepShape TraceShape intern_shape",
-    }.items()
-    for name in names.split()
-}
-
 if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
-
-    def __getattr__(name: str) -> Any:
-        return look_up(globals(), _HOMES, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    __getattr__, __dir__ = facade(
+        globals(),
+        {
+            "datasources.stored": "StoredRun",
+            "engine.bridge": "STOPS",
+            "engine.identity": "CellIdentities",
+            "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
+            "engine.plan": "condition_names plan_cells",
+            "engine.policies": "History attempt_of",
+            "engine.cell_log": "CellLog",
+            "engine.runner": "RunStopped SerialLoop",
+            "hooks.base": "BasePlugin hookimpl not_a_hook",
+            "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin "
+            "WorkerReport",
+            "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",
+            "hooks.view": "ExperimentView OptimizationRequest RunInfo",
+            "optimization.replay": "AskedTrial JournalEntry",
+            "optimization.result": "OptimizationResult",
+            "optimization.trial": "Report TrialResult trial_result was_pruned",
+            "plugins.build": "build_plugin build_plugins",
+            "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
+            "public_plugin_names",
+            "plugins.info": "Origin PluginInfo",
+            "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
+            "plugins.manager": "ActivePlugins HookCall",
+            "plugins.metadata": "PluginRecord",
+            "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
+            "results.metrics": "BASELINE HypothesisResult NO_METRIC",
+            "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",
+            "results.provenance": "ConditionLog ConditionRecord StepRecord",
+            "results.result": "build_result",
+            "results.trace": "CellTrace StepShape TraceShape intern_shape",
+        },
+    )

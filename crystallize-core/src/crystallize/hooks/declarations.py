@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crystallize._lazy import look_up
+from crystallize._lazy import facade
 
 if TYPE_CHECKING:
     from crystallize.datasources.artifact import as_bytes, read_bytes
@@ -49,29 +49,20 @@ __all__ = [
     "withdraw",
 ]
 
-_HOMES = {
-    name: home
-    for home, names in {
-        "datasources.artifact": "as_bytes read_bytes",
-        "datasources.base": "Declaration FACTORY_MARK as_data_source",
-        "datasources.inputs": "producers",
-        "design.verifiers": "BoundVerifier VerifierFactory",
-        "experiments.definition": "catching_runs definition_of run_part",
-        "experiments.request": "Request checked_outputs resolve_appended",
-        "experiments.treatment_keys": "among check_keys",
-        "fingerprint.sources": "CodePart code_parts",
-        "folders": "FolderModules MARK has_library_name home_of offer withdraw",
-        "pipelines.step": "as_step step_class_of",
-        "signatures": "signature_of",
-    }.items()
-    for name in names.split()
-}
-
 if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
-
-    def __getattr__(name: str) -> Any:
-        return look_up(globals(), _HOMES, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    __getattr__, __dir__ = facade(
+        globals(),
+        {
+            "datasources.artifact": "as_bytes read_bytes",
+            "datasources.base": "Declaration FACTORY_MARK as_data_source",
+            "datasources.inputs": "producers",
+            "design.verifiers": "BoundVerifier VerifierFactory",
+            "experiments.definition": "catching_runs definition_of run_part",
+            "experiments.request": "Request checked_outputs resolve_appended",
+            "experiments.treatment_keys": "among check_keys",
+            "fingerprint.sources": "CodePart code_parts",
+            "folders": "FolderModules MARK has_library_name home_of offer withdraw",
+            "pipelines.step": "as_step step_class_of",
+            "signatures": "signature_of",
+        },
+    )

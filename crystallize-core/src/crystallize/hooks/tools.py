@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crystallize._lazy import look_up
+from crystallize._lazy import facade
 
 if TYPE_CHECKING:
     from crystallize.checks import (
@@ -66,26 +66,17 @@ __all__ = [
     "write_atomically",
 ]
 
-_HOMES = {
-    name: home
-    for home, names in {
-        "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
-        "context.isolation": "isolate",
-        "fingerprint": "Identity code_of combine identify value_of",
-        "hooks.settings": "arguments_of",
-        "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id",
-        "results.description": "MASK describe looks_secret mask_secrets",
-        "results.export": "dump_json to_plain write_atomically",
-        "results.statistics": "confidence_interval mean standard_error",
-    }.items()
-    for name in names.split()
-}
-
 if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name for one that exists
-
-    def __getattr__(name: str) -> Any:
-        return look_up(globals(), _HOMES, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    __getattr__, __dir__ = facade(
+        globals(),
+        {
+            "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
+            "context.isolation": "isolate",
+            "fingerprint": "Identity code_of combine identify value_of",
+            "hooks.settings": "arguments_of",
+            "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id",
+            "results.description": "MASK describe looks_secret mask_secrets",
+            "results.export": "dump_json to_plain write_atomically",
+            "results.statistics": "confidence_interval mean standard_error",
+        },
+    )
