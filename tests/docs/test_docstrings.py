@@ -28,8 +28,8 @@ def test_the_examples_of_a_module_are_true(name):
     failures, report = 0, []
     module = importlib.import_module(name)
     # What an example defines is the reader's, not the package's; hook examples write `BasePlugin` without an import.
-    surroundings = {"BasePlugin": crystallize.BasePlugin, "__name__": "__main__"}
-    for found in doctest.DocTestFinder().find(module, name, extraglobs=surroundings):
+    namespace = {"BasePlugin": crystallize.BasePlugin, "__name__": "__main__"}
+    for found in doctest.DocTestFinder().find(module, name, extraglobs=namespace):
         runner = doctest.DocTestRunner(optionflags=FLAGS)
         failures += runner.run(found, out=report.append).failed
     assert not failures, "".join(report)

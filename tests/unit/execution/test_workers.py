@@ -1,4 +1,4 @@
-"""What belongs to a worker: resources, setup and teardown, its hooks, its surroundings."""
+"""What belongs to a worker: resources, setup and teardown, its hooks, its environment."""
 
 from __future__ import annotations
 
