@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from typing import TYPE_CHECKING
 
 import click
@@ -162,9 +163,9 @@ def run(arguments: Sequence[str], *, exits: bool = False) -> int:
         click.echo("crystallize: interrupted", err=True)
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
-        # What it names may come from a run, or a folder, of somebody else.
-        error.message = shown(error.message)
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(shown(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except Exception:  # noqa: BLE001 - whatever it is, it ends as a traceback and an exit code of its own
         import traceback
