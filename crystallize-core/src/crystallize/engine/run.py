@@ -24,6 +24,7 @@ from crystallize.engine.bridge import (
 from crystallize.engine.cell import Job
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
+from crystallize.engine.handed import sealed_view
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.judge import judge
@@ -132,7 +133,19 @@ class Run:
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
         view.describe = partial(condition_records, view)
-        self.dispatch = HookDispatch(view, active)
+        job = Job(
+            view,
+            active,
+            treatments_by_condition(view.treatments),
+            gives_data=gives_data,
+            data=data,
+            keeps_payload=view.run.kind in ("apply", "debug"),
+            policies=policies,
+            programs={} if programs is None else programs,
+        )
+        self.shown = job.handed()
+        self._store_view = sealed_view(view)
+        self.dispatch = HookDispatch(self.shown, self._store_view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
@@ -150,20 +163,8 @@ class Run:
         self._released = False
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
-        self.runner = CellRunner(
-            Job(
-                view,
-                active,
-                treatments_by_condition(view.treatments),
-                gives_data=gives_data,
-                data=data,
-                keeps_payload=view.run.kind in ("apply", "debug"),
-                policies=policies,
-                programs={} if programs is None else programs,
-            ),
-            self.dispatch.sink,
-            self.dispatch.progress,
-        )
+        self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
+        self.dispatch.cells_run_here = self.runner.in_one_thread
 
     # -- faces ------------------------------------------------------------------------------------
 
@@ -277,7 +278,9 @@ class Run:
         for treatment in treatments:
             check_treatment_keys(treatment, self.view.initial_ctx)
         self._keys.admit(treatments)
-        self.view.treatments.extend(treatments)
+        self.view.treatments = [*self.view.treatments, *treatments]
+        self.shown.admit(treatments)
+        self._store_view.admit(treatments)
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)
 
@@ -286,7 +289,7 @@ class Run:
         cells = plan_cells(self.conditions, self.view.replicates)
         if self.view.run.strategy != "resume":
             return plan_for(cells, None)
-        settle_seed(self.view, draw=False)
+        settle_seed(self._store_view, draw=False)
         return plan_for(cells, self.dispatch.planned_cells(cells))
 
     # -- before -----------------------------------------------------------------------------------
@@ -296,7 +299,7 @@ class Run:
         view = self.view
         view.run._note(started=time.time())
         self._started = time.perf_counter()
-        settle_seed(view)
+        settle_seed(self._store_view)
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
@@ -324,6 +327,8 @@ class Run:
 
     def _loop(self, cells: Sequence[Cell]) -> Any:
         """Ask the executors, the last in the list first; run serially where none answers."""
+        if isinstance(cells, list):
+            cells = tuple(cells)
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
 
@@ -392,7 +397,7 @@ class Run:
     def _all_outcomes(self) -> LazyOutcomes:
         """Return those of this run and those that were kept, wherever they are."""
         if self._released and self._store is not None and self.dispatch.stored():
-            stored = self._store.stored_outcomes(self.view)
+            stored = self._store.stored_outcomes(self._store_view)
             if stored is not None:
                 self.outcomes.release()  # then there is little to join
                 if self.view.run.strategy == "resume":
@@ -468,6 +473,7 @@ class Run:
             stopped_by = stopped_by or exc
             report = self.runner.stop()
         self.dispatch.note(report.plugin_failures)
+        self.dispatch.tell_ignored(report.ignored)
         errors: dict[str, Exception] = {}
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)

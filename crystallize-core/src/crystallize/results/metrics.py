@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,12 @@ class TreatmentMetrics:
         # Mostly one and the same column.
         listed = {id(column.replicates): [*column.replicates] for column in columns.values()}
         return {name: column.unpacked(listed[id(column.replicates)]) for name, column in columns.items()}
+
+    def copied(self) -> TreatmentMetrics:
+        """Return the same metrics in lists of their own."""
+        if self._metrics is None:
+            return TreatmentMetrics(columns=self._columns)
+        return TreatmentMetrics({name: copy.copy(values) for name, values in self._metrics.items()})
 
     def values(self, name: str) -> MetricValues:
         """Return those of one metric, which are not kept unless somebody has looked at `metrics` before."""
