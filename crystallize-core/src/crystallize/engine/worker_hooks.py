@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import caught, hook_error, plugin_failure
@@ -114,10 +113,14 @@ class WorkerHooks:
                     changed = states.restore(before)
                     if changed:
                         failures.append(plugin_failure(violation(call, changed), call, call.hook, cell))
+                    beyond = self._cannot_be_put_back(call, ctx)
                     if looks_at_data and value_of(data) != content:
-                        self._fail(call, "the data that goes to the next step")
-                    if ctx._copies.checked:
-                        self._check_shared(call, ctx)
+                        beyond.append("the data that goes to the next step")
+                    if beyond:
+                        # Whatever the plugin says of its errors: the numbers of this cell are not the experiment's.
+                        error = violation(call, beyond)
+                        failures.append(plugin_failure(error, call, call.hook, cell))
+                        raise hook_error(error, call, call.hook)
 
         def one_alone(
             number: int, call: HookCall, given: tuple[Any, ...], cell: Cell, failures: list[PluginFailure]
@@ -130,12 +133,10 @@ class WorkerHooks:
 
         return call_all
 
-    def _check_shared(self, call: HookCall, ctx: FrozenContext) -> None:
+    def _cannot_be_put_back(self, call: HookCall, ctx: FrozenContext) -> list[str]:
+        """Return what was changed of the objects that cells are given by reference."""
         try:
             self._shared.check(ctx._copies.checked, call.info.name, kind="plugin")
         except ContextMutationError as exc:
-            self._fail(call, f"what cannot be put back ({exc})")
-
-    def _fail(self, call: HookCall, changed: str) -> None:
-        # Whatever the plugin says of its errors: the numbers of this cell are no longer the experiment's.
-        raise hook_error(violation(call, [changed]), replace(call, on_error="fail_cell"), call.hook)
+            return [f"an object that cells share ({exc})"]
+        return []
