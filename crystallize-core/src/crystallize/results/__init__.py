@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from crystallize.results.collected import CollectedOutcomes
+from crystallize.results.collected import CollectedOutcomes, collected
 from crystallize.results.columns import (
     CellColumns,
-    JoinedOutcomes,
+    CorrectedOutcomes,
     LazyOutcomes,
     MetricColumn,
     MetricColumns,
     MetricValues,
-    RestrictedOutcomes,
 )
 from crystallize.results.description import describe, looks_secret, mask_secrets
 from crystallize.results.export import dump_json, to_plain
@@ -36,16 +35,15 @@ __all__ = [
     "CellTrace",
     "CollectedOutcomes",
     "ConditionRecord",
+    "CorrectedOutcomes",
     "Event",
     "ExperimentMetrics",
     "HypothesisResult",
-    "JoinedOutcomes",
     "LazyOutcomes",
     "MetricColumn",
     "MetricColumns",
     "MetricValues",
     "PluginFailure",
-    "RestrictedOutcomes",
     "Result",
     "StepRecord",
     "StepShape",
@@ -53,6 +51,7 @@ __all__ = [
     "TreatmentMetrics",
     "build_result",
     "collect_metrics",
+    "collected",
     "describe",
     "dump_json",
     "looks_secret",
