@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import PipelineExecutionError, StoreError
-from crystallize.results import (
+from crystallize.hooks import (
     ArtifactRecord,
     Cell,
     CellOutcome,
     CellTrace,
-    CollectedOutcomes,
     ConditionRecord,
-    CorrectedOutcomes,
     PluginFailure,
     StepShape,
     TraceShape,
     build_result,
-    collect_metrics,
 )
+from crystallize.results.collected import CollectedOutcomes
+from crystallize.results.columns import CorrectedOutcomes
+from crystallize.results.metrics import collect_metrics
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts.database import connection as database
 

@@ -50,15 +50,11 @@ from crystallize.engine.record import (
 from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.hooks.roles import StorePlugin
-from crystallize.results import (
-    CollectedOutcomes,
-    CorrectedOutcomes,
-    LazyOutcomes,
-    build_result,
-    collect_metrics,
-    collected,
-)
+from crystallize.results.collected import CollectedOutcomes, collected
+from crystallize.results.columns import CorrectedOutcomes, LazyOutcomes
+from crystallize.results.metrics import collect_metrics
 from crystallize.results.outcome import Cell, CellOutcome
+from crystallize.results.result import build_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +64,8 @@ if TYPE_CHECKING:
     from crystallize.engine.policies import Policies
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.results import ExperimentMetrics, HypothesisResult, Result
+    from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
+    from crystallize.results.result import Result
 
 __all__ = ["Run"]
 

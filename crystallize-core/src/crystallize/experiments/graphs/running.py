@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.graphs.planning import GraphPlan, PlannedRun
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = ["ExperimentThread", "GraphProgress", "GraphResults", "arun_plan", "interrupt_all", "run_plan"]
 
