@@ -83,7 +83,7 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
 def problems_of(plugin: object, origin: Origin) -> list[PluginError]:
     """Return everything for which `check_plugin` refuses a plugin, one error each mistake."""
     found: list[PluginError] = []
-    for check in (partial(_check_kind, plugin, origin), *_checks(plugin, origin, [])):
+    for check in _checks(plugin, origin, []):
         try:
             check()
         except PluginError as exc:
@@ -95,6 +95,7 @@ def problems_of(plugin: object, origin: Origin) -> list[PluginError]:
 
 def _checks(plugin: object, origin: Origin, known: list[Implementation]) -> Iterator[Callable[[], None]]:
     """Yield the checks in their order; implementations that pass are put into `known`."""
+    yield partial(_check_kind, plugin, origin)
     found = find_implementations(plugin)
     yield partial(_check_has_hooks, plugin, origin, found)
     yield partial(_check_declarations, plugin, origin)  # The contract first: in another one other hooks may exist.
