@@ -15,6 +15,7 @@ import pluggy
 
 from crystallize.errors import PluginContractError, PluginDefinitionError, PluginError, ValidationError
 from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
+from crystallize.hooks.deprecations import warn_of_deprecations
 from crystallize.hooks.specs import CONTRACT, HOOKS, PROJECT, HookSpecs
 from crystallize.plugins.implementations import (
     arguments_of_function,
@@ -75,6 +76,8 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
     known: list[Implementation] = []
     for check in _checks(plugin, origin, known):
         check()
+    for method in known:
+        warn_of_deprecations(method.function, str(origin), method.hook, method.arguments or ())
     _register(plugin, origin, known)
     remember(plugin, known)
     return known
@@ -324,7 +327,7 @@ def _verifier() -> _Verifier:
 
 
 def _register(plugin: Any, origin: Origin, found: list[Implementation]) -> None:
-    """Let pluggy have its say, which covers deprecated hooks too; one plugin at a time, since equal ones may exist."""
+    """Let pluggy have its say; one plugin at a time, since equal ones may exist."""
     with _verifying:
         verifier = _verifier()
         verifier.expected = {implementation.attribute: implementation for implementation in found}

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks import BasePlugin
-from crystallize.plugins.implementations import find_implementations
+from crystallize.hooks.declared_settings import constructor_signature
+from crystallize.hooks.deprecations import deprecated_uses
+from crystallize.plugins.implementations import arguments_of_function, find_implementations
 from crystallize.plugins.info import Origin, declared, origin_of
 from crystallize.plugins.metadata import OFFICIAL, PLUGINS, normalized
 from crystallize.plugins.validation import problems_of
@@ -115,6 +117,9 @@ def instance_findings(plugin: object, origin: Origin | None = None) -> Iterator[
         text = f"{origin} implements no hook: override one, or mark methods with @hookimpl"
         yield Finding("hook-unknown", "problem", text, place_of(plugin))
     for implementation in found:
+        arguments = [parameter.name for parameter in arguments_of_function(implementation.function)]
+        for use in deprecated_uses(implementation.hook, arguments):
+            yield Finding("deprecated", "problem", f"{origin}: {use}", place_of(implementation.function))
         for sentence in wrong_annotations(implementation):
             yield Finding("hook-annotation", "problem", f"{origin}: {sentence}", place_of(implementation.function))
     if declared(plugin, "contract") is None and normalized(origin.distribution or "") != OFFICIAL:
@@ -124,8 +129,10 @@ def instance_findings(plugin: object, origin: Origin | None = None) -> Iterator[
 
 def settings_findings(target: Any) -> Iterator[Finding]:
     """Yield what is wrong with the settings of a plugin class, or of a function that builds a plugin."""
+    if getattr(target, "__init__", None) is object.__init__:
+        return  # It has none.
     try:
-        parameters = _signature(target).parameters.values()
+        parameters = constructor_signature(target).parameters.values()
     except (TypeError, ValueError):
         return
     for parameter in parameters:
@@ -201,19 +208,12 @@ def _is_built(target: Any) -> bool:
     return isinstance(target, type) or (callable(target) and not find_implementations(target))
 
 
-def _signature(target: Any) -> inspect.Signature:
-    if not isinstance(target, type) or target.__init__ is object.__init__:  # type: ignore[misc]
-        return inspect.Signature() if isinstance(target, type) else inspect.signature(target)
-    signature = inspect.signature(target.__init__)  # type: ignore[misc]
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-
 def _built_findings(record: PluginRecord, target: Any) -> Iterator[Finding]:
     """Build the plugin with its defaults where that is possible, and yield what is wrong with it."""
     plugin = target
     if _is_built(target):
         try:
-            _signature(target).bind()
+            constructor_signature(target).bind()
         except (TypeError, ValueError):
             if isinstance(target, type):  # Something has to be given; its hooks can be looked at all the same.
                 yield from instance_findings(object.__new__(target), _origin(record))
