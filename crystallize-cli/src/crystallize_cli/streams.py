@@ -183,8 +183,9 @@ def _opened(stream: Any, descriptor: int) -> io.TextIOWrapper:
         "write_through": stream.write_through,
     }
     buffer = stream.detach()
-    raw = _Output(buffer.detach() if isinstance(buffer, io.BufferedWriter) else buffer, notes=notes)
-    opened = io.TextIOWrapper(io.BufferedWriter(raw) if isinstance(buffer, io.BufferedWriter) else raw, **settings)  # type: ignore[arg-type]  # raw, as under `python -u`
+    buffered = isinstance(buffer, io.BufferedWriter)  # it is not under `python -u`
+    output: Any = _Output(buffer.detach() if buffered else buffer, notes=notes)
+    opened = io.TextIOWrapper(io.BufferedWriter(output) if buffered else output, **settings)
     opened.mode = "w"  # type: ignore[misc]  # as that of the interpreter's own
     return opened
 

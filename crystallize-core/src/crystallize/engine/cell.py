@@ -145,13 +145,15 @@ class Worker:
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
         self._keeps_logs = False
-        self._streams = StreamHold()
+        self._streams: StreamHold | None = None
 
     # -- the worker's own life --------------------------------------------------------------------
 
     def start(self) -> None:
         """Call ``worker_start`` and ``setup``; what goes wrong becomes the error of every cell."""
-        self._streams.hold()
+        if StreamHold.is_needed():  # in the coordinator the run holds them
+            self._streams = StreamHold()
+            self._streams.hold()
         if self.job.keeps_logs:
             begin_keeping()
             self._keeps_logs = True
@@ -218,7 +220,8 @@ class Worker:
         if self._keeps_logs:
             self._keeps_logs = False
             end_keeping()
-        self._streams.release()
+        if self._streams is not None:
+            self._streams.release()
         report, self._report = self._report, WorkerReport()
         return report
 

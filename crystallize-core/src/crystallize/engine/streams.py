@@ -55,7 +55,7 @@ class _HeldStream:
         self.error: Exception | None = None
         self._write = stream.write
         self._flush = stream.flush
-        self._attributes = vars(stream)
+        self._attributes = stream.__dict__
         self._methods = {"write": self.write, "writelines": self.writelines, "flush": self.flush}
         self._attributes.update(self._methods)
 
@@ -99,9 +99,10 @@ class _HeldStream:
             _LOGGER.warning("what was printed to %s is lost in part: %s", name, self.error)
 
     def release(self) -> None:
-        for name, method in self._methods.items():
-            if self._attributes.get(name) is method:
-                del self._attributes[name]
+        if self._attributes.get("write") is self._methods["write"]:  # else somebody has put another in its place
+            for name in self._methods:
+                if name in self._attributes:
+                    del self._attributes[name]
 
 
 def _is_closed(stream: Any) -> bool:
@@ -132,15 +133,22 @@ class StreamHold:
     def hold(self) -> None:
         """Begin, unless that was done before."""
         with _Held.lock:
-            if not _Held.users:
+            if sys.stdin is None or sys.stdout is None or sys.stderr is None:
                 occupy_standard_descriptors()
             _Held.users += not self._holds
             self._holds = True
             known = [held.stream for held in _Held.streams]
             for stream in (sys.stdout, sys.stderr):
                 if stream not in known:
-                    with contextlib.suppress(AttributeError, TypeError):  # none, or one that takes no attributes
+                    try:
                         _Held.streams += (_HeldStream(stream),)
+                    except (AttributeError, TypeError):
+                        continue  # there is none, or one that takes no attributes
+
+    @staticmethod
+    def is_needed() -> bool:
+        """Return whether nobody in this process holds the streams."""
+        return not _Held.users
 
     def release(self) -> None:
         """End, if it has begun."""
@@ -151,7 +159,8 @@ class StreamHold:
                 return
             released, _Held.streams = _Held.streams, ()
         for held in released:
-            held.tell()  # as long as that cannot fail
+            if held.error is not None:
+                held.tell()  # as long as that cannot fail
         for held in released:
             held.release()
 
