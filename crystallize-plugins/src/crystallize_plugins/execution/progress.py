@@ -7,6 +7,8 @@ import sys
 import warnings
 from typing import Any
 
+from crystallize.hooks.tools import printable
+
 __all__ = ["ProgressBar", "where_to_show"]
 
 
@@ -34,7 +36,7 @@ class ProgressBar:
             return
         if self._bar is None:
             self._bar = _bar_class(self._place)(
-                total=0, desc=self._name, unit="cell", file=sys.stderr, **_size(self._place)
+                total=0, desc=printable(self._name), unit="cell", file=sys.stderr, **_size(self._place)
             )
         self._bar.total += cells
         self._bar.refresh()
@@ -77,8 +79,10 @@ def where_to_show() -> str | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and hasattr(shell, "kernel"):
         return "notebook"
-    isatty = getattr(sys.stderr, "isatty", None)
-    return "terminal" if isatty is not None and isatty() else None
+    try:
+        return "terminal" if sys.stderr.isatty() else None
+    except (AttributeError, ValueError):  # there is none, or it was closed
+        return None
 
 
 def _size(place: str) -> dict[str, int]:
