@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from crystallize.fingerprint.sources import CodePart, code_parts
     from crystallize.folders import MARK, FolderModules, has_library_name, home_of, offer, withdraw
     from crystallize.pipelines.step import as_step, step_class_of
+    from crystallize.plugins.build import rebuild_plugin
+    from crystallize.plugins.info import note_asked_by
     from crystallize.plugins.lock import (
         LockDifference,
         lock_differences,
@@ -62,11 +64,13 @@ __all__ = [
     "lock_digest",
     "lock_document",
     "lock_doubts",
+    "note_asked_by",
     "offer",
     "plugins_as_locked",
     "producers",
     "read_bytes",
     "read_lock",
+    "rebuild_plugin",
     "resolve_appended",
     "run_part",
     "signature_of",
@@ -89,6 +93,8 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "fingerprint.sources": "CodePart code_parts",
             "folders": "FolderModules MARK has_library_name home_of offer withdraw",
             "pipelines.step": "as_step step_class_of",
+            "plugins.build": "rebuild_plugin",
+            "plugins.info": "note_asked_by",
             "plugins.lock": "LockDifference lock_differences lock_digest lock_document lock_doubts plugins_as_locked "
             "read_lock",
             "plugins.manager": "explain_order",
