@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from crystallize import BasePlugin
+from crystallize.hooks.tools import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ class Board:
             self._running.append(name)
             self._counts["kept"] += kept
             self._bar.total += cells
-            self._bar.set_description_str(", ".join(self._running), refresh=False)
+            self._bar.set_description_str(printable(", ".join(self._running)), refresh=False)
             self._show()
             self._bar.refresh()
 

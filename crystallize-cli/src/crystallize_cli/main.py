@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from crystallize_cli import __version__
 from crystallize_cli.exits import ExitCode
 from crystallize_cli.installed import installed_commands, load_command
 from crystallize_cli.lazy import LazyGroup
-from crystallize_cli.output import EXITS
+from crystallize_cli.output import EXITS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -155,12 +156,14 @@ def run(arguments: Sequence[str], *, exits: bool = False) -> int:
         click.echo("crystallize: interrupted", err=True)
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(shown(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except Exception:  # noqa: BLE001 - whatever it is, it ends as a traceback and an exit code of its own
         import traceback
 
-        click.echo(traceback.format_exc(), err=True, nl=False)
+        click.echo(shown(traceback.format_exc()), err=True, nl=False)
         click.echo("crystallize: internal error (the traceback is above)", err=True)
         return ExitCode.INTERNAL
     return int(outcome or 0)

@@ -17,7 +17,7 @@ from crystallize_cli.streams import reserved_stdout, write
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["EXITS", "Output", "messages_at", "with_output"]
+__all__ = ["EXITS", "Output", "messages_at", "shown", "with_output"]
 
 
 class _Messages(logging.Handler):
@@ -25,7 +25,7 @@ class _Messages(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = self.format(record)
+            text = shown(self.format(record))
         except Exception:  # noqa: BLE001 - as every handler of the standard library does
             self.handleError(record)
             return
@@ -106,15 +106,15 @@ class Output:
         if self.json:
             from crystallize.hooks.tools import dump_json
 
-            self.write(dump_json(record.to_dict() if hasattr(record, "to_dict") else record))
+            write(dump_json(record.to_dict() if hasattr(record, "to_dict") else record) + "\n", self.stream)
         else:
             shown = text()
             if shown:
                 self.write(shown)
 
     def write(self, text: str, *, newline: bool = True) -> None:
-        """Write text to stdout as it is; a reader that has gone (``| head``) is no error."""
-        write(f"{text}\n" if newline else text, self.stream)
+        """Write text to stdout, as `shown` gives it; a reader that has gone (``| head``) is no error."""
+        write(shown(f"{text}\n" if newline else text), self.stream)
 
     def table(self, rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, right: Sequence[str] = ()) -> None:
         """Write rows to stdout: a list of objects as JSON, else columns of text, empty ones left out.
@@ -141,21 +141,28 @@ class Output:
     def say(self, message: str) -> None:
         """Write a message to stderr."""
         if not self.quiet:
-            click.echo(message, err=True)
+            click.echo(shown(message), err=True)
 
     def detail(self, message: str) -> None:
         """Write a message to stderr where more was asked for."""
         if self.verbose:
-            click.echo(message, err=True)
+            click.echo(shown(message), err=True)
 
     def warn(self, message: str) -> None:
         """Write a message to stderr that ``--quiet`` does not hold back."""
-        click.echo(f"{self.style('warning:', fg='yellow')} {message}", err=True)
+        click.echo(f"{self.style('warning:', fg='yellow')} {shown(message)}", err=True)
 
     @staticmethod
     def style(text: str, **style: Any) -> str:
         """Colour text for stderr, unless nobody would see it or ``NO_COLOR`` is set."""
         return click.style(text, **style) if _coloured() else text
+
+
+def shown(text: str) -> str:
+    """Return text as it is written for people: what could steer their terminal is escaped."""
+    from crystallize.hooks.tools import printable
+
+    return printable(text, lines=True)
 
 
 def _cell(value: Any) -> str:

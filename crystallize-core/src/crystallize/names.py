@@ -25,6 +25,7 @@ __all__ = [
     "folder_name",
     "fresh_id",
     "nearest",
+    "printable",
     "step_class_name",
 ]
 
@@ -40,6 +41,13 @@ _UNPRINTABLE = {
     "Zl": "a line separator",
     "Zp": "a paragraph separator",
 }
+# Control characters, C1 among them; what turns the direction of text, or is not seen; line separators; halves of
+# surrogate pairs. Joiners are left alone, which some scripts need.
+_NOT_SHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_BREAKS = str.maketrans({"\t": "\\t", "\n": "\\n"})
 _SHOWN = 80
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -50,6 +58,26 @@ def fresh_id() -> str:
     It draws from the system, and leaves the state of ``random`` alone.
     """
     return os.urandom(16).hex()
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return text that cannot steer a terminal, or pretend to be other text: such characters as Python escapes them.
+
+    Parameters
+    ----------
+    text : str
+    lines : bool, default False
+        Whether to leave tabs and ends of lines, which are escaped otherwise.
+
+    Examples
+    --------
+    >>> printable("loss\x1b[2J"), printable("a\nb"), printable("a\nb", lines=True)
+    ('loss\\x1b[2J', 'a\\nb', 'a\nb')
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    escaped = _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return escaped if lines else escaped.translate(_BREAKS)
 
 
 def check_name(name: object, *, what: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks import BasePlugin
-from crystallize.hooks.tools import check_choice, check_count, check_flag
+from crystallize.hooks.tools import check_choice, check_count, check_flag, printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -146,6 +146,9 @@ class _StderrHandler(_TextHandler):
         super().__init__(sys.stderr)
         self.set_name(_HANDLER_NAME)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         if _others_receive(self):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.exits import ExitCode, Failure, stored_errors
-from crystallize_cli.output import with_output
+from crystallize_cli.output import shown, with_output
 from crystallize_cli.references import find_run, root_option, stored_name
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ __all__ = ["COLUMNS", "export", "long_rows"]
 COLUMNS = ("run", "condition", "replicate", "seed", "metric", "index", "value", "status", "duration", "worker")
 """One row for each recorded value; a failed cell has one row without a metric."""
 
+_FORMULAS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+"""What makes a spreadsheet take text for a formula, in full width too."""
 _FORMATS = ("csv", "json", "parquet")
 
 
@@ -100,8 +102,16 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         value = row["value"]
         # NaN and infinities have names in every reader of CSV.
         plain = value if isinstance(value, float) else to_plain(value)
-        writer.writerow({**row, "value": plain})
+        writer.writerow({column: _harmless(cell) for column, cell in {**row, "value": plain}.items()})
     return text.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    """Return text that a spreadsheet takes for text and a terminal just shows; numbers as they are."""
+    if not isinstance(cell, str):
+        return cell
+    text = shown(cell)
+    return f"'{text}" if text.lstrip()[:1] in _FORMULAS and text.strip() else text
 
 
 def _write_parquet(rows: list[dict[str, Any]], target: Path | None) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         did_you_mean,
         folder_name,
         fresh_id,
+        printable,
     )
     from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
     from crystallize.results.export import dump_json, to_plain, write_atomically
@@ -60,6 +61,7 @@ __all__ = [
     "looks_secret",
     "mask_secrets",
     "mean",
+    "printable",
     "standard_error",
     "to_plain",
     "value_of",
@@ -74,7 +76,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "context.isolation": "isolate",
             "fingerprint": "Identity code_of combine identify value_of",
             "hooks.settings": "arguments_of",
-            "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id",
+            "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id printable",
             "results.description": "MASK describe looks_secret mask_secrets",
             "results.export": "dump_json to_plain write_atomically",
             "results.statistics": "confidence_interval mean standard_error",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ def tree_text(logs: Mapping[str, ConditionLog], fmt: str) -> str:
     levels = parse_format(fmt)
     rows = list(_rows(logs, levels))
     root = "run" if "replicate" in levels else f"run ({_seeds(rows)})"
-    return "\n".join([root, *_children(rows, levels, levels)])
+    return "\n".join(map(printable, [root, *_children(rows, levels, levels)]))
 
 
 def print_text(text: str) -> None:

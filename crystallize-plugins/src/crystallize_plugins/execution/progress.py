@@ -7,6 +7,8 @@ import sys
 import warnings
 from typing import Any
 
+from crystallize.hooks.tools import printable
+
 __all__ = ["ProgressBar", "where_to_show"]
 
 
@@ -34,7 +36,7 @@ class ProgressBar:
             return
         if self._bar is None:
             self._bar = _bar_class(self._place)(
-                total=0, desc=self._name, unit="cell", file=sys.stderr, **_size(self._place)
+                total=0, desc=printable(self._name), unit="cell", file=sys.stderr, **_size(self._place)
             )
         self._bar.total += cells
         self._bar.refresh()

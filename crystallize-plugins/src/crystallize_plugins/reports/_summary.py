@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from crystallize.hooks import BASELINE, NO_METRIC
-from crystallize.hooks.tools import counted
+from crystallize.hooks.tools import counted, printable
 from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
 from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
 from crystallize_plugins.reports._verdicts import verdicts
@@ -58,8 +58,11 @@ def comparison_table(
     told = [_verdict_texts(each, level) for each in tested]
     heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{100 * confidence:.4g}% interval"]
     lines = [[*heading, *(each.name for each in tested), "failed"]]
+    spreads: dict[str, list[float]] = {}
     for row in rows:
-        decimals = decimals_for(other.spread for other in rows if other.metric == row.metric)
+        spreads.setdefault(row.metric, []).append(row.spread)
+    for row in rows:
+        decimals = decimals_for(spreads[row.metric])
         verdict = [texts.get((row.condition, row.metric)) or texts.get((row.condition, None), "") for texts in told]
         lines.append([*_numbers(row, decimals), *verdict, _failed(result, row.condition)])
     if not rows:
@@ -96,7 +99,7 @@ def summary_text(
         _unread(result),
         _failures(result),
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    return "\n\n".join("\n".join(map(printable, part)) for part in parts if part)
 
 
 def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:

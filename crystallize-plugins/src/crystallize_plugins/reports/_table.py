@@ -6,6 +6,8 @@ import math
 import unicodedata
 from typing import TYPE_CHECKING
 
+from crystallize.hooks.tools import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -16,7 +18,9 @@ _LARGE = 1e9
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Return rows of cells as lines in columns, two spaces apart; columns of which every cell is empty are left out.
+    """Return rows of cells as lines in columns, two spaces apart; empty columns are left out.
+
+    What could steer a terminal is escaped.
 
     Parameters
     ----------
@@ -34,6 +38,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
     bc     9
     """
     right = set(right)
+    rows = [[*map(printable, row)] for row in rows]
     shown = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     widths = {column: max(_width(row[column]) for row in rows) for column in shown}
     lines = []
@@ -71,7 +76,7 @@ def fixed(number: float, decimals: int | None, *, sign: bool = False) -> str:
 
 def one_line(text: str, longest: int) -> str:
     """Return text on one line, cut where it is too long."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

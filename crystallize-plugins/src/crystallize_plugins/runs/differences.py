@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.hooks.tools import to_plain
+from crystallize.hooks.tools import printable, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,20 +58,21 @@ class Difference:
     def lines(self) -> Iterator[str]:
         """Return it as text, the detail indented below."""
         several = "\n" in self.detail
-        note = f"  ({self.detail})" if self.detail and not several else ""
+        name = printable(self.name)
+        note = f"  ({printable(self.detail)})" if self.detail and not several else ""
         if self.kind == "added":
-            yield f"+ {self.name}{_stated(self.second)}{note}"
+            yield f"+ {name}{_stated(self.second)}{note}"
         elif self.kind == "removed":
-            yield f"- {self.name}{_stated(self.first)}{note}"
+            yield f"- {name}{_stated(self.first)}{note}"
         elif self.kind == "unknown":
-            yield f"? {self.name}{note}"
+            yield f"? {name}{note}"
         elif self.first is None and self.second is None:
-            yield f"~ {self.name}{note}"
+            yield f"~ {name}{note}"
         else:
-            yield f"~ {self.name}: {shown(self.first)} → {shown(self.second)}{note}"
+            yield f"~ {name}: {shown(self.first)} → {shown(self.second)}{note}"
         if several:
             lines = self.detail.splitlines()
-            yield from (f"    {line}" for line in lines[:_MOST_LINES])
+            yield from (f"    {printable(line, lines=True)}" for line in lines[:_MOST_LINES])
             if len(lines) > _MOST_LINES:
                 yield f"    … {len(lines) - _MOST_LINES} more lines"
 
@@ -123,7 +124,7 @@ class RunDiff:
 
     def text(self) -> str:
         """Return it as text, by part."""
-        head = f"{self.first} → {self.second}"
+        head = f"{printable(self.first)} → {printable(self.second)}"
         return f"{head}\nno differences" if self.identical else "\n".join([head, *by_part(self.differences)])
 
     def __str__(self) -> str:
@@ -149,5 +150,5 @@ def shown(value: Any) -> str:
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ValidationError
-from crystallize.hooks.tools import check_count, check_flag
+from crystallize.hooks.tools import check_count, check_flag, printable
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.files.layout import experiment_folder, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.files.synced import store_error, sync_folder
@@ -126,7 +126,8 @@ class Collected:
         lines = [f"{verb}: {run.path} ({run.status}, {run.files} files, {run.size} bytes)" for run in self.removed]
         lines += [f"kept: {run.path}: {run.why}" for run in self.skipped]
         count = len(self.removed)
-        return "\n".join([*lines, f"{count} run{'s' * (count != 1)} {verb}, {self.kept} kept, {self.size} bytes free"])
+        lines.append(f"{count} run{'s' * (count != 1)} {verb}, {self.kept} kept, {self.size} bytes free")
+        return "\n".join(map(printable, lines))
 
 
 def gc(

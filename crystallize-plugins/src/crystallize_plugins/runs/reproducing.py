@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
-from crystallize.hooks.tools import to_plain
+from crystallize.hooks.tools import printable, to_plain
 from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.compared_run import compared_run, stored_run
 from crystallize_plugins.runs.comparing import compare_records
@@ -124,7 +124,7 @@ class Reproduction:
 
     def text(self) -> str:
         """Return it as text: what has drifted, beside what has changed."""
-        return "\n".join(self._lines())
+        return "\n".join(printable(line, lines=True) for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
         drifted = self.drifted

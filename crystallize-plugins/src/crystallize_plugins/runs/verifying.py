@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import CrystallizeError, StoreError
+from crystallize.hooks.tools import printable
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.files.layout import (
     DATABASE,
@@ -63,7 +64,7 @@ class Finding:
         return {"path": str(self.path), "kind": self.kind, "text": self.text}
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.path}: {self.text}"
+        return printable(f"{self.kind}: {self.path}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Verification:
     def __str__(self) -> str:
         count = f"{self.runs} run{'s' * (self.runs != 1)}, {self.files} files, {self.size} bytes"
         verdict = "as it was written" if self.ok else "NOT as it was written"
-        return "\n".join([f"{self.path}: {count}: {verdict}", *map(str, self.findings)])
+        return "\n".join([printable(f"{self.path}: {count}: {verdict}"), *map(str, self.findings)])
 
 
 def verify(path: str | os.PathLike[str] | StoredRun) -> Verification:
