@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from crystallize import BasePlugin, Experiment, FrozenContext, PipelineStep, hookimpl
+from crystallize.hooks import Setting, TypedPlugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -75,3 +76,16 @@ class Marked:
     @hookimpl
     def before_run(self, experiment: ExperimentView) -> None:
         print(experiment.id)
+
+
+class Compared(TypedPlugin):
+    neutral = True
+
+    def __init__(self, every: Annotated[float, Setting("Seconds", minimum=0)] = 1.0) -> None:
+        self.every = every
+
+    def after_step(self, experiment: ExperimentView, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+        print(experiment.name, step.name, data, ctx["replicate"], self.every)
+
+    def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> list[CellOutcome] | None:
+        return None

@@ -21,9 +21,10 @@ __all__ = [
     "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
-    "PluginDefinitionError", "PluginError", "PluginHookError", "PluginImportError", "PluginNotFoundError",
-    "PluginOrderError", "PrunedError", "RandomnessError", "ReplayError", "ReproductionError", "RunLockedError",
-    "RunStateError", "SerializationError", "StepTimeoutError", "StoreError", "TooManyFailuresError",
+    "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
+    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError", "ReplayError",
+    "ReproductionError", "RunLockedError", "RunStateError", "SerializationError", "StepTimeoutError", "StoreError",
+    "TooManyFailuresError",
     "TrialFailedError", "UnknownNameError", "UnreadKeyError", "ValidationError", "WorkerCrashError",
     "WorkerStartError",
 ]  # fmt: skip
@@ -452,7 +453,7 @@ class PluginError(CrystallizeError):
         The hook concerned.
     """
 
-    _carried = ("plugin", "distribution", "version", "hook")
+    _carried: ClassVar[tuple[str, ...]] = ("plugin", "distribution", "version", "hook")
 
     def __init__(
         self,
@@ -492,6 +493,26 @@ class PluginConflictError(PluginError, ValueError):
 
 class PluginDefinitionError(PluginError, TypeError):
     """A plugin does not keep the contract: misspelt hook, unknown argument, class for instance."""
+
+
+class PluginSettingError(PluginDefinitionError, ValueError):
+    """A setting that a plugin cannot be built with: unknown, missing, of the wrong type or out of its limits.
+
+    Attributes
+    ----------
+    setting : str or None
+        Its name.
+    """
+
+    _carried = (*PluginError._carried, "setting")
+
+    def __init__(self, message: str, *, setting: str | None = None, **origin: str | None) -> None:
+        super().__init__(message, **origin)
+        self.setting = setting
+
+
+class PluginDeprecationWarning(DeprecationWarning):
+    """A plugin uses a part of the hook contract that a later version will not have; the message says what instead."""
 
 
 class PluginOrderError(PluginError, ValueError):

@@ -20,7 +20,7 @@ from crystallize.errors import (
     TrialFailedError,
     ValidationError,
 )
-from crystallize.hooks.settings import arguments_of, describe_settings
+from crystallize.hooks.settings import describe_settings
 from crystallize.names import check_distinct
 from crystallize.optimization.replay import Journal
 from crystallize.optimization.result import OptimizationResult
@@ -152,7 +152,7 @@ class Optimization:
 
     def _begin(self) -> None:
         run, optimizer = self._run, self._optimizer
-        settings, _ = describe_settings(arguments_of(optimizer))
+        settings, _ = describe_settings(optimizer)
         drawn = getattr(optimizer, "drawn_seed", None)
         fields: dict[str, Any] = {
             "optimizer": f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",

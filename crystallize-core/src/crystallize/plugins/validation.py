@@ -15,6 +15,7 @@ import pluggy
 
 from crystallize.errors import PluginContractError, PluginDefinitionError, ValidationError
 from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
+from crystallize.hooks.deprecations import warn_of_deprecations
 from crystallize.hooks.specs import CONTRACT, HOOKS, PROJECT, HookSpecs
 from crystallize.plugins.implementations import (
     arguments_of_function,
@@ -92,6 +93,7 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
         _check_options(implementation, origin, spec)
         _check_function(implementation, origin, spec)
         named = _check_arguments(implementation, origin, spec)
+        warn_of_deprecations(implementation.function, str(origin), spec.name, named)
         known.append(replace(implementation, arguments=named))
     _register(plugin, origin, known)
     remember(plugin, known)
@@ -266,7 +268,7 @@ def _verifier() -> _Verifier:
 
 
 def _register(plugin: Any, origin: Origin, found: list[Implementation]) -> None:
-    """Let pluggy have its say, which covers deprecated hooks too; one plugin at a time, since equal ones may exist."""
+    """Let pluggy have its say; one plugin at a time, since equal ones may exist."""
     with _verifying:
         verifier = _verifier()
         verifier.expected = {implementation.attribute: implementation for implementation in found}

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from crystallize import Artifact, DataSource, Hypothesis, Pipeline, PipelineStep, Treatment, pipeline_step
-from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
+from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError, PluginSettingError
 from crystallize.hooks import BASELINE, ActivePlugins, build_plugin, find_plugin, find_plugins, load_plugin
 from crystallize.hooks.declarations import (
     FACTORY_MARK,
@@ -18,12 +18,14 @@ from crystallize.hooks.declarations import (
 )
 from crystallize.hooks.tools import check_distinct, check_name, did_you_mean
 from crystallize_plugins.config.describing import is_reference, references_of
+from crystallize_plugins.config.document import Named
+from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, plain, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize_plugins.config.document import Document, Named
+    from crystallize_plugins.config.document import Document
     from crystallize_plugins.config.problems import Place
     from crystallize_plugins.config.values import Node
 
@@ -371,7 +373,7 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
     defaults : bool or list of str
         What an experiment is told of the default plugins.
     """
-    wanted: dict[str, tuple[dict[str, Any], Place]] = {}
+    wanted: dict[str, Named] = {}
     left_out: dict[str, Place] = {}
     for name, node in document.section("plugins"):
         if isinstance(node, ScalarNode) and node.value is False:
@@ -385,15 +387,16 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
                     f"{', '.join(DEFAULTS)}".strip(),
                 )
         else:
-            wanted[name.text] = (value_of(node, document.problems) or {}, name.place)
+            keys = {key.text: key.place for key, _ in node.pairs()} if isinstance(node, MapNode) else {}
+            wanted[name.text] = Named(name.text, name.place, keys, value_of(node, document.problems) or {})
     _add_seed(document, wanted, left_out)
-    plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
+    plugins = [_built(document, named, "plugin") for named in wanted.values()]
     plugins.append(_executor(document))
     kept = [name for name in DEFAULTS if name not in left_out]
     return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
 
 
-def _add_seed(document: Document, wanted: dict[str, tuple[dict[str, Any], Place]], left_out: dict[str, Place]) -> None:
+def _add_seed(document: Document, wanted: dict[str, Named], left_out: dict[str, Place]) -> None:
     seed = document.value("seed")
     if seed is None:
         return
@@ -405,12 +408,14 @@ def _add_seed(document: Document, wanted: dict[str, tuple[dict[str, Any], Place]
             "Remove one of the two",
         )
         left_out.pop(_SEED)
-    settings, at = wanted.get(_SEED, ({}, place))
-    if settings.get("seed", seed) != seed:
+    given = wanted.get(_SEED, Named(_SEED, place, {}, {}))
+    if given.params.get("seed", seed) != seed:
         document.problems.add(
-            place, f"the seed is {seed} here, and {settings['seed']} under plugins in line {at.line}", "Remove one"
+            place,
+            f"the seed is {seed} here, and {given.params['seed']} under plugins in line {given.place.line}",
+            "Remove one",
         )
-    wanted[_SEED] = ({**settings, "seed": seed}, at)
+    wanted[_SEED] = Named(_SEED, given.place, {"seed": place, **given.keys}, {**given.params, "seed": seed})
 
 
 def _executor(document: Document) -> Any:
@@ -418,7 +423,7 @@ def _executor(document: Document) -> Any:
     if node is None or not document.usable("execution"):
         return None
     named = document.named(node)
-    plugin = _built(document, named.name, named.params, named.place, "executor")
+    plugin = _built(document, named, "executor")
     if plugin is not None and not ActivePlugins.resolve([plugin], complete=False).calls(_LOOP):
         document.problems.add(
             named.place,
@@ -429,23 +434,29 @@ def _executor(document: Document) -> Any:
     return plugin
 
 
-def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:
+def _built(document: Document, named: Named, what: str) -> Any:
+    name = named.name
     try:
         find_plugin(name)
-        return build_plugin((name, settings))
+        return build_plugin((name, named.params), asked_by=CONFIG_FILE)
     except PluginNotFoundError:
         names = [record.name for record in find_plugins()]
         document.problems.add(
-            place,
+            named.place,
             f"no installed {what} is called {name!r}",
             f"{did_you_mean(name, names)} Installed: {', '.join(names) or 'none'}".strip(),
         )
-    except PluginError as error:
+    except PluginSettingError as error:
+        place = named.keys.get(error.setting or "", named.place)
         document.problems.add(place, f"the {what} {name!r} cannot be used", str(error), cause=error)
+    except PluginError as error:
+        document.problems.add(named.place, f"the {what} {name!r} cannot be used", str(error), cause=error)
     except CrystallizeError as error:
-        document.problems.add(place, f"the {what} {name!r} does not take these settings: {error}", "Change them")
+        document.problems.add(named.place, f"the {what} {name!r} does not take these settings: {error}", "Change them")
     except Exception as error:  # noqa: BLE001 - a plugin's constructor raises what it likes
         document.problems.add(
-            place, f"the {what} {name!r} could not be built: {type(error).__name__}: {error}", "Change its settings"
+            named.place,
+            f"the {what} {name!r} could not be built: {type(error).__name__}: {error}",
+            "Change its settings",
         )
     return None
