@@ -6,7 +6,7 @@ The nearer wins: what the command line says counts more than the variable, and t
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -50,11 +50,14 @@ class Choice:
     wanted : bool
     asked_by : str
         ``"-p"``, or the variable's name; kept in the lock.
+    contradicts : bool
+        Whether it takes back what the variable asks for: it need not be about anything else.
     """
 
     name: str
     wanted: bool
     asked_by: str
+    contradicts: bool = False
 
 
 def selection_options(command: F) -> F:
@@ -85,12 +88,13 @@ def choices(chosen: Sequence[str], *, no_plugins: bool = False) -> list[Choice]:
 
     Examples
     --------
-    >>> choices(["tally", "no:logging"], no_plugins=True)
-    [Choice(name='tally', wanted=True, asked_by='-p'), Choice(name='logging', wanted=False, asked_by='-p')]
+    >>> [(choice.name, choice.wanted) for choice in choices(["tally", "no:logging"], no_plugins=True)]
+    [('tally', True), ('logging', False)]
     """
-    near = [_choice(text, _OPTION) for text in chosen]
     listed = "" if no_plugins else os.environ.get(VARIABLE, "")
     far = [_choice(text, VARIABLE) for text in map(str.strip, listed.split(",")) if text]
+    asked = {choice.name for choice in far}
+    near = [replace(choice, contradicts=choice.name in asked) for choice in (_choice(text, _OPTION) for text in chosen)]
     named = {choice.name for choice in near}
     return [*(choice for choice in far if choice.name not in named), *near]
 
@@ -162,7 +166,7 @@ def selected(
         if not choice.wanted:
             for place in places:
                 del kept[place]
-            if not places:
+            if not places and not choice.contradicts:
                 unused.add(choice)
         elif places:
             note_asked_by(kept[places[0]][1], choice.asked_by)

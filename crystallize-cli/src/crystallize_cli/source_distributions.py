@@ -77,12 +77,13 @@ def _record(group: str, name: str, value: str, distribution: str, version: str) 
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
+    import importlib
+    import sys
 
+    # The same library, which the standard library has from 3.11 on.
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        document: dict[str, Any] = toml.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Failure(f"{file} cannot be read: {error}") from error
+    return document

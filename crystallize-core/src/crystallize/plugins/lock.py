@@ -176,7 +176,7 @@ def lock_differences(
     if now is None:
         return [each for entry in lock if entry.get("distribution") for each in _between(entry, _installed(entry))]
     recorded, found = _by_name(lock), _by_name(now)
-    differences = []
+    differences: list[LockDifference] = []
     for key, entry in recorded.items():
         differences += _between(entry, found.get(key))
     for key, entry in found.items():
@@ -282,18 +282,9 @@ def plugins_from_lock(lock: Sequence[Mapping[str, Any]], *, instead: Mapping[str
             plugins.append(build_plugin(given[name]))
             continue
         _check_same(entry)
-        if entry.get("entry_point") is None or entry.get("opaque"):
-            why = (
-                f"its settings {', '.join(map(repr, entry['opaque']))} are not plain values"
-                if entry.get("opaque")
-                else f"{entry.get('class')} has no entry point"
-            )
-            raise PluginDefinitionError(
-                f"plugin {name!r} cannot be built from the lock: {why}. Give it: instead={{{name!r}: ...}}",
-                plugin=name,
-                distribution=entry.get("distribution"),
-                version=entry.get("version"),
-            )
+        why = _why_indescribable(entry)
+        if why:
+            raise _cannot_be_built(entry, f"{why}. Give it: instead={{{name!r}: ...}}")
         plugins.append(build_plugin((name, entry["settings"]) if entry["settings"] else name))
     return plugins
 
@@ -321,8 +312,14 @@ def plugins_as_locked(lock: Sequence[Mapping[str, Any]], plugins: Sequence[objec
     from crystallize.plugins.manager import ActivePlugins
 
     own = {info.name: info.plugin for info in ActivePlugins.resolve(plugins, complete=False).infos}
-    indescribable = {entry["name"] for entry in lock if entry.get("entry_point") is None or entry.get("opaque")}
-    built = plugins_from_lock(lock, instead={name: own[name] for name in indescribable if name in own})
+    instead = {}
+    for entry in lock:
+        name, why = entry["name"], _why_indescribable(entry)
+        if why and name not in own:
+            raise _cannot_be_built(entry, f"{why}. Give the experiment itself a plugin of that name")
+        if why:
+            instead[name] = own[name]
+    built = plugins_from_lock(lock, instead=instead)
     differences = [
         each for each in lock_differences(lock, ActivePlugins.resolve(built).lock()) if each.kind != "editable"
     ]
@@ -333,6 +330,22 @@ def plugins_as_locked(lock: Sequence[Mapping[str, Any]], plugins: Sequence[objec
             plugin=differences[0].plugin,
         )
     return built
+
+
+def _why_indescribable(entry: Mapping[str, Any]) -> str:
+    """Say why only code can give a plugin; empty where the lock can."""
+    if entry.get("opaque"):
+        return f"its settings {', '.join(map(repr, entry['opaque']))} are not plain values"
+    return "" if entry.get("entry_point") else f"{entry.get('class')} has no entry point"
+
+
+def _cannot_be_built(entry: Mapping[str, Any], why: str) -> PluginDefinitionError:
+    return PluginDefinitionError(
+        f"plugin {entry['name']!r} cannot be built from the lock: {why}",
+        plugin=entry["name"],
+        distribution=entry.get("distribution"),
+        version=entry.get("version"),
+    )
 
 
 def read_lock(text: str, source: str) -> list[Entry]:
@@ -443,17 +456,13 @@ def _between(entry: Mapping[str, Any], now: Mapping[str, Any] | None) -> Iterato
 
 def _settings(name: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[LockDifference]:
     absent = object()
-    differing = [
-        key
-        for key in dict.fromkeys((*recorded, *now))
-        if key not in recorded or key not in now or recorded.get(key, absent) != now.get(key, absent)
-    ]
+    differing = [key for key in dict.fromkeys((*recorded, *now)) if recorded.get(key, absent) != now.get(key, absent)]
     if differing:
-        values = [{key: each[key] for key in differing if key in each} for each in (recorded, now)]
+        before, after = ({key: each[key] for key in differing if key in each} for each in (recorded, now))
         shown = "; ".join(
             f"{key} was {recorded.get(key, 'not given')!r}, and is {now.get(key, 'not given')!r}" for key in differing
         )
-        yield LockDifference(name, "settings", *values, f"plugin {name!r}: {shown}")
+        yield LockDifference(name, "settings", before, after, f"plugin {name!r}: {shown}")
 
 
 def _files(entry: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[LockDifference]:
@@ -461,10 +470,10 @@ def _files(entry: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[LockDif
     if recorded is None or recorded == found:
         return
     differing = sorted(file for file in {*recorded, *found} if recorded.get(file) != found.get(file))
-    values = [{file: each.get(file) for file in differing} for each in (recorded, found)]
+    before, after = ({file: each.get(file) for file in differing} for each in (recorded, found))
     named = ", ".join(file for file in differing if file != "*") or "outside its module"
     text = f"plugin {entry['name']!r}: files of {_origin(entry)} differ: {named}"
-    yield LockDifference(entry["name"], "files", *values, text)
+    yield LockDifference(entry["name"], "files", before, after, text)
 
 
 def _origin(entry: Mapping[str, Any]) -> str:

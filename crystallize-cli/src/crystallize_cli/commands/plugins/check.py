@@ -28,8 +28,8 @@ def check(target: str, strict: bool, output: Output) -> int:
     """Say whether a plugin, or all that a distribution brings, keeps the contract; no experiment runs.
 
     Each is imported in a process of its own. FOLDER holds the pyproject.toml of a distribution, which need not be
-    installed. `crystallize plugins prove` tries a plugin in runs. Ends with 2 where there are problems, and with 5 where
-    nothing has this name.
+    installed. `crystallize plugins prove` tries a plugin in runs. Ends with 2 where there are problems, and with 5
+    where nothing has this name.
     """
     from dataclasses import asdict
 
@@ -53,8 +53,8 @@ def check(target: str, strict: bool, output: Output) -> int:
             }
         )
     ok = all(plugin["ok"] for plugin in plugins)
-    record = {"target": target, "ok": ok, "findings": findings, "plugins": plugins}
-    output.data(record, lambda: "\n".join(_lines(plugins)))
+    answer = {"target": target, "ok": ok, "findings": findings, "plugins": plugins}
+    output.data(answer, lambda: "\n".join(_lines(plugins)))
     return ExitCode.DONE if ok and not (strict and findings) else ExitCode.USAGE
 
 
@@ -74,9 +74,9 @@ def _meant(target: str) -> list[tuple[str, PluginRecord, dict[str, Any]]]:
         (kind, record) for kind, record in known if _normalized(record.distribution) == _normalized(target)
     ]
     if not found:
-        names = [name for _, record in known for name in (record.name, record.distribution)]
+        nearest = did_you_mean(target, [name for _, record in known for name in (record.name, record.distribution)])
         raise Failure(
-            f"nothing that is installed is called {target!r}, and there is no such folder.{did_you_mean(target, names)} "
+            f"nothing that is installed is called {target!r}, and there is no such folder.{nearest} "
             "`crystallize plugins list` shows what is there",
             ExitCode.NOTHING,
         )

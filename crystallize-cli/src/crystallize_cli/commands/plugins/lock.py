@@ -12,6 +12,7 @@ from crystallize_cli.locks import experiment_lock, say_doubts, stored_lock
 from crystallize_cli.output import with_output
 from crystallize_cli.references import root_option
 from crystallize_cli.selection import selection_options
+from crystallize_cli.streams import reserved_stdout
 from crystallize_cli.targets import load_target
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def lock(run: str, root: Path, output: Output, **selection: Any) -> int:
     from crystallize.hooks.declarations import lock_document
     from crystallize.hooks.tools import dump_json
 
-    entries = _entries(run, root, selection)
+    with reserved_stdout():  # the answer is JSON in any case
+        entries = _entries(run, root, selection)
     document = lock_document(entries)
     output.data(document, lambda: dump_json(document))
     say_doubts(entries, output)

@@ -10,6 +10,7 @@ from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.folders import ExperimentPath
 from crystallize_cli.output import with_output
 from crystallize_cli.selection import select_from, selection_options
+from crystallize_cli.streams import reserved_stdout
 from crystallize_cli.targets import load_target
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def order(path: Path | None, hook: str | None, output: Output, **selection: Any)
     if hook is not None and hook not in HOOKS:
         raise Failure(f"there is no hook {hook!r}.{did_you_mean(hook, HOOKS)} The hooks: {', '.join(HOOKS)}")
     try:
-        explained = explain_order(_plugins(path, selection))
+        with reserved_stdout():
+            explained = explain_order(_plugins(path, selection))
     except CrystallizeError as error:
         raise Failure(str(error), code_of(error)) from error
     rows = [

@@ -50,8 +50,8 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def _setting(setting: dict[str, Any]) -> str:
-    shown = "" if setting["type"] in (None, "any") else f": {setting['type']}"
-    shown += "  (required)" if setting["required"] else f" = {setting['default']!r}"
+    shown = "  (required)" if setting["required"] else f" = {setting['default']!r}"
+    shown += "" if setting["type"] in (None, "any") else f"  ({setting['type']})"
     if setting["choices"]:
         shown += f"  one of {', '.join(map(repr, setting['choices']))}"
     return shown + (f"  {setting['help']}" if setting["help"] else "")
