@@ -47,6 +47,7 @@ from crystallize.engine.record import (
     without_success,
 )
 from crystallize.engine.runner import CellRunner, SerialLoop
+from crystallize.engine.streams import StreamHold
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.hooks.roles import StorePlugin
 from crystallize.results import (
@@ -150,6 +151,7 @@ class Run:
         self._released = False
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
+        self._streams = StreamHold()
         self.runner = CellRunner(
             Job(
                 view,
@@ -293,6 +295,7 @@ class Run:
 
     def begin(self, cells: Sequence[Cell] | None) -> Sequence[Cell]:
         """Open the run and give the cells that are to be run."""
+        self._streams.hold()
         view = self.view
         view.run._note(started=time.time())
         self._started = time.perf_counter()
@@ -459,6 +462,8 @@ class Run:
             # Whoever presses Ctrl-C leaves soon: what has finished is not to wait for the next commit.
             self.dispatch.settle()
             raise
+        finally:
+            self._streams.release()
 
     def _finish(self, stopped_by: BaseException | None) -> None:
         raised = stopped_by
