@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import PluginRecord
 
-__all__ = ["Answers", "describe_installed", "inspect_installed", "run_apart"]
+__all__ = ["JsonLines", "describe_installed", "inspect_installed", "run_apart"]
 
 _SECONDS = 60.0
 _PROGRAM = """
@@ -42,7 +42,7 @@ def run_apart(function: str, module: str, task: Any, *, seconds: float = _SECOND
     Parameters
     ----------
     function, module : str
-        It is called with `task`, and writes one JSON document a line to standard output; see `answers`.
+        It is called with `task`, and writes one JSON document a line to standard output; see `JsonLines`.
     task : object
         Plain data.
     seconds : float
@@ -80,7 +80,7 @@ def run_apart(function: str, module: str, task: Any, *, seconds: float = _SECOND
     return [json.loads(line) for line in lines], ending
 
 
-class Answers:
+class JsonLines:
     """Standard output of such a process, kept for what is asked: what anybody else prints goes to standard error."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ def describe_installed(task: Sequence[Sequence[str]]) -> None:
     import crystallize.hooks
 
     crystallize.hooks.BasePlugin  # noqa: B018 - what every plugin imports is not its own time
-    answers = Answers()
+    answers = JsonLines()
     for group, name in task:
         answers.write(_described(group, name))
     sys.stderr.flush()

@@ -39,7 +39,9 @@ def check(target: str, strict: bool, output: Output) -> int:
     for kind, record, options in _meant(target):
         examined = examine_plugin(record, **options)
         found = [asdict(finding) for finding in examined.findings]
-        findings += found
+        findings += [
+            finding for finding in found if finding not in findings
+        ]  # one of the distribution is each plugin's
         plugins.append(
             {
                 "name": record.name,
