@@ -13,6 +13,7 @@ from crystallize import (
     data_source,
     pipeline_step,
 )
+from crystallize.hooks import TypedPlugin
 
 
 @data_source
@@ -36,3 +37,8 @@ experiment.run([], replicates=2)  # E: misc, call-arg
 experiment.run(replicates="3")  # E: arg-type
 experiment.run(replicate=3)  # E: call-arg
 experiment.run().metric  # noqa: B018  # E: attr-defined
+
+
+class Wrong(TypedPlugin):
+    def collect(self, experiment: object, outcome: int) -> None:  # E: override
+        print(outcome)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from crystallize import BasePlugin, Experiment, FrozenContext, PipelineStep, hookimpl
+from crystallize.hooks import Setting, TypedPlugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from crystallize import Result
-    from crystallize.hooks import ExperimentView, RunCell
-    from crystallize.results import Cell, CellOutcome, Event
+    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, RunCell
 
 
 class Everything(BasePlugin):
@@ -75,3 +75,16 @@ class Marked:
     @hookimpl
     def before_run(self, experiment: ExperimentView) -> None:
         print(experiment.id)
+
+
+class Compared(TypedPlugin):
+    neutral = True
+
+    def __init__(self, every: Annotated[float, Setting("Seconds", minimum=0)] = 1.0) -> None:
+        self.every = every
+
+    def after_step(self, experiment: ExperimentView, step: PipelineStep, data: Any, ctx: FrozenContext) -> None:
+        print(experiment.name, step.name, data, ctx["replicate"], self.every)
+
+    def completed_cells(self, experiment: ExperimentView, cells: Sequence[Cell]) -> list[CellOutcome] | None:
+        return None

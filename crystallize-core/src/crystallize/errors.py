@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = [
     "ArgumentTypeError", "ArtifactMissingError", "CellTimeoutError", "ConfigurationError",
@@ -21,9 +21,10 @@ __all__ = [
     "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
-    "PluginDefinitionError", "PluginError", "PluginHookError", "PluginImportError", "PluginNotFoundError",
-    "PluginOrderError", "PrunedError", "RandomnessError", "ReplayError", "ReproductionError", "RunLockedError",
-    "RunStateError", "SerializationError", "StepTimeoutError", "StoreError", "TooManyFailuresError",
+    "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
+    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError", "ReplayError",
+    "ReproductionError", "RunLockedError", "RunStateError", "SerializationError", "StepTimeoutError", "StoreError",
+    "TooManyFailuresError",
     "TrialFailedError", "UnknownNameError", "UnreadKeyError", "ValidationError", "WorkerCrashError",
     "WorkerStartError",
 ]  # fmt: skip
@@ -450,9 +451,11 @@ class PluginError(CrystallizeError):
         The plugin's name, and the distribution it was installed with.
     hook : str or None
         The hook concerned.
+    rule : str or None
+        The rule that it breaks, by its name in `crystallize.testing.RULES`.
     """
 
-    _carried = ("plugin", "distribution", "version", "hook")
+    _carried: ClassVar[tuple[str, ...]] = ("plugin", "distribution", "version", "hook", "rule")
 
     def __init__(
         self,
@@ -462,12 +465,14 @@ class PluginError(CrystallizeError):
         distribution: str | None = None,
         version: str | None = None,
         hook: str | None = None,
+        rule: str | None = None,
     ) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.distribution = distribution
         self.version = version
         self.hook = hook
+        self.rule = rule
 
 
 class PluginNotFoundError(PluginError, LookupError):
@@ -492,6 +497,26 @@ class PluginConflictError(PluginError, ValueError):
 
 class PluginDefinitionError(PluginError, TypeError):
     """A plugin does not keep the contract: misspelt hook, unknown argument, class for instance."""
+
+
+class PluginSettingError(PluginDefinitionError, ValueError):
+    """A setting that a plugin cannot be built with: unknown, missing, of the wrong type or out of its limits.
+
+    Attributes
+    ----------
+    setting : str or None
+        Its name.
+    """
+
+    _carried = (*PluginError._carried, "setting")
+
+    def __init__(self, message: str, *, setting: str | None = None, **origin: str | None) -> None:
+        super().__init__(message, **origin)
+        self.setting = setting
+
+
+class PluginDeprecationWarning(DeprecationWarning):
+    """A plugin uses a part of the hook contract that a later version will not have; the message says what instead."""
 
 
 class PluginOrderError(PluginError, ValueError):

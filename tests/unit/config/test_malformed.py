@@ -188,6 +188,8 @@ CASES = {
     "a plugin set to text": Case("plugins: {logging: loud}\n", 3, "plugins.logging must be", "logging: "),
     "a plugin that cannot be left out": Case("plugins: {parallel: false}\n", 3, "active only where it is asked", "Remove"),
     "an unknown setting": Case("plugins:\n  logging: {verbos: true}\n", 4, "'logging' cannot be used", "'verbose'?"),
+    "a setting of a wrong type": Case("plugins:\n  logging:\n    log_level: INFO\n    verbose: 3\n", 6, "'logging' cannot be used", "'verbose' of plugin"),
+    "a setting of an executor of a wrong type": Case("execution:\n  parallel:\n    max_workers: two\n", 5, "'parallel' cannot be used", "a whole number or None"),
     "a setting of a wrong value": Case("plugins:\n  logging: {log_level: LOUD}\n", 4, "log_level", "Change"),
     "an unknown executor": Case("execution: parralel\n", 3, "no installed executor", "Did you mean 'parallel'?"),
     "a plugin that is no executor": Case("execution: seed\n", 3, "'seed' is no executor", "under `plugins:`"),

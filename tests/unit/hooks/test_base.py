@@ -64,7 +64,7 @@ def a_function(seed):
 
 
 def settings_of(plugin):
-    return describe_settings(arguments_of(plugin))
+    return describe_settings(plugin)
 
 
 def test_settings_are_the_constructors_arguments_after_defaults():

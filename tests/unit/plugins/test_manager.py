@@ -208,6 +208,7 @@ def test_the_lock_can_be_written_as_json_and_is_the_callers_own(active):
         "class": f"{Counter.__module__}:Counter",
         "order": 0,
         "neutral": True,
+        "asked_by": "code",
         "settings": {"step": 3},
         "opaque": [],
         "digests": {},

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from crystallize.engine.plan import condition_names, plan_cells
     from crystallize.engine.policies import History, attempt_of
     from crystallize.engine.runner import RunStopped, SerialLoop
-    from crystallize.hooks.base import BasePlugin, hookimpl, not_a_hook
+    from crystallize.hooks.base import BasePlugin, TypedPlugin, hookimpl, not_a_hook
+    from crystallize.hooks.contract import contract_description
+    from crystallize.hooks.declared_settings import Setting, settings_of
+    from crystallize.hooks.deprecations import DEPRECATIONS, Deprecation
     from crystallize.hooks.roles import (
         DeadlineListener,
         ExecutorPlugin,
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "CONTRACT",
+    "DEPRECATIONS",
     "HOOKS",
     "NO_METRIC",
     "STOPS",
@@ -76,6 +80,7 @@ __all__ = [
     "ConditionLog",
     "ConditionRecord",
     "DeadlineListener",
+    "Deprecation",
     "Event",
     "ExecutorPlugin",
     "ExperimentView",
@@ -104,12 +109,14 @@ __all__ = [
     "RunStopped",
     "SeederPlugin",
     "SerialLoop",
+    "Setting",
     "StepRecord",
     "StepShape",
     "StorePlugin",
     "StoredRun",
     "TraceShape",
     "TrialResult",
+    "TypedPlugin",
     "WorkerReport",
     "attempt_of",
     "build_plugin",
@@ -117,6 +124,7 @@ __all__ = [
     "build_result",
     "compare_lock",
     "condition_names",
+    "contract_description",
     "ctrl_c_interrupts",
     "examine_plugins",
     "find_plugin",
@@ -131,6 +139,7 @@ __all__ = [
     "plan_cells",
     "plugins_from_lock",
     "public_plugin_names",
+    "settings_of",
     "trial_result",
     "was_pruned",
 ]
@@ -147,7 +156,10 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "engine.policies": "History attempt_of",
             "engine.cell_log": "CellLog",
             "engine.runner": "RunStopped SerialLoop",
-            "hooks.base": "BasePlugin hookimpl not_a_hook",
+            "hooks.base": "BasePlugin TypedPlugin hookimpl not_a_hook",
+            "hooks.contract": "contract_description",
+            "hooks.declared_settings": "Setting settings_of",
+            "hooks.deprecations": "DEPRECATIONS Deprecation",
             "hooks.roles": "DeadlineListener ExecutorPlugin FailurePolicies RunCell SeederPlugin StorePlugin "
             "WorkerReport",
             "hooks.specs": "CONTRACT HOOKS HookSpec HookSpecs",

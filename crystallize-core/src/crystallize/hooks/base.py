@@ -12,7 +12,7 @@ from crystallize.hooks.specs import HOOKS, PROJECT, HookSpecs
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-__all__ = ["NOT_A_HOOK", "BasePlugin", "hookimpl", "is_no_op", "not_a_hook"]
+__all__ = ["NOT_A_HOOK", "BasePlugin", "TypedPlugin", "hookimpl", "is_no_op", "not_a_hook"]
 
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 
@@ -193,3 +193,26 @@ def is_no_op(function: object) -> bool:
 
 
 _NO_OPS = frozenset(vars(HookSpecs)[name] for name in HOOKS)
+
+
+if TYPE_CHECKING:
+
+    class TypedPlugin(HookSpecs, BasePlugin):
+        """See below."""
+
+else:
+
+    class TypedPlugin(BasePlugin):
+        """A `BasePlugin` whose hooks a type checker compares with the specifications.
+
+        An override names all arguments of the hook, in their order, and has to have their types. Which of the two a
+        plugin derives from makes no difference at run time.
+
+        Examples
+        --------
+        >>> class Progress(TypedPlugin):
+        ...     neutral = True
+        ...
+        ...     def on_event(self, experiment, event):
+        ...         print(event.name)
+        """

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
+from crystallize.hooks.declared_settings import constructor_signature, secret_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ __all__ = [
     "NOTES_ARGUMENTS",
     "arguments_of",
     "describe_settings",
+    "described",
     "note_settings",
     "remember_arguments",
     "shown_with_settings",
@@ -60,7 +62,14 @@ class _Arguments:
 class _Settings(_Arguments):
     """The same where the names are known already: what a function that builds a plugin was called with."""
 
-    __slots__ = ()
+    __slots__ = ("secret",)
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any], secret: frozenset[str] = frozenset()) -> None:
+        super().__init__(args, kwargs)
+        self.secret = secret
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (_portable(self.args), _portable(self.kwargs), self.secret)
 
 
 def remember_arguments(plugin: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -72,7 +81,8 @@ def note_settings(plugin: object, make: Callable[..., object], settings: Mapping
     """Note the settings with which a function built a plugin, in place of its constructor's arguments."""
     attributes = getattr(plugin, "__dict__", None)
     if attributes is not None:  # Without one, what its attributes say will have to do.
-        attributes[_KEY] = _Settings((), isolate(_flat(inspect.signature(make).bind(**settings))))
+        given = _flat(inspect.signature(make).bind(**settings), make)
+        attributes[_KEY] = _Settings((), isolate(given), secret_settings(make))
 
 
 def arguments_of(plugin: object) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def arguments_of(plugin: object) -> dict[str, Any]:
     if isinstance(noted, _Settings):
         return dict(noted.kwargs)
     try:
-        signature = _signature(type(plugin))
+        signature = constructor_signature(type(plugin))
     except (TypeError, ValueError):
         return {}
     if isinstance(noted, _Arguments) and not _has_own_new(type(plugin)):
@@ -104,17 +114,17 @@ def arguments_of(plugin: object) -> dict[str, Any]:
         except TypeError:
             pass  # Rebuilt by a `__reduce__` of its own, say: what was noted is not what `__init__` got.
         else:
-            return _flat(bound)
+            return _flat(bound, type(plugin))
     return _from_attributes(plugin, signature)
 
 
-def describe_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Describe settings so that they can be written down.
+def describe_settings(plugin: object) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Describe a plugin's settings so that they can be written down.
 
     Parameters
     ----------
-    arguments : mapping of str to object
-        As `arguments_of` gives them.
+    plugin : object
+        A plugin's instance; its settings are what `arguments_of` gives.
 
     Returns
     -------
@@ -123,47 +133,48 @@ def describe_settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], tup
     opaque : tuple of str
         The names of those that cannot be built again from their description.
     """
-    from crystallize.results.description import describe, looks_secret, mask_secrets
-
+    noted = getattr(plugin, "__dict__", {}).get(_KEY)
+    secret = noted.secret if isinstance(noted, _Settings) else secret_settings(type(plugin))
     settings: dict[str, Any] = {}
     opaque: list[str] = []
-    for name, value in arguments.items():
-        if value is None or (_is_plain(value, _DEEPEST) and not looks_secret(name)):
-            settings[name] = mask_secrets(_as_json(value))
-            if settings[name] != _as_json(value):
-                opaque.append(name)
-        else:
-            settings[name] = describe(value, key=name)
+    for name, value in arguments_of(plugin).items():
+        settings[name], exact = described(name, value, secret=name in secret)
+        if not exact:
             opaque.append(name)
     return settings, tuple(opaque)
 
 
+def described(name: str, value: Any, *, secret: bool = False) -> tuple[Any, bool]:
+    """Describe the value of one setting, and say whether it can be built again from the description."""
+    from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
+
+    if secret and value is not None:
+        return MASK, False
+    if value is None or (_is_plain(value, _DEEPEST) and not looks_secret(name)):
+        plain = _as_json(value)
+        masked = mask_secrets(plain)
+        return masked, bool(masked == plain)
+    return describe(value, key=name), False
+
+
 def shown_with_settings(plugin: object) -> str:
     """Show a plugin as the call that builds it, with secrets masked and long values in short."""
-    settings, opaque = describe_settings(arguments_of(plugin))
+    settings, opaque = describe_settings(plugin)
     shown = (f"{name}=<{value}>" if name in opaque else f"{name}={value!r}" for name, value in settings.items())
     return f"{type(plugin).__name__}({', '.join(shown)})"
-
-
-def _signature(cls: type) -> inspect.Signature:
-    """Give what the constructor takes; what `__init__` says counts where there is one."""
-    constructor: Any = vars(object)["__init__"]
-    for parent in cls.__mro__:
-        if "__init__" in vars(parent):
-            constructor = vars(parent)["__init__"]
-            break
-    if constructor is vars(object)["__init__"]:
-        return inspect.signature(cls)
-    signature = inspect.signature(constructor)
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 def _has_own_new(cls: type) -> bool:
     return not getattr(cls.__new__, NOTES_ARGUMENTS, False)
 
 
-def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:
+def _flat(bound: inspect.BoundArguments, target: Any) -> dict[str, Any]:
     bound.apply_defaults()
+    for name, field in getattr(target, "__dataclass_fields__", {}).items():
+        # In place of what a factory makes, the signature has a mark.
+        parameter = bound.signature.parameters.get(name)
+        if callable(field.default_factory) and parameter and bound.arguments[name] is parameter.default:
+            bound.arguments[name] = field.default_factory()
     settings: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         kind = bound.signature.parameters[name].kind

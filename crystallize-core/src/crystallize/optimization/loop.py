@@ -20,7 +20,7 @@ from crystallize.errors import (
     TrialFailedError,
     ValidationError,
 )
-from crystallize.hooks.settings import arguments_of, describe_settings
+from crystallize.hooks.settings import describe_settings
 from crystallize.names import check_distinct
 from crystallize.optimization.replay import Journal
 from crystallize.optimization.result import OptimizationResult
@@ -32,7 +32,7 @@ from crystallize.optimization.trial import (
     trial_result,
     was_pruned,
 )
-from crystallize.results import build_result
+from crystallize.results.result import build_result
 from crystallize.results.statistics import mean
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from crystallize.engine.run import Run
     from crystallize.experiments.experiment import Experiment
-    from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome, Event
+    from crystallize.results.result import Result
 
 __all__ = ["Optimization", "check_optimizer", "extract_objective", "objectives_of"]
 
@@ -152,7 +152,7 @@ class Optimization:
 
     def _begin(self) -> None:
         run, optimizer = self._run, self._optimizer
-        settings, _ = describe_settings(arguments_of(optimizer))
+        settings, _ = describe_settings(optimizer)
         drawn = getattr(optimizer, "drawn_seed", None)
         fields: dict[str, Any] = {
             "optimizer": f"{type(optimizer).__module__}:{type(optimizer).__qualname__}",

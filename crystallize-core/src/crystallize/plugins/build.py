@@ -14,11 +14,12 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.hooks.base import BasePlugin
+from crystallize.hooks.declared_settings import checked_settings
 from crystallize.hooks.settings import note_settings
 from crystallize.names import did_you_mean
 from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
 from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, note_origin, origin_of
+from crystallize.plugins.info import default_kind, note_asked_by, note_origin, origin_of
 from crystallize.plugins.manager import check_distinct_plugins
 from crystallize.plugins.metadata import RESERVED
 
@@ -61,22 +62,31 @@ def build_plugins(specs: Iterable[object] | None, *, default_plugins: bool | Ite
     given = [build_plugin(spec) for spec in wanted]
     check_distinct_plugins(given)
     missing = [name for name in _defaults(default_plugins) if name not in {default_kind(plugin) for plugin in given}]
-    return [*given, *(build_plugin(name) for name in missing)]
+    return [*given, *(build_plugin(name, asked_by="default") for name in missing)]
 
 
-def build_plugin(spec: object) -> Any:
+def build_plugin(spec: object, *, asked_by: str | None = None) -> Any:
     """Build one plugin of what ``plugins=[...]`` may hold.
 
     Parameters
     ----------
     spec : object
         An instance, which is given back as it is, a class, a name, or ``(name, settings)``.
+    asked_by : str, optional
+        Who asks for it, which the lock says; without it, code does.
 
     Raises
     ------
     PluginError, ArgumentTypeError
         As `build_plugins`.
     """
+    plugin = _built(spec)
+    if asked_by is not None:
+        note_asked_by(plugin, asked_by)
+    return plugin
+
+
+def _built(spec: object) -> Any:
     if isinstance(spec, str):
         return _installed(spec, None)
     if type(spec) is tuple:
@@ -178,23 +188,7 @@ def _from_target(target: Any, settings: Mapping[str, Any] | None, what: str, fie
 
 
 def _construct(make: Any, settings: Mapping[str, Any], what: str, fields: Mapping[str, Any]) -> Any:
-    try:
-        signature = inspect.signature(make)
-    except (TypeError, ValueError):
-        return make(**settings)
-    try:
-        signature.bind(**settings)
-    except TypeError as exc:
-        known = [
-            name for name, parameter in signature.parameters.items() if parameter.kind is not parameter.VAR_POSITIONAL
-        ]
-        wrong = next((name for name in settings if name not in known), "")
-        hint = did_you_mean(wrong, known) if wrong else " Give it with (name, settings), or as an instance."
-        given = f"the settings {', '.join(settings)}" if settings else "no settings"
-        raise PluginDefinitionError(
-            f"{what} cannot be built with {given}: {exc}. Its settings are {', '.join(known) or 'none'}.{hint}",
-            **fields,
-        ) from None
+    settings = checked_settings(make, settings, what=what, **fields)
     try:
         return make(**settings)
     except Exception as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
     from crystallize.plugins.metadata import PluginRecord
 
-__all__ = ["Origin", "PluginInfo", "class_name", "declared", "default_kind", "note_origin", "origin_of"]
+__all__ = [
+    "Origin",
+    "PluginInfo",
+    "asked_by",
+    "class_name",
+    "declared",
+    "default_kind",
+    "note_asked_by",
+    "note_origin",
+    "origin_of",
+]
 
 OnError = Literal["record", "fail_cell", "stop_run"]
 
@@ -66,6 +77,8 @@ class PluginInfo:
         As declared.
     hooks : tuple of str
         The hooks in which it is called, in the order of a run.
+    asked_by : str
+        Who asked for it: ``"code"``, ``"default"``, ``"config.yaml"``, ``"-p"``, or an environment variable's name.
     """
 
     origin: Origin
@@ -74,6 +87,7 @@ class PluginInfo:
     on_error: OnError | None = None
     contract: str | None = None
     hooks: tuple[str, ...] = ()
+    asked_by: str = "code"
 
     @property
     def name(self) -> str:
@@ -103,28 +117,49 @@ class PluginInfo:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings in a form that can be written down."""
-        return describe_settings(self.arguments)[0]
+        return describe_settings(self.plugin)[0]
 
 
-_noted: dict[int, tuple[weakref.ref[Any], Origin]] = {}
+class _Notes(dict[int, tuple[weakref.ref[Any], Any]]):
+    """What is known of instances beside what they are: they may be unhashable, and equal ones are not the same."""
+
+    def put(self, plugin: object, note: object) -> None:
+        key = id(plugin)
+        with suppress(TypeError):  # It cannot be referred to weakly: nothing is noted.
+            self[key] = (weakref.ref(plugin, lambda _: self.pop(key, None)), note)
+
+    def of(self, plugin: object) -> Any:
+        found = self.get(id(plugin))
+        return found[1] if found is not None and found[0]() is plugin else None
+
+
+_origins = _Notes()
+_askers = _Notes()
 
 
 def note_origin(plugin: object, record: PluginRecord) -> None:
     """Remember from which entry point a plugin was built, where its class does not tell."""
     origin = _origin_of(record)
-    key = id(plugin)
     if origin_of(plugin) != origin:
-        try:
-            _noted[key] = (weakref.ref(plugin, lambda _: _noted.pop(key, None)), origin)
-        except TypeError:
-            return  # It cannot be referred to weakly: it goes by its class's name.
+        _origins.put(plugin, origin)
+
+
+def note_asked_by(plugin: object, asked_by: str) -> None:
+    """Remember who asked for a plugin: what its entry in the lock says as ``asked_by``."""
+    _askers.put(plugin, asked_by)
+
+
+def asked_by(plugin: object) -> str:
+    """Return who asked for a plugin: ``"code"`` where nobody noted anything else."""
+    found: str | None = _askers.of(plugin)
+    return found or "code"
 
 
 def origin_of(plugin: object) -> Origin:
     """Return what a plugin, or a class of plugins, is called and where it comes from; nothing is imported."""
-    noted = _noted.get(id(plugin))
-    if noted is not None and noted[0]() is plugin:
-        return noted[1]
+    noted: Origin | None = _origins.of(plugin)
+    if noted is not None:
+        return noted
     cls = plugin if isinstance(plugin, type) else type(plugin)
     if cls.__module__ == "__main__":
         return Origin(cls.__name__)

@@ -33,11 +33,12 @@ def lock_entry(info: PluginInfo, order: int) -> Entry:
     -------
     dict
         ``name``, ``distribution``, ``version``, ``contract``, ``entry_point``, ``class``, ``order``, ``neutral``;
-        ``settings`` after defaults, and ``opaque``, the names of those that only code can give again; ``digests``, by
-        file of the plugin's module as its distribution's record lists them, and over the whole record under ``"*"``;
-        ``editable``, whether it was installed so that its code may change without a new version.
+        ``asked_by``, who asked for it; ``settings`` after defaults, and ``opaque``, the names of those that only code
+        can give again; ``digests``, by file of the plugin's module as its distribution's record lists them, and over
+        the whole record under ``"*"``; ``editable``, whether it was installed so that its code may change without a new
+        version.
     """
-    settings, opaque = describe_settings(info.arguments)
+    settings, opaque = describe_settings(info.plugin)
     digests, editable = _recorded(info.distribution, (info.entry_point or class_name(info.plugin)).partition(":")[0])
     return {
         "name": info.name,
@@ -48,6 +49,7 @@ def lock_entry(info: PluginInfo, order: int) -> Entry:
         "class": class_name(info.plugin),
         "order": order,
         "neutral": info.neutral,
+        "asked_by": info.asked_by,
         "settings": settings,
         "opaque": list(opaque),
         "digests": digests,

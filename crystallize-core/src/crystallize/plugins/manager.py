@@ -9,7 +9,7 @@ from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.specs import HOOKS
 from crystallize.plugins.implementations import adapt, find_implementations, implementation
-from crystallize.plugins.info import Origin, PluginInfo, declared, default_kind, origin_of
+from crystallize.plugins.info import Origin, PluginInfo, asked_by, declared, default_kind, origin_of
 from crystallize.plugins.ordering import RankedPlugin, in_order
 from crystallize.plugins.validation import check_plugin
 
@@ -110,6 +110,7 @@ class ActivePlugins:
                     declared(plugin, "on_error"),
                     declared(plugin, "contract"),
                     tuple(name for name in HOOKS if name in hooks),
+                    asked_by(plugin),
                 )
             )
             places.append(_place(plugin, origin, position))
@@ -156,9 +157,10 @@ class ActivePlugins:
         Returns
         -------
         list of dict
-            ``name``, ``distribution``, ``version``, ``contract``, ``entry_point``, ``class``, ``order``, ``neutral``;
-            ``settings`` after defaults, and ``opaque``, the names of those that only code can give again; ``digests``
-            as the distribution's own record lists them, and ``editable``, whether its code may change all the same.
+            ``name``, ``distribution``, ``version``, ``contract``, ``entry_point``, ``class``, ``order``, ``neutral``,
+            ``asked_by``; ``settings`` after defaults, and ``opaque``, the names of those that only code can give again;
+            ``digests`` as the distribution's own record lists them, and ``editable``, whether its code may change all
+            the same.
         """
         if self._lock is None:
             from crystallize.plugins.lock import lock_entry

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from crystallize import Artifact, DataSource, Hypothesis, Pipeline, PipelineStep, Treatment, pipeline_step
-from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError
+from crystallize.errors import CrystallizeError, PluginError, PluginNotFoundError, PluginSettingError
 from crystallize.hooks import BASELINE, ActivePlugins, build_plugin, find_plugin, find_plugins, load_plugin
 from crystallize.hooks.declarations import (
     FACTORY_MARK,
@@ -18,12 +18,14 @@ from crystallize.hooks.declarations import (
 )
 from crystallize.hooks.tools import check_distinct, check_name, did_you_mean
 from crystallize_plugins.config.describing import is_reference, references_of
+from crystallize_plugins.config.document import Named
+from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, plain, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize_plugins.config.document import Document, Named
+    from crystallize_plugins.config.document import Document, Known
     from crystallize_plugins.config.problems import Place
     from crystallize_plugins.config.values import Node
 
@@ -54,28 +56,21 @@ def sources_of(document: Document) -> dict[str, Any]:
 
 
 def _source(document: Document, named: Named) -> DataSource | None:
-    found = document.function("datasources", named, "data source", lambda _, value: _is_source(value))
-    if found is None:
-        return None
-    what = f"the data source {named.name!r}"
-    if not _is_source(found):
-        kind = "function" if inspect.isroutine(found) else type(found).__name__
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of datasources.py is no data source but a {kind}",
-            "Decorate the function with @data_source, or derive the class from DataSource",
-        )
-        return None
-    known, open_ended = _parameters(found)
-    if not document.known_parameters(named, known, "data source", open_ended=open_ended):
-        return None
-    if isinstance(found, DataSource):
-        return found
-    with document.guarded(named.place, what, "Fix it in datasources.py, or give the parameters that it needs"):
-        source = as_data_source(found(**named.params), what=what)
+    advice = "Decorate the function with @data_source, or derive the class from DataSource"
+    found = document.function("datasources", named, "data source", _is_source, advice)
+
+    def make() -> DataSource:
+        if isinstance(found, DataSource):
+            return found
+        source = as_data_source(found(**named.params), what=f"the data source {named.name!r}")
         _check_parameters(document, source)
         return source
-    return None
+
+    advice = "Fix it in datasources.py, or give the parameters that it needs"
+    if found is None:
+        return None
+    made: DataSource | None = document.called(named, "data source", make, advice, _parameters(found))
+    return made
 
 
 def _check_parameters(document: Document, source: DataSource) -> None:
@@ -94,7 +89,7 @@ def _is_source(value: object) -> bool:
     return isinstance(value, DataSource) or getattr(value, FACTORY_MARK, False) is True
 
 
-def _parameters(make: Any) -> tuple[list[str], bool]:
+def _parameters(make: Any) -> Known:
     """Return the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
@@ -141,18 +136,8 @@ def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Se
 
 
 def _used(document: Document, node: Node | None) -> Any:
-    if node is None:
-        return None
-    named = document.named(node)
-    found = document.function("outputs", named, "function", lambda _, value: inspect.isroutine(value))
-    if found is not None and not callable(found):
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of outputs.py is no function but of type {type(found).__name__}",
-            "Name a function: writer(value) -> bytes, loader(path) -> value",
-        )
-        return None
-    return found
+    advice = "Name a function: writer(value) -> bytes, loader(path) -> value"
+    return None if node is None else document.function("outputs", document.named(node), "function", callable, advice)
 
 
 def steps_of(document: Document, outputs: Mapping[str, Artifact]) -> list[PipelineStep]:
@@ -170,33 +155,27 @@ def steps_of(document: Document, outputs: Mapping[str, Artifact]) -> list[Pipeli
 
 
 def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> PipelineStep | None:
-    def accepts(_: str, value: object) -> bool:
+    def accepts(value: object) -> bool:
         return _is_step(value) or (inspect.isfunction(value) and document.code.owns(value))
 
-    found = document.function("steps", named, "step", accepts)
+    advice = "Decorate a function of (data, ctx) with @pipeline_step(), or derive a class from PipelineStep"
+    found = document.function("steps", named, "step", accepts, advice)
+    if found is not None and not _is_step(found):
+        plain, found = found, None
+        with document.located(named.place):
+            found = pipeline_step()(plain)
     if found is None:
         return None
-    if not accepts(named.name, found):
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of steps.py is no step but of type {type(found).__name__}",
-            "Decorate a function of (data, ctx) with @pipeline_step(), or derive a class from PipelineStep",
-        )
-        return None
-    if inspect.isfunction(found) and not _is_step(found):
-        with document.located(named.place):
-            found = pipeline_step()(found)
-        if inspect.isfunction(found) and not _is_step(found):
-            return None
-    known, open_ended = _parameters(found)
-    fine = document.known_parameters(named, known, "step", open_ended=open_ended)
     given = _with_artifacts(document, named, found, outputs)
-    if not fine or given is None:
-        return None
-    advice = "Fix it in steps.py, or give the parameters that it needs"
-    with document.guarded(named.place, f"the step {named.name!r}", advice):
+
+    def make() -> PipelineStep | None:
+        if given is None:
+            return None
         return as_step(found if isinstance(found, PipelineStep) else found(**given))
-    return None
+
+    advice = "Fix it in steps.py, or give the parameters that it needs"
+    made: PipelineStep | None = document.called(named, "step", make, advice, _parameters(found))
+    return made
 
 
 def _is_step(value: object) -> bool:
@@ -292,10 +271,8 @@ def hypotheses_of(document: Document) -> list[Hypothesis]:
 
 
 def _ranker(document: Document, node: Node | None) -> Any:
-    if node is None:
-        return None
-    named = document.named(node)
-    return document.function("verifiers", named, "ranker", lambda _, value: inspect.isroutine(value))
+    advice = "Name a function that ranks"
+    return None if node is None else document.function("verifiers", document.named(node), "ranker", callable, advice)
 
 
 def _verifier(document: Document, named: Named) -> Any:
@@ -304,30 +281,19 @@ def _verifier(document: Document, named: Named) -> Any:
         return None
     own = {name: value for name, value in vars(loaded).items() if name[0] != "_"} if loaded is not None else {}
     if named.name in own:
-        found = own[named.name]
+        advice = "Name a function of (baseline, treatment)"
+        found = document.function("verifiers", named, "verifier", callable, advice)
     else:
         found = _installed_verifier(document, named, [name for name, value in own.items() if _is_verifier(value)])
-    if found is None:
-        return None
     if isinstance(found, VerifierFactory):
-        return _bound(document, named, found)
-    if not callable(found):
-        message = f"{named.name!r} of verifiers.py is no verifier but of type {type(found).__name__}"
-        document.problems.add(named.place, message, "Name a function of (baseline, treatment)")
-        return None
-    if named.params:
+        factory = found
+        advice = "Give the parameters that it needs"
+        return document.called(named, "verifier", lambda: factory(**named.params), advice, _parameters(factory))
+    if found is not None and named.params:
         advice = "Decorate the function with @verifier, so that parameters can be given"
         document.problems.add(named.place, f"the verifier {named.name!r} takes no parameters", advice)
         return None
     return found
-
-
-def _bound(document: Document, named: Named, factory: VerifierFactory) -> Any:
-    known, open_ended = _parameters(factory)
-    if document.known_parameters(named, known, "verifier", open_ended=open_ended):
-        with document.guarded(named.place, f"the verifier {named.name!r}", "Give the parameters that it needs"):
-            return factory(**named.params)
-    return None
 
 
 def _is_verifier(value: object) -> bool:
@@ -371,7 +337,7 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
     defaults : bool or list of str
         What an experiment is told of the default plugins.
     """
-    wanted: dict[str, tuple[dict[str, Any], Place]] = {}
+    wanted: dict[str, Named] = {}
     left_out: dict[str, Place] = {}
     for name, node in document.section("plugins"):
         if isinstance(node, ScalarNode) and node.value is False:
@@ -385,15 +351,16 @@ def plugins_of(document: Document) -> tuple[list[Any], bool | list[str]]:
                     f"{', '.join(DEFAULTS)}".strip(),
                 )
         else:
-            wanted[name.text] = (value_of(node, document.problems) or {}, name.place)
+            keys = {key.text: key.place for key, _ in node.pairs()} if isinstance(node, MapNode) else {}
+            wanted[name.text] = Named(name.text, name.place, keys, value_of(node, document.problems) or {})
     _add_seed(document, wanted, left_out)
-    plugins = [_built(document, name, settings, place, "plugin") for name, (settings, place) in wanted.items()]
+    plugins = [_built(document, named, "plugin") for named in wanted.values()]
     plugins.append(_executor(document))
     kept = [name for name in DEFAULTS if name not in left_out]
     return [plugin for plugin in plugins if plugin is not None], kept if left_out else True
 
 
-def _add_seed(document: Document, wanted: dict[str, tuple[dict[str, Any], Place]], left_out: dict[str, Place]) -> None:
+def _add_seed(document: Document, wanted: dict[str, Named], left_out: dict[str, Place]) -> None:
     seed = document.value("seed")
     if seed is None:
         return
@@ -405,12 +372,14 @@ def _add_seed(document: Document, wanted: dict[str, tuple[dict[str, Any], Place]
             "Remove one of the two",
         )
         left_out.pop(_SEED)
-    settings, at = wanted.get(_SEED, ({}, place))
-    if settings.get("seed", seed) != seed:
+    given = wanted.get(_SEED, Named(_SEED, place, {}, {}))
+    if given.params.get("seed", seed) != seed:
         document.problems.add(
-            place, f"the seed is {seed} here, and {settings['seed']} under plugins in line {at.line}", "Remove one"
+            place,
+            f"the seed is {seed} here, and {given.params['seed']} under plugins in line {given.place.line}",
+            "Remove one",
         )
-    wanted[_SEED] = ({**settings, "seed": seed}, at)
+    wanted[_SEED] = Named(_SEED, given.place, {"seed": place, **given.keys}, {**given.params, "seed": seed})
 
 
 def _executor(document: Document) -> Any:
@@ -418,7 +387,7 @@ def _executor(document: Document) -> Any:
     if node is None or not document.usable("execution"):
         return None
     named = document.named(node)
-    plugin = _built(document, named.name, named.params, named.place, "executor")
+    plugin = _built(document, named, "executor")
     if plugin is not None and not ActivePlugins.resolve([plugin], complete=False).calls(_LOOP):
         document.problems.add(
             named.place,
@@ -429,23 +398,29 @@ def _executor(document: Document) -> Any:
     return plugin
 
 
-def _built(document: Document, name: str, settings: dict[str, Any], place: Place, what: str) -> Any:
+def _built(document: Document, named: Named, what: str) -> Any:
+    name = named.name
     try:
         find_plugin(name)
-        return build_plugin((name, settings))
+        return build_plugin((name, named.params), asked_by=CONFIG_FILE)
     except PluginNotFoundError:
         names = [record.name for record in find_plugins()]
         document.problems.add(
-            place,
+            named.place,
             f"no installed {what} is called {name!r}",
             f"{did_you_mean(name, names)} Installed: {', '.join(names) or 'none'}".strip(),
         )
-    except PluginError as error:
+    except PluginSettingError as error:
+        place = named.keys.get(error.setting or "", named.place)
         document.problems.add(place, f"the {what} {name!r} cannot be used", str(error), cause=error)
+    except PluginError as error:
+        document.problems.add(named.place, f"the {what} {name!r} cannot be used", str(error), cause=error)
     except CrystallizeError as error:
-        document.problems.add(place, f"the {what} {name!r} does not take these settings: {error}", "Change them")
+        document.problems.add(named.place, f"the {what} {name!r} does not take these settings: {error}", "Change them")
     except Exception as error:  # noqa: BLE001 - a plugin's constructor raises what it likes
         document.problems.add(
-            place, f"the {what} {name!r} could not be built: {type(error).__name__}: {error}", "Change its settings"
+            named.place,
+            f"the {what} {name!r} could not be built: {type(error).__name__}: {error}",
+            "Change its settings",
         )
     return None
