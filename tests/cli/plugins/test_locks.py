@@ -189,13 +189,13 @@ def test_a_lock_or_run_that_is_not_there_ends_with_5(call, file):
         assert call(*arguments).code == 5
 
 
-def test_resume_and_reproduce_name_what_differs_of_neutral_plugins_too(call, locked, install):
-    (folder,) = locked.parent.glob("installed/*.dist-info")
-    reinstall(folder, METADATA=("Version: 1.5", "Version: 1.6"))
+def test_resume_and_reproduce_name_what_differs_of_neutral_plugins_too(call, locked, folder):
+    (info,) = locked.parent.glob("installed/*.dist-info")
+    reinstall(info, METADATA=("Version: 1.5", "Version: 1.6"))
     done = call("resume", "file.py", "-p", "tally", "--replicates", "2")
     assert done.code == 0, done.stderr
     assert "'tally': acme-tally was 1.5, and 1.6 is installed" in done.stderr
     assert "limit was 4, and is 9" in done.stderr
-    found = call("reproduce", "totals@v0", "file.py", "--json").json
+    found = call("reproduce", "totals@v0", folder, "--json").json
     changed_plugins = {change["name"] for change in found["changes"] if change["part"] == "plugins"}
     assert changed_plugins == {"tally"}
