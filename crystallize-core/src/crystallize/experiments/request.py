@@ -20,7 +20,7 @@ from crystallize.engine.policies import NO_POLICY, Policies, policies_of
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.experiments.definition import definition_of
 from crystallize.fingerprint import combine, value_of
-from crystallize.hooks import ExperimentView, RunInfo, build_plugins
+from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name, fresh_id
 from crystallize.pipelines import Pipeline, PipelineStep
 from crystallize.pipelines.policy import check_policy
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from crystallize.experiments.experiment import Experiment
-    from crystallize.hooks import ActivePlugins
 
 __all__ = [
     "ABSENT",
     "Request",
     "Settled",
+    "active_plugins",
     "as_pipeline",
     "as_source",
     "check_parts",
@@ -53,6 +53,7 @@ __all__ = [
     "policies_for",
     "resolve_appended",
     "run_view",
+    "use_plugins",
     "validate",
 ]
 
@@ -198,6 +199,33 @@ def resolve_appended(plugins: list[Any]) -> None:
     _check_list(plugins)
     if any(isinstance(plugin, (str, tuple, type)) for plugin in plugins):
         plugins[:] = build_plugins(plugins, default_plugins=False)
+
+
+def active_plugins(plugins: list[Any]) -> ActivePlugins:
+    """Validate and order plugins; names among them are resolved in place."""
+    resolve_appended(plugins)
+    return ActivePlugins.resolve(plugins)
+
+
+def use_plugins(experiment: Experiment, plugins: Iterable[Any]) -> None:
+    """Give an experiment other plugins, and those that are new to it their ``init_hook``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    plugins : iterable
+        As in ``Experiment(plugins=...)``; no defaults are added.
+
+    Raises
+    ------
+    PluginError, ArgumentTypeError
+        As ``Experiment`` does.
+    """
+    before = list(experiment.plugins)
+    experiment.plugins[:] = build_plugins(plugins, default_plugins=False)
+    for call in ActivePlugins.resolve(experiment.plugins, complete=False).calls("init_hook"):
+        if not any(call.info.plugin is known for known in before):
+            call.fn(experiment)
 
 
 def validate(experiment: Experiment, request: Request) -> Settled:

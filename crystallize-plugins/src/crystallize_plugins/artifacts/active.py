@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
@@ -13,6 +12,7 @@ from crystallize_plugins.artifacts.database.facts import Session, facts_of
 from crystallize_plugins.artifacts.database.owner import current_owner, place_of
 from crystallize_plugins.artifacts.database.writer import RunWriter
 from crystallize_plugins.artifacts.files import layout, readable
+from crystallize_plugins.artifacts.files.inside import read_file
 from crystallize_plugins.artifacts.files.synced import publish, store_error
 from crystallize_plugins.artifacts.reading.documents import documents_of
 from crystallize_plugins.artifacts.reading.stored import StoredRun
@@ -20,6 +20,8 @@ from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
 from crystallize_plugins.artifacts.resume.plan import claim
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize import Result
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.database.facts import RunFacts
@@ -213,7 +215,7 @@ class ActiveRun:
         """Store cells of another version as they are."""
         for outcome in outcomes.values() if isinstance(outcomes, LazyOutcomes) else outcomes:
             for artifact in outcome.artifacts:
-                artifact.data = Path(str(artifact.path)).read_bytes()
+                artifact.data = read_file(str(artifact.path), None)
             self.writer.collect(outcome)
 
     def retain(self, count: int) -> None:
