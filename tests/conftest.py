@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -29,15 +30,25 @@ from crystallize_plugins.execution.processes import worker_pool
 from crystallize_plugins.execution.processes.fork_server import ForkServer
 from crystallize_plugins.execution.processes.spawn import SpawnStarter
 
-# The machine may be busy with other work: no law holds within so and so many milliseconds.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+# The machine may be busy with other work: no law holds within so and so many milliseconds. Each developer's run of the
+# suite tries other examples, the gate always the same ones, and the soak many.
+hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=2000, print_blob=True)
+hypothesis.settings.load_profile(
+    "soak" if os.environ.get("CRYSTALLIZE_SOAK") else "ci" if os.environ.get("CI") else "default"
+)
 
 
 # Started in the background of a shell, programs inherit that Ctrl-C is ignored; those under test are to hear of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Leave what there is by now to no collection of garbage, of which each test would pay a part."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish():

@@ -7,6 +7,7 @@ memory, needs an interpreter that is started anew: `subprocess`.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -184,10 +185,29 @@ def _import_all():
                 importlib.import_module(module.name)
 
 
+def _prepare():
+    """Import, and do what each program would do first and find done: it checks that nothing has changed since."""
+    _import_all()
+    with suppress(ImportError):
+        from crystallize.fingerprint.added import added_to_libraries
+
+        added_to_libraries()
+    gc.freeze()
+
+
+def _keep_modules(names):
+    """Have the interpreter take apart at its end what the program has imported, and not what the server had."""
+    kept = [sys.modules.pop(name, None) for name in names]
+    kept.append(kept)  # which is never collected, once it is frozen
+    gc.freeze()
+
+
 def _serve(connection):
     """Fork for each job; return it in the process that is to do it."""
-    _import_all()
-    gc.freeze()
+    imported = []
+    atexit.register(_keep_modules, imported)  # called last, since it is the first
+    _prepare()
+    imported += sys.modules.keys() - {"__main__", "builtins", "sys"}
     noticed, notices = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(notices, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import os
 import re
@@ -28,6 +29,7 @@ def shown(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def tree_of(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -94,6 +96,7 @@ def test_plugins_and_commands_import_what_the_core_publishes(path):
     assert of_core - set(PUBLISHED) == set()
 
 
+@functools.cache
 def private_names(path):
     """Give the underscored attributes that a module uses, and those that its distribution defines."""
     used, defined = {}, set()

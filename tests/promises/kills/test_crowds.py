@@ -16,7 +16,7 @@ import pytest
 from crystallize_plugins.artifacts import list_runs
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
-ROUNDS = 40 if SOAK else 5
+ROUNDS = 40 if SOAK else 3
 CROWD = 16
 REPLICATES = 6
 CELLS = {(condition, replicate) for condition in ("baseline", "early", "late") for replicate in range(REPLICATES)}

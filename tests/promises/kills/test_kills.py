@@ -14,7 +14,7 @@ from crystallize_plugins.artifacts import list_runs
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 EXECUTORS = ["serial", "thread", "process"]
-KILLS = 500 if SOAK else 20
+KILLS = 500 if SOAK else 10
 """Of each executor."""
 REPLICATES = 16
 CELLS = {(condition, replicate) for condition in ("baseline", "early", "late") for replicate in range(REPLICATES)}
@@ -214,7 +214,7 @@ def test_a_kill_while_what_is_valid_moves_to_the_next_version_loses_none_of_it(
     row = "kill -9 while a next version is made"
     kept = {(condition, replicate) for condition in ("baseline", "early") for replicate in range(REPLICATES)}
     expected = None
-    for number in range(100 if SOAK else 5):
+    for number in range(100 if SOAK else 3):
         folder = tmp_path / f"moved-{number}"
         folder.mkdir()
         job = sweeps.Job(str(folder), "sweep", "serial", "resume", REPLICATES, 11)

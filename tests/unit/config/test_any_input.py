@@ -61,7 +61,7 @@ overrides = st.lists(
     ),
     max_size=3,
 )
-quickly = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quickly = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def holds(folder, changes=()):

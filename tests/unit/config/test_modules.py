@@ -83,7 +83,12 @@ def look(data, ctx):
 """
 
 
-@pytest.fixture(params=["serial", "thread", "async", "fork", "forkserver", "spawn"])
+EXECUTORS = ["serial", "thread", "async", "fork", "forkserver", "spawn"]
+ONE_OF_EACH = pytest.mark.parametrize("executor", ["serial", "forkserver"], indirect=True)
+"""One in the program, one beside it; the whole matrix is that of `test_two_folders_with_modules_of_one_name`."""
+
+
+@pytest.fixture(params=EXECUTORS)
 def executor(request, monkeypatch):
     """The plugins of an executor, and of processes started in every way."""
     from crystallize import AsyncExecution, SerialExecution
@@ -130,12 +135,14 @@ def plain(folder, artifact):
     return json.loads(done.stdout)
 
 
+@ONE_OF_EACH
 def test_a_folder_is_loaded_twice_and_each_load_finds_its_own_classes(lab, executor):
     first, second = Experiment.from_yaml(lab()), Experiment.from_yaml(lab())
     for experiment in (first, second, first):
         seen(experiment, executor)
 
 
+@ONE_OF_EACH
 def test_so_it_is_when_its_code_was_edited_in_between(lab, executor):
     folder = lab()
     first = Experiment.from_yaml(folder)
@@ -217,6 +224,7 @@ def test_a_load_that_fails_leaves_the_names_as_they_were(write, problems_of):
     assert "lonely" not in set(sys.modules) - before
 
 
+@ONE_OF_EACH
 def test_modules_in_packages_of_a_folder_go_by_their_dotted_names(write, executor):
     folder = write(
         "datasource: {data: numbers}\nsteps: [give, take]\nreplicates: 2\nplugins: {logging: false}\n",

@@ -132,3 +132,23 @@ def test_any_payload_can_be_looked_at_and_goes_on_unharmed(make, data):
 def test_strict_is_a_flag(make, strict):
     with pytest.raises(TypeError, match="strict"):
         make(draw, strict=strict).validate()
+
+
+@pytest.mark.parametrize("neutral", [True, False])
+@pytest.mark.parametrize(
+    "hook, change, named",
+    [
+        ("collect", lambda outcome: outcome.metrics["py"].clear(), "outcome.metrics"),
+        ("after_replicate", lambda outcome: setattr(outcome, "worker", "me"), "outcome.worker"),
+        ("after_run", lambda result: result.errors.update(made=1), "result.errors"),
+    ],
+)
+def test_a_changed_copy_has_no_effect_and_is_refused_by_name(make, hook, change, named, neutral):
+    taken = "result" if hook == "after_run" else "outcome"
+    namespace = {"change": staticmethod(change)}
+    exec(f"def {hook}(self, {taken}): self.change({taken})", namespace)
+    members = {hook: namespace[hook], "change": staticmethod(change), "neutral": neutral, "on_error": "record"}
+    result = make(draw, plugins=[type("Meddles", (BasePlugin,), members)()], strict=True).run()
+    assert len(result.metrics.baseline.metrics["py"]) == 1
+    assert {(failure.plugin, failure.hook) for failure in result.plugin_errors} == {("Meddles", hook)}
+    assert f"{named} cannot be changed" in result.plugin_errors[0].error

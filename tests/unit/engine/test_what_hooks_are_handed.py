@@ -23,8 +23,7 @@ from crystallize import (
     pipeline_step,
 )
 from crystallize.errors import PluginHookError, ReadOnlyError
-from crystallize.hooks import Cell
-from crystallize.results import CellOutcome
+from crystallize.hooks import Cell, CellOutcome
 
 
 @data_source

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.checks import check_mapping
 from crystallize.context.isolation import isolate
 from crystallize.engine.failure import caught, free_key, plugin_failure
-from crystallize.engine.handed import handed_outcome, with_copies
+from crystallize.engine.handed import handed_outcome, outcome_content, result_content, with_copies
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.neutrality import RandomStates, violation
 from crystallize.errors import ReadOnlyError, ValidationError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
-    from crystallize.results import LazyOutcomes
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
 
 __all__ = ["HookDispatch"]
@@ -95,9 +95,9 @@ class HookDispatch:
     def _ready(self, call: HookCall) -> HookCall:
         """Return a call that gets what hooks are handed, and is held to be neutral where it says so."""
         if call.hook == "collect":
-            call = with_copies(call, handed_outcome, "outcome")
+            call = with_copies(call, "outcome", handed_outcome, outcome_content if self.view.strict else None)
         elif call.hook == "after_run":
-            call = with_copies(call, Result.copied, "result")
+            call = with_copies(call, "result", Result.copied, result_content if self.view.strict else None)
         if isinstance(call.info.plugin, StorePlugin):
             store, view = call.fn, self._store_view
             call = replace(call, fn=lambda _, *arguments: store(view, *arguments))

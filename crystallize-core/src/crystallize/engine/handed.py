@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from crystallize.context.isolation import isolate
 from crystallize.errors import ReadOnlyError
+from crystallize.fingerprint import value_of
 from crystallize.hooks.roles import StorePlugin
 from crystallize.hooks.specs import HOOKS
 from crystallize.hooks.view import ExperimentView, HandedRun
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.pipelines import PipelineStep
     from crystallize.plugins.manager import HookCall
+    from crystallize.results.result import Result
 
-__all__ = ["HandedView", "handed_outcome", "handed_view", "is_fixed", "refresh", "sealed_view", "with_copies"]
+__all__ = [
+    "HandedView",
+    "handed_outcome",
+    "handed_view",
+    "is_fixed",
+    "outcome_content",
+    "refresh",
+    "result_content",
+    "sealed_view",
+    "with_copies",
+]
 
 _INSTEAD = "declare it in the Experiment, or change the experiment in init_hook"
 
@@ -210,19 +222,52 @@ def handed_outcome(outcome: CellOutcome) -> CellOutcome:
     )
 
 
-def with_copies(call: HookCall, made_by: Callable[[Any], Any], argument: str) -> HookCall:
+def outcome_content(outcome: CellOutcome) -> dict[str, str]:
+    """Return what identifies the content of an outcome, by attribute."""
+    files = [(each.step, each.name, each.data, each.path) for each in outcome.artifacts]
+    return {
+        **{
+            name: value_of(getattr(outcome, name)) for name in ("cell", "metrics", "seed", "tags", "worker", "duration")
+        },
+        "artifacts": value_of(files),
+        "error": value_of(str(outcome.error)),
+    }
+
+
+def result_content(result: Result) -> dict[str, str]:
+    """Return what identifies the content of a result, by attribute."""
+    conditions = {"": result.metrics.baseline, **result.metrics.treatments}
+    tested = [(each.name, each.results, each.ranking) for each in result.metrics.hypotheses]
+    return {
+        "metrics": value_of([{name: part.metrics for name, part in conditions.items()}, tested]),
+        "errors": value_of([sorted(result.errors), len(result.plugin_errors)]),
+        "provenance": value_of([sorted(result.provenance), result.facts]),
+    }
+
+
+def with_copies(
+    call: HookCall,
+    argument: str,
+    made_by: Callable[[Any], Any],
+    content: Callable[[Any], dict[str, str]] | None = None,
+) -> HookCall:
     """Return a call that gets a copy of the hook's last argument, where it takes that and stores nothing.
 
     A store gets what it stores: it notes in the records of artifacts where they are, and a copy of each cell would cost
-    what storing it costs.
+    what storing it costs. With `content`, in strict mode, a copy that is changed is refused.
     """
-    if argument not in call.takes or isinstance(call.info.plugin, StorePlugin):
-        return call
     fn, arguments = call.fn, HOOKS[call.hook].arguments
-    if arguments[-1] != argument:
+    if argument not in call.takes or arguments[-1] != argument or isinstance(call.info.plugin, StorePlugin):
         return call
 
     def with_copy(*given: Any) -> Any:
-        return fn(*given[:-1], made_by(given[-1]))
+        copied = made_by(given[-1])
+        before = {} if content is None else content(copied)
+        returned = fn(*given[:-1], copied)
+        now = before if content is None else content(copied)
+        if now != before:
+            changed = ", ".join(f"{argument}.{name}" for name in before if before[name] != now[name])
+            raise ReadOnlyError(f"{changed} cannot be changed, and is in the run as it was: look, or record a metric")
+        return returned
 
     return replace(call, fn=with_copy, method=with_copy, takes=arguments)

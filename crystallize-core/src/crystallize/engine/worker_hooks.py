@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.failure import caught, hook_error, plugin_failure
-from crystallize.engine.handed import handed_outcome, with_copies
+from crystallize.engine.handed import handed_outcome, outcome_content, with_copies
 from crystallize.engine.neutrality import RandomStates, violation
 from crystallize.errors import ContextMutationError
 from crystallize.fingerprint import value_of
@@ -60,7 +60,8 @@ class WorkerHooks:
             `PluginHookError` where a plugin fails whose failures are not kept.
         """
         hook = calls[0].hook
-        calls = [with_copies(call, handed_outcome, "outcome") for call in calls]
+        content = outcome_content if self._view.strict else None
+        calls = [with_copies(call, "outcome", handed_outcome, content) for call in calls]
 
         def failed(number: int, exc: BaseException, cell: Cell, failures: list[PluginFailure]) -> None:
             if isinstance(exc, KeyboardInterrupt):

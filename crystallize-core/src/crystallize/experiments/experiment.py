@@ -18,7 +18,6 @@ from crystallize.experiments.folders import yaml_format
 from crystallize.experiments.request import (
     ABSENT,
     Request,
-    active_plugins,
     as_pipeline,
     as_source,
     checked_hypotheses,
@@ -57,8 +56,8 @@ if TYPE_CHECKING:
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.optimization.loop import Optimization
     from crystallize.optimization.result import OptimizationResult
-    from crystallize.results import Result
     from crystallize.results.outcome import CellOutcome
+    from crystallize.results.result import Result
 
 __all__ = ["Experiment"]
 
@@ -654,5 +653,5 @@ class Experiment:
         resolve_appended(self.plugins)
         active = self._active
         if active is None or not active.fits(self.plugins):
-            active = self._active = active_plugins(self.plugins)
+            active = self._active = ActivePlugins.resolve(self.plugins)
         return active

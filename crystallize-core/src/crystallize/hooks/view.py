@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crystallize.engine.identity import CellIdentities
     from crystallize.results.provenance import ConditionRecord
 
-__all__ = ["ExperimentView", "OptimizationRequest", "RunInfo", "first_plugin"]
+__all__ = ["ExperimentView", "HandedRun", "OptimizationRequest", "RunInfo", "first_plugin"]
 
 PluginT = TypeVar("PluginT")
 

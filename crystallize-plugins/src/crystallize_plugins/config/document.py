@@ -10,13 +10,16 @@ from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.values import MapNode, Node, ScalarNode, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from crystallize_plugins.config.code import FolderCode
     from crystallize_plugins.config.problems import Place, Problems
     from crystallize_plugins.config.schema import KeyPath
 
-__all__ = ["Document", "Located", "Named", "parted"]
+__all__ = ["Document", "Known", "Located", "Named", "parted"]
+
+Known = tuple[list[str], bool]
+"""The names of parameters, and whether any others are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Document:
         """Note whatever the experiment's own code raises inside as a problem of a place."""
         return Located(self.problems, place, what, advice)
 
-    def function(self, module: str, named: Named, what: str, accepts: Callable[[str, Any], bool]) -> Any:
+    def function(self, module: str, named: Named, what: str, accepts: Callable[[Any], bool], advice: str) -> Any:
         """Return what a name means in one of the folder's modules, or None, which is noted.
 
         Parameters
@@ -141,8 +144,10 @@ class Document:
         named : Named
         what : str
             What is looked for, for messages.
-        accepts : callable of name and value
-            Whether a value of the module can be what is looked for; the others are not offered as spellings.
+        accepts : callable
+            Whether a value of the module is what is looked for; the others are not offered as spellings.
+        advice : str
+            What to do about one that is not.
         """
         loaded = self.code.module(module)
         if loaded is None:
@@ -154,23 +159,42 @@ class Document:
                 )
             return None
         value = vars(loaded).get(named.name)
-        known = sorted(name for name, other in vars(loaded).items() if name[0] != "_" and accepts(name, other))
         if value is None or named.name.startswith("_"):
-            listed = ", ".join(known) or "nothing"
-            advice = f"{did_you_mean(named.name, known)} {module}.py has: {listed}".strip()
-            self.problems.add(named.place, f"{module}.py has no {what} {named.name!r}", advice)
+            known = sorted(name for name, other in vars(loaded).items() if name[0] != "_" and accepts(other))
+            listed = f"{module}.py has: {', '.join(known) or 'nothing'}"
+            spelt = f"{did_you_mean(named.name, known)} {listed}".strip()
+            self.problems.add(named.place, f"{module}.py has no {what} {named.name!r}", spelt)
             return None
-        return value
+        if accepts(value):
+            return value
+        kind = type(value).__name__
+        self.problems.add(named.place, f"{named.name!r} of {module}.py is no {what} but of type {kind}", advice)
+        return None
 
-    def known_parameters(self, named: Named, known: Iterable[str], what: str, *, open_ended: bool) -> bool:
-        """Note parameters that do not exist, each at its place; say whether there was none."""
-        names = list(known)
-        if open_ended or not (unknown := [name for name in named.params if name not in names]):
-            return True
+    def called(self, named: Named, what: str, make: Callable[[], Any], advice: str, known: Known) -> Any:
+        """Return what the experiment's own code makes with the parameters that are given, or None, which is noted.
+
+        Parameters
+        ----------
+        named : Named
+        what : str
+            What is made, for messages.
+        make : callable
+            Makes it.
+        advice : str
+            What to do where that raises.
+        known : tuple of (list of str, bool)
+            The names of its parameters, and whether it takes any others.
+        """
+        names, open_ended = known
+        unknown = [name for name in named.params if name not in names and not open_ended]
         for name in unknown:
-            advice = f"{did_you_mean(name, names)} Its parameters: {', '.join(names) or 'none'}".strip()
-            self.problems.add(named.keys[name], f"{what} {named.name!r} has no parameter {name!r}", advice)
-        return False
+            spelt = f"{did_you_mean(name, names)} Its parameters: {', '.join(names) or 'none'}".strip()
+            self.problems.add(named.keys[name], f"{what} {named.name!r} has no parameter {name!r}", spelt)
+        if not unknown:
+            with self.guarded(named.place, f"the {what} {named.name!r}", advice):
+                return make()
+        return None
 
 
 def parted(text: str, advice: str) -> tuple[str, str]:

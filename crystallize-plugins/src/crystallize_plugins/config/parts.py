@@ -25,7 +25,7 @@ from crystallize_plugins.config.values import ListNode, MapNode, ScalarNode, pla
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crystallize_plugins.config.document import Document
+    from crystallize_plugins.config.document import Document, Known
     from crystallize_plugins.config.problems import Place
     from crystallize_plugins.config.values import Node
 
@@ -56,28 +56,21 @@ def sources_of(document: Document) -> dict[str, Any]:
 
 
 def _source(document: Document, named: Named) -> DataSource | None:
-    found = document.function("datasources", named, "data source", lambda _, value: _is_source(value))
-    if found is None:
-        return None
-    what = f"the data source {named.name!r}"
-    if not _is_source(found):
-        kind = "function" if inspect.isroutine(found) else type(found).__name__
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of datasources.py is no data source but a {kind}",
-            "Decorate the function with @data_source, or derive the class from DataSource",
-        )
-        return None
-    known, open_ended = _parameters(found)
-    if not document.known_parameters(named, known, "data source", open_ended=open_ended):
-        return None
-    if isinstance(found, DataSource):
-        return found
-    with document.guarded(named.place, what, "Fix it in datasources.py, or give the parameters that it needs"):
-        source = as_data_source(found(**named.params), what=what)
+    advice = "Decorate the function with @data_source, or derive the class from DataSource"
+    found = document.function("datasources", named, "data source", _is_source, advice)
+
+    def make() -> DataSource:
+        if isinstance(found, DataSource):
+            return found
+        source = as_data_source(found(**named.params), what=f"the data source {named.name!r}")
         _check_parameters(document, source)
         return source
-    return None
+
+    advice = "Fix it in datasources.py, or give the parameters that it needs"
+    if found is None:
+        return None
+    made: DataSource | None = document.called(named, "data source", make, advice, _parameters(found))
+    return made
 
 
 def _check_parameters(document: Document, source: DataSource) -> None:
@@ -96,7 +89,7 @@ def _is_source(value: object) -> bool:
     return isinstance(value, DataSource) or getattr(value, FACTORY_MARK, False) is True
 
 
-def _parameters(make: Any) -> tuple[list[str], bool]:
+def _parameters(make: Any) -> Known:
     """Return the names of the parameters that a factory takes by keyword, and whether it takes any others."""
     if isinstance(make, (DataSource, PipelineStep)):
         return [], False
@@ -143,18 +136,8 @@ def check_outputs(document: Document, outputs: Mapping[str, Artifact], steps: Se
 
 
 def _used(document: Document, node: Node | None) -> Any:
-    if node is None:
-        return None
-    named = document.named(node)
-    found = document.function("outputs", named, "function", lambda _, value: inspect.isroutine(value))
-    if found is not None and not callable(found):
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of outputs.py is no function but of type {type(found).__name__}",
-            "Name a function: writer(value) -> bytes, loader(path) -> value",
-        )
-        return None
-    return found
+    advice = "Name a function: writer(value) -> bytes, loader(path) -> value"
+    return None if node is None else document.function("outputs", document.named(node), "function", callable, advice)
 
 
 def steps_of(document: Document, outputs: Mapping[str, Artifact]) -> list[PipelineStep]:
@@ -172,33 +155,27 @@ def steps_of(document: Document, outputs: Mapping[str, Artifact]) -> list[Pipeli
 
 
 def _step(document: Document, named: Named, outputs: Mapping[str, Artifact]) -> PipelineStep | None:
-    def accepts(_: str, value: object) -> bool:
+    def accepts(value: object) -> bool:
         return _is_step(value) or (inspect.isfunction(value) and document.code.owns(value))
 
-    found = document.function("steps", named, "step", accepts)
+    advice = "Decorate a function of (data, ctx) with @pipeline_step(), or derive a class from PipelineStep"
+    found = document.function("steps", named, "step", accepts, advice)
+    if found is not None and not _is_step(found):
+        plain, found = found, None
+        with document.located(named.place):
+            found = pipeline_step()(plain)
     if found is None:
         return None
-    if not accepts(named.name, found):
-        document.problems.add(
-            named.place,
-            f"{named.name!r} of steps.py is no step but of type {type(found).__name__}",
-            "Decorate a function of (data, ctx) with @pipeline_step(), or derive a class from PipelineStep",
-        )
-        return None
-    if inspect.isfunction(found) and not _is_step(found):
-        with document.located(named.place):
-            found = pipeline_step()(found)
-        if inspect.isfunction(found) and not _is_step(found):
-            return None
-    known, open_ended = _parameters(found)
-    fine = document.known_parameters(named, known, "step", open_ended=open_ended)
     given = _with_artifacts(document, named, found, outputs)
-    if not fine or given is None:
-        return None
-    advice = "Fix it in steps.py, or give the parameters that it needs"
-    with document.guarded(named.place, f"the step {named.name!r}", advice):
+
+    def make() -> PipelineStep | None:
+        if given is None:
+            return None
         return as_step(found if isinstance(found, PipelineStep) else found(**given))
-    return None
+
+    advice = "Fix it in steps.py, or give the parameters that it needs"
+    made: PipelineStep | None = document.called(named, "step", make, advice, _parameters(found))
+    return made
 
 
 def _is_step(value: object) -> bool:
@@ -294,10 +271,8 @@ def hypotheses_of(document: Document) -> list[Hypothesis]:
 
 
 def _ranker(document: Document, node: Node | None) -> Any:
-    if node is None:
-        return None
-    named = document.named(node)
-    return document.function("verifiers", named, "ranker", lambda _, value: inspect.isroutine(value))
+    advice = "Name a function that ranks"
+    return None if node is None else document.function("verifiers", document.named(node), "ranker", callable, advice)
 
 
 def _verifier(document: Document, named: Named) -> Any:
@@ -306,30 +281,19 @@ def _verifier(document: Document, named: Named) -> Any:
         return None
     own = {name: value for name, value in vars(loaded).items() if name[0] != "_"} if loaded is not None else {}
     if named.name in own:
-        found = own[named.name]
+        advice = "Name a function of (baseline, treatment)"
+        found = document.function("verifiers", named, "verifier", callable, advice)
     else:
         found = _installed_verifier(document, named, [name for name, value in own.items() if _is_verifier(value)])
-    if found is None:
-        return None
     if isinstance(found, VerifierFactory):
-        return _bound(document, named, found)
-    if not callable(found):
-        message = f"{named.name!r} of verifiers.py is no verifier but of type {type(found).__name__}"
-        document.problems.add(named.place, message, "Name a function of (baseline, treatment)")
-        return None
-    if named.params:
+        factory = found
+        advice = "Give the parameters that it needs"
+        return document.called(named, "verifier", lambda: factory(**named.params), advice, _parameters(factory))
+    if found is not None and named.params:
         advice = "Decorate the function with @verifier, so that parameters can be given"
         document.problems.add(named.place, f"the verifier {named.name!r} takes no parameters", advice)
         return None
     return found
-
-
-def _bound(document: Document, named: Named, factory: VerifierFactory) -> Any:
-    known, open_ended = _parameters(factory)
-    if document.known_parameters(named, known, "verifier", open_ended=open_ended):
-        with document.guarded(named.place, f"the verifier {named.name!r}", "Give the parameters that it needs"):
-            return factory(**named.params)
-    return None
 
 
 def _is_verifier(value: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import shutil
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from crystallize_plugins.logging import LoggingPlugin
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from types import ModuleType
 
     from crystallize import Experiment, PipelineStep
@@ -31,6 +30,7 @@ __all__ = ["Inverse", "dump", "unwritable", "write_config"]
 
 
 _DEEPEST = 40
+_TEXT = "tag:yaml.org,2002:str"
 _PLAIN_TYPES = (type(None), bool, int, float, str)
 
 
@@ -93,55 +93,24 @@ def dump(data: Mapping[str, Any]) -> str:
     """
     yaml = library("yaml", "PyYAML")
 
-    class Indented(yaml.SafeDumper):  # type: ignore[misc,name-defined]
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc,name-defined]
         def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:
             del indentless
             return super().increase_indent(flow, indentless=False)
 
-    events = [
-        yaml.StreamStartEvent(),
-        yaml.DocumentStartEvent(explicit=False),
-        *_events(yaml, data),
-        yaml.DocumentEndEvent(explicit=False),
-        yaml.StreamEndEvent(),
-    ]
-    written: str = yaml.emit(events, Dumper=Indented, allow_unicode=True, width=100)
+        def ignore_aliases(self, data: object) -> bool:
+            del data
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        unclear = resolve(value) != value or doubt_about(value) is not None or value == "<<"
+        return dumper.represent_scalar(_TEXT, value, style='"' if unclear or not value.isprintable() else None)
+
+    Dumper.add_representer(str, text)
+    written: str = yaml.dump(
+        data, Dumper=Dumper, allow_unicode=True, default_flow_style=False, sort_keys=False, width=100
+    )
     return written
-
-
-def _events(yaml: Any, value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=not value)
-        for key, item in value.items():
-            yield _text(yaml, key)
-            yield from _events(yaml, item)
-        yield yaml.MappingEndEvent()
-    elif isinstance(value, list):
-        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=not value)
-        for item in value:
-            yield from _events(yaml, item)
-        yield yaml.SequenceEndEvent()
-    else:
-        yield (
-            _text(yaml, value) if isinstance(value, str) else yaml.ScalarEvent(None, None, (True, True), _word(value))
-        )
-
-
-def _text(yaml: Any, value: str) -> Any:
-    if resolve(value) == value and doubt_about(value) is None and value != "<<" and value.isprintable():
-        # The emitter quotes it where its place asks for that.
-        return yaml.ScalarEvent(None, None, (True, True), value)
-    return yaml.ScalarEvent(None, None, (False, True), value, style='"')
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    return repr(value)
 
 
 _POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")

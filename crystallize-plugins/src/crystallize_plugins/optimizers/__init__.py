@@ -5,15 +5,16 @@ Installed under the entry-point group ``crystallize.optimizers``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crystallize_plugins.optimizers._constraints import RelativeConstraint
-from crystallize_plugins.optimizers._grid import GridSearch
-from crystallize_plugins.optimizers._random import RandomSearch
-from crystallize_plugins.optimizers._space import choice, floating, integer
+from crystallize_plugins.lazy import lazily
+from crystallize_plugins.optimizers.constraints import RelativeConstraint
+from crystallize_plugins.optimizers.grid_search import GridSearch
+from crystallize_plugins.optimizers.random_search import RandomSearch
+from crystallize_plugins.optimizers.spaces import choice, floating, integer
 
 if TYPE_CHECKING:
-    from crystallize_plugins.optimizers._optuna import OptunaOptimizer
+    from crystallize_plugins.optimizers.optuna_study import OptunaOptimizer
 
 __all__ = [
     "GridSearch",
@@ -25,11 +26,5 @@ __all__ = [
     "integer",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "OptunaOptimizer":
-        # Optuna is an extra, and takes its time to import.
-        from crystallize_plugins.optimizers._optuna import OptunaOptimizer
-
-        return OptunaOptimizer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Optuna is an extra, and takes its time to import.
+__getattr__ = lazily(__name__, {"OptunaOptimizer": "optuna_study"})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
-    from crystallize_plugins.reports._comparison import ComparisonRow, compare
-    from crystallize_plugins.reports._summary import comparison_table, summary_text
-    from crystallize_plugins.reports._table import aligned
-    from crystallize_plugins.reports._verdicts import Verdict, adjust_p_values, verdicts
+    from crystallize_plugins.reports.comparison import ComparisonRow, compare
+    from crystallize_plugins.reports.summary import comparison_table, summary_text
+    from crystallize_plugins.reports.table import aligned
+    from crystallize_plugins.reports.verdict import Verdict, adjust_p_values, verdicts
 
 __all__ = [
     "ComparisonRow",
@@ -27,13 +27,13 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "ComparisonRow": "_comparison",
-        "Verdict": "_verdicts",
-        "adjust_p_values": "_verdicts",
-        "aligned": "_table",
-        "compare": "_comparison",
-        "comparison_table": "_summary",
-        "summary_text": "_summary",
-        "verdicts": "_verdicts",
+        "ComparisonRow": "comparison",
+        "Verdict": "verdict",
+        "adjust_p_values": "verdict",
+        "aligned": "table",
+        "compare": "comparison",
+        "comparison_table": "summary",
+        "summary_text": "summary",
+        "verdicts": "verdict",
     },
 )

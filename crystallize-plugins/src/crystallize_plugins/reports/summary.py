@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from crystallize.hooks import BASELINE, NO_METRIC
 from crystallize.hooks.tools import counted, printable
-from crystallize_plugins.reports._comparison import compare, metrics_by_condition, numeric_metrics
-from crystallize_plugins.reports._table import aligned, decimals_for, fixed, one_line
-from crystallize_plugins.reports._verdicts import verdicts
+from crystallize_plugins.reports.comparison import compare, metrics_by_condition, numeric_metrics
+from crystallize_plugins.reports.table import aligned, decimals_for, fixed, one_line
+from crystallize_plugins.reports.verdict import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from crystallize import Result
     from crystallize.hooks import HypothesisResult
-    from crystallize_plugins.reports._comparison import ComparisonRow
+    from crystallize_plugins.reports.comparison import ComparisonRow
 
 __all__ = ["comparison_table", "summary_text"]
 

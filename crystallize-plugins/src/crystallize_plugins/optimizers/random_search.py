@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize import Treatment
 from crystallize.hooks.tools import check_integer
-from crystallize_plugins.optimizers._log import RememberingOptimizer
-from crystallize_plugins.optimizers._space import check_space
+from crystallize_plugins.optimizers.remembering import RememberingOptimizer
+from crystallize_plugins.optimizers.spaces import check_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-__all__ = ["Choice", "Floating", "Integer", "check_space", "choice", "floating", "integer"]
+__all__ = ["Choice", "Floating", "Integer", "check_space", "choice", "floating", "integer", "shown", "values_of"]
 
 
 @dataclass(frozen=True, slots=True)

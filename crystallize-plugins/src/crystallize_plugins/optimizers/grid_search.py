@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize import Treatment
 from crystallize.errors import OptimizationError
-from crystallize_plugins.optimizers._log import RememberingOptimizer
-from crystallize_plugins.optimizers._space import check_space, shown, values_of
+from crystallize_plugins.optimizers.remembering import RememberingOptimizer
+from crystallize_plugins.optimizers.spaces import check_space, shown, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

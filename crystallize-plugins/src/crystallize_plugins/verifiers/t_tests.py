@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
 from crystallize.hooks.tools import standard_error
 from crystallize_plugins.samples import pairs_of
-from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
+from crystallize_plugins.verifiers.checked import check_alternative, checked_verifier, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

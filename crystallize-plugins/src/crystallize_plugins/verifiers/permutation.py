@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError
 from crystallize.hooks.tools import check_count, check_flag, check_integer
 from crystallize_plugins.samples import pairs_of
-from crystallize_plugins.verifiers._checked import check_alternative, checked_verifier, samples_of
+from crystallize_plugins.verifiers.checked import check_alternative, checked_verifier, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from crystallize import BaseOptimizer, Treatment
 from crystallize.errors import ArgumentTypeError, MissingExtraError, OptimizationError, PrunedError
 from crystallize.hooks.tools import check_count, check_integer
-from crystallize_plugins.optimizers._constraints import RelativeConstraint
-from crystallize_plugins.optimizers._space import Choice, Floating, Integer, check_space
+from crystallize_plugins.optimizers.constraints import RelativeConstraint
+from crystallize_plugins.optimizers.spaces import Choice, Floating, Integer, check_space
 
 try:
     import optuna
