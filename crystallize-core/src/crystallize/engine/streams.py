@@ -118,6 +118,12 @@ class _Held:
     streams: tuple[_HeldStream, ...] = ()
 
     @classmethod
+    def flush(cls) -> None:
+        """Write what is in buffers, before a fork: the child would write it once more."""
+        for held in cls.streams:
+            held.flush()
+
+    @classmethod
     def forget_users(cls) -> None:
         """Begin anew in a forked process, whose runs are others; the streams that it has are held already."""
         cls.lock = threading.Lock()
@@ -166,4 +172,4 @@ class StreamHold:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Held.forget_users)
+    os.register_at_fork(before=_Held.flush, after_in_child=_Held.forget_users)
