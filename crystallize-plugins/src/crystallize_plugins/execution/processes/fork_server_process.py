@@ -121,7 +121,7 @@ def _leave_to_the_parent() -> None:
     if registry is not None:
         registry.clear()
         weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
-    multiprocessing.util._finalizer_registry.clear()
+    multiprocessing.util._finalizer_registry.clear()  # type: ignore[attr-defined]
     multiprocessing.process._children.clear()  # type: ignore[attr-defined]
     if "multiprocessing.forkserver" in sys.modules:
         sys.modules["multiprocessing.forkserver"]._forkserver.__init__()

@@ -185,7 +185,7 @@ class _Worker:
             report = self._runner.stop()
         # What steps registered has to run here: the process ends without the interpreter's own end, because what it
         # inherited is not its to finalize.
-        atexit.unregister(multiprocessing.util._exit_function)  # it waits for children: see `_end_pools`
+        atexit.unregister(multiprocessing.util._exit_function)  # type: ignore[attr-defined]  # it waits for children: see `_end_pools`
         atexit._run_exitfuncs()
         self._output.end_of_cell()
         try:
@@ -203,7 +203,7 @@ def _end_pools() -> None:
     """
     for call in reversed(getattr(threading, "_threading_atexits", [])):
         call()
-    multiprocessing.util._run_finalizers()
+    multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
     for child in multiprocessing.active_children():
         child.terminate()
 
