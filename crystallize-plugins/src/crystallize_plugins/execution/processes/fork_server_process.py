@@ -249,16 +249,19 @@ class _ForkServerProcess:
 
     def _reap(self) -> None:
         """Tell how workers have ended, and find out whom they have left behind."""
-        ended = False
-        with contextlib.suppress(ChildProcessError):
+        look = False
+        try:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = found
                 self._orphans.pop(pid, None)
                 if pid in self._children:
-                    ended = True
+                    look = look or status != 0
                     self._children.discard(pid)
                     self._say("ended", pid, os.waitstatus_to_exitcode(status))
-        if ended:
+        except ChildProcessError:
+            return  # nobody is left
+        # To look takes milliseconds: where workers end as they should, once, after the last of them.
+        if look or not (self._children or self._orphans):
             limit = time.monotonic() + _TO_CLEAN_UP
             for pid in children() - self._children:
                 self._orphans.setdefault(pid, limit)
