@@ -100,7 +100,7 @@ COMMANDS = {
     "plan": (("plan", "folder"), ("plan", "file.py")),
     "check": (("check",), ("check", "file.py")),
     "debug": (("debug", "folder"), ("debug", "file.py")),
-    "reproduce": (("reproduce", "noise"), ("reproduce", "noise", "folder")),
+    "reproduce": (("reproduce", "noise", "folder"),),
     "list": (("list",),),
     "runs": (("runs",),),
     "show": (("show", "noise"),),

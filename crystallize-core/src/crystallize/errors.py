@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = [
     "ArgumentTypeError", "ArtifactMissingError", "CellTimeoutError", "ConfigurationError",
@@ -451,9 +451,11 @@ class PluginError(CrystallizeError):
         The plugin's name, and the distribution it was installed with.
     hook : str or None
         The hook concerned.
+    rule : str or None
+        The rule that it breaks, by its name in `crystallize.testing.RULES`.
     """
 
-    _carried: ClassVar[tuple[str, ...]] = ("plugin", "distribution", "version", "hook")
+    _carried: ClassVar[tuple[str, ...]] = ("plugin", "distribution", "version", "hook", "rule")
 
     def __init__(
         self,
@@ -463,12 +465,14 @@ class PluginError(CrystallizeError):
         distribution: str | None = None,
         version: str | None = None,
         hook: str | None = None,
+        rule: str | None = None,
     ) -> None:
         super().__init__(message)
         self.plugin = plugin
         self.distribution = distribution
         self.version = version
         self.hook = hook
+        self.rule = rule
 
 
 class PluginNotFoundError(PluginError, LookupError):

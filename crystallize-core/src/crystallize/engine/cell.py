@@ -27,6 +27,7 @@ from crystallize.engine.failure import (
 )
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
+from crystallize.engine.streams import StreamHold
 from crystallize.engine.worker_hooks import WorkerHooks
 from crystallize.errors import ArgumentTypeError, ContextMutationError, PluginHookError
 from crystallize.hooks.roles import WorkerReport
@@ -144,11 +145,15 @@ class Worker:
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
         self._keeps_logs = False
+        self._streams: StreamHold | None = None
 
     # -- the worker's own life --------------------------------------------------------------------
 
     def start(self) -> None:
         """Call ``worker_start`` and ``setup``; what goes wrong becomes the error of every cell."""
+        if StreamHold.is_needed():  # in the coordinator the run holds them
+            self._streams = StreamHold()
+            self._streams.hold()
         if self.job.keeps_logs:
             begin_keeping()
             self._keeps_logs = True
@@ -215,6 +220,8 @@ class Worker:
         if self._keeps_logs:
             self._keeps_logs = False
             end_keeping()
+        if self._streams is not None:
+            self._streams.release()
         report, self._report = self._report, WorkerReport()
         return report
 

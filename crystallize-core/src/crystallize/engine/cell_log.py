@@ -1,14 +1,13 @@
 """What a cell prints and logs, kept for the case that it fails.
 
-Streams stay what they are: while some worker of this process keeps logs, their ``write`` also adds to the log of the
-cell that the current context belongs to. Threads that a step starts on its own belong to none.
+What it prints, `streams` adds to the log of the cell that the current context belongs to; what it logs, is added here,
+while some worker of this process keeps logs. Threads that a step starts on its own belong to none.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from contextvars import ContextVar
 from typing import Any
@@ -59,7 +58,6 @@ class _Kept:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.users = 0
-        self.streams: list[tuple[Any, Any]] = []
         self.call_handlers: Any = None
 
 
@@ -67,45 +65,20 @@ _kept = _Kept()
 
 
 def begin_keeping() -> None:
-    """Keep what cells print and log; as often as `end_keeping` will be called."""
+    """Keep what cells log; as often as `end_keeping` will be called."""
     with _kept.lock:
         _kept.users += 1
-        for stream in (sys.stdout, sys.stderr):
-            _listen_to(stream)
         if _kept.call_handlers is None:
             _kept.call_handlers = logging.Logger.callHandlers
             logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign,assignment]
 
 
 def end_keeping() -> None:
-    """Leave streams and loggers as they were, once nobody keeps logs any more."""
+    """Leave loggers as they were, once nobody keeps logs any more."""
     with _kept.lock:
         _kept.users -= 1
-        if _kept.users:
-            return
-        for stream, write in _kept.streams:
-            if vars(stream).get("write") is write:
-                del vars(stream)["write"]
-        _kept.streams = []
-        _restore_loggers()
-
-
-def _listen_to(stream: Any) -> None:
-    if any(known is stream and vars(stream).get("write") is write for known, write in _kept.streams):
-        return
-    try:
-        attributes, before = vars(stream), stream.write
-    except (AttributeError, TypeError):
-        return  # there is none, or one that cannot be listened to
-
-    def write(text: str) -> Any:
-        log = current_log.get()
-        if log is not None and not log.muted and isinstance(text, str):
-            log.add(text)
-        return before(text)
-
-    attributes["write"] = write
-    _kept.streams.append((stream, write))
+        if not _kept.users:
+            _restore_loggers()
 
 
 def _call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:

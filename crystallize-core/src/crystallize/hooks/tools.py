@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         check_seconds,
     )
     from crystallize.context.isolation import isolate
+    from crystallize.engine.streams import occupy_standard_descriptors
     from crystallize.fingerprint import Identity, code_of, combine, identify, value_of
     from crystallize.hooks.declared_settings import settings_schema
     from crystallize.hooks.settings import arguments_of
@@ -62,6 +63,7 @@ __all__ = [
     "looks_secret",
     "mask_secrets",
     "mean",
+    "occupy_standard_descriptors",
     "printable",
     "settings_schema",
     "standard_error",
@@ -76,6 +78,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
         {
             "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
             "context.isolation": "isolate",
+            "engine.streams": "occupy_standard_descriptors",
             "fingerprint": "Identity code_of combine identify value_of",
             "hooks.declared_settings": "settings_schema",
             "hooks.settings": "arguments_of",

@@ -6,14 +6,14 @@ import inspect
 import re
 import threading
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import zip_longest
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-from crystallize.errors import PluginContractError, PluginDefinitionError, ValidationError
+from crystallize.errors import PluginContractError, PluginDefinitionError, PluginError, ValidationError
 from crystallize.hooks.base import NOT_A_HOOK, BasePlugin
 from crystallize.hooks.deprecations import warn_of_deprecations
 from crystallize.hooks.specs import CONTRACT, HOOKS, PROJECT, HookSpecs
@@ -27,13 +27,13 @@ from crystallize.plugins.implementations import (
 from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from crystallize.hooks.specs import HookSpec
     from crystallize.plugins.implementations import Implementation
     from crystallize.plugins.info import Origin
 
-__all__ = ["check_plugin", "misspelt", "nearest", "satisfies"]
+__all__ = ["check_plugin", "misspelt", "nearest", "problems_of", "satisfies"]
 
 _POLICIES = ("record", "fail_cell", "stop_run")
 _INSTEAD = {
@@ -73,42 +73,73 @@ def check_plugin(plugin: object, origin: Origin) -> list[Implementation]:
     if remembered is not None:
         _check_declarations(plugin, origin)
         return remembered
+    known: list[Implementation] = []
+    for check in _checks(plugin, origin, known):
+        check()
+    for method in known:
+        warn_of_deprecations(method.function, str(origin), method.hook, method.arguments or ())
+    _register(plugin, origin, known)
+    remember(plugin, known)
+    return known
+
+
+def problems_of(plugin: object, origin: Origin) -> list[PluginError]:
+    """Return everything for which `check_plugin` refuses a plugin, one error each mistake."""
+    found: list[PluginError] = []
+    for check in _checks(plugin, origin, []):
+        try:
+            check()
+        except PluginError as exc:
+            found.append(exc)
+            if exc.rule == "entry-point":
+                break  # It is no plugin, so there is nothing else to say of it.
+    return found
+
+
+def _checks(plugin: object, origin: Origin, known: list[Implementation]) -> Iterator[Callable[[], None]]:
+    """Yield the checks in their order; implementations that pass are put into `known`."""
+    yield partial(_check_kind, plugin, origin)
     found = find_implementations(plugin)
+    yield partial(_check_has_hooks, plugin, origin, found)
+    yield partial(_check_declarations, plugin, origin)  # The contract first: in another one other hooks may exist.
+    yield partial(_check_spelling, plugin, origin, found)
+    for implementation in found:
+        yield partial(_check_implementation, implementation, origin, known)
+
+
+def _check_has_hooks(plugin: object, origin: Origin, found: list[Implementation]) -> None:
     if not found and not isinstance(plugin, BasePlugin):
         raise PluginDefinitionError(
             f"{_shown(plugin)} is no plugin: it has no hooks. Derive its class from BasePlugin, or mark its methods "
             "with @hookimpl",
+            rule="entry-point",
             **origin.fields,
         )
-    _check_declarations(plugin, origin)  # The contract before the hooks: in another one other hooks may exist.
-    _check_spelling(plugin, origin, found)
-    known: list[Implementation] = []
-    for implementation in found:
-        spec = HOOKS.get(implementation.hook)
-        if spec is None:
-            _refuse_unknown(implementation, origin)
-            continue
-        if any(implementation.hook == other.hook for other in known):
-            raise _error(origin, f"implements {spec.name} twice, the second time as {implementation.attribute}", spec)
-        _check_options(implementation, origin, spec)
-        _check_function(implementation, origin, spec)
-        named = _check_arguments(implementation, origin, spec)
-        warn_of_deprecations(implementation.function, str(origin), spec.name, named)
-        known.append(replace(implementation, arguments=named))
-    _register(plugin, origin, known)
-    remember(plugin, known)
-    return known
+
+
+def _check_implementation(implementation: Implementation, origin: Origin, known: list[Implementation]) -> None:
+    spec = HOOKS.get(implementation.hook)
+    if spec is None:
+        _refuse_unknown(implementation, origin)
+        return
+    if any(implementation.hook == other.hook for other in known):
+        raise _error(origin, f"implements {spec.name} twice, the second time as {implementation.attribute}", spec)
+    _check_options(implementation, origin, spec)
+    _check_function(implementation, origin, spec)
+    named = _check_arguments(implementation, origin, spec)
+    known.append(replace(implementation, arguments=named))
 
 
 def _check_kind(plugin: object, origin: Origin) -> None:
     if isinstance(plugin, type):
         raise PluginDefinitionError(
             f"{origin} is the class {plugin.__qualname__} where an instance is needed: write {plugin.__name__}()",
+            rule="entry-point",
             **origin.fields,
         )
     if isinstance(plugin, ModuleType) or inspect.isroutine(plugin):
         raise PluginDefinitionError(
-            f"{_shown(plugin)} is no plugin: give an instance of a plugin class", **origin.fields
+            f"{_shown(plugin)} is no plugin: give an instance of a plugin class", rule="entry-point", **origin.fields
         )
 
 
@@ -119,36 +150,52 @@ def _check_declarations(plugin: Any, origin: Origin) -> None:
     on_error = declared(plugin, "on_error")
     if on_error is not None and on_error not in _POLICIES:
         if callable(on_error):
-            raise _error(origin, f"has a method on_error; that name says what becomes of errors: {_one_of(_POLICIES)}")
-        raise _error(origin, f"declares on_error = {on_error!r}; what is understood is {_one_of(_POLICIES)}")
+            raise _error(
+                origin,
+                f"has a method on_error; that name says what becomes of errors: {_one_of(_POLICIES)}",
+                rule="declaration",
+            )
+        raise _error(
+            origin, f"declares on_error = {on_error!r}; what is understood is {_one_of(_POLICIES)}", rule="declaration"
+        )
     neutral = declared(plugin, "neutral")
     if neutral is not None and not isinstance(neutral, bool):
-        raise _error(origin, f"declares neutral = {neutral!r}; what is understood is True, False or None")
+        raise _error(
+            origin, f"declares neutral = {neutral!r}; what is understood is True, False or None", rule="declaration"
+        )
     for relation in ("before", "after", "requires"):
         named = declared(plugin, relation)
         if isinstance(named, (str, type)):
             continue
         if not isinstance(named, (tuple, list, set, frozenset)) or not all(isinstance(n, (str, type)) for n in named):
             raise _error(
-                origin, f"declares {relation} = {named!r}; names of plugins or classes are expected, in a tuple"
+                origin,
+                f"declares {relation} = {named!r}; names of plugins or classes are expected, in a tuple",
+                rule="declaration",
             )
     silent = declared(plugin, "silent_hooks")
     if isinstance(silent, str) or any(name not in HOOKS for name in silent):
-        raise _error(origin, f"declares silent_hooks = {silent!r}; a collection of hooks' names is expected")
+        raise _error(
+            origin, f"declares silent_hooks = {silent!r}; a collection of hooks' names is expected", rule="declaration"
+        )
     wanted = declared(plugin, "wanted_events")
     if wanted is not None and not (
         isinstance(wanted, (tuple, list, set, frozenset)) and all(isinstance(name, str) for name in wanted)
     ):
-        raise _error(origin, f"declares wanted_events = {wanted!r}; names of events are expected, in a tuple, or None")
+        raise _error(
+            origin,
+            f"declares wanted_events = {wanted!r}; names of events are expected, in a tuple, or None",
+            rule="declaration",
+        )
 
 
 def _check_contract(contract: Any, origin: Origin) -> None:
     if not isinstance(contract, str):
-        raise _error(origin, f"declares contract = {contract!r}; a text such as '>=1,<2' is expected")
+        raise _error(origin, f"declares contract = {contract!r}; a text such as '>=1,<2' is expected", rule="contract")
     try:
         fits = satisfies(CONTRACT, contract)
     except ValidationError as exc:
-        raise _error(origin, f"declares contract = {contract!r}, which cannot be read: {exc}") from exc
+        raise _error(origin, f"declares contract = {contract!r}, which cannot be read: {exc}", rule="contract") from exc
     if not fits:
         from importlib.metadata import version
 
@@ -156,6 +203,7 @@ def _check_contract(contract: Any, origin: Origin) -> None:
         raise PluginContractError(
             f"{origin} needs the hook contract {contract!r}, and crystallize-core {version('crystallize-core')} offers "
             f"{CONTRACT}: install another version of crystallize-core{upgrade}",
+            rule="contract",
             **origin.fields,
         )
 
@@ -168,13 +216,18 @@ def _check_spelling(plugin: object, origin: Origin, found: list[Implementation])
         function, _ = static_function(plugin, attribute)
         if attribute in HOOKS and function is None and isinstance(plugin, BasePlugin):
             raise _error(
-                origin, f"has an attribute {attribute} that is no method, and hides the hook", HOOKS[attribute]
+                origin,
+                f"has an attribute {attribute} that is no method, and hides the hook",
+                HOOKS[attribute],
+                rule="hook-kind",
             )
         if function is None or getattr(function, NOT_A_HOOK, False):
             continue
         if attribute in HOOKS and not isinstance(plugin, BasePlugin):
             raise _error(
-                origin, f"has a method {attribute} that is not marked: mark it with @hookimpl, or with @not_a_hook"
+                origin,
+                f"has a method {attribute} that is not marked: mark it with @hookimpl, or with @not_a_hook",
+                rule="hook-unknown",
             )
         meant = misspelt(attribute, HOOKS) if isinstance(plugin, BasePlugin) else None
         if meant is not None:
@@ -183,6 +236,7 @@ def _check_spelling(plugin: object, origin: Origin, found: list[Implementation])
                 f"has a method {attribute}, which is no hook; the nearest is {meant}. Rename it, or mark it with "
                 "@not_a_hook if it is meant",
                 HOOKS[meant],
+                rule="hook-unknown",
             )
 
 
@@ -192,6 +246,7 @@ def _refuse_unknown(implementation: Implementation, origin: Origin) -> None:
             origin,
             f"marks {implementation.attribute} as a hook, and no hook is called {implementation.hook}; the nearest is "
             f"{nearest(implementation.hook, HOOKS)}",
+            rule="hook-unknown",
         )
 
 
@@ -222,7 +277,9 @@ def _check_arguments(implementation: Implementation, origin: Origin, spec: HookS
     try:
         parameters = arguments_of_function(implementation.function)
     except ValueError:
-        raise _error(origin, f"implements {spec.name} without taking self: write def {signature}", spec) from None
+        raise _error(
+            origin, f"implements {spec.name} without taking self: write def {signature}", spec, rule="hook-argument"
+        ) from None
     for parameter in parameters:
         if parameter.kind in _KINDS:
             raise _error(
@@ -231,6 +288,7 @@ def _check_arguments(implementation: Implementation, origin: Origin, spec: HookS
                 f"arguments that it uses, of {signature}"
                 + (", and use functools.wraps in its decorator if it has one" if "VAR" in parameter.kind.name else ""),
                 spec,
+                rule="hook-argument",
             )
         if parameter.name not in spec.arguments:
             meant = nearest(parameter.name, spec.arguments)
@@ -239,6 +297,7 @@ def _check_arguments(implementation: Implementation, origin: Origin, spec: HookS
                 f"implements {spec.name} with an argument {parameter.name!r} that it does not have; the nearest is "
                 f"{meant!r}. It may name any of {signature}",
                 spec,
+                rule="hook-argument",
             )
     return tuple(parameter.name for parameter in parameters)
 
@@ -282,8 +341,10 @@ def _register(plugin: Any, origin: Origin, found: list[Implementation]) -> None:
                 verifier.unregister(name=origin.name)
 
 
-def _error(origin: Origin, text: str, spec: HookSpec | None = None) -> PluginDefinitionError:
-    return PluginDefinitionError(f"{origin} {text}", hook=spec.name if spec else None, **origin.fields)
+def _error(
+    origin: Origin, text: str, spec: HookSpec | None = None, *, rule: str = "hook-kind"
+) -> PluginDefinitionError:
+    return PluginDefinitionError(f"{origin} {text}", hook=spec.name if spec else None, rule=rule, **origin.fields)
 
 
 def _one_of(choices: tuple[str, ...]) -> str:

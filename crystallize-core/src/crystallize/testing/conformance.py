@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import PluginInfo
     from crystallize.plugins.implementations import Implementation
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = ["PluginConformance"]
 

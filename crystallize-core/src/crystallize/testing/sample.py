@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystallize.context import FrozenContext
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = ["REPLICATES", "TREATMENTS", "experiment_with", "numbers", "numbers_of", "scale", "summarise"]
 

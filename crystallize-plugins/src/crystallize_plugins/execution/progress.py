@@ -79,8 +79,10 @@ def where_to_show() -> str | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and hasattr(shell, "kernel"):
         return "notebook"
-    isatty = getattr(sys.stderr, "isatty", None)
-    return "terminal" if isatty is not None and isatty() else None
+    try:
+        return "terminal" if sys.stderr.isatty() else None
+    except (AttributeError, ValueError):  # there is none, or it was closed
+        return None
 
 
 def _size(place: str) -> dict[str, int]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
 from crystallize.hooks.tools import printable, to_plain
-from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.runs.compared_run import compared_run, stored_run
 from crystallize_plugins.runs.comparing import compare_records
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
@@ -19,7 +18,7 @@ from crystallize_plugins.runs.value_differences import same_value
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from crystallize import Experiment
     from crystallize.hooks import Cell, CellOutcome
@@ -149,7 +148,10 @@ class Reproduction:
 
 
 def reproduce(
-    run: str | os.PathLike[str] | StoredRun, experiment: Experiment | str | os.PathLike[str] | None = None
+    run: str | os.PathLike[str] | StoredRun,
+    experiment: Experiment | str | os.PathLike[str] | None = None,
+    *,
+    confirm: Callable[[Path, Sequence[str]], bool] | None = None,
 ) -> Reproduction:
     """Do a stored run again from what it recorded, and compare every metric bit for bit and every file by its hash.
 
@@ -163,8 +165,11 @@ def reproduce(
         One that was cut short is done again as far as it had come; of an optimisation, its trials.
     experiment : Experiment or path, optional
         The experiment, or the Python file or folder with a config.yaml that defines it. By default the one that the
-        run recorded: it is looked for in this process, then loaded from the folder, the
-        module or the file that defined it. A script is executed up to where it runs an experiment, and no further.
+        run recorded, where this process has it. A script is executed up to where it runs an experiment, and no further.
+    confirm : callable, optional
+        What is to be asked before code is loaded from the path that the run recorded, since a run may come from
+        anybody: it is given that path and the recorded overrides of its configuration, and says whether to load it. By
+        default nothing is loaded that was not given. What lies in the run's own folder never is.
 
     Returns
     -------
@@ -200,7 +205,7 @@ def reproduce(
     cells = [cell for cell in recorded if cell.key not in skipped]
     if not cells:
         raise ReproductionError(f"{stored.path} holds no cell that could be run again (it is {stored.status})")
-    found = _experiment_of(experiment, stored)
+    found = _experiment_of(experiment, stored, confirm)
     ran = {cell.condition for cell in cells}
     conditions = [record.name for record in before.result.conditions if record.name in ran]
     treatments, notes = conditions_again(stored, conditions, found)
@@ -224,11 +229,13 @@ def reproduce(
     )
 
 
-def _experiment_of(experiment: Any, run: StoredRun) -> FoundExperiment:
+def _experiment_of(
+    experiment: Any, run: StoredRun, confirm: Callable[[Path, Sequence[str]], bool] | None
+) -> FoundExperiment:
     from crystallize import Experiment
 
     if experiment is None:
-        return find_experiment(run, recorded_facts(run._documents).get("definition", {}))
+        return find_experiment(run, confirm)
     if isinstance(experiment, Experiment):
         return FoundExperiment(experiment, list(experiment.treatments))
     try:

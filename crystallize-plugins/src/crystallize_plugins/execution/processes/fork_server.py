@@ -112,7 +112,7 @@ class ForkServer(WorkerStarter):
             return None
         ours, theirs = _message_sockets()
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or it was closed
                 stream.flush()
         parent = os.getpid()
         with _interrupts_blocked(), warnings.catch_warnings():

@@ -5,6 +5,7 @@ In a worker `OutputCapture` sends it as messages; in the coordinator `OutputRece
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pickle
 import sys
@@ -149,9 +150,13 @@ class OutputCapture:
 
     def _log(self, record: logging.LogRecord) -> None:
         fields = {name: value for name, value in vars(record).items() if _is_plain(value)}
-        fields["msg"], fields["args"] = record.getMessage(), None
-        if record.exc_info:
-            fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        try:
+            fields["msg"], fields["args"] = record.getMessage(), None
+            if record.exc_info:
+                fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        except Exception:  # noqa: BLE001 - arguments that do not fit: logging says so, and raises nothing
+            logging.Handler().handleError(record)
+            return
         fields["exc_info"] = None
         fields["cell"] = None if self.cell is None else tuple(self.cell)
         self._messages.tell("log", fields)
@@ -188,7 +193,8 @@ class OutputReceiver:
         if kind == "text":
             stream = sys.stdout if rest[0] == "stdout" else sys.stderr
             if stream is not None:
-                _write(stream, rest[1])
+                with contextlib.suppress(OSError):  # of its bytes; what cannot be written as text is lost, too
+                    _write(stream, rest[1])
         elif kind == "log":
             self._log(rest[0])
         elif kind == "warning":
@@ -203,7 +209,10 @@ class OutputReceiver:
         record = logging.makeLogRecord(fields)
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
+            try:
+                logger.handle(record)
+            except Exception:  # noqa: BLE001 - a filter or a handler: the step has gone on long since
+                logging.Handler().handleError(record)
 
     def _warn(self, category: bytes, text: str, filename: str, lineno: int) -> None:
         # One registry for the run: a warning that is shown once is shown once, not once a worker.
