@@ -78,9 +78,9 @@ def test_a_run_that_is_not_there_is_said(crystallize, stored):
         assert done.stderr.startswith("crystallize: ")
 
 
-def test_a_run_is_reproduced_from_its_record_alone(crystallize, stored, tmp_path):
+def test_a_run_is_reproduced_from_its_record(crystallize, stored, tmp_path):
     stored("--replicates", "4", "--seed", "77")
-    done = crystallize("reproduce", "draws")
+    done = crystallize("reproduce", "draws", "file.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "draws@v0: 8 of 8 cells are the same, bit for bit\n"
     assert [path.name for path in (tmp_path / "data" / "draws").iterdir()] == ["v0"]
@@ -89,11 +89,11 @@ def test_a_run_is_reproduced_from_its_record_alone(crystallize, stored, tmp_path
 def test_drift_ends_with_1_and_stands_beside_what_changed(crystallize, stored, edit):
     stored()
     edit("factor * value for", "factor * value + 1 for")
-    done = crystallize("reproduce", "draws")
+    done = crystallize("reproduce", "draws", "file.py")
     assert done.returncode == 1, done.stderr
     assert "6 of 6 cells have drifted" in done.stdout
     assert "-    return [factor * value for value in data]" in done.stdout
-    plain = json.loads(crystallize("reproduce", "draws", "--json").stdout)
+    plain = json.loads(crystallize("reproduce", "draws", "file.py", "--json").stdout)
     assert (plain["identical"], len(plain["drift"])) == (False, 6)
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_store_ends_with_6_in_every_command(crystallize, stored):
     for position in range(place, place + 200):
         content[position] ^= 0xFF
     database.write_bytes(content)
-    for command in (["diff", "draws", "draws"], ["reproduce", "draws"], ["verify"]):
+    for command in (["diff", "draws", "draws"], ["reproduce", "draws", "file.py"], ["verify"]):
         done = crystallize(*command)
         assert done.returncode == 6, (command, done.stdout, done.stderr)
         assert "run.db" in done.stdout + done.stderr

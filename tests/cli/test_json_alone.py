@@ -100,7 +100,7 @@ COMMANDS = {
     "plan": (("plan", "folder"), ("plan", "file.py")),
     "check": (("check",), ("check", "file.py")),
     "debug": (("debug", "folder"), ("debug", "file.py")),
-    "reproduce": (("reproduce", "noise"), ("reproduce", "noise", "folder")),
+    "reproduce": (("reproduce", "noise", "folder"),),
     "list": (("list",),),
     "runs": (("runs",),),
     "show": (("show", "noise"),),
@@ -111,7 +111,7 @@ COMMANDS = {
     "gc": (("gc", "--keep", "5", "--dry-run"),),
     "new": (("new", "fresh"),),
     "doctor": (("doctor",),),
-    "plugins": (("plugins", "list"), ("plugins", "show", "seed")),
+    "plugins": (("plugins", "list"), ("plugins", "show", "seed"), ("plugins", "order", "folder")),
     "completion": (("completion", "bash"),),
     "schema": (("schema",),),
 }

@@ -37,7 +37,7 @@ from crystallize import (
     treatment,
     verifier,
 )
-from crystallize.results import HypothesisResult
+from crystallize.hooks import HypothesisResult
 
 
 @data_source

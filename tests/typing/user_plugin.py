@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from crystallize import Result
-    from crystallize.hooks import ExperimentView, RunCell
-    from crystallize.results import Cell, CellOutcome, Event
+    from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView, RunCell
 
 
 class Everything(BasePlugin):

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["CONFIG", "ExperimentPath", "find_experiment", "find_folders"]
+__all__ = ["CONFIG", "ExperimentPath", "check_path", "find_experiment", "find_folders"]
 
 CONFIG = "config.yaml"
+
+RUN_DATABASE = "run.db"
+"""What makes a folder that of a stored run, from which no code is loaded."""
 
 _NEVER = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages"})
 # What tells an experiment from other folders that have a file of this name.
@@ -30,8 +33,8 @@ def find_folders(top: Path) -> Iterator[Path]:
     Parameters
     ----------
     top : Path
-        Hidden folders below it, and those that tools make, are passed over; folders of an experiment are not looked
-        into.
+        Hidden folders below it, and those that tools make, are passed over; folders of an experiment, and of stored
+        runs, are not looked into.
 
     Examples
     --------
@@ -49,6 +52,8 @@ def find_folders(top: Path) -> Iterator[Path]:
                     files.add(entry.name)
     except OSError:
         return  # gone, or not ours to read
+    if RUN_DATABASE in files:
+        return  # what lies there, a run has brought along
     if CONFIG in files and not _MODULES.isdisjoint(files):
         yield top
         return
@@ -71,6 +76,7 @@ def find_experiment(path: Path) -> Path:
         There is neither, or several experiments have that name.
     """
     if path.exists():
+        check_path(path)
         return path
     name = str(path)
     known = _names()
@@ -87,6 +93,22 @@ def find_experiment(path: Path) -> Path:
             ExitCode.NOTHING,
         )
     return found[0]
+
+
+def check_path(path: Path) -> None:
+    """Refuse a path in a stored run: code that lies there came with it, from whoever sent it.
+
+    Raises
+    ------
+    Failure
+    """
+    place = path.resolve()
+    run = next((above for above in (place, *place.parents) if (above / RUN_DATABASE).is_file()), None)
+    if run is not None:
+        raise Failure(
+            f"{path} lies in a stored run, {run}, and code from there is not loaded: give the Python file, or the "
+            "folder with a config.yaml, that defines the experiment"
+        )
 
 
 class ExperimentPath(click.Path):

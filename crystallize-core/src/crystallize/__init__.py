@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from crystallize.experiments.quick import quick_experiment
     from crystallize.hooks import BasePlugin, hookimpl
     from crystallize.pipelines import Pipeline, PipelineStep, inject_from_ctx, pipeline, pipeline_step
-    from crystallize.results import Result
+    from crystallize.results.result import Result
     from crystallize_plugins.artifacts import ArtifactPlugin
     from crystallize_plugins.execution import AsyncExecution, ParallelExecution, SerialExecution
     from crystallize_plugins.logging import LoggingPlugin

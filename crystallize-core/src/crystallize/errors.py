@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = [
     "ArgumentTypeError", "ArtifactMissingError", "CellTimeoutError", "ConfigurationError",

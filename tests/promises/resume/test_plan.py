@@ -6,8 +6,7 @@ import pytest
 
 from crystallize import BasePlugin, Treatment, pipeline_step
 from crystallize.errors import PluginDefinitionError, RunLockedError, ValidationError
-from crystallize.hooks import SeederPlugin
-from crystallize.results import Cell
+from crystallize.hooks import Cell, SeederPlugin
 
 
 def test_a_plan_says_what_would_run_and_why(build, ran, files):

@@ -19,18 +19,19 @@ from crystallize.engine.identity import cell_identities
 from crystallize.engine.plan import condition_names
 from crystallize.engine.record import condition_records
 from crystallize.errors import PipelineExecutionError
-from crystallize.hooks import ExperimentView, RunInfo
-from crystallize.pipelines import Pipeline
-from crystallize.plugins.manager import ActivePlugins
-from crystallize.results import (
+from crystallize.hooks import (
     ArtifactRecord,
     Cell,
     CellOutcome,
     CellTrace,
+    ExperimentView,
+    RunInfo,
     StepShape,
     TraceShape,
     build_result,
 )
+from crystallize.pipelines import Pipeline
+from crystallize.plugins.manager import ActivePlugins
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts import ArtifactPlugin
 from crystallize_plugins.artifacts.database import connection as database

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import PipelineExecutionError, StoreError
-from crystallize.results import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape
+from crystallize.hooks import Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.schema import COLUMNS, seal, unsealed

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import StoreError
-from crystallize.results import to_plain
+from crystallize.hooks.tools import to_plain
 from crystallize_plugins.artifacts import StoredText
 from crystallize_plugins.artifacts.database.typed_json import DEEPEST, decode, encode
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import ValidationError
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 from crystallize_plugins.artifacts.files import layout
 
 names = st.one_of(

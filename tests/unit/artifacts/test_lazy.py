@@ -7,6 +7,7 @@ import random
 import sqlite3
 from array import array
 from contextlib import closing
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -14,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import PipelineExecutionError, StoreError
-from crystallize.results import (
+from crystallize.hooks import (
     ArtifactRecord,
     Cell,
     CellOutcome,
     CellTrace,
-    CollectedOutcomes,
     ConditionRecord,
-    JoinedOutcomes,
     PluginFailure,
     StepShape,
     TraceShape,
     build_result,
-    collect_metrics,
 )
+from crystallize.results.collected import CollectedOutcomes
+from crystallize.results.columns import CorrectedOutcomes
+from crystallize.results.metrics import collect_metrics
 from crystallize.results.trace import intern_shape
 from crystallize_plugins.artifacts.database import connection as database
 
@@ -91,11 +92,9 @@ def stored(stored_outcomes):
 
 
 def result_of(outcomes, kept=None, replicates=50):
-    gathered = CollectedOutcomes()
-    for outcome in outcomes:
-        gathered.add(outcome)
-    together = gathered if kept is None else JoinedOutcomes(gathered, kept)
-    return build_result(conditions=RECORDS, outcomes=together, replicates=replicates, facts={"a": 1})
+    kept = {} if kept is None else kept
+    together = chain(kept.values(), outcomes) if outcomes else kept
+    return build_result(conditions=RECORDS, outcomes=together or [], replicates=replicates, facts={"a": 1})
 
 
 def spelt(result):
@@ -171,6 +170,22 @@ def test_files_belong_to_the_cell_that_wrote_them(stored):
     outcomes[3].artifacts = [record]
     assert lazy[Cell("a", 3)].artifacts == [record]
     assert spelt(result_of([], lazy)) == spelt(result_of(outcomes))
+
+
+def test_what_has_no_exact_encoding_is_given_back_as_it_is_in_memory(stored):
+    outcomes = [kinds(Cell("a", n), n, [*KINDS][n % len(KINDS)]) for n in range(33)]
+    value = object()
+    outcomes[11].metrics = {"loss": [value, 1.0]}
+    gathered = CollectedOutcomes()
+    for outcome in outcomes:
+        gathered.add(outcome)
+    gathered.release()
+    assert 0 < len(gathered) < len(outcomes)
+    result = result_of([], CorrectedOutcomes(stored(outcomes), gathered))
+    assert spelt(result) == spelt(result_of(outcomes))
+    assert result.metrics.treatments["a"].metrics["loss"].by_replicate()[11] == [value, 1.0]
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    assert all(given is error for given, error in zip(result.errors.values(), errors, strict=True))
 
 
 def test_a_result_of_kept_outcomes_travels(stored):

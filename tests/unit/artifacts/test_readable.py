@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.results import HypothesisResult
+from crystallize.hooks import HypothesisResult
 from crystallize_plugins.artifacts.files.readable import metrics_json
 
 

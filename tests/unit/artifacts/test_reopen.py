@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from crystallize.errors import StoreError
-from crystallize.results import Cell, HypothesisResult, PluginFailure
+from crystallize.hooks import Cell, HypothesisResult, PluginFailure
 from crystallize_plugins.artifacts import (
     ArtifactPlugin,
     StoredError,

@@ -161,4 +161,6 @@ def test_a_run_with_overrides_is_done_again_with_them(write):
 
     folder = write("datasource: {data: numbers}\nsteps: [{scale: {factor: 2}}, total]\n")
     Experiment.from_yaml(folder, overrides=["steps.scale.factor=5", "replicates=2"]).run()
-    assert reproduce("data/lab/v0").identical
+    assert reproduce(
+        "data/lab/v0", confirm=lambda place, overrides: place == folder.resolve() and len(overrides) == 2
+    ).identical

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crystallize import BasePlugin, PipelineStep, Treatment, data_source, pipeline_step
 from crystallize.engine.plan import condition_names, plan_cells
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 
 
 def keep(data):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from crystallize import BasePlugin, Treatment
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 
 
 class Ear(BasePlugin):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crystallize import BasePlugin, Experiment, Pipeline, Treatment, data_source
 from crystallize.errors import PluginHookError
-from crystallize.results import CellOutcome
+from crystallize.hooks import CellOutcome
 
 
 @data_source

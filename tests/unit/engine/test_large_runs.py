@@ -1,4 +1,4 @@
-"""Runs of so many cells that their outcomes are packed, and left to the store."""
+"""Runs of so many cells that their outcomes are left to the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from crystallize import (
 from crystallize.engine import run as engine_run
 from crystallize.engine.plan import outstanding, plan_cells
 from crystallize.hooks import Cell, StorePlugin
-from crystallize.results import collected as packing
 from crystallize_plugins.artifacts import open_run
 from crystallize_plugins.runs import verify
 
@@ -32,9 +31,7 @@ REPLICATES = 40
 @pytest.fixture
 def small_memory(monkeypatch):
     """Let a few cells count as many."""
-    monkeypatch.setattr(packing, "_FEWEST", 4)
-    monkeypatch.setattr(packing, "_MOST", 8)
-    monkeypatch.setattr(engine_run, "_MOST_KEPT", 0)
+    monkeypatch.setattr(engine_run, "_MOST_KEPT", 20_000)
 
 
 @data_source
@@ -163,13 +160,21 @@ def test_what_a_stopped_run_did_not_get_to_is_missing(small_memory, tmp_path):
 
 
 def test_the_result_of_a_large_run_that_replaces_another_can_be_read(small_memory, tmp_path):
+    @pipeline_step()
+    def publish(data, ctx):
+        ctx.artifacts.add("number.txt", str(data).encode())
+        return data
+
     for _ in range(2):
-        result = make(plugins=[SeedPlugin(seed=3), ArtifactPlugin(root_dir=tmp_path, versioned=False)]).run(
-            replicates=REPLICATES
-        )
+        result = make(
+            plugins=[SeedPlugin(seed=3), ArtifactPlugin(root_dir=tmp_path, versioned=False)],
+            pipeline=Pipeline([measure(), publish()]),
+        ).run(replicates=REPLICATES)
     assert result.facts["run"]["folder"].endswith("v0")
+    assert result.get_artifact("number.txt")["baseline"].read_text() == "0.0"
     assert len(result.metrics.baseline.metrics["x"]) == REPLICATES
     assert told(result)["metrics"] == told(expected())["metrics"]
+    assert [len(steps) for steps in result.provenance["ctx_changes"]["baseline"].values()] == [2] * REPLICATES
 
 
 @pytest.mark.parametrize("way", ["stream", "pickle"])

@@ -8,7 +8,7 @@ import pytest
 
 from crystallize import BasePlugin, PipelineStep, Treatment
 from crystallize.errors import ValidationError
-from crystallize.results import Cell
+from crystallize.hooks import Cell
 
 
 class Tracker(PipelineStep):

@@ -6,7 +6,8 @@ import pytest
 
 from crystallize.engine.judge import judge
 from crystallize.errors import PipelineExecutionError
-from crystallize.results import Cell, CellOutcome, ConditionRecord, build_result, collect_metrics
+from crystallize.hooks import Cell, CellOutcome, ConditionRecord, build_result
+from crystallize.results.metrics import collect_metrics
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import MissingMetricError
-from crystallize.results import Cell, CellOutcome, ConditionRecord, build_result
+from crystallize.hooks import Cell, CellOutcome, ConditionRecord, build_result
 from crystallize_plugins.reports import compare
 
 BASELINE = [1.0, 2.0, 4.0, 3.0]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from crystallize import Hypothesis, verifier
-from crystallize.results import PluginFailure
+from crystallize.hooks import PluginFailure
 from crystallize_plugins.reports import comparison_table, summary_text
 from crystallize_plugins.reports.table import aligned, decimals_for, fixed
 

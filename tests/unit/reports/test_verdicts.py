@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import MissingMetricError
-from crystallize.results import HypothesisResult
+from crystallize.hooks import HypothesisResult
 from crystallize_plugins.reports import adjust_p_values, verdicts
 
 p_values = st.dictionaries(st.text(max_size=3), st.floats(0, 1) | st.just(math.nan), max_size=8)

@@ -7,7 +7,7 @@ from array import array
 import pytest
 
 from crystallize.errors import PipelineExecutionError
-from crystallize.results import (
+from crystallize.hooks import (
     ArtifactRecord,
     Cell,
     CellOutcome,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.results import describe, looks_secret, mask_secrets
+from crystallize.hooks.tools import describe, looks_secret, mask_secrets
 
 
 class Colour(IntEnum):

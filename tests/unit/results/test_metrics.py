@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crystallize.results import (
-    Cell,
-    CellOutcome,
-    ConditionRecord,
-    MetricValues,
-    TreatmentMetrics,
-    collect_metrics,
-)
+from crystallize.hooks import Cell, CellOutcome, ConditionRecord
+from crystallize.results import MetricValues, TreatmentMetrics
+from crystallize.results.metrics import collect_metrics
 
 CONDITIONS = [ConditionRecord("baseline"), ConditionRecord("b"), ConditionRecord("a")]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from crystallize.results import Cell, CellOutcome, CellTrace, ConditionRecord, build_result
+from crystallize.hooks import Cell, CellOutcome, CellTrace, ConditionRecord, build_result
 from crystallize.results.trace import intern_shape
 
 

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.errors import PipelineExecutionError, UnknownNameError
-from crystallize.results import (
-    Cell,
-    CellOutcome,
-    ConditionRecord,
-    HypothesisResult,
-    PluginFailure,
-    build_result,
-    collect_metrics,
-)
+from crystallize.hooks import Cell, CellOutcome, ConditionRecord, HypothesisResult, PluginFailure, build_result
+from crystallize.results.metrics import collect_metrics
 
 FAILURE = PluginFailure("audit", "audit-plugin", "1.0", "after_step", Cell("baseline", 0), "ValueError: no", "trace")
 

@@ -269,7 +269,7 @@ if __name__ == "__main__":
 AGAIN = """
 import json, sys
 from crystallize_plugins.runs import diff, reproduce
-found = reproduce("data/exp/v0")
+found = reproduce("data/exp/v0", "script.py")
 print(json.dumps([found.identical, found.changes.text(), diff("data/exp/v0", "data/exp/v1").text()]))
 """
 

@@ -266,7 +266,7 @@ def test_what_is_no_experiment_and_what_is_no_run_is_refused(tmp_path):
 AGAIN = """
 import json, sys
 from crystallize_plugins.runs import reproduce
-found = reproduce(*sys.argv[1:])
+found = reproduce(*sys.argv[1:], confirm=lambda place, overrides: True)
 print(json.dumps({"identical": found.identical, "cells": found.cells}))
 """
 
@@ -378,10 +378,10 @@ def test_an_experiment_that_cannot_be_found_says_what_to_pass(script, ran, pytho
         reproduce(run)
     (tmp_path / "script.py").write_text("x = 1\n")
     with pytest.raises(ExperimentNotFoundError, match="gives no such experiment"):
-        reproduce(run)
+        reproduce(run, confirm=lambda *_: True)
     (tmp_path / "script.py").write_text("1 / 0\n")
     with pytest.raises(ExperimentNotFoundError, match="ZeroDivisionError"):
-        reproduce(run)
+        reproduce(run, confirm=lambda *_: True)
     with pytest.raises(ExperimentNotFoundError, match="no Python file and no folder absent"):
         reproduce(run, "absent")
 

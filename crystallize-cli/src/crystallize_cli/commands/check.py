@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.exits import ExitCode, Failure
-from crystallize_cli.folders import CONFIG, ExperimentPath, find_experiment, find_folders
+from crystallize_cli.folders import CONFIG, ExperimentPath, check_path, find_experiment, find_folders
 from crystallize_cli.output import with_output
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def check(paths: tuple[Path, ...], output: Output) -> int:
 
 def _experiments(path: Path) -> Iterator[Path]:
     if path.is_dir():
+        check_path(path)
         found = list(find_folders(path))
         yield from found
         if (path / CONFIG).is_file() and path not in found:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
-    from crystallize.results import LazyOutcomes, Result
+    from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import Cell, CellOutcome, PluginFailure
+    from crystallize.results.result import Result
 
 __all__ = ["HookDispatch"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from crystallize.plugins.manager import HookCall
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 _LOGGER = logging.getLogger("crystallize")
 _OURS = ("crystallize.engine.", "crystallize.pipelines.", "crystallize.datasources.")

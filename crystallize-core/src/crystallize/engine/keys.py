@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.info import PluginInfo
-    from crystallize.results import CellColumns, LazyOutcomes
+    from crystallize.results.columns import CellColumns, LazyOutcomes
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.trace import TraceShape
 

@@ -252,7 +252,7 @@ class Plan:
 
     Examples
     --------
-    >>> from crystallize.results import Cell
+    >>> from crystallize.hooks import Cell
     >>> plan = Plan((PlannedCell(Cell("baseline", 0), "keep", "complete"),
     ...              PlannedCell(Cell("baseline", 1), "run", "missing")))
     >>> print(plan.summary())

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.hooks import ExperimentView
     from crystallize.pipelines import Pipeline
-    from crystallize.results import ExperimentMetrics, LazyOutcomes, Result
+    from crystallize.results.columns import LazyOutcomes
+    from crystallize.results.metrics import ExperimentMetrics
+    from crystallize.results.result import Result
 
 __all__ = [
     "Described",

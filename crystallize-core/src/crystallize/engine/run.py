@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.bridge import (
@@ -50,15 +51,11 @@ from crystallize.engine.runner import CellRunner, SerialLoop
 from crystallize.engine.streams import StreamHold
 from crystallize.errors import CrystallizeError, PluginHookError, TooManyFailuresError
 from crystallize.hooks.roles import StorePlugin
-from crystallize.results import (
-    CollectedOutcomes,
-    JoinedOutcomes,
-    LazyOutcomes,
-    RestrictedOutcomes,
-    build_result,
-    collect_metrics,
-)
-from crystallize.results.outcome import CellOutcome
+from crystallize.results.collected import CollectedOutcomes, collected
+from crystallize.results.columns import CorrectedOutcomes, LazyOutcomes
+from crystallize.results.metrics import collect_metrics
+from crystallize.results.outcome import Cell, CellOutcome
+from crystallize.results.result import build_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,14 +65,14 @@ if TYPE_CHECKING:
     from crystallize.engine.policies import Policies
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView
-    from crystallize.results import ExperimentMetrics, HypothesisResult, Result
-    from crystallize.results.outcome import Cell
+    from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
+    from crystallize.results.result import Result
 
 __all__ = ["Run"]
 
 _LOGGER = logging.getLogger("crystallize")
 
-_MOST_KEPT = 8 * 1024 * 1024
+_MOST_KEPT = 32 * 1024 * 1024
 """About how many bytes of outcomes a run keeps in memory that are stored."""
 _MOST_NAMED = 5
 
@@ -359,7 +356,7 @@ class Run:
             except KeyError:
                 self._come_again(outcome)
                 return False
-            many = self.outcomes.add(outcome)
+            self.outcomes.add(outcome)
             for annotate in self.annotators:
                 annotate(outcome)
             dispatch = self.dispatch
@@ -370,8 +367,9 @@ class Run:
                 dispatch.progress("cell_finished", cell=cell, failed=error is not None, duration=outcome.duration)
             if dispatch.stopped is not None:
                 dispatch.check()
-            if many:
-                self._make_room()
+            if self._store is not None and self.outcomes.size > _MOST_KEPT and dispatch.stored():
+                self.outcomes.release()
+                self._released = True
         finally:
             interrupts.held = False
         if interrupts.noted:
@@ -380,13 +378,6 @@ class Run:
             self._failures.add(error)
         return True
 
-    def _make_room(self) -> None:
-        """Pack the outcomes; what the store gives back is not kept once it is too much."""
-        self.outcomes.pack()
-        if self._store is not None and self.outcomes.size > _MOST_KEPT and self.dispatch.stored():
-            self.outcomes.release()
-            self._released = True
-
     def _is_of_this_run(self, cell: Cell) -> bool:
         """Whether a stored cell is one of the result: there may be more than was asked for, and some to be replaced."""
         asked = cell.replicate < self.view.replicates and cell.condition in self.conditions
@@ -394,14 +385,18 @@ class Run:
 
     def _all_outcomes(self) -> LazyOutcomes:
         """Return those of this run and those that were kept, wherever they are."""
-        if self._released and self._store is not None and self.dispatch.stored():
+        kept = self.kept
+        if not self._released and (kept is None or not self.outcomes):
+            return self.outcomes if kept is None else kept
+        if self._store is not None and self.dispatch.stored():
             stored = self._store.stored_outcomes(self.view)
             if stored is not None:
-                self.outcomes.release()  # then there is little to join
+                self.outcomes.release()
                 if self.view.run.strategy == "resume":
-                    stored = RestrictedOutcomes(stored, self._is_of_this_run)
-                return JoinedOutcomes(self.outcomes, stored)
-        return self.outcomes if self.kept is None else JoinedOutcomes(self.outcomes, self.kept)
+                    cells = (Cell(name, each) for name in stored.conditions for each in stored.columns(name).replicates)
+                    stored = stored.without([cell for cell in cells if not self._is_of_this_run(cell)])
+                return CorrectedOutcomes(stored, self.outcomes)
+        return collected(chain(() if kept is None else kept.values(), self.outcomes.values()))
 
     def _failure(self, error: PipelineExecutionError) -> PipelineExecutionError | None:
         """Log why a cell did not run to its end, and give that where the cell has failed: a pruned one has not."""
@@ -421,7 +416,7 @@ class Run:
         return None if pruned else error
 
     def _come_again(self, outcome: CellOutcome) -> None:
-        cell, known = outcome.cell, self.outcomes.latest(outcome.cell)
+        cell, known = outcome.cell, self.outcomes.get(outcome.cell)
         what = " twice" if known is not None or cell in self._cells else ", which it was not asked to run"
         error = self._executor_error(f"gave the outcome of {cell.key}{what}")
         if known is not outcome or cell in self._again:

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from crystallize.experiments.optimizers import BaseOptimizer
     from crystallize.optimization.loop import Optimization
     from crystallize.optimization.result import OptimizationResult
-    from crystallize.results import Result
     from crystallize.results.outcome import CellOutcome
+    from crystallize.results.result import Result
 
 __all__ = ["Experiment"]
 

@@ -32,7 +32,7 @@ from crystallize.optimization.trial import (
     trial_result,
     was_pruned,
 )
-from crystallize.results import build_result
+from crystallize.results.result import build_result
 from crystallize.results.statistics import mean
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from crystallize.engine.run import Run
     from crystallize.experiments.experiment import Experiment
-    from crystallize.results import Result
     from crystallize.results.outcome import Cell, CellOutcome, Event
+    from crystallize.results.result import Result
 
 __all__ = ["Optimization", "check_optimizer", "extract_objective", "objectives_of"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.design import Objective
     from crystallize.experiments.experiment import Experiment
     from crystallize.optimization.trial import TrialResult
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = ["OptimizationResult"]
 

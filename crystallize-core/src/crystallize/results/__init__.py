@@ -1,61 +1,12 @@
-"""What cells leave behind, and the result of a run: metrics, errors, artifacts, provenance."""
+"""What cells leave behind, and the result of a run: metrics, errors, artifacts, provenance.
+
+What plugins are handed of it, such as outcomes and records, they import from `crystallize.hooks`.
+"""
 
 from __future__ import annotations
 
-from crystallize.results.collected import CollectedOutcomes
-from crystallize.results.columns import (
-    CellColumns,
-    JoinedOutcomes,
-    LazyOutcomes,
-    MetricColumn,
-    MetricColumns,
-    MetricValues,
-    RestrictedOutcomes,
-)
-from crystallize.results.description import describe, looks_secret, mask_secrets
-from crystallize.results.export import dump_json, to_plain
-from crystallize.results.metrics import (
-    BASELINE,
-    ExperimentMetrics,
-    HypothesisResult,
-    TreatmentMetrics,
-    collect_metrics,
-)
-from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
-from crystallize.results.provenance import ConditionRecord, StepRecord
-from crystallize.results.result import Result, build_result
-from crystallize.results.trace import CellTrace, StepShape, TraceShape
+from crystallize.results.columns import MetricValues
+from crystallize.results.metrics import ExperimentMetrics, TreatmentMetrics
+from crystallize.results.result import Result
 
-__all__ = [
-    "BASELINE",
-    "ArtifactRecord",
-    "Attempt",
-    "Cell",
-    "CellColumns",
-    "CellOutcome",
-    "CellTrace",
-    "CollectedOutcomes",
-    "ConditionRecord",
-    "Event",
-    "ExperimentMetrics",
-    "HypothesisResult",
-    "JoinedOutcomes",
-    "LazyOutcomes",
-    "MetricColumn",
-    "MetricColumns",
-    "MetricValues",
-    "PluginFailure",
-    "RestrictedOutcomes",
-    "Result",
-    "StepRecord",
-    "StepShape",
-    "TraceShape",
-    "TreatmentMetrics",
-    "build_result",
-    "collect_metrics",
-    "describe",
-    "dump_json",
-    "looks_secret",
-    "mask_secrets",
-    "to_plain",
-]
+__all__ = ["ExperimentMetrics", "MetricValues", "Result", "TreatmentMetrics"]

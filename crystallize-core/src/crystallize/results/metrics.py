@@ -42,7 +42,7 @@ class TreatmentMetrics:
     ----------
     metrics : dict of str to MetricValues, optional
     columns : mapping of str to MetricColumn, optional
-        The same, packed; they are unpacked when somebody looks.
+        The same by column; lists are made of them when somebody looks.
 
     Attributes
     ----------
@@ -78,10 +78,7 @@ class TreatmentMetrics:
         """Return `metrics`, which are not kept unless somebody has looked at them before."""
         if self._metrics is not None:
             return self._metrics
-        columns = dict(self._columns)
-        # Mostly one and the same column.
-        listed = {id(column.replicates): [*column.replicates] for column in columns.values()}
-        return {name: column.unpacked(listed[id(column.replicates)]) for name, column in columns.items()}
+        return {name: column.unpacked() for name, column in self._columns.items()}
 
     def values(self, name: str) -> MetricValues:
         """Return those of one metric, which are not kept unless somebody has looked at `metrics` before."""

@@ -219,7 +219,7 @@ class _CellReader:
             return []
         start = bisect_left(column.replicates, self._replicate) + self._recorded.get(name, 0)
         self._recorded[name] = self._recorded.get(name, 0) + count
-        return column.of(start, start + count)
+        return [*column.values[start : start + count]]
 
 
 class _ByReplicate(Mapping[int, Any]):

@@ -104,7 +104,7 @@ class Result:
 
     Examples
     --------
-    >>> from crystallize.results import Cell, CellOutcome
+    >>> from crystallize.hooks import Cell, CellOutcome
     >>> result = build_result(
     ...     conditions=[ConditionRecord("baseline"), ConditionRecord("fast")],
     ...     outcomes=[

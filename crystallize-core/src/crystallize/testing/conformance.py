@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import PluginInfo
     from crystallize.plugins.implementations import Implementation
     from crystallize.plugins.metadata import PluginRecord
-    from crystallize.results import Result
+    from crystallize.results.result import Result
     from crystallize.testing.examination import Examination
     from crystallize.testing.watching import Watch
 

@@ -16,7 +16,7 @@ from crystallize.testing.leaks import check_leaks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from crystallize.results import Result
+    from crystallize.results.result import Result
     from crystallize.testing.isolation import IsolatedPlugins
 
 __all__ = ["isolated_plugins", "no_leaks", "run_sample"]

@@ -18,7 +18,7 @@ from crystallize.testing.sample import REPLICATES, TREATMENTS, executor_named, e
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = ["ExecutorConformance", "ObserverConformance", "StoreConformance", "TransformerConformance"]
 

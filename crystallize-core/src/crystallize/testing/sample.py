@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crystallize.context import FrozenContext
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
 __all__ = [
     "EXECUTORS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crystallize.errors import StoreError
@@ -13,6 +12,7 @@ from crystallize_plugins.artifacts.database.facts import Session, facts_of
 from crystallize_plugins.artifacts.database.owner import current_owner, place_of
 from crystallize_plugins.artifacts.database.writer import RunWriter
 from crystallize_plugins.artifacts.files import layout, readable
+from crystallize_plugins.artifacts.files.inside import read_file
 from crystallize_plugins.artifacts.files.synced import publish, store_error
 from crystallize_plugins.artifacts.reading.documents import documents_of
 from crystallize_plugins.artifacts.reading.stored import StoredRun
@@ -20,10 +20,13 @@ from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
 from crystallize_plugins.artifacts.resume.plan import claim
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize import Result
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.database.facts import RunFacts
     from crystallize_plugins.artifacts.database.writer import StoredBefore
+    from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
     from crystallize_plugins.artifacts.resume.previous import PreviousRun
 
 __all__ = ["ActiveRun", "take_folder"]
@@ -66,7 +69,7 @@ class ActiveRun:
         self._facts = facts
         self._session = session
         self._before = before
-        self._read_back = False
+        self._read_back: StoredOutcomes | None = None
         identities = experiment.cell_identities()
         if identities is None:
             raise StoreError(f"{path} cannot be written for a view of an experiment that belongs to no run")
@@ -172,7 +175,7 @@ class ActiveRun:
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
         try:
             # While the writer waits for the disk; unless that reads the database, whose log a reader would keep alive.
-            prepared = [] if more or self._read_back else readable.prepare_metrics(self._path, result)
+            prepared = [] if more or self._read_back is not None else readable.prepare_metrics(self._path, result)
             ticket.wait()
             if self._before is not None and self._before.source is not None:
                 self._move_kept(str(self._before.source))
@@ -205,14 +208,14 @@ class ActiveRun:
 
     def outcomes(self) -> LazyOutcomes:
         """Give what has been committed."""
-        self._read_back = True
-        return StoredRun(self._path).lazy_outcomes()
+        self._read_back = StoredRun(self._path).lazy_outcomes()
+        return self._read_back
 
     def take_in(self, outcomes: LazyOutcomes | tuple[()]) -> None:
         """Store cells of another version as they are."""
         for outcome in outcomes.values() if isinstance(outcomes, LazyOutcomes) else outcomes:
             for artifact in outcome.artifacts:
-                artifact.data = Path(str(artifact.path)).read_bytes()
+                artifact.data = read_file(str(artifact.path), None)
             self.writer.collect(outcome)
 
     def retain(self, count: int) -> None:
@@ -230,6 +233,8 @@ class ActiveRun:
             for artifact in self.writer.stored:
                 artifact.path = str(self._path) + str(artifact.path).removeprefix(former)
             self._move_kept(former)
+            if self._read_back is not None:
+                self._read_back.moved(self._path)
         else:
             run = experiment.run
             run.version, run.folder = int(self._path.name[1:]), former

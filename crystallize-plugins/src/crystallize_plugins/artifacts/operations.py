@@ -32,12 +32,17 @@ __all__ = [
     "write",
 ]
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def open_new(path: str | os.PathLike[str]) -> int:
-    """Open a file for writing from its beginning; give its descriptor."""
-    return os.open(path, _NEW, 0o666)
+    """Open a file for writing that is nobody else's, in place of what has its name; give its descriptor."""
+    try:
+        return os.open(path, _NEW, 0o666)
+    except FileExistsError:
+        # A process of the same number left it behind, or it is a link that somebody put there.
+        os.unlink(path)  # noqa: PTH108 - beside its siblings
+        return os.open(path, _NEW, 0o666)
 
 
 def write(descriptor: int, data: bytes | memoryview) -> int:
@@ -81,8 +86,11 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
 
 
 def remove_tree(path: str | os.PathLike[str], *, ignore_errors: bool = False) -> None:
-    """Remove a folder with all that is in it."""
-    shutil.rmtree(path, ignore_errors=ignore_errors)
+    """Remove a folder with all that is in it; of a link, the link."""
+    if os.path.islink(path):  # noqa: PTH114 - beside its siblings
+        os.unlink(path)  # noqa: PTH108 - beside its siblings
+    else:
+        shutil.rmtree(path, ignore_errors=ignore_errors)
 
 
 def touch(path: str | os.PathLike[str]) -> None:

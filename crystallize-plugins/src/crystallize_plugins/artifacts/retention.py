@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database.owner import current_owner, is_alive, place_of
-from crystallize_plugins.artifacts.files.layout import RUN, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.files.inside import check_path, is_folder
+from crystallize_plugins.artifacts.files.layout import RUN, is_artifact_folder, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.files.readable import note_files_removed
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 
@@ -40,8 +41,8 @@ def keep_files_of_newest(folder: Path, count: int) -> None:
         A file cannot be removed.
     """
     for version in versions(folder)[:-count]:
-        holders = [entry for entry in version.path.iterdir() if entry.name.startswith("replicate_")]
-        if holders:
+        # What a link leads to lies elsewhere, and is somebody else's to remove.
+        if is_folder(version.path) and any(is_artifact_folder(entry.name) for entry in version.path.iterdir()):
             run = StoredRun(version.path)
             if run.status != "running":
                 _remove_files(run)
@@ -154,11 +155,16 @@ def _remove_files(run: StoredRun) -> None:
     for records in run.artifacts.values():
         for record in records:
             path = Path(str(record.path))
-            with suppress(FileNotFoundError):
+            try:
+                check_path(run.path, path)
                 operations.unlink(path)
-            folders.update(above for above in path.parents if run.path in above.parents)
+            except FileNotFoundError:
+                pass  # somebody removed it by hand
+            except DamagedStoreError:
+                continue  # a link stands on the way to it, or is in its place
+            folders.update(above for above in path.parents if run.path in above.parents and above.is_dir())
     for folder in sorted(folders, key=lambda above: len(above.parts), reverse=True):
-        for entry in folder.iterdir() if folder.is_dir() else ():
+        for entry in folder.iterdir():
             if is_temporary(entry.name):
                 operations.unlink(entry)
         # What is not empty holds something that is not ours.

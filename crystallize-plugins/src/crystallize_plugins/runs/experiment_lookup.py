@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize.errors import ConfigurationError, ExperimentNotFoundError
 from crystallize.hooks.declarations import catching_runs, definition_of
 from crystallize.hooks.tools import MASK
+from crystallize_plugins.artifacts.recorded import recorded_facts
 from crystallize_plugins.loading import experiments_in, load_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from crystallize import Experiment, Treatment
@@ -42,31 +43,39 @@ class _Reached(BaseException):
         self.request = request
 
 
-def find_experiment(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment:
-    """Find the experiment that a run was of.
+def find_experiment(run: StoredRun, confirm: Callable[[Path, Sequence[str]], bool] | None = None) -> FoundExperiment:
+    """Find the experiment that a run was of, from what the run recorded of it.
 
-    It is looked for in this process first, then loaded: from the folder with its config.yaml, from its module, or from
-    the file. A script that runs its experiments at the top level is executed up to that point and no further: nothing
-    is run or stored by loading it.
+    It is looked for in this process first. What is not there is loaded only from a path outside of the run that
+    somebody has confirmed: a run that was sent by somebody could name any file.
 
     Parameters
     ----------
     run : StoredRun
-    definition : mapping of str to object
-        What the run recorded of where its experiment was made.
+    confirm : callable, optional
+        Is given the path, and the overrides that its configuration was read with, and says whether to load it. By
+        default nothing is loaded.
 
     Raises
     ------
     ExperimentNotFoundError
         Saying why, and what to pass.
     """
-    try:
-        found = _found(run, definition)
-    except ConfigurationError as error:
-        raise ExperimentNotFoundError(f"{_of(run)} cannot be loaded: {error}\n{_ADVICE}") from error
-    if found is None:
+    definition = _definition(run)
+    chosen = _of_this_process(run, definition)
+    if chosen is not None:
+        return chosen
+    recorded = definition.get("config") or definition.get("file")
+    if not recorded or not Path(recorded).exists():
         raise ExperimentNotFoundError(f"{_of(run)} cannot be found again: {_why(definition)}. {_ADVICE}")
-    return found
+    place = Path(recorded).resolve()
+    _refuse_inside(place, run)
+    if confirm is None or not confirm(place, definition.get("overrides", ())):
+        raise ExperimentNotFoundError(
+            f"{_of(run)} says that it was made by {place}, which nobody has confirmed: nothing of it was loaded. "
+            f"Look at it, and {_ADVICE[0].lower()}{_ADVICE[1:]}"
+        )
+    return _loaded_from(place, run, definition)
 
 
 def find_in(path: Path, run: StoredRun) -> FoundExperiment:
@@ -84,13 +93,17 @@ def find_in(path: Path, run: StoredRun) -> FoundExperiment:
     ExperimentNotFoundError
         There is none.
     """
-    place = path.absolute()
+    place = path.resolve()
+    _refuse_inside(place, run)
     if place.is_dir() or place.suffix in (".yaml", ".yml"):
-        return find_experiment(run, {"config": str(place)})
+        return _loaded_from(place, run, {"config": str(place)})
     if not place.is_file() or place.suffix != ".py":
         raise ExperimentNotFoundError(f"there is no Python file and no folder {path}. {_ADVICE}")
-    definition = {"file": str(place), "module": place.stem, "variables": ("experiment",), "is_given": True}
-    return find_experiment(run, definition)
+    recorded = _definition(run)
+    # A module of a package can only be loaded as that.
+    name = recorded.get("imported_as") or recorded.get("module") if recorded.get("file") == str(place) else None
+    definition = {"file": str(place), "module": name or place.stem, "variables": ("experiment",), "is_given": True}
+    return _of_this_process(run, definition) or _loaded_from(place, run, definition)
 
 
 _ADVICE = (
@@ -99,21 +112,38 @@ _ADVICE = (
 )
 
 
-def _found(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | None:
+def _refuse_inside(place: Path, run: StoredRun) -> None:
+    if place.is_relative_to(run.path.resolve()):
+        raise ExperimentNotFoundError(
+            f"{place} lies in the run's own folder, where nothing is that was there before it: code from there is not "
+            f"loaded. {_ADVICE}"
+        )
+
+
+def _loaded_from(place: Path, run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment:
+    """Load an experiment from a path that was given, or confirmed.
+
+    A script that runs its experiments at the top level is executed up to that point and no further: nothing is run or
+    stored by loading it.
+    """
+    try:
+        found = _found(place, run, definition)
+    except ConfigurationError as error:
+        raise ExperimentNotFoundError(f"{_of(run)} cannot be loaded: {error}\n{_ADVICE}") from error
+    if found is None:
+        raise ExperimentNotFoundError(f"{_of(run)} cannot be found again: {_why(definition)}. {_ADVICE}")
+    return found
+
+
+def _found(place: Path, run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | None:
     if definition.get("config"):
         from crystallize import Experiment
 
         overrides = definition.get("overrides") or ()
         if any(MASK in override for override in overrides):
             raise ConfigurationError(f"it was read with a secret, which is not recorded: {', '.join(overrides)}")
-        return _as_it_is(Experiment.from_yaml(definition["config"], overrides=overrides))
-    loaded = _loaded(definition)
-    if loaded is not None:
-        chosen = _chosen(vars(loaded), run, definition)
-        if chosen is not None:
-            return chosen
-    file = definition.get("file")
-    if not file or not Path(file).is_file() or Path(file).suffix != ".py":
+        return _as_it_is(Experiment.from_yaml(place, overrides=overrides))
+    if place.suffix != ".py":
         return None
     reached: list[_Reached] = []
 
@@ -122,12 +152,29 @@ def _found(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | N
         raise reached[-1]
 
     with catching_runs(catch):
-        module = _load(Path(file), str(definition.get("imported_as") or definition.get("module") or ""))
+        module = _load(place, str(definition.get("imported_as") or definition.get("module") or ""))
     for stopped in reached:
         if _is_meant(stopped.experiment, run, definition) or definition.get("is_given"):
             own = stopped.request.treatments
             return FoundExperiment(stopped.experiment, list(stopped.experiment.treatments if own is None else own))
     return None if module is None else _chosen(vars(module), run, definition)
+
+
+def _definition(run: StoredRun) -> dict[str, Any]:
+    """Return what a run recorded of where its experiment was made: texts, and lists of texts, without zero bytes."""
+    recorded = recorded_facts(run._documents).get("definition", {})
+    found: dict[str, Any] = {}
+    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+        if isinstance(value, (list, tuple)):
+            found[name] = [each for each in value if isinstance(each, str)]
+        elif isinstance(value, str) and "\0" not in value:
+            found[name] = value
+    return found
+
+
+def _of_this_process(run: StoredRun, definition: Mapping[str, Any]) -> FoundExperiment | None:
+    loaded = _loaded(definition)
+    return None if loaded is None else _chosen(vars(loaded), run, definition)
 
 
 def _loaded(definition: Mapping[str, Any]) -> ModuleType | None:
@@ -143,10 +190,12 @@ def _loaded(definition: Mapping[str, Any]) -> ModuleType | None:
 
 def _load(file: Path, module: str) -> ModuleType | None:
     """Load a module of a package by its name, so that its relative imports work, and anything else as a file."""
-    parts = module.split(".")
-    if len(parts) == 1:
+    parts = tuple(module.split("."))
+    name = file.parts[:-1] if file.name == "__init__.py" else (*file.parts[:-1], file.stem)
+    # A name that is not the file's would import something else.
+    if len(parts) == 1 or name[-len(parts) :] != parts:
         return load_file(file, until=_Reached)
-    root = file.parents[len(parts) - (file.name != "__init__.py")]
+    root = Path(*name[: -len(parts)])
     if str(root) not in sys.path:
         sys.path.append(str(root))
     try:

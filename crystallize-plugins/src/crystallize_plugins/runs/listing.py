@@ -11,10 +11,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import StoreError
+from crystallize.errors import DamagedStoreError, StoreError
 from crystallize.hooks import was_pruned
 from crystallize.hooks.tools import folder_name
 from crystallize_plugins.artifacts import StoredRun
+from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.files.inside import is_folder, make_folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +32,9 @@ _WORTH_AN_INDEX = 50
 """How many runs that no index knows of make one: fewer are read as fast as it is."""
 _PATIENCE = 2.0
 """Seconds to wait for another process that writes the index."""
+
+_TABLE = "CREATE TABLE run (place TEXT PRIMARY KEY, state TEXT, entry TEXT) WITHOUT ROWID"
+_COLUMNS = ("started", "duration", "seed", "conditions", "cells", "failed", "pruned")
 
 _DATABASE, _JOURNAL, _SUMMARY = "run.db", "run.db-wal", "run.json"
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
@@ -59,7 +64,7 @@ def described_runs(root: str | os.PathLike[str] = "data", experiment: str | None
     []
     """
     top = os.path.abspath(root)  # noqa: PTH100 - paths as text: there may be ten thousand
-    index = f"{top}/{INDEX}"
+    index = Path(top, INDEX)
     within = None if experiment is None else folder_name(experiment)
     known = _read(index)
     described: list[dict[str, Any]] = []
@@ -73,13 +78,26 @@ def described_runs(root: str | os.PathLike[str] = "data", experiment: str | None
         before = known.get(place)
         entry = None if before is None or before[0] != state else before[1]
         if entry is None or entry["status"] == "running":
-            entry = _summarised(path) or describe_run(StoredRun(path))
+            entry = _summarised(path) or _described(path)
             fresh.append((place, state, json.dumps(entry)))
         described.append({**entry, "version": number, "path": path})
     gone = {place for place in known.keys() - seen if within is None or place.startswith(f"{within}/")}
     if len(fresh) >= _WORTH_AN_INDEX or (known and (fresh or gone)):
         _write(index, fresh, gone)
     return described
+
+
+def _described(path: str) -> dict[str, Any]:
+    try:
+        return describe_run(StoredRun(path))
+    except OSError as error:  # it was removed this moment, or may not be looked into
+        return {
+            **dict.fromkeys(_COLUMNS),
+            "experiment": "",
+            "status": "damaged",
+            "replicates": 0,
+            "problem": str(error),
+        }
 
 
 def describe_run(run: StoredRun) -> dict[str, Any]:
@@ -115,8 +133,7 @@ def _summarised(path: str) -> dict[str, Any] | None:
     """Describe a run that is over from its ``run.json``; None where the database has to be asked."""
     summary, database = f"{path}/{_SUMMARY}", f"{path}/{_DATABASE}"
     try:
-        with open(summary, "rb") as file:  # noqa: PTH123
-            told = json.load(file)
+        told = json.loads(read_file(summary))
         written, stored = os.stat(summary), os.stat(database)  # noqa: PTH116
         if told["database"]["size"] != stored.st_size or stored.st_mtime_ns > written.st_mtime_ns:
             return None
@@ -138,7 +155,7 @@ def _summarised(path: str) -> dict[str, Any] | None:
             "failed": failed or None,
             "pruned": pruned or None,
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -177,35 +194,45 @@ def _state(path: str) -> str:
     return " ".join(found)
 
 
-def _read(index: str) -> dict[str, tuple[str, dict[str, Any]]]:
+def _read(index: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return what is known: state and entry of each run; nothing where there is no sound index."""
-    if not os.path.exists(index):  # noqa: PTH110
+    if not os.path.lexists(index) or not is_folder(index.parent):
         return {}
     try:
-        with closing(sqlite3.connect(f"{Path(index).as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as source:
-            if source.execute("PRAGMA user_version").fetchone()[0] == _FORMAT:
-                rows = source.execute("SELECT * FROM run").fetchall()
-                entries = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: a third of the time
-                return {row[0]: (row[1], entry) for row, entry in zip(rows, entries, strict=True)}
-    except (sqlite3.Error, ValueError, TypeError) as error:
+        database.check_files(index)
+        with closing(sqlite3.connect(f"{index.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as source:
+            _check_index(source)
+            rows = source.execute("SELECT * FROM run").fetchall()
+            entries = json.loads(f"[{','.join(row[2] for row in rows)}]")  # at once: a third of the time
+            return {row[0]: (row[1], entry) for row, entry in zip(rows, entries, strict=True)}
+    except (sqlite3.Error, OSError, ValueError, TypeError, RecursionError) as error:
         if "locked" not in str(error):
             with suppress(OSError):
-                os.remove(index)  # noqa: PTH107 - damaged: it is made again
+                index.unlink()  # damaged, or of another format: it is made again
     return {}
 
 
-def _write(index: str, fresh: list[tuple[str, str, str]], gone: set[str]) -> None:
+def _write(index: Path, fresh: list[tuple[str, str, str]], gone: set[str]) -> None:
     """Write down what is new; where that fails, it is found out again the next time."""
     # Where it is read-only, full, or written by another process for long, the next one writes it.
     with suppress(OSError, sqlite3.Error):
-        Path(index).parent.mkdir(exist_ok=True)
+        make_folder(index.parent)
+        is_new = not database.check_files(index)
         with closing(sqlite3.connect(index, timeout=_PATIENCE)) as target:
             target.execute("PRAGMA synchronous = OFF")
             target.execute("BEGIN IMMEDIATE")
-            if target.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
-                target.execute("DROP TABLE IF EXISTS run")
-                target.execute("CREATE TABLE run (place TEXT PRIMARY KEY, state TEXT, entry TEXT) WITHOUT ROWID")
+            if is_new:
+                target.execute(_TABLE)
                 target.execute(f"PRAGMA user_version = {_FORMAT}")
+            _check_index(target)
             target.executemany("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", fresh)
             target.executemany("DELETE FROM run WHERE place = ?", [(place,) for place in gone])
             target.commit()
+
+
+def _check_index(source: sqlite3.Connection) -> None:
+    """Refuse a database that has anything but the table of an index: it may come from anybody."""
+    source.execute("PRAGMA trusted_schema = OFF")
+    version = source.execute("PRAGMA user_version").fetchone()[0]
+    if version != _FORMAT or source.execute("SELECT sql FROM sqlite_master").fetchall() != [(_TABLE,)]:
+        raise DamagedStoreError("this is no index of runs")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks.tools import check_count, check_flag, printable
 from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.files.inside import files_below, is_folder
 from crystallize_plugins.artifacts.files.layout import experiment_folder, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.files.synced import store_error, sync_folder
 from crystallize_plugins.artifacts.reading.stored import StoredRun
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = ["Collected", "RemovedRun", "SkippedRun", "gc"]
+
+_REMOVABLE = ("complete", "interrupted")
+_STATUS = {
+    "running": "it is being written",
+    "damaged": "it is damaged: look at it, and remove it by hand",
+}
+_LINK = "it is a link: what it leads to lies elsewhere, and is not removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +246,11 @@ class _Collector:
 
     def collect(self, folder: Path) -> None:
         """Remove what is due of one experiment."""
+        if folder.is_symlink():
+            self._skip(folder, _LINK, len(versions(folder)))
+            return
         for entry in folder.iterdir():
-            if is_temporary(entry.name) and entry.is_dir():
+            if is_temporary(entry.name) and is_folder(entry):
                 self.left_over += _measured(entry)[1]
                 if not self._dry_run:
                     _remove(entry)
@@ -248,21 +259,18 @@ class _Collector:
         needed = _needed(runs, statuses) if self._keep != 0 else {}
         complete = [run.version for run, status in zip(runs, statuses, strict=True) if status == "complete"]
         for run, status in zip(runs, statuses, strict=True):
-            why = ""
             if not self._is_due(run, complete):
                 self.kept += 1
-                continue
-            if status not in ("complete", "interrupted"):
-                why = (
-                    "it is being written" if status == "running" else "it is damaged: look at it, and remove it by hand"
-                )
-            elif run.path in needed:
-                why = needed[run.path]
-            if why:
-                self.kept += 1
-                self.skipped.append(SkippedRun(run.path, why))
+            elif why := needed.get(run.path, "") if status in _REMOVABLE else _STATUS[status]:
+                self._skip(run.path, why)
+            elif run.path.is_symlink():
+                self._skip(run.path, _LINK)
             else:
                 self._collect_run(run, status)
+
+    def _skip(self, path: Path, why: str, count: int = 1) -> None:
+        self.kept += count
+        self.skipped.append(SkippedRun(path, why))
 
     def _is_due(self, run: StoredRun, complete: Sequence[int]) -> bool:
         if self._before is not None and (run.started or _changed(run.path)) >= self._before:
@@ -301,7 +309,7 @@ def _needed(runs: Iterable[StoredRun], statuses: Iterable[str]) -> dict[Path, st
 
 def _measured(folder: Path) -> tuple[int, int]:
     """Count files, and the bytes that become free without them."""
-    found = [path.lstat() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    found = [path.lstat() for path in files_below(folder)]
     return len(found), sum(each.st_size for each in found if each.st_nlink == 1)
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.errors import CrystallizeError, StoreError
+from crystallize.errors import CrystallizeError, DamagedStoreError, StoreError
 from crystallize.hooks.tools import printable
 from crystallize_plugins.artifacts.database import connection as database
+from crystallize_plugins.artifacts.files.inside import check_file, check_path, files_below, read_file
 from crystallize_plugins.artifacts.files.layout import (
     DATABASE,
     RESULTS,
@@ -21,14 +23,13 @@ from crystallize_plugins.artifacts.files.layout import (
     is_version,
     versions,
 )
-from crystallize_plugins.artifacts.files.readable import DATABASE_FILE, FILES_REMOVED, metrics_json
+from crystallize_plugins.artifacts.files.readable import DATABASE_FILE, FILES_REMOVED, metrics_json, read_entries
 from crystallize_plugins.artifacts.files.synced import file_digest
 from crystallize_plugins.artifacts.reading.rows import check_every_row
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     from crystallize import Result
 
@@ -172,8 +173,10 @@ class _Verifier:
         run = StoredRun(folder)
         status = run.status
         known = {folder / name for name in _SQLITE_FILES}
-        if (folder / DATABASE).exists():
-            self._counted((folder / DATABASE).stat().st_size)
+        with suppress(DamagedStoreError):
+            stored = check_file(folder / DATABASE)
+            if stored is not None:
+                self._counted(stored.st_size)
         result = None
         if self._database(run):
             result = run.result()
@@ -208,14 +211,14 @@ class _Verifier:
                 path = Path(str(record.path))
                 known.add(path)
                 try:
-                    size = path.stat().st_size
+                    size = check_path(run.path, path).st_size
                     digest = file_digest(path) if size == record.size else ""
                 except FileNotFoundError:
                     if not removed:
                         self._note(path, "missing", f"{record.step} wrote it")
                     continue
                 except OSError as error:
-                    self._note(path, "damaged", f"it cannot be read: {error.strerror}")
+                    self._note(path, "damaged", f"it cannot be read: {error.strerror or error}")
                     continue
                 self._counted(size)
                 if size != record.size:
@@ -228,15 +231,13 @@ class _Verifier:
         """Look at ``run.json``; say whether it is that of a run that is over."""
         path = run.path / RUN
         try:
-            told = json.loads(self._read(path))
+            told = self._json(path)
         except FileNotFoundError:
             if run.id:
                 self._note(path, "missing", "it describes the run in short")
             return complete
-        except ValueError as error:
-            self._note(path, "damaged", f"it is not valid JSON: {error}")
+        if told is None:
             return complete
-        told = told if isinstance(told, dict) else {}
         wrong = [name for name, value in _identity(run).items() if told.get(name) != value]
         if run.id and wrong:
             self._note(path, "damaged", f"it differs from the database in {', '.join(wrong)}")
@@ -249,7 +250,9 @@ class _Verifier:
 
     def _unchanged(self, path: Path, told: Any) -> None:
         """Compare a closed database with what was said of it; one of the first version said nothing."""
-        if isinstance(told, dict) and told.get("sha256") != file_digest(path):
+        if not isinstance(told, dict):
+            return
+        if told.get("size") != path.stat().st_size or told.get("sha256") != file_digest(path):
             self._note(path, "damaged", f"its SHA-256 is not {told.get('sha256')}; every row is as it was written")
 
     def _metrics(self, folder: Path, result: Result, *, complete: bool, finished: bool) -> set[Path]:
@@ -261,13 +264,12 @@ class _Verifier:
             if not cells["completed"] + cells["failed"] + cells.get("pruned", 0):
                 continue
             try:
-                found = json.loads(self._read(path))
+                found = self._json(path)
             except FileNotFoundError:
                 if complete:
                     self._note(path, "missing" if finished else "unfinished", "it holds a condition's metrics")
                 continue
-            except ValueError as error:
-                self._note(path, "damaged", f"it is not valid JSON: {error}")
+            if found is None:
                 continue
             by_name = {"baseline": result.metrics.baseline, **result.metrics.treatments}
             values = by_name[condition.name].metrics if condition.name in by_name else {}
@@ -277,7 +279,7 @@ class _Verifier:
 
     def _others(self, folder: Path, known: set[Path], *, unfinished: bool) -> None:
         """Name what else lies in the run's folder."""
-        for path in _files_below(folder):
+        for path in files_below(folder):
             if path not in known:
                 self._stray(path, unfinished=unfinished and is_artifact_folder(path.relative_to(folder).parts[0]))
 
@@ -289,10 +291,21 @@ class _Verifier:
         else:
             self._note(path, "unexpected", "the store did not write it")
 
-    def _read(self, path: Path) -> bytes:
-        content = path.read_bytes()
-        self._counted(len(content))
-        return content
+    def _json(self, path: Path) -> dict[str, Any] | None:
+        """Read a file of JSON that holds a mapping; None where it does not, which is noted."""
+        try:
+            content = read_file(path)
+            self._counted(len(content))
+            told = json.loads(content)
+        except DamagedStoreError as error:
+            self._note(path, "damaged", str(error))
+        except (ValueError, RecursionError) as error:
+            self._note(path, "damaged", f"it is not valid JSON: {error}")
+        else:
+            if isinstance(told, dict):
+                return told
+            self._note(path, "damaged", "it holds no mapping")
+        return None
 
     def _counted(self, size: int) -> None:
         self.files += 1
@@ -302,20 +315,11 @@ class _Verifier:
         self.findings.append(Finding(path, kind, text))
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and not is_temporary(entry.name):
-            yield from _files_below(entry)
-        else:
-            yield entry
-
-
 def _entries(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / RUN).read_bytes())
+        return read_entries(folder)
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _identity(run: StoredRun) -> dict[str, Any]:

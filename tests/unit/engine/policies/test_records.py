@@ -7,7 +7,7 @@ import json
 import pytest
 
 from crystallize import ParallelExecution, Treatment, pipeline_step
-from crystallize.results import Attempt
+from crystallize.hooks import Attempt
 from crystallize_plugins.artifacts import newest_run
 
 

@@ -22,8 +22,8 @@ from crystallize import (
 )
 from crystallize.engine.policies import Policies
 from crystallize.errors import CellTimeoutError, PluginHookError, StepTimeoutError
+from crystallize.hooks import Attempt
 from crystallize.pipelines.policy import FailurePolicy
-from crystallize.results import Attempt
 
 
 def facts_of(outcome):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from graphlib import TopologicalSorter
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.graphs.planning import GraphPlan, PlannedRun
-    from crystallize.results import Result
+    from crystallize.results.result import Result
 
-__all__ = ["ExperimentThread", "GraphProgress", "GraphResults", "arun_plan", "interrupt_all", "run_plan"]
+__all__ = ["GraphProgress", "GraphResults", "arun_plan", "run_plan"]
 
 
 _LOGGER = logging.getLogger("crystallize")
@@ -134,30 +133,17 @@ class GraphProgress:
 
 _GRACE = 1.5
 """Seconds for which an interrupted graph waits for the experiments that are under way."""
+_LOOK_EVERY = 0.2
+"""Seconds after which the thread that waits looks up: where Ctrl-C is delivered to another, nothing else wakes it."""
 
 
-class ExperimentThread:
-    """One experiment on its way.
+class _ExperimentThread:
+    """An experiment that runs in a thread of its own; `future` has its result, or what it raised."""
 
-    Parameters
-    ----------
-    run : PlannedRun
-    tell : callable of ExperimentThread
-        Called in the thread when it is over.
-
-    Attributes
-    ----------
-    result : Result or None
-    error : BaseException or None
-        What it raised.
-    """
-
-    def __init__(self, run: PlannedRun, tell: Callable[[ExperimentThread], object]) -> None:
+    def __init__(self, run: PlannedRun) -> None:
         self.run = run
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.over = threading.Event()
-        self._tell = tell
+        self.future: Future[Result] = Future()
+        self.future.set_running_or_notify_cancel()  # from now on nobody can cancel it
         context = contextvars.copy_context()
         # A daemon: a cell that never ends must not keep an interrupted program alive.
         self._thread = threading.Thread(
@@ -170,177 +156,137 @@ class ExperimentThread:
         import ctypes
 
         number = self._thread.ident
-        if number is not None and not self.over.is_set():
+        if number is not None and not self.future.done():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(number), ctypes.py_object(KeyboardInterrupt))
 
     def _work(self) -> None:
         try:
-            self.result = self.run.experiment.run(**self.run.arguments)
+            result = self.run.experiment.run(**self.run.arguments)
         except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits for this one
-            self.error = exc
-        finally:
-            self.over.set()
-            self._tell(self)
+            self.future.set_exception(exc)
+        else:
+            self.future.set_result(result)
 
 
-def interrupt_all(threads: Iterable[ExperimentThread]) -> None:
-    """Interrupt what still runs, and give it a moment to store what is finished."""
-    left = list(threads)
-    for thread in left:
-        thread.interrupt()
-    limit = time.monotonic() + _GRACE
-    for thread in left:
-        # Not with join: after an interrupted one, Python 3.11 takes a live thread for dead.
-        if not thread.over.wait(max(limit - time.monotonic(), 0)):
-            _LOGGER.warning(
-                "experiment %r still runs in a thread, which nothing can stop; what its cells give is lost",
-                thread.run.name,
-            )
+class _RunningGraph:
+    """A graph on its way: what waits, what runs in which thread, and what has come of it."""
 
+    def __init__(self, plan: GraphPlan, max_parallel: int | None) -> None:
+        self._most = None if max_parallel is None else check_count(max_parallel, what="max_parallel")
+        self.progress = GraphProgress(plan)
+        self.waiting: list[PlannedRun] = []
+        self.running: dict[Any, PlannedRun] = {}
+        """By the future of each, the event loop's where one runs."""
+        self._threads: dict[str, _ExperimentThread] = {}
+        self._overlaps = _Overlaps()
 
-_LOOK_EVERY = 0.2
+    def goes_on(self) -> bool:
+        """Look what may start now; return whether anything waits or runs."""
+        self.waiting += self.progress.startable()
+        return bool(self.waiting or self.running)
+
+    def start(self, begin: Callable[[PlannedRun], Any]) -> None:
+        """Start what waits, as much as may run at once; `begin` gives the future of each."""
+        while self.waiting and (self._most is None or len(self.running) < self._most):
+            run = self.waiting.pop(0)
+            self._overlaps.note(run.name, run.experiment, [other.name for other in self.running.values()])
+            self.running[begin(run)] = run
+
+    def in_thread(self, run: PlannedRun) -> Future[Result]:
+        """Start an experiment in a thread."""
+        thread = self._threads[run.name] = _ExperimentThread(run)
+        return thread.future
+
+    def settle(self, ended: Iterable[Any]) -> None:
+        """Take in what has ended; an ordinary error waits until the others are done."""
+        for future in ended:
+            run = self.running.pop(future)
+            self._threads.pop(run.name, None)
+            error = future.exception()
+            if error is None:
+                self.progress.finished(run.name, future.result())
+            elif isinstance(error, Exception):
+                self.progress.raised(run.name, error)
+            else:
+                raise error
+
+    def interrupt(self) -> None:
+        """Interrupt what still runs in threads, and give it a moment to store what is finished."""
+        for thread in self._threads.values():
+            thread.interrupt()
+        _, left = wait([thread.future for thread in self._threads.values()], _GRACE)
+        for name, thread in self._threads.items():
+            if thread.future in left:
+                _LOGGER.warning(
+                    "experiment %r still runs in a thread, which nothing can stop; what its cells give is lost", name
+                )
+            elif thread.future.exception() is None:
+                self.progress.finished(name, thread.future.result())
+
+    def attach(self, exc: BaseException) -> None:
+        """Keep what was collected with whatever ends the graph early."""
+        if not hasattr(exc, "results"):
+            exc.results = self.progress.results()  # type: ignore[attr-defined]
+        if isinstance(exc, KeyboardInterrupt) and not exc.args:
+            say_how_to_go_on(exc, 'to go on: run(strategy="resume")')
 
 
 def run_plan(plan: GraphPlan, max_parallel: int | None) -> GraphResults:
     """Run a graph from plain code."""
-    limit = _limit(max_parallel)
-    progress = GraphProgress(plan)
-    waiting: list[PlannedRun] = []
-    threads: dict[str, ExperimentThread] = {}
-    over: SimpleQueue[ExperimentThread] = SimpleQueue()
-    watch = _Overlaps()
+    graph = _RunningGraph(plan, max_parallel)
     try:
-        while True:
-            waiting += progress.startable()
-            if not waiting and not threads:
-                return progress.done()
-            if len(waiting) == 1 and not threads:
-                _run_here(progress, waiting.pop())
-                continue
-            while waiting and len(threads) < limit:
-                run = waiting.pop(0)
-                watch.note(run.name, run.experiment, threads)
-                threads[run.name] = ExperimentThread(run, over.put)
-            for thread in _arrived(over):
-                del threads[thread.run.name]
-                _settle(progress, thread)
+        while graph.goes_on():
+            if len(graph.waiting) == 1 and not graph.running:
+                graph.start(_run_here)
+                graph.settle(list(graph.running))
+            else:
+                graph.start(graph.in_thread)
+                graph.settle(wait(graph.running, _LOOK_EVERY, FIRST_COMPLETED).done)
     except BaseException as exc:
-        interrupt_all(threads.values())
-        for thread in threads.values():
-            if thread.result is not None:
-                progress.finished(thread.run.name, thread.result)
-        _attach(exc, progress)
+        graph.interrupt()
+        graph.attach(exc)
         raise
+    return graph.progress.done()
 
 
 async def arun_plan(plan: GraphPlan, max_parallel: int | None) -> GraphResults:
     """Run a graph in the running event loop: what awaits in the loop itself, everything else in threads."""
     import asyncio
 
-    limit = _limit(max_parallel)
-    progress = GraphProgress(plan)
-    loop = asyncio.get_running_loop()
-    waiting: list[PlannedRun] = []
-    threads: dict[str, ExperimentThread] = {}
-    tasks: dict[asyncio.Future[Any], PlannedRun] = {}
-    watch = _Overlaps()
+    graph = _RunningGraph(plan, max_parallel)
+
+    def begin(run: PlannedRun) -> asyncio.Future[Any]:
+        if _awaits(run.experiment):
+            return asyncio.ensure_future(run.experiment.arun(**run.arguments))
+        return asyncio.wrap_future(graph.in_thread(run))
+
     try:
-        while True:
-            waiting += progress.startable()
-            if not waiting and not tasks:
-                return progress.done()
-            while waiting and len(tasks) < limit:
-                run = waiting.pop(0)
-                watch.note(run.name, run.experiment, [other.name for other in tasks.values()])
-                if _awaits(run.experiment):
-                    tasks[asyncio.ensure_future(_in_loop(run))] = run
-                else:
-                    tasks[_in_thread(run, threads, loop)] = run
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                run = tasks.pop(task)
-                threads.pop(run.name, None)
-                error = task.exception()
-                if error is None:
-                    progress.finished(run.name, task.result())
-                else:
-                    _raised(progress, run.name, error)
+        while graph.goes_on():
+            graph.start(begin)
+            ended, _ = await asyncio.wait(graph.running, return_when=asyncio.FIRST_COMPLETED)
+            graph.settle(ended)
     except BaseException as exc:
-        for task in tasks:
-            task.cancel()
-        await asyncio.shield(loop.run_in_executor(None, interrupt_all, list(threads.values())))
-        await asyncio.gather(*tasks, return_exceptions=True)
-        _attach(exc, progress)
+        for future in graph.running:
+            future.cancel()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, graph.interrupt))
+        await asyncio.gather(*graph.running, return_exceptions=True)
+        graph.attach(exc)
         raise
+    return graph.progress.done()
 
 
-def _limit(max_parallel: int | None) -> float:
-    return float("inf") if max_parallel is None else check_count(max_parallel, what="max_parallel")
-
-
-def _run_here(progress: GraphProgress, run: PlannedRun) -> None:
+def _run_here(run: PlannedRun) -> Future[Result]:
     """Run an experiment that is alone in the calling thread, where Ctrl-C reaches it."""
+    future: Future[Result] = Future()
     try:
-        result = run.experiment.run(**run.arguments)
+        future.set_result(run.experiment.run(**run.arguments))
     except Exception as exc:  # noqa: BLE001 - raised once what does not depend on it has run
-        progress.raised(run.name, exc)
-    else:
-        progress.finished(run.name, result)
-
-
-def _arrived(over: SimpleQueue[ExperimentThread]) -> list[ExperimentThread]:
-    # With a limit: where Ctrl-C is delivered to another thread, nothing else wakes this one.
-    try:
-        return [over.get(timeout=_LOOK_EVERY)]
-    except Empty:
-        return []
-
-
-def _settle(progress: GraphProgress, thread: ExperimentThread) -> None:
-    if thread.error is None:
-        progress.finished(thread.run.name, thread.result)
-    else:
-        _raised(progress, thread.run.name, thread.error)
-
-
-def _raised(progress: GraphProgress, name: str, error: BaseException) -> None:
-    """Take in an error, which waits until the others are done; what is no ordinary one ends the graph."""
-    if not isinstance(error, Exception):
-        raise error
-    progress.raised(name, error)
+        future.set_exception(exc)
+    return future
 
 
 def _awaits(experiment: Experiment) -> bool:
     return steps_are_async(experiment.pipeline) or bool(getattr(experiment.datasource, "is_async", False))
-
-
-async def _in_loop(run: PlannedRun) -> Any:
-    return await run.experiment.arun(**run.arguments)
-
-
-def _in_thread(
-    run: PlannedRun, threads: dict[str, ExperimentThread], loop: asyncio.AbstractEventLoop
-) -> asyncio.Future[Any]:
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(thread: ExperimentThread) -> None:
-        if future.done():
-            return
-        if thread.error is None:
-            future.set_result(thread.result)
-        else:
-            future.set_exception(thread.error)
-
-    threads[run.name] = ExperimentThread(run, lambda thread: loop.call_soon_threadsafe(settle, thread))
-    return future
-
-
-def _attach(exc: BaseException, progress: GraphProgress) -> None:
-    """Keep what was collected with whatever ends the graph early."""
-    if not hasattr(exc, "results"):
-        exc.results = progress.results()  # type: ignore[attr-defined]
-    if isinstance(exc, KeyboardInterrupt) and not exc.args:
-        say_how_to_go_on(exc, 'to go on: run(strategy="resume")')
 
 
 class _Overlaps:

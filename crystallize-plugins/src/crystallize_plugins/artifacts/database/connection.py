@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from crystallize.errors import DamagedStoreError, StoreError
+from crystallize.errors import CrystallizeError, DamagedStoreError, StoreError
 from crystallize_plugins.artifacts.database.facts import facts_from_file
 from crystallize_plugins.artifacts.database.log import check_log
 from crystallize_plugins.artifacts.database.owner import is_alive
 from crystallize_plugins.artifacts.database.schema import TABLES, check_version, unsealed
+from crystallize_plugins.artifacts.files.inside import check_file, open_file
 from crystallize_plugins.artifacts.files.layout import DATABASE, RUN
 from crystallize_plugins.artifacts.files.synced import Content, store_error, sync_folder, write_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["RunDatabase", "check_structure", "create", "reading", "reopen", "state_of"]
+__all__ = ["RunDatabase", "check_files", "check_structure", "create", "making_sense", "reading", "reopen", "state_of"]
 
 _NETWORK = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs",
@@ -40,6 +41,10 @@ _checked: dict[Path, tuple[int, ...] | None] = {}
 _sound: dict[Path, tuple[Any, ...]] = {}
 """Databases whose structure was found to be whole, and what they looked like then."""
 _MOST_CHECKED = 1024
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+"""How a journal of SQLite ends that belongs to a commit of several databases."""
+_NO_SENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What is raised where something is not of the type, or the shape, that is written."""
 _SMALL = 16 * 1024 * 1024
 """Bytes of a database that are checked in no time."""
 
@@ -72,6 +77,9 @@ class RunDatabase(sqlite3.Connection):
         place = f"{path.absolute().as_uri()}?{options}" if path and options else path or ":memory:"
         with _opening:
             super().__init__(place, uri=bool(options), timeout=60, **settings)
+            # It may come from anybody: nothing that is written in it is called, and sizes are not believed.
+            self.execute("PRAGMA trusted_schema = OFF")
+            self.execute("PRAGMA cell_size_check = ON")
             self._path = path
             _connections.add(self)
 
@@ -151,7 +159,7 @@ def reopen(folder: Path) -> RunDatabase:
         There is none, it is damaged, cannot be written to, is no database of a run, or of a later version.
     """
     path = folder / DATABASE
-    if not path.exists():
+    if not check_files(path):
         raise StoreError(f"there is no database to go on with: {path}")
     try:
         _check_log(path)
@@ -231,19 +239,57 @@ def reading(folder: Path, *, whole: bool | None = True) -> Iterator[RunDatabase]
         It cannot be read: it is damaged, no database of a run, or of a later version.
     """
     path = folder / DATABASE
+    with making_sense(path), _connected(path) as connection:
+        check_version(connection)
+        if whole or (whole is None and path.exists() and path.stat().st_size <= _SMALL):
+            _check_once(path, connection)
+        yield connection
+
+
+@contextmanager
+def making_sense(path: Path) -> Iterator[None]:
+    """Say of a database that it is damaged where what it holds makes no sense.
+
+    Raises
+    ------
+    StoreError
+    """
     try:
-        with _connected(path) as connection:
-            check_version(connection)
-            if whole or (whole is None and path.exists() and path.stat().st_size <= _SMALL):
-                _check_once(path, connection)
-            yield connection
+        yield
     except (sqlite3.Error, StoreError) as error:
         raise store_error("cannot read", path, error) from error
+    except CrystallizeError:
+        raise
+    except _NO_SENSE as error:
+        damage = DamagedStoreError(f"what it holds makes no sense: {type(error).__name__}: {error}")
+        damage.__cause__ = error
+        raise store_error("cannot read", path, damage) from error
+
+
+def check_files(path: Path) -> bool:
+    """Look at a database before SQLite opens it; return whether there is one.
+
+    Raises
+    ------
+    DamagedStoreError
+        It, or one of the files that SQLite keeps beside it, is something else than a file; or a commit that was cut
+        short names another file, which SQLite would look for, and remove.
+    """
+    found = check_file(path)
+    for ending in ("-wal", "-shm"):
+        check_file(f"{path}{ending}")
+    journal = check_file(f"{path}-journal")
+    if journal is not None and journal.st_size >= len(_NAMES_ANOTHER):
+        with open(open_file(f"{path}-journal"), "rb") as file:  # noqa: PTH123 - of a descriptor
+            file.seek(-len(_NAMES_ANOTHER), os.SEEK_END)
+            if file.read() == _NAMES_ANOTHER:
+                raise DamagedStoreError(f"the journal of {path} names another file, and none of ours does")
+    return found is not None
 
 
 @contextmanager
 def _connected(path: Path) -> Iterator[RunDatabase]:
-    if not path.exists():
+    if not check_files(path):
         with closing(RunDatabase(None)) as connection:
             _make_tables(connection)
             yield connection

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from crystallize_plugins.artifacts.database.owner import Owner
-from crystallize_plugins.artifacts.files.layout import RUN
+from crystallize_plugins.artifacts.files.readable import read_entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +14,17 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.database.connection import RunDatabase
 
-__all__ = ["RunFacts", "Session", "facts_from_file", "facts_from_row", "facts_of", "moment"]
+__all__ = ["RunFacts", "Session", "checked_session", "facts_from_file", "facts_from_row", "facts_of", "moment"]
+
+
+Record = TypeVar("Record", bound=NamedTuple)
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,), "str | None": (str, type(None)), "int": (int,), "int | None": (int, type(None)), "bool": (bool,),
+    "float": (float, int), "float | None": (float, int, type(None)),
+}  # fmt: skip
+_YEAR_9999 = 253_402_214_400.0
+_LARGEST = {"replicates": 2**40, "pid": 2**32, "started": _YEAR_9999, "ended": _YEAR_9999}
 
 
 class RunFacts(NamedTuple):
@@ -84,21 +93,45 @@ def facts_from_row(source: RunDatabase) -> RunFacts | None:
         return None
     facts = RunFacts(*row)
     seed = None if facts.seed is None else int(facts.seed)
-    return facts._replace(seed=seed, versioned=bool(facts.versioned))
+    return _checked(facts._replace(seed=seed, versioned=bool(facts.versioned)), RunFacts)
 
 
 def facts_from_file(folder: Path) -> tuple[RunFacts, Session] | None:
     """Read the beginning of ``run.json``; None where there is none, or it was cut off."""
     try:
-        entries = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        entries = read_entries(folder)
         started = dt.datetime.fromisoformat(entries["started"]).timestamp()
         facts = RunFacts(**{name: entries[name] for name in RunFacts._fields if name != "started"}, started=started)
         duration = entries.get("duration")
         ended = None if duration is None else started + duration
         place = str(entries.get("place", ""))
-        return facts, Session(Owner(**entries["owner"]), facts.id, place, started, ended, entries.get("stopped_by"))
-    except (OSError, KeyError, TypeError, ValueError):
+        session = Session(Owner(**entries["owner"]), facts.id, place, started, ended, entries.get("stopped_by"))
+        return _checked(facts, RunFacts), checked_session(session)
+    except (ArithmeticError, OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def checked_session(session: Session) -> Session:
+    """Return what is said of a process, if it is of the types that it is declared with.
+
+    Raises
+    ------
+    ValueError
+        It is not: somebody forged it, and would have it asked of the system.
+    """
+    _checked(session.owner, Owner)
+    return _checked(session, Session)
+
+
+def _checked(record: Record, kind: type[Record]) -> Record:
+    """Return a record whose values are of the types that are declared, and in the bounds of what there can be."""
+    for name, declared in kind.__annotations__.items():
+        value = getattr(record, name)
+        if declared in _TYPES and not isinstance(value, _TYPES[declared]):
+            raise ValueError(f"{name} is {value!r:.80}, which is no {declared}")
+        if name in _LARGEST and value is not None and not 0 <= value <= _LARGEST[name]:
+            raise ValueError(f"{name} is {value!r:.80}")
+    return record
 
 
 def moment(seconds: float) -> str:

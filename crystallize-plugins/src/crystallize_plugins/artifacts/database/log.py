@@ -13,8 +13,10 @@ from array import array
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from crystallize.errors import DamagedStoreError
+from crystallize_plugins.artifacts.files.inside import open_file
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 __all__ = ["check_log"]
@@ -27,6 +29,7 @@ _HEAD_SIZE = _HEAD.size + 8
 _INDEX = struct.Struct("=IIIBBHIIII8s")
 _MAGIC = 0x377F0682
 _MASK = 0xFFFFFFFF
+_PAGE_SIZES = frozenset(1 << power for power in range(9, 17))
 
 
 class _Log(NamedTuple):
@@ -65,27 +68,26 @@ def check_log(database: Path, *, index: bool = True) -> None:
             head = file.read(_HEAD_SIZE)
             log = _log(head)
             committed = _committed(database, log) if index else 0
-            rest = file.read()
+            rest = bool(file.peek(1))
+            whole, unread = (0, 0) if log is None else _counted(log, file)
             file.seek(0)
             if file.read(_HEAD_SIZE) != head:
                 return  # somebody does write it, and has just begun it anew
     except FileNotFoundError:
         # SQLite removes the index first.
-        log, rest, committed = None, b"", _committed(database, None) if index else 0
+        log, rest, committed = None, False, _committed(database, None) if index else 0
     if log is None:
         if rest or committed:
             raise DamagedStoreError("its log is damaged: the beginning does not fit, or is not there")
         return
-    whole = _whole(log, rest)
     if committed > whole:
         raise DamagedStoreError("its log is damaged: what was committed last is not there, or not whole")
-    frames = len(rest) // log.frame_size
-    if sum(_commits(log, rest, number) for number in range(whole, frames)) > 1:
+    if unread > 1:
         raise DamagedStoreError("its log is damaged: commits follow that cannot be read")
 
 
-def _opened(database: Path, ending: str) -> BinaryIO:
-    return database.with_name(database.name + ending).open("rb")
+def _opened(database: Path, ending: str) -> BufferedReader:
+    return open(open_file(database.with_name(database.name + ending)), "rb")  # noqa: PTH123 - of a descriptor
 
 
 def _log(head: bytes) -> _Log | None:
@@ -95,7 +97,7 @@ def _log(head: bytes) -> _Log | None:
     magic, _, page_size, _, _, _ = _HEAD.unpack_from(head)
     byteorder = "big" if magic & 1 else "little"
     checksum = _checksum(head[: _HEAD.size], (0, 0), byteorder)
-    if magic & ~1 != _MAGIC or struct.pack(">II", *checksum) != head[_HEAD.size :]:
+    if magic & ~1 != _MAGIC or page_size not in _PAGE_SIZES or struct.pack(">II", *checksum) != head[_HEAD.size :]:
         return None
     return _Log(page_size, head[16:24], byteorder, checksum)
 
@@ -122,26 +124,22 @@ def _frames(head: bytes, log: _Log | None) -> int:
     return int(frames)
 
 
-def _whole(log: _Log, frames: bytes) -> int:
-    """Give how many frames SQLite reads: those up to the last commit before the first that is not whole."""
-    whole = 0
-    checksum = log.checksum
-    for number in range(len(frames) // log.frame_size):
-        place = number * log.frame_size
-        head = frames[place : place + _FRAME]
-        checksum = _checksum(head[:8], checksum, log.byteorder)
-        checksum = _checksum(frames[place + _FRAME : place + log.frame_size], checksum, log.byteorder)
-        if head[8:16] != log.salts or struct.pack(">II", *checksum) != head[16:]:
-            break
-        if _commits(log, frames, number):
-            whole = number + 1
-    return whole
+def _counted(log: _Log, file: BinaryIO) -> tuple[int, int]:
+    """Return how many frames SQLite reads, those up to the last commit before the first that is not whole.
 
-
-def _commits(log: _Log, frames: bytes, number: int) -> bool:
-    """Whether a frame is the last of a commit to this log."""
-    place = number * log.frame_size
-    return frames[place + 4 : place + 8] != b"\0\0\0\0" and frames[place + 8 : place + 16] == log.salts
+    And how many commits follow these.
+    """
+    whole = unread = number = 0
+    is_whole, checksum = True, log.checksum
+    while len(frame := file.read(log.frame_size)) == log.frame_size:
+        number += 1
+        if is_whole:
+            checksum = _checksum(frame[:8], checksum, log.byteorder)
+            checksum = _checksum(frame[_FRAME:], checksum, log.byteorder)
+            is_whole = frame[8:16] == log.salts and struct.pack(">II", *checksum) == frame[16:_FRAME]
+        if frame[4:8] != b"\0\0\0\0" and frame[8:16] == log.salts:  # the last of a commit to this log
+            whole, unread = (number, 0) if is_whole else (whole, unread + 1)
+    return whole, unread
 
 
 def _checksum(data: bytes, start: tuple[int, int], byteorder: str) -> tuple[int, int]:

@@ -7,7 +7,9 @@ its columns, so that neither content nor what says whose content it is can chang
 
 from __future__ import annotations
 
+import sqlite3
 import struct
+from contextlib import closing
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -16,7 +18,6 @@ from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Sequence
 
 __all__ = [
@@ -126,6 +127,9 @@ TABLES = (
         FROM cell JOIN trace ON trace.id = cell.trace, json_each(trace.steps, '$[1]') AS step""",
 )
 
+_SCHEMA = """
+    SELECT type, name, tbl_name, sql FROM sqlite_master WHERE NOT (type = 'index' AND sql IS NULL) ORDER BY name
+"""
 _LARGEST_STATEMENT = 256
 """Rows of a statement; of 12 columns each they have a tenth of the values that SQLite allows."""
 
@@ -229,3 +233,16 @@ def check_version(connection: sqlite3.Connection) -> None:
         )
     if version < VERSION:
         raise DamagedStoreError(f"it says that its version is {version}, and there was none before {VERSION}")
+    # What a view, a trigger, or an index by an expression would do is nobody's guess.
+    found = connection.execute(_SCHEMA).fetchall()
+    if found != _schema():
+        raise DamagedStoreError("its tables and views are not those of a run")
+
+
+@lru_cache(maxsize=1)
+def _schema() -> list[Any]:
+    """Return what a database of a run has for a schema."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in TABLES:
+            connection.execute(statement)
+        return connection.execute(_SCHEMA).fetchall()

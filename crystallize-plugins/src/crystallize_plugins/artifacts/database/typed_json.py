@@ -32,6 +32,12 @@ __all__ = ["DEEPEST", "Encoded", "StoredText", "decode", "dump_finite", "encode"
 DEEPEST = 50
 """Containers nested deeper than this are stored as text."""
 
+_DEEPEST_READ = 4 * DEEPEST
+"""What is stored in parts, each as deep as that, is less deep."""
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+_MOST_EMPTY = 1 << 20
+"""Items of an array whose items have no bytes."""
+
 _TYPE = "$"
 _MARK = f'"{_TYPE}"'
 _MOST_BITS = 4096
@@ -143,9 +149,28 @@ def decode(text: str) -> Any:
     (None, True)
     """
     try:
-        return json.loads(text, object_hook=_typed if _MARK in text else None)
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        value = json.loads(text, object_hook=_typed if _MARK in text else None)
+        if text.count("[") + text.count("{") > _DEEPEST_READ:
+            _check_depth(value)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DamagedStoreError(f"a stored value is damaged: {error}") from error
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what is nested more deeply than anything that is written: who goes through it would not get back."""
+    level = [value]
+    for _ in range(_DEEPEST_READ):
+        level = [
+            item
+            for each in level
+            if type(each) in _CONTAINERS
+            for item in (each.values() if type(each) is dict else each)
+            if type(item) in _CONTAINERS
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_DEEPEST_READ} deep")
 
 
 class _Encoder:
@@ -381,6 +406,8 @@ def _dtype(described: Any) -> np.dtype[Any]:
 def _read_scalar(parts: Mapping[str, Any]) -> Any:
     dtype = _dtype(parts["dtype"])
     if "value" in parts:
+        if dtype.kind not in "biuf":
+            raise ValueError(f"{dtype} is no type of numbers")
         return dtype.type(parts["value"])
     return _rebuilt(dtype, (), "C", _bytes(parts))[()]
 
@@ -392,6 +419,10 @@ def _read_array(parts: Mapping[str, Any]) -> Any:
 def _rebuilt(dtype: np.dtype[Any], shape: tuple[int, ...], order: Any, content: bytes) -> np.ndarray[Any, Any]:
     import numpy as np
 
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"{shape} is no shape of an array")
+    if math.prod(shape) > (_MOST_EMPTY if not dtype.itemsize else len(content)):
+        raise ValueError(f"{len(content)} bytes are no array of shape {shape}")
     if math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"{len(content)} bytes are no array of shape {shape} and type {dtype}")
     if not content:
@@ -477,7 +508,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "timezone": _read_timezone,
     "zone": _read_zone,
     "decimal": lambda parts: Decimal(parts["value"]),
-    "fraction": lambda parts: Fraction(*parts["parts"]),
+    "fraction": lambda parts: Fraction(*map(int.__index__, parts["parts"])),
     "uuid": lambda parts: uuid.UUID(parts["value"]),
     "path": _read_path(pathlib.PosixPath, pathlib.PurePosixPath),
     "windows path": _read_path(pathlib.WindowsPath, pathlib.PureWindowsPath),

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.tools import to_plain
-from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.files.inside import make_folder, read_file
 from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, condition_folder
 from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
 
@@ -29,6 +28,7 @@ __all__ = [
     "metrics_json",
     "note_files_removed",
     "prepare_metrics",
+    "read_entries",
     "write_beginning",
     "write_end",
 ]
@@ -47,6 +47,27 @@ _quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(allow_nan=False).encode
 _VALUES_AT_ONCE = 8192
 _JSON_ALREADY = frozenset({float, int, bool, str, type(None)})
+
+
+def read_entries(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` says.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    DamagedStoreError
+        It is no plain file, or too large.
+    ValueError
+        It is no JSON, or holds no mapping.
+    """
+    try:
+        entries = json.loads(read_file(folder / RUN))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(entries, dict):
+        raise ValueError("it holds no mapping")  # noqa: TRY004 - like everything else that is no such JSON
+    return entries
 
 
 def write_beginning(folder: Path, facts: RunFacts, session: Session) -> None:
@@ -82,10 +103,10 @@ def write_end(folder: Path, facts: RunFacts, session: Session, result: Result) -
 def note_files_removed(folder: Path) -> None:
     """Say in ``run.json`` that the files of a run are gone on purpose, where there is such a file."""
     try:
-        entries = json.loads((folder / RUN).read_bytes())
+        entries = read_entries(folder)
     except (OSError, ValueError):
         return
-    if isinstance(entries, dict) and not entries.get(FILES_REMOVED):
+    if not entries.get(FILES_REMOVED):
         replace_text(folder, RUN, _lines({**entries, FILES_REMOVED: True}))
 
 
@@ -106,8 +127,7 @@ def prepare_metrics(folder: Path, result: Result) -> list[Prepared]:
             name = condition.name
             measured = result.metrics.baseline if name == "baseline" else result.metrics.treatments.get(name)
             place = os.path.join(folder, condition_folder(name))  # noqa: PTH118 - there may be hundreds of conditions
-            with suppress(FileExistsError):
-                operations.make_folder(place)
+            make_folder(place)
             values = () if measured is None else ((each, measured.values(each)) for each in measured.names)
             prepared.append(prepare_text(place, RESULTS, _metrics_parts(values)))
     return prepared

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
+from crystallize_plugins.artifacts.files.inside import check_path, make_folder, open_file, read_file
 from crystallize_plugins.artifacts.files.layout import temporary_name
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def store_error(what: str, path: str | os.PathLike[str], cause: BaseException) -
 def _is_damage(cause: BaseException) -> bool:
     # SQLite says of a malformed database no more than this; what cannot be opened or written is of other classes.
     return isinstance(cause, DamagedStoreError) or (
-        type(cause).__module__ == "sqlite3" and type(cause).__name__ == "DatabaseError"
+        type(cause).__module__ == "sqlite3" and type(cause).__name__ in ("DatabaseError", "DataError")
     )
 
 
@@ -126,23 +127,24 @@ def write_synced(contents: Sequence[Content], *, inside: Path) -> None:
         sync_folder(folder)
 
 
-def link_or_copy(files: Iterable[tuple[Path, Path]], *, inside: Path) -> None:
+def link_or_copy(files: Iterable[tuple[Path, Path, Path]], *, inside: Path) -> None:
     """Give files second names, which are on the disk when this returns; copy them where the file system cannot.
 
     Parameters
     ----------
-    files : iterable of (Path, Path)
-        What is there, and the name that is wanted beside it.
+    files : iterable of (Path, Path, Path)
+        The folder of a run, a file in it, and the name that is wanted beside it.
     inside : Path
         As for `write_synced`.
     """
     made: set[Path] = set()
-    for source, target in files:
+    for folder, source, target in files:
+        check_path(folder, source)
         made.update(_make_folders(target.parent, inside, made))
         try:
             operations.link(source, target)
         except OSError:
-            write_synced([Content(target, source.read_bytes())], inside=inside)
+            write_synced([Content(target, read_file(source, None))], inside=inside)
     for folder in made:
         sync_folder(folder)
 
@@ -157,14 +159,15 @@ def remove_inside(folder: Path, locations: Iterable[str]) -> None:
         Paths below it.
     """
     for path in [folder / location for location in locations]:
-        if path.resolve().is_relative_to(folder.resolve()):
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, DamagedStoreError):
+            check_path(folder, path)
+            path.unlink()
 
 
 def file_digest(path: Path) -> str:
     """Give the SHA-256 of a file's content, in hexadecimal digits."""
     digest = sha256(usedforsecurity=False)
-    with path.open("rb") as file:
+    with open(open_file(path), "rb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -190,8 +193,7 @@ def _make_folders(folder: Path, inside: Path, known: set[Path]) -> Iterable[Path
         chain.append(chain[-1].parent)
     # A run's folder that is gone is not made again: somebody removed it.
     for missing in reversed(chain if chain[-1] != inside else chain[:-1]):
-        with suppress(FileExistsError):
-            operations.make_folder(missing)
+        make_folder(missing)
     return chain
 
 

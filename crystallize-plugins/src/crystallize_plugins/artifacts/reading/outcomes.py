@@ -66,8 +66,8 @@ class StoredOutcomes(LazyOutcomes):
     """
 
     __slots__ = (
-        "_artifacts", "_columns", "_conditions", "_folder", "_forgets_failures", "_kinds", "_made", "_rare", "_read",
-        "_replicates", "_traces", "_wanted",
+        "_artifacts", "_columns", "_conditions", "_forgets_failures", "_kinds", "_made", "_place", "_rare",
+        "_read", "_replicates", "_traces", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -76,7 +76,7 @@ class StoredOutcomes(LazyOutcomes):
         folder: Path,
         artifacts: Callable[[], Mapping[Cell, Sequence[ArtifactRecord]]],
     ) -> None:
-        self._folder = folder
+        self._place = [folder]  # of the parts of these, too
         self._artifacts = artifacts
         self._traces = read_traces(source.rows("trace", "ORDER BY id"))
         self._kinds: dict[str, list[_Kind]] = {}
@@ -168,14 +168,25 @@ class StoredOutcomes(LazyOutcomes):
         if sum(map(len, found.values())) == len(self):
             return self
         part = object.__new__(type(self))
-        part._folder, part._artifacts, part._traces, part._kinds = (
-            self._folder, self._artifacts, self._traces, self._kinds,
+        part._place, part._artifacts, part._traces, part._kinds = (
+            self._place, self._artifacts, self._traces, self._kinds,
         )  # fmt: skip
         part._forgets_failures = self._forgets_failures
         part._conditions, part._replicates = tuple(found), dict(found)
         part._wanted = {name: frozenset(several) for name, several in found.items()}
         part._columns, part._made, part._rare, part._read = {}, {}, None, None
         return part
+
+    @property
+    def _folder(self) -> Path:
+        return self._place[0]
+
+    def moved(self, folder: Path) -> None:
+        """Go on reading where the run lies now."""
+        former, self._place[0] = str(self._folder), folder
+        for records in self._artifacts().values():
+            for record in records:
+                record.path = str(folder) + str(record.path).removeprefix(former)
 
     def forget_plugin_failures(self) -> None:
         """Let outcomes have no errors of plugins, where those of the whole run are known."""
@@ -262,7 +273,6 @@ class StoredOutcomes(LazyOutcomes):
             few,
             # Of a part it is not known which of them its cells have.
             {trace.shape: None for trace in traces if trace.shape is not None} if self._wanted is None else None,
-            uniform=len({trace.metrics for trace in traces}) <= 1,
         )
 
     def _few(self) -> dict[str, list[CellOutcome]]:

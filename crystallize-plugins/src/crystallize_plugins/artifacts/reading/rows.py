@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import DamagedStoreError
 from crystallize.hooks import ArtifactRecord, Cell, ConditionRecord, StepRecord
 from crystallize_plugins.artifacts.database.cells import SUMMARY, error_row, metric_rows
-from crystallize_plugins.artifacts.database.facts import Session
+from crystallize_plugins.artifacts.database.facts import Session, checked_session
 from crystallize_plugins.artifacts.database.owner import Owner
 from crystallize_plugins.artifacts.database.schema import COLUMNS
 from crystallize_plugins.artifacts.database.typed_json import decode
 from crystallize_plugins.artifacts.database.writer import plugin_rows
+from crystallize_plugins.artifacts.files.layout import is_artifact_folder
 from crystallize_plugins.artifacts.recorded import newest_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def last_session(source: RunDatabase) -> tuple[int, Session]:
     if row is None:
         raise DamagedStoreError("nothing says who wrote it")
     number, run, place, host, pid, process, started, ended, stopped_by = row
-    return number, Session(Owner(host, pid, process), run, place, started, ended, stopped_by)
+    return number, checked_session(Session(Owner(host, pid, process), run, place, started, ended, stopped_by))
 
 
 def documents(source: RunDatabase) -> dict[str, Any]:
@@ -99,6 +100,6 @@ def check_every_row(source: RunDatabase, outcomes: Iterable[CellOutcome]) -> Non
 
 def _inside(folder: Path, location: str) -> Path:
     parts = location.split("/")
-    if any(part in ("", ".", "..") or set("\\:\0") & set(part) for part in parts):
-        raise DamagedStoreError(f"it names a file outside of the run's folder: {location!r}")
+    if not is_artifact_folder(parts[0]) or any(part in ("", ".", "..") or set("\\:\0") & set(part) for part in parts):
+        raise DamagedStoreError(f"it names a file where no step writes any: {location!r}")
     return folder.joinpath(*parts)

@@ -11,6 +11,7 @@ from crystallize.hooks import Cell, build_result
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
 from crystallize_plugins.artifacts.database.owner import is_alive
+from crystallize_plugins.artifacts.files.inside import check_path
 from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, experiment_folder, is_version, versions
 from crystallize_plugins.artifacts.files.synced import file_digest
 from crystallize_plugins.artifacts.journal import read_journal
@@ -22,6 +23,7 @@ from crystallize_plugins.artifacts.recorded import recorded_facts
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from crystallize import Result
     from crystallize.hooks import ArtifactRecord, CellOutcome, JournalEntry
@@ -133,8 +135,9 @@ class StoredRun:
         if self._facts is None or self._damage is not None:
             return {}
         documents = self._documents
-        known = {**recorded_facts(documents), **documents.get("facts", {})}
-        return {**self._facts._asdict(), "status": self.status, **known}
+        with self._making_sense():
+            known = {**recorded_facts(documents), **documents.get("facts", {})}
+            return {**self._facts._asdict(), "status": self.status, **known}
 
     # -- what is in it ----------------------------------------------------------------------------
 
@@ -142,7 +145,8 @@ class StoredRun:
     def conditions(self) -> tuple[str, ...]:
         """The names of the conditions that ran, those that failed included, in order."""
         ran = self._outcomes.conditions
-        return tuple(name for name in self._documents.get("conditions", ran) if name in ran)
+        with self._making_sense():
+            return tuple(name for name in self._documents.get("conditions", ran) if name in ran)
 
     @cached_property
     def artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
@@ -171,12 +175,13 @@ class StoredRun:
         """
         record = self._artifact(step, name, Cell(condition, replicate))
         path = Path(str(record.path))
-        if not path.exists():
+        try:
+            self._check_content(path, record)
+        except FileNotFoundError:
             raise ArtifactMissingError(
                 f"the stored file {path} is gone (with artifact_retention only the newest runs keep their files): "
                 "run the experiment that wrote it again"
-            )
-        self._check_content(path, record)
+            ) from None
         return path
 
     def artifact_digest(self, *, step: str | None, name: str, condition: str, replicate: int) -> str:
@@ -233,21 +238,22 @@ class StoredRun:
         """
         with database.reading(self.path, whole=None) as source:
             records = rows.condition_records(source)
-        parts = result_parts(self._documents)
-        outcomes = self.lazy_outcomes()
-        if parts["plugin_errors"]:
-            outcomes.forget_plugin_failures()  # they are among those of the run
-        # Where it lies now, since it may have been moved.
-        place = {"version": self.version, "folder": str(self.path)}
-        facts = {**parts.pop("facts")}
-        facts["run"] = {**facts.get("run", self._run_facts()), **place}
-        return build_result(
-            conditions=[records[name] for name in self._documents.get("conditions", records)],
-            outcomes=outcomes,
-            replicates=self.replicates,
-            facts=facts,
-            **parts,
-        )
+        with self._making_sense():
+            parts = result_parts(self._documents)
+            outcomes = self.lazy_outcomes()
+            if parts["plugin_errors"]:
+                outcomes.forget_plugin_failures()  # they are among those of the run
+            # Where it lies now, since it may have been moved.
+            place = {"version": self.version, "folder": str(self.path)}
+            facts = {**parts.pop("facts")}
+            facts["run"] = {**facts.get("run", self._run_facts()), **place}
+            return build_result(
+                conditions=[records[name] for name in self._documents.get("conditions", records)],
+                outcomes=outcomes,
+                replicates=self.replicates,
+                facts=facts,
+                **parts,
+            )
 
     def journal(self) -> list[JournalEntry]:
         """Give what an optimiser asked and was told, in order; empty for a run that is no optimisation.
@@ -264,6 +270,9 @@ class StoredRun:
         return f"StoredRun({str(self.path)!r})"
 
     # -- reading ----------------------------------------------------------------------------------
+
+    def _making_sense(self) -> AbstractContextManager[None]:
+        return database.making_sense(self.path / DATABASE)
 
     def _begun(self) -> tuple[RunFacts | None, Session | None]:
         if not self.path.is_dir():
@@ -301,7 +310,7 @@ class StoredRun:
 
     def _check_content(self, path: Path, record: ArtifactRecord) -> None:
         """Refuse a file that is not what was written; a file that was looked at is looked at again once it changed."""
-        found = path.stat()
+        found = check_path(self.path, path)
         state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if self._intact.get(path) == state:
             return

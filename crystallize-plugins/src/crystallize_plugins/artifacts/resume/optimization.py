@@ -62,7 +62,8 @@ class Continuation(Resumption):
         self.why = ""
         if previous is None or identities is None:
             return
-        self.why = previous.why_other(identities) or (self._wanted.differs if self._wanted else "")
+        elsewhere = "its folder is a link, and lies elsewhere" if previous.path.is_symlink() else ""
+        self.why = elsewhere or previous.why_other(identities) or (self._wanted.differs if self._wanted else "")
         if not self.why:
             self.in_place = True
             self.recorded = StoredRun(previous.path).journal()

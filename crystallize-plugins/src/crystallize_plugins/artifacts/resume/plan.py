@@ -86,7 +86,8 @@ def find_newest(folder: Path, kind: str) -> Newest:
     for version in reversed(found):
         looked = _looked_at(version.path, kind)
         if isinstance(looked, PreviousRun):
-            return Newest(looked, newest=newest, highest=highest)
+            # What a link leads to lies elsewhere: it is read, and never gone on with.
+            return Newest(looked, newest=newest and not version.path.is_symlink(), highest=highest)
         if looked is not _OTHER:
             newest = False
     return Newest(None, newest=newest, highest=highest)

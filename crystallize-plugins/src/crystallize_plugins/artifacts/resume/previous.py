@@ -14,9 +14,11 @@ from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_
 from crystallize_plugins.artifacts.database.schema import insert
 from crystallize_plugins.artifacts.database.typed_json import decode
 from crystallize_plugins.artifacts.database.writer import StoredBefore
+from crystallize_plugins.artifacts.files.inside import check_path
 from crystallize_plugins.artifacts.files.synced import file_digest, link_or_copy
 from crystallize_plugins.artifacts.reading import rows
 from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
+from crystallize_plugins.artifacts.recorded import newest_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,6 +57,8 @@ class PreviousRun:
         The last one.
     outcomes : StoredOutcomes
         All its cells, those that failed included.
+    plugins : list of dict
+        The lock of those that it had.
     state : tuple
         Differs once something has been added.
     trust_untracked : bool
@@ -93,6 +97,8 @@ class PreviousRun:
         traces = source.execute("SELECT coalesce(max(id), 0) FROM trace").fetchone()[0]
         self.state = (number, len(self.outcomes), traces)
         self._parts = {digest: decode(parts) for digest, parts in source.rows("identity")}
+        locks = source.rows("document", "WHERE name = 'plugins' OR name LIKE 'plugins@%'")
+        self.plugins = newest_of({name: decode(body) for name, body in locks}, "plugins")
         self._conditions: dict[str, StoredCondition] = {}
         for place, name, _, identity, common, parts in source.rows("condition"):
             has_cells = bool(self.outcomes.replicates(name))
@@ -225,19 +231,22 @@ class PreviousRun:
                 return False
         return True
 
-    @staticmethod
-    def _why_files(records: Sequence[ArtifactRecord]) -> str:
+    def _why_files(self, records: Sequence[ArtifactRecord]) -> str:
         for record in records:
             where = f"{record.step}/{record.name}"
             try:
-                digest = _digest(Path(str(record.path)), record.size)
+                digest = self._digest(Path(str(record.path)), record.size)
             except FileNotFoundError:
                 return f"file gone: {where}"
             except OSError as error:
-                return f"file cannot be read: {where} ({error.strerror})"
+                return f"file cannot be read: {where} ({error.strerror or error})"
             if digest != record.sha256:
                 return f"file damaged: {where}"
         return ""
+
+    def _digest(self, path: Path, size: int) -> str:
+        """Return the hash of a stored file; nothing where its size says already that it is another."""
+        return file_digest(path) if check_path(self.path, path).st_size == size else ""
 
     def _read_files(self, cell: Cell) -> str:
         """Return the identity of the stored files that a cell was given."""
@@ -269,7 +278,7 @@ class PreviousRun:
         def copy(target: RunDatabase, folder: Path) -> None:
             with database.reading(self.path) as source:
                 _copy(source, target, outcomes, {each.common for each in conditions.values()})
-            locations = [(self.path / row[4], folder / row[4]) for row in target.rows("artifact")]
+            locations = [(self.path, self.path / row[4], folder / row[4]) for row in target.rows("artifact")]
             link_or_copy(locations, inside=folder)
 
         return StoredBefore(
@@ -314,8 +323,3 @@ def _difference(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _digest(path: Path, size: int) -> str:
-    """Give the hash of a stored file; nothing where its size says already that it is another."""
-    return file_digest(path) if path.stat().st_size == size else ""
