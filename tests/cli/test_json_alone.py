@@ -111,7 +111,7 @@ COMMANDS = {
     "gc": (("gc", "--keep", "5", "--dry-run"),),
     "new": (("new", "fresh"),),
     "doctor": (("doctor",),),
-    "plugins": (("plugins", "list"), ("plugins", "show", "seed")),
+    "plugins": (("plugins", "list"), ("plugins", "show", "seed"), ("plugins", "order", "folder")),
     "completion": (("completion", "bash"),),
     "schema": (("schema",),),
 }
