@@ -14,6 +14,7 @@ from crystallize.engine.limits import TimeLimits
 from crystallize.engine.policies import History
 from crystallize.engine.program import steps_are_async
 from crystallize.hooks.roles import WorkerReport
+from crystallize.plugins.lock import VersionCheck
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -335,7 +336,8 @@ class CellRunner:
         return loop
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"job": self._job}
+        # The first thing that a worker unpickles: with another version of a plugin the rest might not even load.
+        return {"versions": VersionCheck.of(self._job.active.infos), "job": self._job}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["job"])  # type: ignore[misc]

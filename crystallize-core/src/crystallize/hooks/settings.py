@@ -148,6 +148,8 @@ def described(name: str, value: Any, *, secret: bool = False) -> tuple[Any, bool
     """Describe the value of one setting, and say whether it can be built again from the description."""
     from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
 
+    if isinstance(value, str) and not value:
+        return "", True  # nothing is there to be kept secret
     if secret and value is not None:
         return MASK, False
     if value is None or (_is_plain(value, _DEEPEST) and not looks_secret(name)):

@@ -15,15 +15,15 @@ from crystallize.errors import (
 )
 from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.declared_settings import checked_settings
-from crystallize.hooks.settings import note_settings
+from crystallize.hooks.settings import arguments_of, note_settings
 from crystallize.names import did_you_mean
 from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
 from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, note_asked_by, note_origin, origin_of
+from crystallize.plugins.info import asked_by, default_kind, note_asked_by, note_origin, origin_of
 from crystallize.plugins.manager import check_distinct_plugins
 from crystallize.plugins.metadata import RESERVED
 
-__all__ = ["build_plugin", "build_plugins"]
+__all__ = ["build_plugin", "build_plugins", "rebuild_plugin"]
 
 
 def build_plugins(specs: Iterable[object] | None, *, default_plugins: bool | Iterable[str] = True) -> list[Any]:
@@ -111,6 +111,30 @@ def _built(spec: object) -> Any:
             plugin=type(spec).__name__,
         )
     return spec
+
+
+def rebuild_plugin(plugin: object, settings: Mapping[str, Any]) -> Any:
+    """Build a plugin again with other settings; those that are not named are as it was built with.
+
+    Parameters
+    ----------
+    plugin : object
+        An instance, which is left as it is.
+    settings : mapping of str to object
+
+    Raises
+    ------
+    PluginError
+        It does not take them.
+    """
+    origin = origin_of(plugin)
+    arguments = {**arguments_of(plugin), **settings}
+    if origin.entry_point is not None:
+        again = _installed(origin.name, arguments)
+    else:
+        again = _construct(type(plugin), arguments, str(origin), origin.fields)
+    note_asked_by(again, asked_by(plugin))
+    return again
 
 
 def _name_in(spec: object) -> str | None:

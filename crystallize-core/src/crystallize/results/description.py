@@ -52,7 +52,7 @@ def describe(value: Any, *, key: object = "") -> Any:
     >>> describe(0.5), describe([1, 2]), describe(len), describe("hunter2", key="db_password")
     (0.5, [1, 2], 'function len', '***')
     """
-    if looks_secret(key) and value is not None and not isinstance(value, bool):
+    if _is_secret(key, value):
         return MASK
     return _describe(value, _DEEPEST)
 
@@ -101,11 +101,14 @@ def mask_secrets(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [mask_secrets(item) for item in value]
     if kind is dict or isinstance(value, Mapping):
-        return {
-            key: MASK if looks_secret(key) and item is not None and not isinstance(item, bool) else mask_secrets(item)
-            for key, item in value.items()
-        }
+        return {key: MASK if _is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
     return _without_password(value) if isinstance(value, str) else value
+
+
+def _is_secret(key: object, value: object) -> bool:
+    """Whether a value is to be masked: of a key that says so, unless nothing is there, or no more than yes or no."""
+    nothing = value is None or isinstance(value, bool) or (isinstance(value, str) and not value)
+    return not nothing and looks_secret(key)
 
 
 def _without_password(text: str) -> str:
@@ -137,7 +140,7 @@ def _describe_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {
             key if isinstance(key, str) else str(_describe(key, 0)): MASK
-            if looks_secret(key) and item is not None and not isinstance(item, bool)
+            if _is_secret(key, item)
             else _describe(item, depth - 1)
             for key, item in value.items()
         }

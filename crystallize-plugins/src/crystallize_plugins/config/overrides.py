@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.problems import Place, Problems
 from crystallize_plugins.config.reading import DEEPEST, compose, unprintable
 from crystallize_plugins.config.schema import properties_at, shown_path
-from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
+from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "values_of"]
 
 _KEY = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^."'=]+))(?P<end>\.|$)""")
 _TARGET = re.compile(r"""(?P<sign>[+~]?)(?P<path>(?:"[^"]*"|'[^']*'|[^=])*)(?P<value>=.*)?""", re.DOTALL)
@@ -48,6 +48,26 @@ def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) ->
             changed = change.applied(root, ())
             root = root if changed is None else changed
     return root
+
+
+def values_of(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return what ``key.path=value`` texts say, as nested values, where there is no document.
+
+    Raises
+    ------
+    ConfigurationError
+        One cannot be read, or removes something.
+
+    Examples
+    --------
+    >>> values_of(["plugins.seed.seed=7"])
+    {'plugins': {'seed': {'seed': 7}}}
+    """
+    problems = Problems("")
+    root = apply_overrides(MapNode(Place("")), [f"+{text.removeprefix('+')}" for text in overrides], problems)
+    problems.check()
+    values: dict[str, Any] = plain(root)
+    return values
 
 
 class _Change:
