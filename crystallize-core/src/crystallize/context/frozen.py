@@ -142,20 +142,10 @@ class FrozenContext(MappingViews):
     # -- reading ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
-        if self._observer is not None:
-            self._observer.reads_key(key)
-        copies = None  # What this cell has added is its own.
-        value = self._own.get(key, _ABSENT)
+        value = self.get(key, _ABSENT)
         if value is _ABSENT:
-            copies = self._copies
-            value = self._base.get(key, _ABSENT)
-            if value is _ABSENT:
-                if key == "step_name" and self._position:
-                    return self._steps[self._position - 1]
-                self._journal.extend((self._position, key))
-                raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
-        self._journal.extend((self._position, key))
-        return value if value.__class__ in ATOMS else self._handed_out(value, copies)
+            raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
+        return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of `key`, or `default` where the context does not have it."""

@@ -21,8 +21,8 @@ from crystallize.results.metrics import (
 )
 from crystallize.results.provenance import (
     ArtifactsView,
-    ByCell,
     ByCondition,
+    ByReplicate,
     ConditionLog,
     ConditionRecord,
     Conditions,
@@ -373,8 +373,8 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         "seeds": ByCondition(logs, attrgetter("columns.seeds")),
         "durations": ByCondition(logs, attrgetter("columns.durations")),
         "workers": ByCondition(logs, attrgetter("columns.workers")),
-        "ctx_changes": ByCell(logs, ConditionLog.steps_of),
-        "before_steps": ByCell(logs, ConditionLog.before_of),
+        "ctx_changes": {name: ByReplicate(log, ConditionLog.steps_of) for name, log in logs.items()},
+        "before_steps": {name: ByReplicate(log, ConditionLog.before_of) for name, log in logs.items()},
         "artifacts": ArtifactsView(logs),
         "artifacts_of_failed_cells": ArtifactsView(logs, failed=True),
         "attempts": {
