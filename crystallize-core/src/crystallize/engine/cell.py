@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context import process
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
@@ -322,6 +323,7 @@ class Worker:
         phase = "treatment"
         data: Any = None
         error = None
+        forks = process.forks
         try:
             if program.shared:
                 copies.note(program.shared)
@@ -343,6 +345,8 @@ class Worker:
                         kind = data.__class__
                     if kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
+                if process.forks != forks:
+                    process.leave()
                 if kind not in ATOMS:
                     box, data = [data], None
                     data = unshared(box, copies, what=self._source)
@@ -370,6 +374,8 @@ class Worker:
                         data, metrics = data
                         for name, value in metrics.items():
                             recorded.add(name, value)
+                if process.forks != forks:
+                    process.leave()
                 if shared:
                     self._shared.check(shared, labels[position - 1])
                 if after_step:
@@ -378,6 +384,7 @@ class Worker:
                 tick(now - then)
                 then = now
         except BaseException as exc:
+            process.leave_if_forked(forks, exc)
             # User code: a failed cell never takes another with it.
             if ends_the_run(exc, alone=loop is not None, task=task):
                 raise

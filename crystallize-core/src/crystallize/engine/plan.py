@@ -95,11 +95,13 @@ class PlannedCells(Sequence[Cell]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
+        count = len(self)
+        place = index + count if index < 0 else index
+        if not 0 <= place < count:
             raise IndexError(index)
-        place = index % len(self)
-        replicate, number = divmod(place if self._chosen is None else self._chosen[place], len(self._conditions))
-        return Cell(self._conditions[number], replicate)
+        conditions = self._conditions
+        replicate, number = divmod(place if self._chosen is None else self._chosen[place], len(conditions))
+        return tuple.__new__(Cell, (conditions[number], replicate))  # see `__iter__`
 
     def __iter__(self) -> Iterator[Cell]:
         # Past the constructor of a named tuple, which is written in Python.
