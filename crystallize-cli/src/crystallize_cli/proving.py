@@ -14,10 +14,10 @@ from crystallize import BasePlugin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from crystallize import Experiment
+    from crystallize import Result
     from crystallize.hooks import Cell, CellOutcome, PluginInfo
 
-__all__ = ["EXECUTORS", "NeighbourPlugin", "OutcomesPlugin", "nothing_written", "prove_plugin", "sample_experiment"]
+__all__ = ["EXECUTORS", "NeighbourPlugin", "OutcomesPlugin", "nothing_written", "prove_plugin", "run_on_sample"]
 
 EXECUTORS: dict[str, Any] = {
     "serial": "serial",
@@ -62,16 +62,13 @@ class _Run:
     error: str | None = None
 
 
-def sample_experiment(plugins: Sequence[object], *, strict: bool) -> Experiment:
-    """Return the conformance kit's experiment with these plugins, seeded."""
+def run_on_sample(plugins: Sequence[object], *, strict: bool) -> Result:
+    """Run the conformance kit's small experiment with these plugins, seeded."""
     from crystallize.hooks import SeederPlugin
-    from crystallize.testing.sample import REPLICATES, TREATMENTS, experiment_with
+    from crystallize.testing import run_sample
 
     seeded = any(isinstance(plugin, SeederPlugin) for plugin in plugins)
-    experiment = experiment_with([*([] if seeded else [("seed", {"seed": 1})]), *plugins], strict=strict)
-    experiment.treatments = list(TREATMENTS)
-    experiment.replicates = REPLICATES
-    return experiment
+    return run_sample(*([] if seeded else [("seed", {"seed": 1})]), *plugins, strict=strict)
 
 
 @contextmanager
@@ -103,17 +100,15 @@ def nothing_written(*, elsewhere: bool) -> Iterator[Path]:
                 os.environ[variable] = before
 
 
-def prove_plugin(
-    build: Callable[[], Any], experiment: Callable[..., Experiment], executors: Sequence[str]
-) -> dict[str, Any]:
+def prove_plugin(build: Callable[[], Any], run_with: Callable[..., Result], executors: Sequence[str]) -> dict[str, Any]:
     """Run an experiment with and without a plugin, and compare all that each cell gave, bit for bit.
 
     Parameters
     ----------
     build : callable
         Builds the plugin anew for every run.
-    experiment : callable
-        Makes an experiment with these plugins beside its own; `strict` says whether each hook may be held to leave the
+    run_with : callable
+        Runs an experiment with these plugins beside its own; `strict` says whether each hook may be held to leave the
         random state alone, which other threads change as well.
     executors : sequence of str
         Of `EXECUTORS`; a plugin that runs the cells itself is tried as what it is.
@@ -136,7 +131,7 @@ def prove_plugin(
 
         def run(*plugins: object, spec: Any = spec, strict: bool = strict) -> _Run:
             listed = [*plugins, *([] if spec is None else [spec])]
-            return _run(lambda added: experiment(added, strict=strict), listed, info, findings)
+            return _run(lambda added: run_with(added, strict=strict), listed, info, findings)
 
         without = run(NeighbourPlugin())
         first = run(build(), NeighbourPlugin())
@@ -155,7 +150,7 @@ def prove_plugin(
 
 
 def _run(
-    experiment: Callable[[Sequence[object]], Experiment],
+    run_with: Callable[[Sequence[object]], Result],
     plugins: Sequence[object],
     info: PluginInfo,
     findings: dict[tuple[str, str], dict[str, Any]],
@@ -169,7 +164,7 @@ def _run(
         findings[rule, text] = {"rule": rule, "state": "problem", "text": text, "where": None}
 
     try:
-        result = experiment([*plugins, kept]).run()
+        result = run_with([*plugins, kept])
     except Exception as error:  # noqa: BLE001 - whatever stops the run is what is looked for
         found(error, getattr(error, "rule", None) or ("pickle" if "pickle" in str(error) else None))
         return _Run(kept.outcomes, f"{type(error).__name__}: {error}")

@@ -15,10 +15,10 @@ from crystallize_cli.output import with_output
 from crystallize_cli.streams import reserved_stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from crystallize import Experiment
+    from crystallize import Result
     from crystallize.hooks import PluginInfo
     from crystallize_cli.output import Output
 
@@ -58,9 +58,7 @@ def prove(name: str, settings: tuple[str, ...], path: Path | None, executors: tu
         with nothing_written(elsewhere=path is None) as folder:
             stored = {**given, "root_dir": str(folder / "runs")} if _stores(info) else given
             with _failures():
-                proof = prove_plugin(
-                    lambda: build_plugin((name, dict(stored))), _experiment(path), executors or _EXECUTORS
-                )
+                proof = prove_plugin(lambda: build_plugin((name, dict(stored))), _runner(path), executors or _EXECUTORS)
     record = {
         "plugin": name,
         "distribution": info.distribution,
@@ -91,14 +89,14 @@ def _stores(info: PluginInfo) -> bool:
     return isinstance(info.plugin, StorePlugin) and "root_dir" in info.arguments
 
 
-def _experiment(path: Path | None) -> Any:
-    """Return what makes an experiment with these plugins beside its own: those that neither store nor run cells."""
-    from crystallize_cli.proving import sample_experiment
+def _runner(path: Path | None) -> Callable[..., Result]:
+    """Return what runs an experiment with these plugins beside its own: those that neither store nor run cells."""
+    from crystallize_cli.proving import run_on_sample
 
     if path is None:
-        return sample_experiment
+        return run_on_sample
 
-    def make(plugins: Sequence[object], *, strict: bool) -> Experiment:
+    def run(plugins: Sequence[object], *, strict: bool) -> Result:
         from crystallize.hooks import ActivePlugins, StorePlugin, build_plugins
         from crystallize.hooks.declarations import rebuild_plugin, use_plugins
         from crystallize_cli.targets import load_target
@@ -115,9 +113,9 @@ def _experiment(path: Path | None) -> Any:
         ]
         use_plugins(experiment, [*own, *added])
         experiment.strict = experiment.strict and strict
-        return experiment
+        return experiment.run()
 
-    return make
+    return run
 
 
 @contextmanager
