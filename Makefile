@@ -67,10 +67,10 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 
 # ---------------------------------------------------------------- tests
 
-# The suite in parts, two at a time, the long ones first; `rest` is every room that no other part names. Each part is a
+# The suite in parts, three at a time, the long ones first; `rest` is every room that no other part names. Each part is a
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
-# that are forked would quietly test workers that are not. Many parts keep both cores busy to the end.
-JOBS := 2
+# that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
+JOBS := 3
 PARTS := rest ways store cells pages steps same storage kills wheels cli resume search stops
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
@@ -93,7 +93,7 @@ IN_PIECES := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: test
 ifdef ARGS
-test: $(VENV)/.dev ## the whole test suite, two parts at a time, each shown when it ends; JOBS=1 for one
+test: $(VENV)/.dev ## the whole test suite, three parts at a time, each shown when it ends; JOBS=1 for one
 	$(PYTEST) $(ARGS)
 else
 test: $(VENV)/.dev
