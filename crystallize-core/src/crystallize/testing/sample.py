@@ -91,7 +91,8 @@ def executor_named(name: str) -> Any | None:
     if name not in EXECUTORS:
         listed = ", ".join(map(repr, EXECUTORS))
         raise ArgumentTypeError(f"executor={name!r}: write one of {listed}.{did_you_mean(name, EXECUTORS)}")
-    if not any(record.is_official and record.name == EXECUTORS[name][0] for record in find_plugins()):
+    usable = [record.name for record in find_plugins() if record.is_official and record.problem is None]
+    if EXECUTORS[name][0] not in usable:
         return None
     return build_plugins([EXECUTORS[name]], default_plugins=False)[0]
 

@@ -57,7 +57,7 @@ class Watch:
         except Exception as exc:
             rule = rule_of(exc)
             if rule is None and isinstance(exc, ContextMutationError):
-                rule = next((each for each in _RULES if each in handed), "view")
+                rule = next((each for each in _RULES if each in handed), "step" if "pipeline" in str(exc) else "view")
             if rule is not None:
                 self.changes.append((rule, f"{implementation.hook} is refused: {exc}"))
             raise
@@ -116,7 +116,7 @@ class Watch:
         return {**{("view", what): state for what, state in seen.items()}, ("step", "the pipeline's steps"): steps}
 
     def _step(self, step: Any) -> dict[tuple[str, str], Any]:
-        return {("step", "a step"): (type(step).__qualname__, value_of(dict(step.params)))}
+        return {("step", "a step"): (type(step).__qualname__, step.cacheable, value_of(dict(step.params)))}
 
     def _ctx(self, ctx: Any) -> dict[tuple[str, str], Any]:
         return {("view", "the context"): value_of(dict(ctx))} if self.neutral else {}
