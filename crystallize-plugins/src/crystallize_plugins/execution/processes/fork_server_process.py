@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["is_alone", "main", "serve_as_fork"]
 
 LARGEST_MESSAGE = 1 << 16
-_TO_LEAVE = 1.0
+_TO_LEAVE = 1.5
 """Seconds that workers have to leave after their server was dismissed."""
 _TO_CLEAN_UP = 0.2
 """Seconds that processes have which a worker has left behind: some remove what it shared with others."""
