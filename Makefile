@@ -67,11 +67,11 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 
 # ---------------------------------------------------------------- tests
 
-# The suite in parts, two at a time, the long ones first; `rest` is every room that no other part names. Each part is a
+# The suite in parts, three at a time, the long ones first; `rest` is every room that no other part names. Each part is a
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
-# that are forked would quietly test workers that are not. Many parts keep both cores busy to the end.
-JOBS := 2
-PARTS := rest kills cells steps pages store ways wheels cli same resume storage search stops
+# that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
+JOBS := 3
+PARTS := rest ways store cells pages steps same storage kills wheels cli resume search stops
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -93,7 +93,7 @@ IN_PIECES := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .PHONY: test
 ifdef ARGS
-test: $(VENV)/.dev ## the whole test suite, two parts at a time, each shown when it ends; JOBS=1 for one
+test: $(VENV)/.dev ## the whole test suite, three parts at a time, each shown when it ends; JOBS=1 for one
 	$(PYTEST) $(ARGS)
 else
 test: $(VENV)/.dev
@@ -166,9 +166,10 @@ smoke-%: .venvs/%/.smoke
 # metadata allow. Where tests fail, the libraries that broke them are named.
 LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers) \
 	$(addprefix tests/unit/config/test_,extra.py hostile.py malformed.py round_trip.py schema.py words.py) \
-	$(addprefix tests/unit/execution/test_,cores.py scripts.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
+	$(addprefix tests/unit/execution/test_,cores.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
 	tests/promises/same_numbers/test_reference_model.py tests/promises/identity tests/unit/optimizers/test_optuna.py \
-	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py
+	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py \
+	tests/plugin_distributions/test_example_plugins.py
 LIBRARIES_oldest = --constraint .ci/oldest.txt
 LIBRARIES_newest = --upgrade --upgrade-strategy eager
 INTERPRETER_oldest = $(lastword $(VERSIONS))

@@ -107,7 +107,7 @@ def inspect_installed(found: Iterable[tuple[str, PluginRecord]]) -> Iterator[dic
     dict
         ``name``, ``kind``, ``distribution``, ``version``, ``entry_point``; ``error``, why it cannot be used, and
         whether that is because of an extra, ``optional``; ``import_ms``, what loading it took after those before it;
-        ``summary``; ``settings``; of a plugin ``hooks`` and what it declares.
+        ``summary``; ``settings``, and their JSON Schema, ``schema``; of a plugin ``hooks`` and what it declares.
     """
     waiting = list(found)
     while waiting:
@@ -155,6 +155,7 @@ def describe_installed(task: Sequence[Sequence[str]]) -> None:
 def _described(group: str, name: str) -> dict[str, Any]:
     from crystallize.errors import MissingExtraError, PluginError
     from crystallize.hooks import load_plugin
+    from crystallize.hooks.tools import settings_schema
 
     described = dict(_EMPTY)
     since = time.process_time()  # what other processes do meanwhile is not the plugin's time
@@ -166,6 +167,7 @@ def _described(group: str, name: str) -> dict[str, Any]:
     described["summary"] = (inspect.getdoc(target) or "").partition("\n\n")[0].replace("\n", " ") or None
     try:
         described["settings"] = _settings(target)
+        described["schema"] = settings_schema(target)
         if group == GROUPS["plugin"]:
             described |= _declared(target, name)
         else:

@@ -80,6 +80,7 @@ def tally(install):
             version,
             plugins={"tally": "acme_tally:Tally"},
             modules={"acme_tally/__init__.py": source, "acme_tally/py.typed": ""},
+            requires=("crystallize-core>=0.1,<0.2",),
         )
 
     return again

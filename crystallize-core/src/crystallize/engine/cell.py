@@ -15,6 +15,7 @@ from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
+from crystallize.engine.account import Account
 from crystallize.engine.bridge import awaited
 from crystallize.engine.cell_log import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.failure import (
@@ -26,6 +27,7 @@ from crystallize.engine.failure import (
     running_task,
     text_of,
 )
+from crystallize.engine.handed import handed_view, is_fixed, refresh
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.streams import StreamHold
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.bridge import EventLoop
     from crystallize.engine.caching import CacheBrief
+    from crystallize.engine.handed import HandedView
     from crystallize.engine.limits import TimeLimits
     from crystallize.engine.policies import Policies
     from crystallize.engine.program import Program
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Worker"]
 
-_clock = time.perf_counter
+_clock = time.perf_counter_ns  # whole numbers: what a store keeps of them is what was measured
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ class Job:
         Whether an outcome keeps the final data.
     policies : Policies or None
         When to try a cell again, and how long it may take; None where nothing was declared.
+    accounts : bool
+        Whether what plugins cost is noted.
     keeps_logs : bool
         Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
@@ -88,8 +93,17 @@ class Job:
     policies: Policies | None = None
     cache: CacheBrief | None = None
     keeps_logs: bool = False
+    accounts: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
+    shown: HandedView | None = None
+    """The view as hooks are handed it, made once in each process."""
+
+    def handed(self) -> HandedView:
+        """Return the view as hooks are handed it."""
+        if self.shown is None:
+            self.shown = handed_view(self.view)
+        return self.shown
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
@@ -98,7 +112,7 @@ class Job:
 
             state["cache"] = brief_for(self)
         # Bound calls are closures: another process binds its own.
-        return None, {**state, "programs": {}}
+        return None, {**state, "programs": {}, "shown": None}
 
 
 class Worker:
@@ -128,21 +142,29 @@ class Worker:
         self._shared = SharedObjects(self._labels)
         name = getattr(job.view.datasource, "name", None) or type(job.view.datasource).__name__
         self._source = f"the data source {name}"
-        self._call = WorkerHooks(job.view).call
-        calls = job.active.calls
-        self._before_replicate = calls("before_replicate")
-        self._before_step = calls("before_step")
-        self._after_step = calls("after_step")
-        self._after_replicate = calls("after_replicate")
+        self._shown = job.handed()
+        shown = self._shown.pipeline.steps
+        self._shown_steps = [
+            copied if is_fixed(step) else None for step, copied in zip(self._steps, shown, strict=True)
+        ]
         self._cache: CacheSession | None = None
         if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
             self._use_cache()
+        self._report = WorkerReport()
+        self._account = Account() if job.accounts else None
+        self._hooks = WorkerHooks(self._shown, self._shared)
+        self._before_replicate, self._before_step, self._after_step = (
+            self._hooks.in_cell(calls, self._report) if (calls := self._calls(hook)) else None
+            for hook in ("before_replicate", "before_step", "after_step")
+        )
+        self._after_replicate = [
+            (call, self._hooks.in_cell((call,), self._report)) for call in self._calls("after_replicate")
+        ]
         self._limits = limits
         if limits is not None:
             # Not those that later runs share: calls within limits know of this worker.
             self._programs = {}
             self._fetch = limits.limited_fetch(self._fetch)
-        self._report = WorkerReport()
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
         self._keeps_logs = False
@@ -158,11 +180,27 @@ class Worker:
         if self.job.keeps_logs:
             begin_keeping()
             self._keeps_logs = True
-        self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
-        for call in self.job.active.calls("worker_start"):
-            with caught(partial(self._fail_start, call)):
-                call.fn(self.view)
+        self._to_stop = list(reversed(self._calls("worker_stop")))
+        for call in self._calls("worker_start"):
+            self._hooks.once(call, partial(self._fail_start, call), self._report)
         self._set_steps_up()
+
+    def _calls(self, hook: str) -> tuple[HookCall, ...]:
+        calls = self.job.active.calls(hook)
+        if self._account is not None:
+            calls = tuple(map(self._account.timed, calls))
+        if self._cache is None:
+            return calls
+        from crystallize.engine.caching import announced
+
+        return announced(calls)
+
+    def _shown_step(self, position: int) -> PipelineStep:
+        """Return a step as hooks are handed it: one of a class of the user's may have changed since."""
+        shown: PipelineStep = self._shown.pipeline.steps[position]
+        if shown is not self._steps[position] and hasattr(shown, "__dict__"):
+            refresh(shown, self._steps[position])
+        return shown
 
     def _set_steps_up(self) -> None:
         # By identity: a step that stands in two places is one object, and is set up once.
@@ -213,8 +251,7 @@ class Worker:
                 step.teardown(self._ctx)
         while self._to_stop:
             call = self._to_stop.pop()
-            with caught(partial(self._keep, call, "worker_stop")):
-                call.fn(self.view)
+            self._hooks.once(call, partial(self._keep, call, "worker_stop"), self._report)
         for loop in loops:
             loop.call_in_helper(self.close_thread)
         self._note_closing(self.resources.close_all())
@@ -223,6 +260,8 @@ class Worker:
             end_keeping()
         if self._streams is not None:
             self._streams.release()
+        if self._account is not None:
+            self._report.spent = self._account.taken()
         report, self._report = self._report, WorkerReport()
         return report
 
@@ -251,9 +290,6 @@ class Worker:
         # Not those that later runs share: cached calls know of this worker.
         self._programs = self.job.programs = {}
         self._fetch = caching.fetch_for(self.job, self._cache, self._fetch)
-        self._before_replicate = caching.announced(self._before_replicate)
-        self._before_step = caching.announced(self._before_step)
-        self._after_step = caching.announced(self._after_step)
 
     def _program(self, condition: str) -> Program:
         treatment = self.job.treatments.get(condition)
@@ -309,9 +345,10 @@ class Worker:
         copies = CellCopies(self._shared.handed_out)
         ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit, copies)
         before_step, after_step, plain = self._before_step, self._after_step, self._plain
+        view, steps = self._shown, self._shown_steps
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
-        durations: list[float] = []
+        durations: list[int] = []
         tick = durations.append
         task = running_task() if loop is None else None
         log = None
@@ -330,9 +367,9 @@ class Worker:
             if program.apply is not None:
                 _check_applied(program.apply(ctx), own, cell)
                 _unshare_values(ctx, cell)
-            if self._before_replicate:
+            if self._before_replicate is not None:
                 phase = "before_replicate"
-                self._call(self._before_replicate, phase, cell, failures, ctx)
+                self._before_replicate(cell, failures, self._shown, ctx)
             phase = "datasource"
             if self.job.gives_data:
                 data = self.job.data
@@ -352,10 +389,10 @@ class Worker:
                     data = unshared(box, copies, what=self._source)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             then = _clock()
-            for position, call, wants_ctx, late, step in program.calls:
+            for position, call, wants_ctx, late in program.calls:
                 ctx._position = recorded._position = position
-                if before_step:
-                    self._call(before_step, "before_step", cell, failures, ctx, step)
+                if before_step is not None:
+                    before_step(cell, failures, view, steps[position - 1] or self._shown_step(position - 1), ctx)
                 if late is not None and len(own) != size:
                     # An earlier step wrote into the context: what it wrote may be a parameter of this one.
                     data = late(data, ctx)
@@ -378,8 +415,8 @@ class Worker:
                     process.leave()
                 if shared:
                     self._shared.check(shared, labels[position - 1])
-                if after_step:
-                    self._call(after_step, "after_step", cell, failures, ctx, step, data)
+                if after_step is not None:
+                    after_step(cell, failures, view, steps[position - 1] or self._shown_step(position - 1), data, ctx)
                 now = _clock()
                 tick(now - then)
                 then = now
@@ -398,11 +435,11 @@ class Worker:
             () if ctx._artifacts is None or (error is not None and error.pruned) else _artifact_records(ctx, labels),
             CellTrace(
                 program.shape(position, ctx._journal, recorded._order),
-                array("d", durations),
+                array("d", [each / 1e9 for each in durations]),
                 # Beside replicate, condition and, with a seeding plugin, seed_used.
                 _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
             ),
-            _clock() - started,
+            (_clock() - started) / 1e9,
             "main",
             ctx._events or (),
             failures,
@@ -411,6 +448,7 @@ class Worker:
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)
+        ctx._seen = None  # which refers to the context in its turn
         if log is not None:
             current_log.set(None)
             if outcome.error is not None:
@@ -418,9 +456,9 @@ class Worker:
         return outcome
 
     def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
-        for call in self._after_replicate:
+        for call, run in self._after_replicate:
             try:
-                self._call((call,), "after_replicate", cell, failures, ctx, outcome)
+                run(cell, failures, self._shown, ctx, outcome)
             except PluginHookError as exc:
                 if outcome.error is None:
                     outcome.error = execution_error(exc, step="after_replicate", cell=cell)

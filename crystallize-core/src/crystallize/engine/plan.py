@@ -318,12 +318,12 @@ def settle_seed(view: ExperimentView, *, draw: bool = True) -> None:
     if run.strategy == "resume" and run.seed is None and run.kind in ("run", "trial"):
         stores = (plugin for plugin in view.plugins if isinstance(plugin, StorePlugin))
         recorded = (store.recorded_seed(view) for store in stores)
-        run.seed = next((seed for seed in recorded if isinstance(seed, int) and not isinstance(seed, bool)), None)
+        run._note(seed=next((seed for seed in recorded if isinstance(seed, int) and not isinstance(seed, bool)), None))
     seeder = next((plugin for plugin in view.plugins if isinstance(plugin, SeederPlugin)), None)
     if seeder is not None:
-        run.seed = seeder.base_seed(view)
+        run._note(seed=seeder.base_seed(view))
         if run.seed is None and draw:
-            run.seed = seeder.draw_seed(view)
+            run._note(seed=seeder.draw_seed(view))
 
 
 def plan_for(cells: Sequence[Cell], reasons: Mapping[Cell, str] | None) -> Plan:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from crystallize.fingerprint.sources import CodePart, code_parts
     from crystallize.folders import MARK, FolderModules, has_library_name, home_of, offer, withdraw
     from crystallize.pipelines.step import as_step, step_class_of
-    from crystallize.plugins.build import rebuild_plugin
+    from crystallize.plugins.build import build_own_plugin, rebuild_plugin
     from crystallize.plugins.info import note_asked_by
     from crystallize.plugins.lock import (
         LockDifference,
@@ -52,6 +52,7 @@ __all__ = [
     "as_bytes",
     "as_data_source",
     "as_step",
+    "build_own_plugin",
     "catching_runs",
     "check_keys",
     "checked_outputs",
@@ -93,7 +94,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "fingerprint.sources": "CodePart code_parts",
             "folders": "FolderModules MARK has_library_name home_of offer withdraw",
             "pipelines.step": "as_step step_class_of",
-            "plugins.build": "rebuild_plugin",
+            "plugins.build": "build_own_plugin rebuild_plugin",
             "plugins.info": "note_asked_by",
             "plugins.lock": "LockDifference lock_differences lock_digest lock_document lock_doubts plugins_as_locked "
             "read_lock",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.specs import HOOKS
-from crystallize.plugins.implementations import adapt, find_implementations, implementation
+from crystallize.plugins.implementations import adapt, find_implementations, implementation, named_arguments
 from crystallize.plugins.info import Origin, PluginInfo, asked_by, declared, default_kind, origin_of
 from crystallize.plugins.ordering import RankedPlugin, in_order, reasons_for
 from crystallize.plugins.validation import check_plugin
@@ -31,15 +31,23 @@ class HookCall:
 
     Attributes
     ----------
+    hook : str
     fn : callable
         Takes all arguments of the specification, by position, in its order.
+    method : callable
+        The plugin's method, bound.
+    takes : tuple of str
+        The names of the arguments that the method takes.
     info : PluginInfo
         Whose it is.
     neutral : bool
     on_error : {"record", "fail_cell", "stop_run"} or None
     """
 
+    hook: str
     fn: Callable[..., Any]
+    method: Callable[..., Any]
+    takes: tuple[str, ...]
     info: PluginInfo
     neutral: bool
     on_error: OnError | None
@@ -67,7 +75,10 @@ class ActivePlugins:
             for method in methods:
                 if method.hook in info.hooks:
                     fn = adapt(method, HOOKS[method.hook])
-                    calls[method.hook].append(HookCall(fn, info, neutral, info.on_error))
+                    takes = named_arguments(method)
+                    calls[method.hook].append(
+                        HookCall(method.hook, fn, method.function, takes, info, neutral, info.on_error)
+                    )
         self._calls = {name: tuple(listed) for name, listed in calls.items()}
         self._found = found
         self._lock: list[dict[str, Any]] | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context.isolation import isolate
 from crystallize.errors import UnknownNameError
 from crystallize.names import counted, did_you_mean
 from crystallize.results.collected import collected
@@ -36,11 +38,21 @@ if TYPE_CHECKING:
     from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
 
-__all__ = ["Result", "build_result"]
+__all__ = ["FRAMEWORK_FACTS", "Result", "build_result"]
 
 _DEFAULT_TREE = "treatment > replicate > step"
 # Facts in which a name such as ``get_token`` is that of a function or a package, and no secret stands beside it.
 _NAMES_OF_CODE = frozenset({"code", "git", "packages"})
+
+
+FRAMEWORK_FACTS = frozenset(
+    {
+        "replicates", "replicates_requested", "cells", "seeds", "durations", "workers", "ctx_changes", "before_steps",
+        "artifacts", "artifacts_of_failed_cells", "attempts", "plugin_failures", "plugin_cost", "plugins", "policies",
+        "run", "unread",
+    }
+)  # fmt: skip
+"""Entries of provenance that are the framework's own."""
 
 
 class Result:
@@ -93,6 +105,9 @@ class Result:
             The plugins' errors, as mappings.
         ``unread``
             For each condition of which there are some the keys of its treatment that none of its cells has read.
+        ``plugin_cost``
+            Of an experiment with ``account=True``, by plugin: ``import_ms``, ``seconds``, ``share``, and ``hooks`` with
+            the ``calls`` and ``seconds`` of each.
         ``plugins``, ``run`` and others
             Facts about the run: the lock of the plugins, identity, folder and start of the run, and what
             plugins collected. Of a stored run ``code`` (digests and source of everything of the project that it ran),
@@ -253,6 +268,34 @@ class Result:
             JSON by the letter of the standard: no ``NaN``, no ``Infinity``.
         """
         return write_json(self.to_dict(), path, indent=indent)
+
+    def copied(self) -> Result:
+        """Return a result that is equal to this one, and shares nothing with it that can be changed."""
+        metrics = self.metrics
+        copied = Result(
+            ExperimentMetrics(
+                metrics.baseline.copied(),
+                {name: part.copied() for name, part in metrics.treatments.items()},
+                [
+                    replace(
+                        tested,
+                        results=isolate(tested.results),
+                        ranking=isolate(tested.ranking),
+                        errors=dict(tested.errors),
+                    )
+                    for tested in metrics.hypotheses
+                ],
+            ),
+            logs={name: copy.copy(log) for name, log in self.logs.items()},
+            replicates=self.provenance["replicates_requested"],
+            facts={},
+            errors=self.errors,
+            plugin_errors=self.plugin_errors,
+        )
+        copied.conditions = self.conditions
+        copied.facts = isolate(self.facts)
+        copied.provenance.update(copied.facts)
+        return copied
 
     def note_plugin_errors(self, failures: Iterable[PluginFailure]) -> None:
         """Add errors of plugins that came after the result was made, as those of ``after_run`` do."""

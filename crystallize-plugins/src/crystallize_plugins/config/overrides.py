@@ -149,7 +149,8 @@ class _Change:
         last = len(done) + 1 == len(self._path)
         named = properties_at(done)
         entry = node.entries.get(key)
-        if entry is None and not (self._sign == "+" or (self._sign == "" and key in (named or ()))):
+        setting = last and done[:-1] == ("plugins",)  # the plugin knows which it has
+        if entry is None and not (self._sign == "+" or (self._sign == "" and (setting or key in (named or ())))):
             self._unknown(done, key, [*node.entries, *(named or ())], addable=self._sign == "" and named is None)
             return None
         if entry is not None and last and self._sign == "+" and not is_empty(entry.value):

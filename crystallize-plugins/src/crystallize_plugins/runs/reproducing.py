@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import Cell, CellOutcome
     from crystallize_plugins.artifacts import StoredRun
 
-__all__ = ["Drift", "Reproduction", "reproduce"]
+__all__ = ["Drift", "Reproduction", "drift", "reproduce"]
 
 _MOST_CELLS = 20
 # A reproduction is started in its own way, stores where it likes, and does without the plugins that only look.
@@ -228,10 +228,10 @@ def reproduce(
             for difference in compare_records(before, after)
             if not _is_expected(difference, judging) and not _is_store(difference, before.facts, stored.path)
         ]
-    drift = [each for cell in cells for each in _drift(recorded[cell], outcomes.get(cell))]
+    drifted = [each for cell in cells for each in drift(recorded[cell], outcomes.get(cell))]
     ordered = tuple(sorted(changes, key=lambda each: PARTS.index(each.part)))
     return Reproduction(
-        before.name, len(cells), tuple(drift), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
+        before.name, len(cells), tuple(drifted), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
     )
 
 
@@ -258,7 +258,8 @@ def _in_order(cells: list[Cell], conditions: list[str]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.replicate, place[cell.condition]))
 
 
-def _drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
+def drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
+    """Yield all in which what a cell gave differs from what it had given before; None where it did not run."""
     cell = recorded.cell
 
     def found(what: str, before: Any, after: Any) -> Drift:

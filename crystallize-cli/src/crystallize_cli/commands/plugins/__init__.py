@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": (f"{_HERE}.show:show", "Show one: where it comes from, its settings, the hooks in which it is called."),
     "new": (f"{_HERE}.new:new", "Make the distribution of a new plugin, to start from."),
     "check": (f"{_HERE}.check:check", "Say whether a plugin keeps the contract, without running an experiment."),
+    "prove": (f"{_HERE}.prove:prove", "Say whether an experiment gives the same with a plugin and without it."),
     "order": (f"{_HERE}.order:order", "Say in which order the plugins of an experiment are called, and why."),
     "lock": (f"{_HERE}.lock:lock", "Write the lock of a run's or an experiment's plugins."),
     "compare": (f"{_HERE}.compare:compare", "Say how what is installed, or a run, differs from a lock."),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
+_INTERNAL = ("optional", "schema")
+
 
 @click.command()
 @click.argument("name")
@@ -29,7 +31,10 @@ def show(name: str, kind: str | None, output: Output) -> int:
     """
     from crystallize_cli.inspection import inspect_installed
 
-    records = list(inspect_installed(find_installed(name, kind)))
+    records = [
+        {key: value for key, value in record.items() if key not in _INTERNAL}
+        for record in inspect_installed(find_installed(name, kind))
+    ]
     output.data(records, lambda: "\n\n".join("\n".join(_lines(record)) for record in records))
     return ExitCode.DONE if all(record["error"] is None for record in records) else ExitCode.USAGE
 
