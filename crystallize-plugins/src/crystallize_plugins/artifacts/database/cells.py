@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError, PipelineExecutionError
 from crystallize.hooks import Attempt, Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape, intern_shape
-from crystallize.hooks.tools import to_plain
+from crystallize.hooks.tools import mask_secrets, mask_text, to_plain
 from crystallize_plugins.artifacts.database.schema import cell_seal, check_cell_seals, seal
 from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
 
@@ -192,7 +192,10 @@ def error_row(outcome: CellOutcome) -> tuple[Any, ...] | None:
     error = outcome.error
     if error is None:
         return None
-    return (*outcome.cell, *map(as_text, (error.step_name, error.error_type, str(error), error.traceback_text)))
+    return (
+        *outcome.cell,
+        *map(as_text, map(mask_text, (error.step_name, error.error_type, str(error), error.traceback_text))),
+    )
 
 
 def as_text(value: str) -> str:
@@ -233,7 +236,7 @@ def _more(outcome: CellOutcome) -> Any:
     if outcome.plugin_failures:
         more["failures"] = [failure_parts(failure) for failure in outcome.plugin_failures]
     if outcome.attempts:
-        more["attempts"] = [[*attempt] for attempt in outcome.attempts]
+        more["attempts"] = [mask_secrets([*attempt]) for attempt in outcome.attempts]
     return more
 
 
@@ -334,7 +337,7 @@ def failure_parts(failure: PluginFailure) -> list[Any]:
     """Take the record of a plugin's error apart into plain values."""
     return [
         failure.plugin, failure.distribution, failure.version, failure.hook,
-        None if failure.cell is None else [*failure.cell], failure.error, failure.traceback,
+        None if failure.cell is None else [*failure.cell], mask_text(failure.error), mask_text(failure.traceback),
     ]  # fmt: skip
 
 
@@ -346,12 +349,12 @@ def failure_from(parts: Sequence[Any]) -> PluginFailure:
 
 def _error_parts(error: PipelineExecutionError) -> dict[str, Any]:
     return {
-        "message": str(error),
+        "message": mask_text(str(error)),
         "step": error.step_name,
         "type": error.error_type,
-        "traceback": error.traceback_text,
+        "traceback": mask_text(error.traceback_text),
         "stops_run": error.stops_run,
-        **({"log": error.log} if error.log else {}),
+        **({"log": mask_text(error.log)} if error.log else {}),
     }
 
 
