@@ -88,6 +88,7 @@ def nested(path, outside):
 
 
 def unreadable(path, outside):
+    path.touch()
     path.chmod(0)
 
 
@@ -134,7 +135,7 @@ SCHEMAS = {
     "no tables": "".join(f"DROP TABLE {table};" for table in COLUMNS),
 }
 NUMBERS = {
-    ("run", "replicates"): (-1, 10**18, "text", None), ("run", "started"): (1e300, -1.0, "text"),
+    ("run", "replicates"): (-1, 10**18, "text"), ("run", "started"): (1e300, -1.0, "text"),
     ("run", "id"): (5, b"bytes"), ("run", "experiment"): (5, "../../other"), ("run", "kind"): ("other", 5),
     ("run", "seed"): ("9" * 5000, "text", 5.5), ("session", "pid"): (-1, 2**62, "../../.."),
     ("session", "process"): ("", ":", 5), ("session", "started"): (1e300, "text"), ("session", "ended"): (1e300, "text", None),

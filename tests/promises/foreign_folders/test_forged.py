@@ -74,7 +74,7 @@ class Watch:
             if follows
             else os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
         )
-        elsewhere = self.root not in place and "crystallize-" not in place and place != os.devnull
+        elsewhere = os.path.dirname(self.root) not in place and "crystallize-" not in place and place != os.devnull
         if f"{self.root}/outside" in place or (writes and elsewhere):
             self.wrong.append((event, path))
 

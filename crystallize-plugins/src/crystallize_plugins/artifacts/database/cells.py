@@ -248,7 +248,10 @@ def read_traces(rows: Iterator[tuple[Any, ...]]) -> dict[int, Trace]:
         if steps is not None:
             before, several = decode(steps)
             shape = intern_shape(TraceShape(_step(before), tuple(map(_step, several))))
-        traces[number] = Trace(shape, tuple(decode(metrics)))
+        names = tuple(decode(metrics))
+        if not all(type(name) is str for name in names):
+            raise DamagedStoreError("the names of metrics are damaged")
+        traces[number] = Trace(shape, names)
     return traces
 
 
@@ -317,7 +320,7 @@ def outcome_from(row: Row, trace: Trace) -> CellOutcome:
             reports=tuple(map(tuple, record.reports or ())),
             attempts=tuple(Attempt(*parts) for parts in more.get("attempts", ())),
         )
-    except (LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
 
@@ -325,7 +328,13 @@ def trace_from(row: Row, trace: Trace) -> CellTrace | None:
     """Return what a cell did."""
     if trace.shape is None:
         return None
-    return CellTrace(trace.shape, doubles(row.record.seconds or ()), row.record.written)
+    written = row.record.written
+    if written is not None and type(written) is not dict:
+        raise DamagedStoreError("the record of a cell is damaged: what it wrote is no mapping")
+    try:
+        return CellTrace(trace.shape, doubles(row.record.seconds or ()), written)
+    except (TypeError, OverflowError) as error:
+        raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
 
 def doubles(numbers: Sequence[float]) -> array[float]:
