@@ -15,7 +15,7 @@ def graph(repository, tmp_path):
     return tmp_path / "graph"
 
 
-def test_the_graph_runs_from_its_last_experiment_and_then_has_nothing_to_do(crystallize, graph):
+def test_the_graph_runs_from_its_last_experiment_and_then_what_was_changed_and_what_depends_on_it(crystallize, graph):
     done = crystallize("run", "graph/screening", "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
@@ -30,10 +30,6 @@ def test_the_graph_runs_from_its_last_experiment_and_then_has_nothing_to_do(crys
     again = crystallize("resume", "graph/screening", "--json", "--quiet")
     assert again.returncode == 5
     assert json.loads(again.stdout)["screening"]["metrics"] == results["screening"]["metrics"]
-
-
-def test_a_changed_model_runs_itself_and_what_depends_on_it_alone(crystallize, graph):
-    crystallize("run", "graph/screening", "--quiet")
     steps = graph / "models" / "steps.py"
     steps.write_text(steps.read_text().replace("strength=1.0", "strength=0.5"))
     done = crystallize("resume", "graph/screening", "--json", "--quiet")

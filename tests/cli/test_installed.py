@@ -42,7 +42,7 @@ def test_a_plugin_is_shown_with_its_settings_and_hooks(crystallize):
     assert "root_dir = 'data'" in done.stdout
     assert "before_run" in done.stdout
     record = json.loads(crystallize("plugins", "show", "artifacts", "--json").stdout)[0]
-    assert record["settings"]["versioned"] == "True"
+    assert record["settings"]["versioned"]["default"] is True
     assert record["neutral"] is True
     assert record["error"] is None
 

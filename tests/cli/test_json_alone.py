@@ -111,7 +111,7 @@ COMMANDS = {
     "gc": (("gc", "--keep", "5", "--dry-run"),),
     "new": (("new", "fresh"),),
     "doctor": (("doctor",),),
-    "plugins": (("plugins", "list"), ("plugins", "show", "seed")),
+    "plugins": (("plugins", "list"), ("plugins", "show", "seed"), ("plugins", "order", "folder")),
     "completion": (("completion", "bash"),),
     "schema": (("schema",),),
 }
@@ -164,14 +164,21 @@ def shell(command, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="redirects with bash")
-@pytest.mark.parametrize("executor", ["serial", "process"])
 @pytest.mark.parametrize(
-    "streams, code", [(">&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/null", 0)], ids=str
+    "executor, streams",
+    [
+        ("serial", ">&-"),
+        ("serial", ">&- 2>&-"),
+        ("serial", "<&- >&- 2>&-"),
+        ("serial", ">/dev/null"),
+        ("process", ">&-"),
+        ("process", "<&- >&- 2>&-"),
+    ],
 )
-def test_a_run_without_standard_streams_is_stored_all_the_same(shell, write, tmp_path, streams, code, executor):
+def test_a_run_without_standard_streams_is_stored_all_the_same(shell, write, tmp_path, streams, executor):
     write(NOISY)
     done = shell(f"EXECUTOR={executor} crystallize run file.py --json {streams}")
-    assert done.returncode == code, done.stderr
+    assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert '"total"' not in done.stderr  # the JSON is not sent anywhere else
     assert "Traceback" not in done.stderr
@@ -188,10 +195,9 @@ def test_json_is_written_without_standard_error(shell, write):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="redirects with bash")
-@pytest.mark.parametrize("options", ["--json", ""])
-@pytest.mark.parametrize("arguments", ["schema", "plugins list", "doctor"])
-def test_a_reader_that_has_read_enough_is_no_error(shell, arguments, options):
-    done = shell(f"set -o pipefail; crystallize {arguments} {options} | python3 -c 'import os; os.read(0, 1)'")
+@pytest.mark.parametrize("arguments", ["schema", "plugins list --json", "doctor"])
+def test_a_reader_that_has_read_enough_is_no_error(shell, arguments):
+    done = shell(f"set -o pipefail; crystallize {arguments} | python3 -c 'import os; os.read(0, 1)'")
     assert (done.returncode, done.stderr) == (0, "")
 
 

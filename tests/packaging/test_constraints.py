@@ -34,7 +34,8 @@ def declared(repository):
         project = tomllib.loads((repository / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         for text in chain(project["dependencies"], *project.get("optional-dependencies", {}).values()):
             requirement = Requirement(text)
-            if not requirement.name.startswith("crystallize"):
+            here = requirement.marker is None or requirement.marker.evaluate()
+            if here and not requirement.name.startswith("crystallize"):
                 yield requirement
 
 

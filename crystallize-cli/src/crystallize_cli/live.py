@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -42,11 +41,9 @@ class Board:
     """One bar; experiments that run at the same time share it."""
 
     def __init__(self) -> None:
-        from tqdm.std import tqdm
+        from crystallize_plugins.execution.progress import open_bar
 
-        # Its thread that looks after slow bars would keep worker processes from being forked.
-        kind = type("CellBar", (tqdm,), {"monitor_interval": 0})
-        self._bar: Any = kind(total=0, unit="cell", file=sys.stderr, leave=False, **_size())
+        self._bar: Any = open_bar("terminal", leave=False)
         self._lock = threading.Lock()
         self._counts = {"kept": 0, "cached": 0, "failed": 0}
         self._running: list[str] = []
@@ -81,7 +78,9 @@ class Board:
         self._bar.close()
 
     def _show(self) -> None:
-        self._bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in self._counts.items() if n), refresh=False)
+        from crystallize_plugins.execution.progress import show_counts
+
+        show_counts(self._bar, self._counts)
 
 
 class LiveProgress(BasePlugin):
@@ -122,15 +121,6 @@ class LiveProgress(BasePlugin):
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process shows nothing.
         return {"_board": None}
-
-
-def _size() -> dict[str, Any]:
-    # A terminal may not know how large it is, and would be taken for one without any room.
-    try:
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except (OSError, ValueError):
-        known = False
-    return {"dynamic_ncols": True} if known else {"ncols": 100, "nrows": 24}
 
 
 def _name(experiment: ExperimentView) -> str:

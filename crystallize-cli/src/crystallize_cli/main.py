@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,11 @@ import click
 from crystallize_cli import __version__
 from crystallize_cli.exits import ExitCode
 from crystallize_cli.installed import installed_commands, load_command
+from crystallize_cli.lazy import LazyGroup
 from crystallize_cli.output import EXITS, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from crystallize.hooks import PluginRecord
 
@@ -29,7 +29,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "doctor": ("crystallize_cli.commands.doctor:doctor", "Say whether what is installed fits together."),
     "plugins": (
         "crystallize_cli.commands.plugins:plugins",
-        "Show what is installed: plugins, verifiers, optimisers, seeders, commands.",
+        "Look at plugins: list, show, check, prove, order, lock, compare, export, cost.",
     ),
     "compare": (
         "crystallize_cli.commands.compare:compare",
@@ -86,34 +86,27 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 
 
-class CommandGroup(click.Group):
+class CommandGroup(LazyGroup):
     """A group whose subcommands come from `BUILT_IN` and from installed distributions.
 
     Nothing is imported to list them, so that one broken distribution breaks only its own commands.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands, the built-in ones first."""
-        return [*BUILT_IN, *sorted(set(installed_commands()) - set(BUILT_IN))]
+        return [*super().list_commands(ctx), *sorted(set(installed_commands()) - set(self.table))]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and give the subcommand of a name, or None where there is none."""
-        if cmd_name in BUILT_IN:
-            module, _, attribute = BUILT_IN[cmd_name][0].partition(":")
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-            return command
-        record = installed_commands().get(cmd_name)
-        return None if record is None else load_command(record)
+        found = super().get_command(ctx, cmd_name)
+        record = None if found is not None else installed_commands().get(cmd_name)
+        return found if record is None else load_command(record)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of subcommands without importing one."""
+    def rows(self, ctx: click.Context) -> Iterable[tuple[str, str]]:
+        """Return the name of each subcommand, and its short help or where it comes from."""
         installed = installed_commands()
-        rows = [
-            (name, BUILT_IN[name][1] if name in BUILT_IN else _origin(installed[name]))
-            for name in self.list_commands(ctx)
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        names = self.list_commands(ctx)
+        return [(name, self.table[name][1] if name in self.table else _origin(installed[name])) for name in names]
 
 
 def _origin(record: PluginRecord) -> str:
@@ -121,7 +114,7 @@ def _origin(record: PluginRecord) -> str:
     return f"From {record.origin}." if record.problem is None else f"Cannot be used: {record.problem}."
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, table=BUILT_IN, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="crystallize", message="%(prog)s %(version)s")
 def cli() -> None:
     """Run experiments that can be trusted.

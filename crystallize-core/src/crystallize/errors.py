@@ -22,11 +22,10 @@ __all__ = [
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
     "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
-    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError", "ReplayError",
-    "ReproductionError", "RunLockedError", "RunStateError", "SerializationError", "StepTimeoutError", "StoreError",
-    "TooManyFailuresError",
-    "TrialFailedError", "UnknownNameError", "UnreadKeyError", "ValidationError", "WorkerCrashError",
-    "WorkerStartError",
+    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError",
+    "ReadOnlyError", "ReplayError", "ReproductionError", "RunLockedError", "RunStateError", "SerializationError",
+    "StepTimeoutError", "StoreError", "TooManyFailuresError", "TrialFailedError", "UnknownNameError",
+    "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerStartError",
 ]  # fmt: skip
 
 
@@ -529,6 +528,14 @@ class PluginContractError(PluginError, RuntimeError):
 
 class PluginHookError(PluginError, RuntimeError):
     """A plugin's hook raised; `__cause__` is what it raised."""
+
+
+class ReadOnlyError(PluginDefinitionError, AttributeError):
+    """A plugin tried to change what a hook was handed; the message says what, and what to do."""
+
+    def in_hook(self, origin: object, hook: str, **fields: str | None) -> ReadOnlyError:
+        """Return the same error with the plugin and the hook in it."""
+        return ReadOnlyError(f"{origin} in {hook}: {self}", hook=hook, **fields).with_traceback(self.__traceback__)
 
 
 class NeutralityError(PluginError, RuntimeError):

@@ -118,7 +118,11 @@ DEATHS = {"exit": (leave, "exit code 3"), "kill": (be_killed, "SIGKILL"),
           "segfault": (touch_what_is_not_ours, "SIGSEGV"), "abort": (give_up, "SIGABRT")}  # fmt: skip
 
 
-@pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.parametrize(
+    "death, way",
+    [*((death, "fork") for death in DEATHS), ("kill", "forkserver"), ("exit", "spawn"), ("segfault", "spawn")],
+    indirect=["way"],
+)
 def test_a_death_takes_one_cell_and_is_named(death, way, build, logbook_text):
     die, word = DEATHS[death]
 

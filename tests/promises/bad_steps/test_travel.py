@@ -54,7 +54,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize(
+    "what, way",
+    [*((what, "fork") for what in BAD), ("no rebuild", "forkserver"), ("lock", "spawn")],
+    indirect=["way"],
+)
 def test_a_metric_that_cannot_travel_fails_its_cell_and_no_other(what, way, build):
     make, word = BAD[what]
 

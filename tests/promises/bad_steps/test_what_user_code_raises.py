@@ -297,7 +297,9 @@ def test_a_keyboard_interrupt_of_a_step_ends_the_run_and_what_is_done_is_kept(bu
     assert result.provenance["run"]["stopped_by"] in ("KeyboardInterrupt", "CancelledError")
 
 
-@pytest.mark.parametrize("how", ["raise", "raise_signal"])
+@pytest.mark.parametrize(
+    "how, way", [("raise", "fork"), ("raise_signal", "forkserver"), ("raise", "spawn")], indirect=["way"]
+)
 def test_a_keyboard_interrupt_in_a_worker_process_says_in_which_cell(build, processes, how):
     with pytest.raises(KeyboardInterrupt, match="condition 'baseline', replicate 1") as caught:
         build(Interrupted(INTERRUPTS[how]).step, plugins=[processes]).run(replicates=3)

@@ -25,7 +25,7 @@ from crystallize import (
 )
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
-BLOCKS = [range(first, first + (50 if SOAK else 4)) for first in (range(0, 500, 50) if SOAK else range(0, 50, 10))]
+BLOCKS = [range(first, first + (50 if SOAK else 2)) for first in (range(0, 500, 50) if SOAK else range(0, 50, 10))]
 REPLICATES = 4
 
 pytestmark = [

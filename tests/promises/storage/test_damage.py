@@ -108,7 +108,7 @@ def test_a_damaged_database_is_named_and_never_a_wrong_number(made, tmp_path):
     complete = StoredRun(run).status == "complete"
     assert len(names) == (1 if complete else 2)
     noticed = unused = 0
-    for number in range(2000 if SOAK else 100):
+    for number in range(2000 if SOAK else 60):
         shutil.rmtree(run)
         shutil.copytree(made, run)
         name = names[number % len(names)]

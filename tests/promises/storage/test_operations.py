@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
-PARTS = 1 if SOAK else 16
+PARTS = 1 if SOAK else 24
 """Of so many operations, one is tried in the suite, and every one in the soak."""
 
 PROGRAM = r"""

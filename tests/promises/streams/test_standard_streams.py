@@ -120,6 +120,16 @@ open("reached", "w").close()
     assert_whole()
 
 
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_descriptors_that_the_program_itself_has_closed_are_taken_by_nothing(tmp_path, executor):
+    script = tmp_path / "script.py"
+    closing = "for descriptor in range(3): os.close(descriptor)\n"  # as a program does that goes into the background
+    script.write_text(program(executor) + closing + 'experiment.run()\nopen("reached", "w").close()\n')
+    programs.run([sys.executable, str(script)], cwd=tmp_path)
+    assert (tmp_path / "reached").exists()
+    assert_whole()
+
+
 @pytest.mark.parametrize("executor", EXECUTORS)
 @pytest.mark.parametrize("kind", ["full", "left by its reader", "hung up"])
 def test_a_run_whose_streams_fail_is_whole(tmp_path, kind, executor):

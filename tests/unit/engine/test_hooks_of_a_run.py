@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from crystallize import BasePlugin, Treatment
-from crystallize.errors import ContextMutationError, PluginHookError
+from crystallize.errors import ContextMutationError, PluginHookError, ReadOnlyError
 
 COORDINATOR = ("before_run", "collect", "on_event", "collect_provenance", "after_run")
 WORKER = ("worker_start", "before_replicate", "before_step", "after_step", "after_replicate")
@@ -77,8 +77,10 @@ def test_a_hook_gets_this_runs_own_values(make):
             seen.append((experiment.replicates, [t.name for t in experiment.treatments], experiment.strategy))
             seen.append((experiment.run.kind, experiment.name))
             seen.append((experiment.get_plugin(Look) is self, repr(experiment)))
-            experiment.treatments.clear()
-            experiment.replicates = 99
+            with pytest.raises(ReadOnlyError):
+                experiment.treatments.clear()
+            with pytest.raises(ReadOnlyError):
+                experiment.replicates = 99
 
     experiment = make(emitting, plugins=[Look()], name="e", treatments=[Treatment("own", {})], replicates=7)
     experiment.run(replicates=2, treatments=[Treatment("given", {})])

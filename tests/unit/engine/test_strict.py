@@ -66,10 +66,49 @@ def test_random_states_are_restored_and_the_violation_is_named(run):
     assert "NumPy's global generator" in result.plugin_errors[0].error
 
 
-def test_a_changed_payload_is_named(run):
-    result = run(Spy(changes=True), strict=True)
-    assert {failure.hook for failure in result.plugin_errors} == {"after_step"}
-    assert "the data that goes to the next step" in result.plugin_errors[0].error
+@pytest.mark.parametrize("policy", [None, "record", "fail_cell"])
+def test_a_changed_payload_fails_the_cell_by_name_whatever_on_error_says(run, policy):
+    spy = Spy(changes=True)
+    spy.on_error = policy
+    result = run(spy, strict=True)
+    assert sorted(result.errors) == ["baseline_rep_0", "baseline_rep_1"]
+    cause = result.errors["baseline_rep_0"].__cause__
+    assert (cause.plugin, cause.hook) == ("Spy", "after_step")
+    assert "the data that goes to the next step" in str(cause)
+
+
+@pytest.mark.parametrize("hook", ["before_run", "worker_start", "worker_stop", "before_replicate", "after_replicate",
+                                  "on_event", "collect", "collect_provenance", "after_run"])  # fmt: skip
+def test_random_states_are_restored_after_every_hook_of_a_neutral_plugin(make, hook):
+    def move(self):
+        random.random()
+        np.random.randn()
+
+    plugin = type("Moves", (BasePlugin,), {hook: move, "neutral": True})()
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist(), np.random.get_state()[2:]
+    result = make(lambda data: data, plugins=[plugin], strict=True).run(replicates=2)
+    assert (random.getstate(), np.random.get_state()[1].tolist(), np.random.get_state()[2:]) == before
+    assert {(failure.plugin, failure.hook) for failure in result.plugin_errors} == {("Moves", hook)}
+    assert "random module (restored) and the state of NumPy" in result.plugin_errors[0].error
+
+
+def test_what_a_cell_holds_by_reference_is_looked_at(make):
+    class Model:
+        def __init__(self):
+            self.weights = [1]
+
+    class Trains(BasePlugin):
+        neutral = True
+
+        def before_step(self, ctx):
+            ctx["model"].weights.append(2)
+
+    result = make(
+        lambda data, ctx: ctx["model"] and data, plugins=[Trains()], initial_ctx={"model": Model()}, strict=True
+    ).run()
+    assert "was changed in place by the plugin Trains" in str(result.errors["baseline_rep_0"])
 
 
 def test_without_strict_mode_nothing_is_looked_at(run):
@@ -93,3 +132,23 @@ def test_any_payload_can_be_looked_at_and_goes_on_unharmed(make, data):
 def test_strict_is_a_flag(make, strict):
     with pytest.raises(TypeError, match="strict"):
         make(draw, strict=strict).validate()
+
+
+@pytest.mark.parametrize("neutral", [True, False])
+@pytest.mark.parametrize(
+    "hook, change, named",
+    [
+        ("collect", lambda outcome: outcome.metrics["py"].clear(), "outcome.metrics"),
+        ("after_replicate", lambda outcome: setattr(outcome, "worker", "me"), "outcome.worker"),
+        ("after_run", lambda result: result.errors.update(made=1), "result.errors"),
+    ],
+)
+def test_a_changed_copy_has_no_effect_and_is_refused_by_name(make, hook, change, named, neutral):
+    taken = "result" if hook == "after_run" else "outcome"
+    namespace = {"change": staticmethod(change)}
+    exec(f"def {hook}(self, {taken}): self.change({taken})", namespace)
+    members = {hook: namespace[hook], "change": staticmethod(change), "neutral": neutral, "on_error": "record"}
+    result = make(draw, plugins=[type("Meddles", (BasePlugin,), members)()], strict=True).run()
+    assert len(result.metrics.baseline.metrics["py"]) == 1
+    assert {(failure.plugin, failure.hook) for failure in result.plugin_errors} == {("Meddles", hook)}
+    assert f"{named} cannot be changed" in result.plugin_errors[0].error

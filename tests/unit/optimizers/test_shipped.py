@@ -144,5 +144,5 @@ def test_a_logarithmic_scale_begins_above_zero():
 def test_many_small_batches_run_one_after_the_other_in_processes(make_experiment):
     experiment = make_experiment(plugins=[ParallelExecution(3, "process")])
     search = RandomSearch({"x": floating(0.0, 1.0)}, Objective("loss"), batch_size=3)
-    experiment.optimize(search, 40)
-    assert [trial.state for trial in experiment.last_optimization.trials] == ["complete"] * 120
+    experiment.optimize(search, 15)
+    assert [trial.state for trial in experiment.last_optimization.trials] == ["complete"] * 45

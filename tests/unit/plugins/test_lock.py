@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 
-from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError
+from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError, WorkerStartError
 from crystallize.hooks import (
     ActivePlugins,
     BasePlugin,
@@ -13,6 +14,7 @@ from crystallize.hooks import (
     lock_requirements,
     plugins_from_lock,
 )
+from crystallize.plugins.lock import VersionCheck, lock_digest
 from crystallize.plugins.metadata import rescan
 
 SOURCE = """
@@ -177,3 +179,43 @@ def test_a_plugin_of_a_script_is_asked_for():
         plugins_from_lock(lock)
     mine = Mine()
     assert plugins_from_lock(lock, instead={"Mine": mine}) == [mine]
+
+
+def digest_of(*specs):
+    return lock_digest(locked(*specs))
+
+
+def test_the_digest_is_that_of_versions_order_settings_and_files(tally):
+    info = tally()
+    known = {digest_of("tally"), digest_of(("tally", {"size": 2})), digest_of("tally", "serial")}
+    known.add(digest_of("serial", "tally"))
+    change(info, RECORD=("acme_tools/tally.py,sha256=", "acme_tools/tally.py,sha256=X"))
+    known.add(digest_of("tally"))
+    change(info, METADATA=("Version: 1.5", "Version: 1.6"))
+    known.add(digest_of("tally"))
+    assert len(known) == 6
+
+
+def test_where_it_is_installed_and_who_asked_is_not_in_the_digest(tally):
+    info = tally()
+    entries = locked("tally")
+    digest = lock_digest(entries)
+    scripts = "../../../bin/acme,sha256=abc,10\n/opt/acme,sha256=def,10\n"
+    change(info, RECORD=("acme_tools/other.py", f"{scripts}acme_tools/other.py"))
+    assert digest_of("tally") == digest
+    assert lock_digest([{**entry, "asked_by": "-p"} for entry in entries]) == digest
+    (info / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    rescan()
+    editable = digest_of("tally")
+    change(info, RECORD=("acme_tools/other.py,sha256=", "acme_tools/other.py,sha256=X"))
+    assert digest_of("tally") == editable
+
+
+def test_a_run_cell_is_refused_where_the_versions_differ(tally):
+    info = tally()
+    check = VersionCheck([("tally", "acme-tools", "1.5")])
+    assert pickle.loads(pickle.dumps(check)).needed == check.needed
+    sent = pickle.dumps(check)
+    change(info, METADATA=("Version: 1.5", "Version: 1.6"))
+    with pytest.raises(WorkerStartError, match=r"'tally'.* 1\.5, and this worker has acme-tools 1\.6"):
+        pickle.loads(sent)

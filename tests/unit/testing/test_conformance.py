@@ -8,7 +8,6 @@ from unittest import SkipTest
 
 import pytest
 
-from crystallize.errors import PluginDefinitionError, PluginHookError
 from crystallize.hooks import BasePlugin, hookimpl
 from crystallize.testing import PluginConformance, deviates
 
@@ -135,7 +134,7 @@ def test_few_tests_are_skipped_for_a_plugin_that_uses_everything():
             getattr(PluginConformance(), name)(Watches())
         except SkipTest:
             skipped.append(name)
-    assert skipped == ["test_a_plugin_that_is_not_neutral_says_the_same_twice", "test_its_entry_point_leads_to_it"]
+    assert skipped == ["test_its_entry_point_leads_to_it"]
 
 
 def broken(plugin, test, match):
@@ -156,8 +155,7 @@ def test_a_misspelt_hook_is_named():
         def before_runs(self):
             pass
 
-    with pytest.raises(PluginDefinitionError, match="before_runs"):
-        PluginConformance().test_its_hooks_and_declarations_are_valid(Misspelt())
+    broken(Misspelt(), "test_its_hooks_and_declarations_are_valid", r"^\[hook-unknown\] .*before_runs")
 
 
 def test_a_plugin_that_does_not_pickle_is_named_with_what_to_do():
@@ -184,7 +182,11 @@ def test_a_neutral_plugin_that_changes_the_data_is_named():
         def after_step(self, data):
             data.append(100.0)
 
-    broken(Clears(), "test_a_neutral_plugin_changes_nothing", "^hooks raised: [^;]*changed the data [^;]*$")
+    broken(
+        Clears(),
+        "test_a_neutral_plugin_changes_nothing",
+        r"^\[data\] Clears does not leave it alone: after_step changes the data that goes to the next step$",
+    )
 
 
 def test_a_neutral_plugin_that_draws_random_numbers_is_named():
@@ -197,7 +199,11 @@ def test_a_neutral_plugin_that_draws_random_numbers_is_named():
             random.random()
 
     broken(Draws(), "test_a_neutral_plugin_changes_nothing", "random")
-    broken(DrawsOnce(), "test_a_neutral_plugin_changes_nothing", "moved the global random state")
+    broken(
+        DrawsOnce(),
+        "test_a_neutral_plugin_changes_nothing",
+        r"^\[random\] .* before_run changes the global random states$",
+    )
 
 
 def test_a_neutral_plugin_that_changes_an_outcome_is_named():
@@ -206,7 +212,7 @@ def test_a_neutral_plugin_that_changes_an_outcome_is_named():
             for values in outcome.metrics.values():
                 values[0] = 0
 
-    broken(Improves(), "test_a_neutral_plugin_changes_nothing", "changed the numbers")
+    broken(Improves(), "test_a_neutral_plugin_changes_nothing", r"^\[outcome\] .* collect changes an outcome's numbers")
 
 
 def test_an_executor_that_loses_cells_is_named():
@@ -214,8 +220,7 @@ def test_an_executor_that_loses_cells_is_named():
         def run_experiment_loop(self, cells, run_cell):
             return [run_cell(cell) for cell in cells[1:]]
 
-    with pytest.raises(PluginHookError, match="'Forgets' gave no outcome for 1 of 9 cells"):
-        PluginConformance().test_it_works_in_a_run_with_failing_cells(Forgets())
+    broken(Forgets(), "test_it_works_in_a_run_with_failing_cells", "'Forgets' gave no outcome for 1 of 9 cells")
 
 
 def test_a_plugin_that_gives_other_numbers_each_time_is_named():
@@ -230,8 +235,7 @@ def test_a_plugin_that_cannot_stand_a_second_run_is_named():
         def before_run(self):
             self.file = [] if self.file is None else 1 / 0
 
-    with pytest.raises(ZeroDivisionError):
-        PluginConformance().test_it_works_in_a_second_run(Once())
+    broken(Once(), "test_it_works_in_a_second_run", r"^\[state\] the second run .*ZeroDivisionError")
 
 
 def test_a_plugin_that_fails_where_cells_fail_is_named():

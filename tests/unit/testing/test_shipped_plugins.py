@@ -12,46 +12,64 @@ from crystallize import (
     SeedPlugin,
     SerialExecution,
 )
-from crystallize.testing import PluginConformance
+from crystallize.testing import (
+    ExecutorConformance,
+    ObserverConformance,
+    StoreConformance,
+    TransformerConformance,
+    VerifierConformance,
+)
+from crystallize_plugins import verifiers
 
 
-class TestSeedPlugin(PluginConformance):
+class TestSeedPlugin(TransformerConformance):
     @pytest.fixture
     def plugin(self):
         return SeedPlugin(seed=7)
 
 
-class TestLoggingPlugin(PluginConformance):
+class TestLoggingPlugin(ObserverConformance):
     @pytest.fixture
     def plugin(self):
         return LoggingPlugin(verbose=True, log_level="DEBUG")
 
 
-class TestArtifactPlugin(PluginConformance):
+class TestArtifactPlugin(StoreConformance):
     @pytest.fixture
-    def plugin(self, tmp_path):
-        return ArtifactPlugin(root_dir=tmp_path / "runs")
+    def plugin(self, reopen):
+        return reopen()
+
+    @pytest.fixture
+    def reopen(self, tmp_path):
+        return lambda: ArtifactPlugin(root_dir=tmp_path / "runs")
 
 
-class TestSerialExecution(PluginConformance):
+class TestSerialExecution(ExecutorConformance):
     @pytest.fixture
     def plugin(self):
         return SerialExecution()
 
 
-class TestThreads(PluginConformance):
+class TestThreads(ExecutorConformance):
     @pytest.fixture
     def plugin(self):
         return ParallelExecution(max_workers=2, executor_type="thread")
 
 
-class TestProcesses(PluginConformance):
+class TestProcesses(ExecutorConformance):
     @pytest.fixture
     def plugin(self):
         return ParallelExecution(max_workers=2, executor_type="process")
 
 
-class TestAsyncExecution(PluginConformance):
+class TestAsyncExecution(ExecutorConformance):
     @pytest.fixture
     def plugin(self):
         return AsyncExecution(max_concurrency=2)
+
+
+class TestVerifiers(VerifierConformance):
+    @pytest.fixture(params=["paired_t_test", "permutation_test", "welch_t_test", "resampled_t_test"])
+    def verifier(self, request):
+        settings = {"test_share": 0.2} if request.param == "resampled_t_test" else {}
+        return getattr(verifiers, request.param)(**settings)

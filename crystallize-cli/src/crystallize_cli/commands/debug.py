@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.folders import ExperimentPath
 from crystallize_cli.output import with_output
+from crystallize_cli.selection import selection_options
 from crystallize_cli.targets import load_target
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ __all__ = ["debug"]
 @click.option(
     "--replicate", type=click.IntRange(min=0), metavar="N", default=0, show_default=True, help="Which replicate."
 )
+@selection_options
 @click.option("--no-break", is_flag=True, help="Open no debugger where it fails.")
 @with_output
 def debug(
-    path: Path, overrides: tuple[str, ...], condition: str, replicate: int, no_break: bool, output: Output
+    path: Path,
+    overrides: tuple[str, ...],
+    condition: str,
+    replicate: int,
+    no_break: bool,
+    output: Output,
+    **selection: Any,
 ) -> int:
     """Run one cell in this process and show what every step did.
 
@@ -40,7 +48,7 @@ def debug(
     """
     from crystallize.errors import CrystallizeError
 
-    experiment = load_target(path, overrides, only=True).experiment
+    experiment = load_target(path, overrides, only=True, **selection).experiment
     treatment = _treatment(experiment, condition)
     try:
         experiment.validate()

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli import __version__
-from crystallize_cli.commands.plugins import GROUPS
 from crystallize_cli.exits import ExitCode
+from crystallize_cli.kinds import installed
 from crystallize_cli.output import with_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from crystallize_cli.output import Output
 
 __all__ = ["Finding", "doctor", "examine"]
 
 _OURS = ("crystallize-core", "crystallize-plugins", "crystallize-cli")
+_SLOW_MS = 300
 _MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
 
 
@@ -48,10 +49,18 @@ class Finding:
 def doctor(output: Output) -> int:
     """Say whether what is installed fits together.
 
-    Looks at versions, at names that two distributions claim, at extras that are missing, and loads every plugin once.
+    Looks at versions, at names that two distributions claim, at extras that are missing, and loads every plugin once,
+    in a process of its own: it names those that cannot be imported, are no plugins, break the contract or are slow.
     """
-    findings = list(examine())
-    record = {"findings": [asdict(finding) for finding in findings]}
+    from crystallize_cli.inspection import inspect_installed
+
+    plugins = list(inspect_installed(installed()))
+    findings = [*examine(), *_of_plugins(plugins)]
+    shown = [
+        {**{key: plugin[key] for key in ("name", "kind", "import_ms")}, "problem": plugin["error"]}
+        for plugin in plugins
+    ]
+    record = {"findings": [asdict(finding) for finding in findings], "plugins": shown}
     output.data(record, lambda: "\n".join(f"{_MARKS[f.state]}{f.what}: {f.text}" for f in findings))
     problems = sum(finding.state == "problem" for finding in findings)
     if problems:
@@ -60,11 +69,10 @@ def doctor(output: Output) -> int:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything; a broken part is a finding, and hides none of the others."""
+    """Look at the three distributions and their extras; a broken part is a finding, and hides none of the others."""
     yield Finding("ok", "Python", f"{platform.python_version()} ({sys.executable})")
     yield from _versions()
     yield from _extras()
-    yield from _plugins()
 
 
 def _versions() -> Iterator[Finding]:
@@ -123,15 +131,13 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def _plugins() -> Iterator[Finding]:
-    from crystallize.errors import MissingExtraError
-    from crystallize.hooks import examine_plugins
-
-    for kind, group in GROUPS.items():
-        for report in examine_plugins(group):
-            what = f"{kind} {report.record.name} ({report.record.origin})"
-            if report.error is None:
-                yield Finding("ok", what, report.record.value)
-            else:
-                state = "note" if isinstance(report.error, MissingExtraError) else "problem"
-                yield Finding(state, what, str(report.error))
+def _of_plugins(plugins: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+    for plugin in plugins:
+        what = f"{plugin['kind']} {plugin['name']} ({plugin['distribution']} {plugin['version']})"
+        if plugin["error"] is not None:
+            yield Finding("note" if plugin["optional"] else "problem", what, plugin["error"])
+        elif plugin["import_ms"] > _SLOW_MS:
+            text = f"importing it took {plugin['import_ms']:.0f} ms: it should import what is heavy inside functions"
+            yield Finding("note", what, text)
+        else:
+            yield Finding("ok", what, plugin["entry_point"])

@@ -10,6 +10,7 @@ import click
 
 from crystallize_cli.exits import ExitCode, Failure, stored_errors
 from crystallize_cli.folders import ExperimentPath, find_experiment
+from crystallize_cli.locks import apply_lock, lock_option, read_lock_file
 from crystallize_cli.output import with_output
 from crystallize_cli.references import find_run, root_option
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from crystallize import Experiment
     from crystallize_cli.output import Output
 
 __all__ = ["reproduce"]
@@ -26,8 +28,9 @@ __all__ = ["reproduce"]
 @click.argument("run")
 @click.argument("path", type=ExperimentPath(), required=False)
 @root_option
+@lock_option
 @with_output
-def reproduce(run: str, path: Path | None, root: Path, output: Output) -> int:
+def reproduce(run: str, path: Path | None, root: Path, locked: Path | None, output: Output) -> int:
     """Do a stored run again from its record, and compare it bit for bit.
 
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. PATH is the Python file, or the folder
@@ -50,7 +53,13 @@ def reproduce(run: str, path: Path | None, root: Path, output: Output) -> int:
             )
         return click.confirm("Load it, and run the experiment?", err=True)
 
+    lock = None if locked is None else read_lock_file(locked)
+
+    def prepare(experiment: Experiment) -> None:
+        if lock is not None:
+            apply_lock([experiment], lock)
+
     with stored_errors():
-        found = run_again(stored, None if path is None else find_experiment(path), confirm=confirm)
+        found = run_again(stored, None if path is None else find_experiment(path), confirm=confirm, prepare=prepare)
     output.data(found, found.text)
     return ExitCode.DONE if found.identical else ExitCode.FAILED

@@ -61,13 +61,15 @@ class FrozenContext(MappingViews):
 
     __slots__ = (
         "_artifacts", "_base", "_cell", "_copies", "_emit", "_events", "_journal", "_lineage", "_logger", "_observer",
-        "_own", "_position", "_resources", "_rng", "_rng_factory", "_steps", "metrics",
+        "_own", "_position", "_resources", "_rng", "_rng_factory", "_seen", "_steps", "metrics",
     )  # fmt: skip
 
     metrics: Metrics
     """What this cell has recorded."""
     _lineage: Any
     """What the step cache knows of the data at this position; None where it knows nothing."""
+    _seen: FrozenContext | None
+    """This context as neutral plugins see it, once one has."""
     _observer: Observer | None
     """Who is told of the use of this context."""
     _copies: CellCopies
@@ -104,7 +106,7 @@ class FrozenContext(MappingViews):
         self._steps = steps
         self._resources = resources
         self._copies = copies
-        self._observer = self._lineage = None
+        self._observer = self._lineage = self._seen = None
         self.metrics = Metrics()
 
     @classmethod
@@ -124,13 +126,21 @@ class FrozenContext(MappingViews):
         return self
 
     def _read_only(self) -> FrozenContext:
-        """Return this context as a neutral plugin sees it: reads leave no trace, and writes are refused."""
-        seen = self._for_cell(
-            self._base, self._own, self._cell, self._steps, self._resources, self._deliver, self._copies
-        )
-        seen._logger, seen._position, seen._observer = self._logger, self._position, _READ_ONLY
-        seen._artifacts = (ArtifactLog() if self._artifacts is None else self._artifacts)._observed_by(_READ_ONLY)
-        seen.metrics = self.metrics._observed_by(_READ_ONLY)
+        """Return this context as neutral plugins see it: reads leave no trace, and writes are refused.
+
+        It is made once, and shows what this context holds when somebody looks.
+        """
+        seen = self._seen
+        if seen is None:
+            seen = self._seen = self._for_cell(
+                self._base, self._own, self._cell, self._steps, self._resources, self._deliver, self._copies
+            )
+            if self._artifacts is None:
+                self._artifacts = ArtifactLog()
+            seen._logger, seen._observer = self._logger, _READ_ONLY
+            seen._artifacts = self._artifacts._observed_by(_READ_ONLY)
+            seen.metrics = self.metrics._observed_by(_READ_ONLY)
+        seen._position = self._position
         return seen
 
     def _watched_by(self, observer: Observer | None) -> None:
@@ -142,20 +152,10 @@ class FrozenContext(MappingViews):
     # -- reading ----------------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> Any:
-        if self._observer is not None:
-            self._observer.reads_key(key)
-        copies = None  # What this cell has added is its own.
-        value = self._own.get(key, _ABSENT)
+        value = self.get(key, _ABSENT)
         if value is _ABSENT:
-            copies = self._copies
-            value = self._base.get(key, _ABSENT)
-            if value is _ABSENT:
-                if key == "step_name" and self._position:
-                    return self._steps[self._position - 1]
-                self._journal.extend((self._position, key))
-                raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
-        self._journal.extend((self._position, key))
-        return value if value.__class__ in ATOMS else self._handed_out(value, copies)
+            raise MissingKeyError(f"the context has no key {key!r}; its keys: {_listed(self)}")
+        return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of `key`, or `default` where the context does not have it."""

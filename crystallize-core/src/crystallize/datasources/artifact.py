@@ -14,7 +14,6 @@ from crystallize.datasources.stored import (
     Producer,
     StoredFileSource,
     StoredRun,
-    existing,
     producer_of,
     step_of,
 )
@@ -158,15 +157,13 @@ class Artifact(StoredFileSource):
             )
         producer = producer_of(self._producer)
         run = producer.newest_run(f"artifact {self.name!r}")
-        replicate = ctx.get("replicate", 0)
-        condition = self._condition(ctx, run, producer.name, replicate)
-        where = {"condition": condition, "replicate": replicate % max(run.replicates, 1)}
-        return self.loader(existing(run.artifact_path(step=self._writing_step(), name=self.name, **where)))
+        condition, replicate = ctx.get("condition", BASELINE), ctx.get("replicate", 0)
+        if condition not in run.conditions:
+            self._tell_of_baseline(run, producer.name, condition, replicate)
+        return self.loader(self._path_in(run, condition, replicate))
 
-    def _condition(self, ctx: FrozenContext, run: StoredRun, producer: str, replicate: int) -> str:
-        condition: str = ctx.get("condition", BASELINE)
-        if condition in run.conditions:
-            return condition
+    def _tell_of_baseline(self, run: StoredRun, producer: str, condition: str, replicate: int) -> None:
+        """Warn that the baseline's file is read for a condition that the producer never had; refuse without one."""
         known = ", ".join(map(repr, run.conditions)) or "none"
         if BASELINE not in run.conditions:
             raise ArtifactMissingError(
@@ -182,7 +179,6 @@ class Artifact(StoredFileSource):
                 " there: %s). Run it with that treatment to compare like with like",
                 self.name, producer, condition, run.path, known,
             )  # fmt: skip
-        return BASELINE
 
     def _files(self, run: StoredRun, condition: str) -> tuple[tuple[str | None, ...], str, str]:
         return (self._writing_step(),), self.name, condition if condition in run.conditions else BASELINE
@@ -307,16 +303,7 @@ class ArtifactSource(StoredFileSource):
         ArtifactMissingError
             No run is stored, or the file is not in it. It is a `FileNotFoundError`.
         """
-        run = self._run()
-        where = {"condition": self.condition, "replicate": ctx.get("replicate", 0) % max(run.replicates, 1)}
-        failure: ArtifactMissingError | None = None
-        steps, name, _ = self._files(run, self.condition)
-        for step in steps:
-            try:
-                return existing(run.artifact_path(step=step, name=name, **where))
-            except ArtifactMissingError as error:
-                failure = failure or error
-        raise failure or ArtifactMissingError(f"{self!r} found nothing in {run.path}")
+        return self._path_in(self._run(), self.condition, ctx.get("replicate", 0))
 
     def _files(self, run: StoredRun, condition: str) -> tuple[tuple[str | None, ...], str, str]:  # noqa: ARG002
         return tuple(dict.fromkeys((self.step, step_class_name(self.step)))), self.name, self.condition

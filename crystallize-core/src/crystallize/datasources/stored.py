@@ -26,7 +26,6 @@ __all__ = [
     "StoredContents",
     "StoredFileSource",
     "StoredRun",
-    "existing",
     "producer_of",
     "step_of",
     "steps_that_take",
@@ -171,6 +170,23 @@ class StoredFileSource(DataSource):
     def _way_of_reading(self) -> tuple[Any, ...]:
         """Return how the file is read; neither the name of the experiment that wrote it nor of its folder."""
 
+    def _path_in(self, run: StoredRun, condition: str, replicate: int) -> Path:
+        """Return the path of the file of a cell; raise `ArtifactMissingError` where no step wrote it."""
+        steps, name, condition = self._files(run, condition)
+        missing: list[ArtifactMissingError] = []
+        replicate %= max(run.replicates, 1)
+        for step in steps:
+            try:
+                path = run.artifact_path(step=step, name=name, condition=condition, replicate=replicate)
+            except ArtifactMissingError as error:
+                missing.append(error)
+                continue
+            if path.exists():
+                return path
+            gone = f"the stored file {path} is gone; run the experiment that wrote it again"
+            missing.append(ArtifactMissingError(gone))
+        raise missing[0]
+
     def _declared_replicates(self) -> int | None:
         return None
 
@@ -290,10 +306,3 @@ def steps_that_take(pipeline: Any, artifact: object) -> list[str]:
 def _labelled(pipeline: Any) -> list[tuple[str, Any]]:
     steps = list(getattr(pipeline, "steps", ()))
     return list(zip(getattr(pipeline, "labels", None) or [step.name for step in steps], steps, strict=True))
-
-
-def existing(path: Path) -> Path:
-    """Return a stored file's path back, and refuse one that is gone."""
-    if not path.exists():
-        raise ArtifactMissingError(f"the stored file {path} is gone; run the experiment that wrote it again")
-    return path

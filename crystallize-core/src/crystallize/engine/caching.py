@@ -87,7 +87,10 @@ def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Cal
 def announced(calls: Iterable[HookCall]) -> tuple[HookCall, ...]:
     """Return hooks such that those which seed the global random state say so while they do it."""
     return tuple(
-        replace(call, fn=_announcing(call.fn)) if _seeds_globally(call.info.plugin) else call for call in calls
+        replace(call, fn=_announcing(call.fn), method=_announcing(call.method))
+        if _seeds_globally(call.info.plugin)
+        else call
+        for call in calls
     )
 
 

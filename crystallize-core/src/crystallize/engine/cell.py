@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context import process
 from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
@@ -25,6 +26,7 @@ from crystallize.engine.failure import (
     running_task,
     text_of,
 )
+from crystallize.engine.handed import handed_view, is_fixed, refresh
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.streams import StreamHold
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.bridge import EventLoop
     from crystallize.engine.caching import CacheBrief
+    from crystallize.engine.handed import HandedView
     from crystallize.engine.limits import TimeLimits
     from crystallize.engine.policies import Policies
     from crystallize.engine.program import Program
@@ -89,6 +92,14 @@ class Job:
     keeps_logs: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
+    shown: HandedView | None = None
+    """The view as hooks are handed it, made once in each process."""
+
+    def handed(self) -> HandedView:
+        """Return the view as hooks are handed it."""
+        if self.shown is None:
+            self.shown = handed_view(self.view)
+        return self.shown
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
@@ -97,7 +108,7 @@ class Job:
 
             state["cache"] = brief_for(self)
         # Bound calls are closures: another process binds its own.
-        return None, {**state, "programs": {}}
+        return None, {**state, "programs": {}, "shown": None}
 
 
 class Worker:
@@ -127,21 +138,28 @@ class Worker:
         self._shared = SharedObjects(self._labels)
         name = getattr(job.view.datasource, "name", None) or type(job.view.datasource).__name__
         self._source = f"the data source {name}"
-        self._call = WorkerHooks(job.view).call
-        calls = job.active.calls
-        self._before_replicate = calls("before_replicate")
-        self._before_step = calls("before_step")
-        self._after_step = calls("after_step")
-        self._after_replicate = calls("after_replicate")
+        self._shown = job.handed()
+        shown = self._shown.pipeline.steps
+        self._shown_steps = [
+            copied if is_fixed(step) else None for step, copied in zip(self._steps, shown, strict=True)
+        ]
         self._cache: CacheSession | None = None
         if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
             self._use_cache()
+        self._report = WorkerReport()
+        self._hooks = WorkerHooks(self._shown, self._shared)
+        self._before_replicate, self._before_step, self._after_step = (
+            self._hooks.in_cell(calls, self._report) if (calls := self._calls(hook)) else None
+            for hook in ("before_replicate", "before_step", "after_step")
+        )
+        self._after_replicate = [
+            (call, self._hooks.in_cell((call,), self._report)) for call in self._calls("after_replicate")
+        ]
         self._limits = limits
         if limits is not None:
             # Not those that later runs share: calls within limits know of this worker.
             self._programs = {}
             self._fetch = limits.limited_fetch(self._fetch)
-        self._report = WorkerReport()
         self._start_error: tuple[str, BaseException] | None = None
         self._ctx: FrozenContext | None = None
         self._keeps_logs = False
@@ -159,9 +177,23 @@ class Worker:
             self._keeps_logs = True
         self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
         for call in self.job.active.calls("worker_start"):
-            with caught(partial(self._fail_start, call)):
-                call.fn(self.view)
+            self._hooks.once(call, partial(self._fail_start, call), self._report)
         self._set_steps_up()
+
+    def _calls(self, hook: str) -> tuple[HookCall, ...]:
+        calls = self.job.active.calls(hook)
+        if self._cache is None:
+            return calls
+        from crystallize.engine.caching import announced
+
+        return announced(calls)
+
+    def _shown_step(self, position: int) -> PipelineStep:
+        """Return a step as hooks are handed it: one of a class of the user's may have changed since."""
+        shown: PipelineStep = self._shown.pipeline.steps[position]
+        if shown is not self._steps[position] and hasattr(shown, "__dict__"):
+            refresh(shown, self._steps[position])
+        return shown
 
     def _set_steps_up(self) -> None:
         # By identity: a step that stands in two places is one object, and is set up once.
@@ -212,8 +244,7 @@ class Worker:
                 step.teardown(self._ctx)
         while self._to_stop:
             call = self._to_stop.pop()
-            with caught(partial(self._keep, call, "worker_stop")):
-                call.fn(self.view)
+            self._hooks.once(call, partial(self._keep, call, "worker_stop"), self._report)
         for loop in loops:
             loop.call_in_helper(self.close_thread)
         self._note_closing(self.resources.close_all())
@@ -250,9 +281,6 @@ class Worker:
         # Not those that later runs share: cached calls know of this worker.
         self._programs = self.job.programs = {}
         self._fetch = caching.fetch_for(self.job, self._cache, self._fetch)
-        self._before_replicate = caching.announced(self._before_replicate)
-        self._before_step = caching.announced(self._before_step)
-        self._after_step = caching.announced(self._after_step)
 
     def _program(self, condition: str) -> Program:
         treatment = self.job.treatments.get(condition)
@@ -308,6 +336,7 @@ class Worker:
         copies = CellCopies(self._shared.handed_out)
         ctx = FrozenContext._for_cell(program.base, own, cell, labels, self.resources, emit, copies)
         before_step, after_step, plain = self._before_step, self._after_step, self._plain
+        view, steps = self._shown, self._shown_steps
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
         durations: list[float] = []
@@ -322,15 +351,16 @@ class Worker:
         phase = "treatment"
         data: Any = None
         error = None
+        forks = process.forks
         try:
             if program.shared:
                 copies.note(program.shared)
             if program.apply is not None:
                 _check_applied(program.apply(ctx), own, cell)
                 _unshare_values(ctx, cell)
-            if self._before_replicate:
+            if self._before_replicate is not None:
                 phase = "before_replicate"
-                self._call(self._before_replicate, phase, cell, failures, ctx)
+                self._before_replicate(cell, failures, self._shown, ctx)
             phase = "datasource"
             if self.job.gives_data:
                 data = self.job.data
@@ -343,15 +373,17 @@ class Worker:
                         kind = data.__class__
                     if kind is not tuple:  # of steps, a tuple may be data and metrics
                         plain.add(kind)
+                if process.forks != forks:
+                    process.leave()
                 if kind not in ATOMS:
                     box, data = [data], None
                     data = unshared(box, copies, what=self._source)
             size = -1 if not program.late_names.isdisjoint(own) else len(own)
             then = _clock()
-            for position, call, wants_ctx, late, step in program.calls:
+            for position, call, wants_ctx, late in program.calls:
                 ctx._position = recorded._position = position
-                if before_step:
-                    self._call(before_step, "before_step", cell, failures, ctx, step)
+                if before_step is not None:
+                    before_step(cell, failures, view, steps[position - 1] or self._shown_step(position - 1), ctx)
                 if late is not None and len(own) != size:
                     # An earlier step wrote into the context: what it wrote may be a parameter of this one.
                     data = late(data, ctx)
@@ -370,14 +402,17 @@ class Worker:
                         data, metrics = data
                         for name, value in metrics.items():
                             recorded.add(name, value)
+                if process.forks != forks:
+                    process.leave()
                 if shared:
                     self._shared.check(shared, labels[position - 1])
-                if after_step:
-                    self._call(after_step, "after_step", cell, failures, ctx, step, data)
+                if after_step is not None:
+                    after_step(cell, failures, view, steps[position - 1] or self._shown_step(position - 1), data, ctx)
                 now = _clock()
                 tick(now - then)
                 then = now
         except BaseException as exc:
+            process.leave_if_forked(forks, exc)
             # User code: a failed cell never takes another with it.
             if ends_the_run(exc, alone=loop is not None, task=task):
                 raise
@@ -404,6 +439,7 @@ class Worker:
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)
+        ctx._seen = None  # which refers to the context in its turn
         if log is not None:
             current_log.set(None)
             if outcome.error is not None:
@@ -411,9 +447,9 @@ class Worker:
         return outcome
 
     def _finish(self, cell: Cell, ctx: FrozenContext, outcome: CellOutcome, failures: list[PluginFailure]) -> None:
-        for call in self._after_replicate:
+        for call, run in self._after_replicate:
             try:
-                self._call((call,), "after_replicate", cell, failures, ctx, outcome)
+                run(cell, failures, self._shown, ctx, outcome)
             except PluginHookError as exc:
                 if outcome.error is None:
                     outcome.error = execution_error(exc, step="after_replicate", cell=cell)

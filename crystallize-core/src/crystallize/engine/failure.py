@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context import process
 from crystallize.errors import PipelineExecutionError, PluginHookError
 from crystallize.results.outcome import Cell, PluginFailure
 
@@ -41,12 +42,16 @@ __all__ = [
 @contextlib.contextmanager
 def caught(keep: Callable[[BaseException], object]) -> Iterator[None]:
     """Hand what user code raises within the block to `keep`, of whatever class it is; Ctrl-C alone passes."""
+    forks = process.forks
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as exc:  # noqa: BLE001 - results are never lost to what somebody's code raises
+    except BaseException as exc:  # results are never lost to what somebody's code raises
+        process.leave_if_forked(forks, exc)
+        if isinstance(exc, KeyboardInterrupt):
+            raise
         keep(exc)
+    else:
+        process.leave_if_forked(forks)
 
 
 def execution_error(exc: BaseException, *, step: str, cell: Cell) -> PipelineExecutionError:

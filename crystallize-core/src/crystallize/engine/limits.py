@@ -60,12 +60,12 @@ class TimeLimits:
         """Have the steps of a condition keep to their time-outs and the cell's."""
         whole_cell = self._policies.cell.timeout is not None
         calls = []
-        for position, call, wants_ctx, late, step in program.calls:
+        for position, call, wants_ctx, late in program.calls:
             if whole_cell or self._policies.step_limit(position) is not None:
                 timed = self._timed(position, call if wants_ctx else _without_ctx(call))
-                calls.append((position, timed, True, late and self._timed(position, late), step))
+                calls.append((position, timed, True, late and self._timed(position, late)))
             else:
-                calls.append((position, call, wants_ctx, late, step))
+                calls.append((position, call, wants_ctx, late))
         program.calls = tuple(calls)
 
     def _timed(self, position: int, call: Callable[[Any, FrozenContext], Any]) -> Callable[[Any, FrozenContext], Any]:

@@ -95,11 +95,13 @@ class PlannedCells(Sequence[Cell]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
+        count = len(self)
+        place = index + count if index < 0 else index
+        if not 0 <= place < count:
             raise IndexError(index)
-        place = index % len(self)
-        replicate, number = divmod(place if self._chosen is None else self._chosen[place], len(self._conditions))
-        return Cell(self._conditions[number], replicate)
+        conditions = self._conditions
+        replicate, number = divmod(place if self._chosen is None else self._chosen[place], len(conditions))
+        return tuple.__new__(Cell, (conditions[number], replicate))  # see `__iter__`
 
     def __iter__(self) -> Iterator[Cell]:
         # Past the constructor of a named tuple, which is written in Python.
@@ -316,12 +318,12 @@ def settle_seed(view: ExperimentView, *, draw: bool = True) -> None:
     if run.strategy == "resume" and run.seed is None and run.kind in ("run", "trial"):
         stores = (plugin for plugin in view.plugins if isinstance(plugin, StorePlugin))
         recorded = (store.recorded_seed(view) for store in stores)
-        run.seed = next((seed for seed in recorded if isinstance(seed, int) and not isinstance(seed, bool)), None)
+        run._note(seed=next((seed for seed in recorded if isinstance(seed, int) and not isinstance(seed, bool)), None))
     seeder = next((plugin for plugin in view.plugins if isinstance(plugin, SeederPlugin)), None)
     if seeder is not None:
-        run.seed = seeder.base_seed(view)
+        run._note(seed=seeder.base_seed(view))
         if run.seed is None and draw:
-            run.seed = seeder.draw_seed(view)
+            run._note(seed=seeder.draw_seed(view))
 
 
 def plan_for(cells: Sequence[Cell], reasons: Mapping[Cell, str] | None) -> Plan:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crystallize.pipelines import Pipeline, PipelineStep
     from crystallize.pipelines.cache.session import CacheSession
 
-    StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None, PipelineStep]
+    StepCall: TypeAlias = tuple[int, Callable[..., Any], bool, Callable[..., Any] | None]
 
 __all__ = ["Program", "compile_condition", "injected_keys", "steps_are_async"]
 
@@ -33,9 +33,9 @@ class Program:
     apply : callable of ctx or None
         A treatment that is a function.
     calls : tuple of tuple
-        Of each step: its position from 1, its call, whether that takes the context, what to call instead once the
-        context holds one of `late_names`, and the step itself. Plain tuples: unpacking named ones takes several
-        times as long, and it is done for every step of every cell.
+        Of each step: its position from 1, its call, whether that takes the context, and what to call instead once the
+        context holds one of `late_names`. Plain tuples: unpacking named ones takes several times as long, and it is
+        done for every step of every cell.
     labels : tuple of str
         The steps' names.
     late_names : frozenset of str
@@ -137,9 +137,9 @@ def compile_condition(
         objects += bound.shared
         if cache is not None and step.cacheable:
             cached = _cached(cache, step, pipeline.labels[position - 1], position, bound, outputs)
-            calls.append((position, cached, True, None, step))
+            calls.append((position, cached, True, None))
         else:
-            calls.append((position, bound.call, bound.wants_ctx, bound.late, step))
+            calls.append((position, bound.call, bound.wants_ctx, bound.late))
             late_names.update(bound.late_names)
     read = tuple(reads)
     alike = None if shapes is None else shapes.setdefault(read, {})

@@ -25,6 +25,7 @@ from crystallize.engine.bridge import (
 from crystallize.engine.cell import Job
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
+from crystallize.engine.handed import sealed_view
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.judge import judge
@@ -130,7 +131,19 @@ class Run:
         """Called with each outcome before it is stored: they add what only the coordinator knows, or take note."""
         view.identities = partial(cell_identities, view, active)
         view.describe = partial(condition_records, view)
-        self.dispatch = HookDispatch(view, active)
+        job = Job(
+            view,
+            active,
+            treatments_by_condition(view.treatments),
+            gives_data=gives_data,
+            data=data,
+            keeps_payload=view.run.kind in ("apply", "debug"),
+            policies=policies,
+            programs={} if programs is None else programs,
+        )
+        self.shown = job.handed()
+        self._store_view = sealed_view(view)
+        self.dispatch = HookDispatch(self.shown, self._store_view, active)
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
@@ -149,20 +162,8 @@ class Run:
         self._failures = None if most_failures is None else FailureCount(most_failures)
         self.interrupts = InterruptGuard()
         self._streams = StreamHold()
-        self.runner = CellRunner(
-            Job(
-                view,
-                active,
-                treatments_by_condition(view.treatments),
-                gives_data=gives_data,
-                data=data,
-                keeps_payload=view.run.kind in ("apply", "debug"),
-                policies=policies,
-                programs={} if programs is None else programs,
-            ),
-            self.dispatch.sink,
-            self.dispatch.progress,
-        )
+        self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
+        self.dispatch.cells_run_here = self.runner.in_one_thread
 
     # -- faces ------------------------------------------------------------------------------------
 
@@ -276,7 +277,9 @@ class Run:
         for treatment in treatments:
             check_treatment_keys(treatment, self.view.initial_ctx)
         self._keys.admit(treatments)
-        self.view.treatments.extend(treatments)
+        self.view.treatments = [*self.view.treatments, *treatments]
+        self.shown.admit(treatments)
+        self._store_view.admit(treatments)
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)
 
@@ -285,7 +288,7 @@ class Run:
         cells = plan_cells(self.conditions, self.view.replicates)
         if self.view.run.strategy != "resume":
             return plan_for(cells, None)
-        settle_seed(self.view, draw=False)
+        settle_seed(self._store_view, draw=False)
         return plan_for(cells, self.dispatch.planned_cells(cells))
 
     # -- before -----------------------------------------------------------------------------------
@@ -296,7 +299,7 @@ class Run:
         view = self.view
         view.run._note(started=time.time())
         self._started = time.perf_counter()
-        settle_seed(view)
+        settle_seed(self._store_view)
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
@@ -324,6 +327,8 @@ class Run:
 
     def _loop(self, cells: Sequence[Cell]) -> Any:
         """Ask the executors, the last in the list first; run serially where none answers."""
+        if isinstance(cells, list):
+            cells = tuple(cells)
         if self.view.run.kind in ("apply", "debug"):
             return SerialLoop(cells, self.runner)
 
@@ -389,7 +394,7 @@ class Run:
         if not self._released and (kept is None or not self.outcomes):
             return self.outcomes if kept is None else kept
         if self._store is not None and self.dispatch.stored():
-            stored = self._store.stored_outcomes(self.view)
+            stored = self._store.stored_outcomes(self._store_view)
             if stored is not None:
                 self.outcomes.release()
                 if self.view.run.strategy == "resume":
@@ -468,6 +473,7 @@ class Run:
             stopped_by = stopped_by or exc
             report = self.runner.stop()
         self.dispatch.note(report.plugin_failures)
+        self.dispatch.tell_ignored(report.ignored)
         errors: dict[str, Exception] = {}
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)

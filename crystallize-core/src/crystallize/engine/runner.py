@@ -14,6 +14,7 @@ from crystallize.engine.limits import TimeLimits
 from crystallize.engine.policies import History
 from crystallize.engine.program import steps_are_async
 from crystallize.hooks.roles import WorkerReport
+from crystallize.plugins.lock import VersionCheck
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class CellRunner:
         self._worker: Worker | None = None
         self._lock = threading.Lock()
         self._mine = threading.local()
+        self._threads: set[int] = set()
         self._loops: list[EventLoop] = []
         self._foreign = WorkerReport()
         self.needs_loop: bool = steps_are_async(job.view.pipeline) or getattr(job.view.datasource, "is_async", False)
@@ -142,6 +144,8 @@ class CellRunner:
 
     def _run(self, cell: Cell, emit: Callable[[Event], object] | None) -> CellOutcome:
         worker = self._worker or self._started()
+        if self._job.view.strict:
+            self._threads.add(threading.get_ident())
         emit = emit or self._sink
         loop: EventLoop = getattr(self._mine, "loop", None) or self._new_loop()
         if not self.needs_loop:
@@ -289,6 +293,10 @@ class CellRunner:
         with self._lock:
             self._foreign.absorb(report)
 
+    def in_one_thread(self) -> bool:
+        """Return whether no other thread of this process than the calling one has run cells."""
+        return self._threads <= {threading.get_ident()}
+
     def keep_logs(self) -> None:
         """Have what failed cells printed come with their errors; before the first cell."""
         self._job.keeps_logs = True
@@ -335,7 +343,8 @@ class CellRunner:
         return loop
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"job": self._job}
+        # The first thing that a worker unpickles: with another version of a plugin the rest might not even load.
+        return {"versions": VersionCheck.of(self._job.active.infos), "job": self._job}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["job"])  # type: ignore[misc]

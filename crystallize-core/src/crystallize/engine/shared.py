@@ -62,20 +62,22 @@ class SharedObjects:
         for each in objects:
             self._known[id(each)] = (_referrer(each), None)
 
-    def check(self, objects: Iterable[Any], step: str) -> None:
-        """Refuse what a step has changed.
+    def check(self, objects: Iterable[Any], step: str, *, kind: str = "step") -> None:
+        """Refuse what a step, or a plugin, has changed.
 
         Parameters
         ----------
         objects : iterable of object
             What the cell was given.
         step : str
-            The name of the step that has just run.
+            The name of what has just run.
+        kind : str, default "step"
+            What it is.
         """
         for each in objects:
             if _state(each) != self._known[id(each)][1]:
-                self._changed_by.setdefault(id(each), f"the step {step}")
-                raise ContextMutationError(_told(each, f"was changed in place by the step {step}"))
+                self._changed_by.setdefault(id(each), f"the {kind} {step}")
+                raise ContextMutationError(_told(each, f"was changed in place by the {kind} {step}"))
 
 
 def _told(value: Any, what: str) -> str:

@@ -55,9 +55,9 @@ class _HeldStream:
         self.error: Exception | None = None
         self._write = stream.write
         self._flush = stream.flush
-        self._attributes = stream.__dict__
-        self._methods = {"write": self.write, "writelines": self.writelines, "flush": self.flush}
-        self._attributes.update(self._methods)
+        self.attributes = stream.__dict__
+        self.methods = {"write": self.write, "writelines": self.writelines, "flush": self.flush}
+        self.attributes.update(self.methods)
 
     def write(self, text: str) -> Any:
         log = current_log.get()
@@ -98,12 +98,6 @@ class _HeldStream:
             name = getattr(self.stream, "name", type(self.stream).__name__)
             _LOGGER.warning("what was printed to %s is lost in part: %s", name, self.error)
 
-    def release(self) -> None:
-        if self._attributes.get("write") is self._methods["write"]:  # else somebody has put another in its place
-            for name in self._methods:
-                if name in self._attributes:
-                    del self._attributes[name]
-
 
 def _is_closed(stream: Any) -> bool:
     try:
@@ -118,6 +112,12 @@ class _Held:
     streams: tuple[_HeldStream, ...] = ()
 
     @classmethod
+    def flush(cls) -> None:
+        """Write what is in buffers, before a fork: the child would write it once more."""
+        for held in cls.streams:
+            held.flush()
+
+    @classmethod
     def forget_users(cls) -> None:
         """Begin anew in a forked process, whose runs are others; the streams that it has are held already."""
         cls.lock = threading.Lock()
@@ -127,19 +127,19 @@ class _Held:
 class StreamHold:
     """One user's wish that what cannot be printed be lost; without any, the streams are as they were."""
 
-    def __init__(self) -> None:
-        self._holds = False
+    _holds = False
 
     def hold(self) -> None:
         """Begin, unless that was done before."""
         with _Held.lock:
-            if sys.stdin is None or sys.stdout is None or sys.stderr is None:
-                occupy_standard_descriptors()
+            occupy_standard_descriptors()
             _Held.users += not self._holds
             self._holds = True
-            known = [held.stream for held in _Held.streams]
             for stream in (sys.stdout, sys.stderr):
-                if stream not in known:
+                for held in _Held.streams:
+                    if held.stream is stream:
+                        break
+                else:
                     try:
                         _Held.streams += (_HeldStream(stream),)
                     except (AttributeError, TypeError):
@@ -162,8 +162,11 @@ class StreamHold:
             if held.error is not None:
                 held.tell()  # as long as that cannot fail
         for held in released:
-            held.release()
+            if held.attributes.get("write") is held.methods["write"]:  # else somebody has put another in its place
+                for name in held.methods:
+                    if name in held.attributes:
+                        del held.attributes[name]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Held.forget_users)
+    os.register_at_fork(before=_Held.flush, after_in_child=_Held.forget_users)

@@ -18,7 +18,6 @@ from crystallize.experiments.folders import yaml_format
 from crystallize.experiments.request import (
     ABSENT,
     Request,
-    active_plugins,
     as_pipeline,
     as_source,
     checked_hypotheses,
@@ -654,5 +653,5 @@ class Experiment:
         resolve_appended(self.plugins)
         active = self._active
         if active is None or not active.fits(self.plugins):
-            active = self._active = active_plugins(self.plugins)
+            active = self._active = ActivePlugins.resolve(self.plugins)
         return active

@@ -53,6 +53,7 @@ __all__ = [
     "policies_for",
     "resolve_appended",
     "run_view",
+    "use_plugins",
     "validate",
 ]
 
@@ -201,8 +202,30 @@ def resolve_appended(plugins: list[Any]) -> None:
 
 
 def active_plugins(plugins: list[Any]) -> ActivePlugins:
-    """Validate and order plugins."""
+    """Validate and order plugins; names among them are resolved in place."""
+    resolve_appended(plugins)
     return ActivePlugins.resolve(plugins)
+
+
+def use_plugins(experiment: Experiment, plugins: Iterable[Any]) -> None:
+    """Give an experiment other plugins, and those that are new to it their ``init_hook``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    plugins : iterable
+        As in ``Experiment(plugins=...)``; no defaults are added.
+
+    Raises
+    ------
+    PluginError, ArgumentTypeError
+        As ``Experiment`` does.
+    """
+    before = list(experiment.plugins)
+    experiment.plugins[:] = build_plugins(plugins, default_plugins=False)
+    for call in ActivePlugins.resolve(experiment.plugins, complete=False).calls("init_hook"):
+        if not any(call.info.plugin is known for known in before):
+            call.fn(experiment)
 
 
 def validate(experiment: Experiment, request: Request) -> Settled:

@@ -100,17 +100,21 @@ class WorkerReport:
     plugin_failures : list of PluginFailure
     setup : dict of str to object
         What ``setup`` added to the context, described.
+    ignored : set of (str, str)
+        Plugins and hooks that returned what nobody takes.
     """
 
     errors: list[tuple[str, str, str]] = field(default_factory=list)
     plugin_failures: list[PluginFailure] = field(default_factory=list)
     setup: dict[str, Any] = field(default_factory=dict)
+    ignored: set[tuple[str, str]] = field(default_factory=set)
 
     def absorb(self, other: WorkerReport) -> None:
         """Take in what another process, or an earlier attempt to stop, has to tell."""
         self.errors.extend(other.errors)
         self.plugin_failures.extend(other.plugin_failures)
         self.setup.update(other.setup)
+        self.ignored |= other.ignored
 
 
 class RunCell(Protocol):

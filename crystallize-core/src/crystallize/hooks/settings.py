@@ -149,6 +149,8 @@ def described(name: str, value: Any, *, secret: bool = False) -> tuple[Any, bool
     from crystallize.results.description import describe
     from crystallize.results.secrets import MASK, looks_secret, mask_secrets
 
+    if isinstance(value, str) and not value:
+        return "", True  # nothing is there to be kept secret
     if secret and value is not None:
         return MASK, False
     if value is None or (_is_plain(value, _DEEPEST) and not looks_secret(name)):

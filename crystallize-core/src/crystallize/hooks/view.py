@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.errors import ArgumentTypeError
+from crystallize.errors import ArgumentTypeError, ReadOnlyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from crystallize.engine.identity import CellIdentities
     from crystallize.results.provenance import ConditionRecord
 
-__all__ = ["ExperimentView", "OptimizationRequest", "RunInfo", "first_plugin"]
+__all__ = ["ExperimentView", "HandedRun", "OptimizationRequest", "RunInfo", "first_plugin"]
 
 PluginT = TypeVar("PluginT")
 
@@ -47,12 +47,22 @@ class OptimizationRequest:
     settled: frozenset[str] = frozenset()
 
 
-_SETTABLE = frozenset({"version", "folder", "seed"})
+_STORES_SET = frozenset({"version", "folder"})
+_ASKED = "is what was asked for, and cannot be changed: declare it in the Experiment, or give it to run()"
+_REFUSED = {
+    "seed": "experiment.run.seed is settled before any hook, where plans know of it: derive the plugin's class from "
+    "crystallize.hooks.SeederPlugin, and return the seed from base_seed",
+    **{
+        name: f"experiment.run.{name} is what the store says, and nobody else: derive the plugin's class from "
+        "crystallize.hooks.StorePlugin if it stores runs"
+        for name in sorted(_STORES_SET)
+    },
+}
 
 
 @dataclass(slots=True)
 class RunInfo:
-    """Facts about one run; a store sets `version` and `folder`, a seeder `seed`, and nobody anything else.
+    """Facts about one run; a store sets `version` and `folder`, and nobody anything else.
 
     Attributes
     ----------
@@ -87,15 +97,15 @@ class RunInfo:
     optimization: OptimizationRequest | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set what the roles of plugins may set.
+        """Set what a store may set.
 
         Raises
         ------
-        AttributeError
+        ReadOnlyError
             It is anything else.
         """
-        if name not in _SETTABLE and hasattr(self, name):
-            raise AttributeError(f"run.{name} is what was asked for, and cannot be changed")
+        if name not in _STORES_SET and hasattr(self, name):
+            raise ReadOnlyError(_REFUSED.get(name, f"experiment.run.{name} {_ASKED}"))
         object.__setattr__(self, name, value)
 
     def _note(self, **facts: object) -> None:
@@ -104,12 +114,37 @@ class RunInfo:
             object.__setattr__(self, name, value)
 
 
+class HandedRun(RunInfo):
+    """The facts about a run, as they are when somebody looks; whoever is no store sets none of them.
+
+    Parameters
+    ----------
+    run : RunInfo
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: RunInfo) -> None:
+        object.__setattr__(self, "_run", run)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_"):
+            return object.__getattribute__(self, name)
+        return getattr(object.__getattribute__(self, "_run"), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise ReadOnlyError(_REFUSED.get(name, f"experiment.run.{name} {_ASKED}"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HandedRun, (self._run,)
+
+
 @dataclass(slots=True, repr=False)
 class ExperimentView:
     """An experiment as one run sees it.
 
-    Changing the attributes changes nothing of the user's `Experiment`. The view reaches worker
-    processes as a pickled copy.
+    Nothing of it can be changed: setting an attribute is refused, and changes of what it holds have no effect. The view
+    reaches worker processes as a pickled copy.
     """
 
     name: str | None
@@ -117,7 +152,7 @@ class ExperimentView:
     datasource: Any
     pipeline: Any
     plugins: Sequence[Any]
-    treatments: list[Any]
+    treatments: Sequence[Any]
     hypotheses: Sequence[Any]
     replicates: int
     outputs: Mapping[str, Any]
@@ -142,8 +177,8 @@ class ExperimentView:
     def id(self) -> str:
         """The identity of the experiment: the same as long as its code and parameters are."""
         if not isinstance(self.identity, str):
-            self.identity = self.identity()
-        return self.identity
+            self._note(identity=self.identity())
+        return str(self.identity)
 
     def cell_identities(self) -> CellIdentities | None:
         """Give what makes the cells of this run what they are, for those who store them.
@@ -156,9 +191,16 @@ class ExperimentView:
         CellIdentities or None
             With ``condition(name)`` and ``parts(name)``. None in a worker, and where the view belongs to no run.
         """
-        if self.identities is not None and callable(self.identities):
-            self.identities = self.identities()
-        return self.identities
+        found = self.identities
+        if found is not None and callable(found):
+            found = found()
+            self._note(identities=found)
+        return found
+
+    def _note(self, **facts: object) -> None:
+        """Set what the engine finds out as the run goes on."""
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         _ = self.id if self.name is None else None

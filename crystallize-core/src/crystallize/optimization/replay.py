@@ -76,11 +76,6 @@ class Journal:
         self._stores = [plugin for plugin in view.plugins if isinstance(plugin, StorePlugin) and plugin.keeps_journal]
         self._replay: Replay | None = None
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a store that keeps it."""
-        return bool(self._stores)
-
     def open(self, fields: dict[str, Any]) -> None:
         """Read what is recorded, before the run begins, and say in the view what is wanted.
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from crystallize.design import Treatment
 from crystallize.engine.plan import BASELINE
 from crystallize.errors import ArgumentTypeError, MissingMetricError
-from crystallize.results.columns import MetricValues
+from crystallize.results.collected import columns_of
 from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from crystallize.results.columns import MetricValues
     from crystallize.results.outcome import CellOutcome
 
 __all__ = ["ConditionNames", "Report", "TrialResult", "numbers_by_replicate", "trial_result", "was_pruned"]
@@ -111,26 +112,17 @@ def trial_result(
     """Make a trial's result of its cells' outcomes, in replicate order."""
     reports = [(report, outcome.cell.replicate) for outcome in outcomes for report in outcome.reports]
     reports.sort(key=lambda heard: heard[0][0])
-    values: dict[str, tuple[list[Any], list[int]]] = {}
-    errors: dict[str, Exception] = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            errors[outcome.cell.key] = outcome.error
-            continue
-        for name, recorded in outcome.metrics.items():
-            found = values.setdefault(name, ([], []))
-            found[0].extend(recorded)
-            found[1].extend([outcome.cell.replicate] * len(recorded))
+    metrics = columns_of(outcomes).metrics
     return TrialResult(
         number,
         batch,
         treatment,
         condition,
-        {name: MetricValues(*found) for name, found in values.items()},
+        {name: column.unpacked() for name, column in metrics.items()},
         tuple(outcome.seed for outcome in outcomes),
         _state(outcomes),
         tuple(outcome.duration for outcome in outcomes),
-        errors,
+        {outcome.cell.key: outcome.error for outcome in outcomes if outcome.error is not None},
         tuple(Report(replicate, *report[1:]) for report, replicate in reports),
     )
 

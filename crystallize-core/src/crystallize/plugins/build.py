@@ -15,15 +15,15 @@ from crystallize.errors import (
 )
 from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.declared_settings import checked_settings
-from crystallize.hooks.settings import note_settings
+from crystallize.hooks.settings import arguments_of, note_settings
 from crystallize.names import did_you_mean
 from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
 from crystallize.plugins.implementations import find_implementations
-from crystallize.plugins.info import default_kind, note_asked_by, note_origin, origin_of
+from crystallize.plugins.info import asked_by, default_kind, note_asked_by, note_name, note_origin, origin_of
 from crystallize.plugins.manager import check_distinct_plugins
 from crystallize.plugins.metadata import RESERVED
 
-__all__ = ["build_plugin", "build_plugins"]
+__all__ = ["build_own_plugin", "build_plugin", "build_plugins", "rebuild_plugin"]
 
 
 def build_plugins(specs: Iterable[object] | None, *, default_plugins: bool | Iterable[str] = True) -> list[Any]:
@@ -113,6 +113,54 @@ def _built(spec: object) -> Any:
     return spec
 
 
+def build_own_plugin(name: str, target: Any, settings: Mapping[str, Any], *, asked_by: str) -> Any:
+    """Build a plugin that no distribution declares, of a class, a function or an instance.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages and in the lock.
+    target : object
+        As what an entry point leads to.
+    settings : mapping of str to object
+    asked_by : str
+        As for `build_plugin`.
+
+    Raises
+    ------
+    PluginError
+        It is no plugin, or does not take the settings.
+    """
+    plugin = _plugin_of(target, settings, f"plugin {name!r}", {"plugin": name})
+    note_name(plugin, name)
+    note_asked_by(plugin, asked_by)
+    return plugin
+
+
+def rebuild_plugin(plugin: object, settings: Mapping[str, Any]) -> Any:
+    """Build a plugin again with other settings; those that are not named are as it was built with.
+
+    Parameters
+    ----------
+    plugin : object
+        An instance, which is left as it is.
+    settings : mapping of str to object
+
+    Raises
+    ------
+    PluginError
+        It does not take them.
+    """
+    origin = origin_of(plugin)
+    arguments = {**arguments_of(plugin), **settings}
+    if origin.entry_point is not None:
+        again = _installed(origin.name, arguments)
+    else:
+        again = _construct(type(plugin), arguments, str(origin), origin.fields)
+    note_asked_by(again, asked_by(plugin))
+    return again
+
+
 def _name_in(spec: object) -> str | None:
     """Give the name of the installed plugin that is asked for, with or without settings."""
     if type(spec) is tuple and len(spec) == 2 and isinstance(spec[1], (Mapping, type(None))):  # noqa: PLR2004
@@ -156,11 +204,17 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
     what = f"plugin {record.name!r} ({record.origin})"
     fields: dict[str, Any] = {"plugin": name, "distribution": record.distribution, "version": record.version}
     try:
-        plugin = _from_target(target, settings, what, fields)
+        plugin = _plugin_of(target, settings, what, fields)
     except ImportError as exc:
         if isinstance(exc, (MissingExtraError, PluginImportError)):
             raise
         raise import_error(record, exc) from exc
+    note_origin(plugin, record)
+    return plugin
+
+
+def _plugin_of(target: Any, settings: Mapping[str, Any] | None, what: str, fields: Mapping[str, Any]) -> Any:
+    plugin = _from_target(target, settings, what, fields)
     if not _is_plugin(plugin):
         gives = f"the class {plugin.__qualname__}" if isinstance(plugin, type) else f"a {type(plugin).__name__}"
         raise PluginDefinitionError(
@@ -170,7 +224,6 @@ def _installed(name: str, settings: Mapping[str, Any] | None) -> Any:
         )
     if _is_function(target):
         note_settings(plugin, target, settings or {})
-    note_origin(plugin, record)
     return plugin
 
 

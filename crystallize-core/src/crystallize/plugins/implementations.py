@@ -26,6 +26,8 @@ __all__ = [
     "arguments_of_function",
     "find_implementations",
     "implementation",
+    "in_one_call",
+    "named_arguments",
     "recall",
     "remember",
     "static_function",
@@ -126,14 +128,19 @@ def arguments_of_function(function: Callable[..., Any]) -> tuple[inspect.Paramet
     return tuple(signature_of(function).parameters.values())
 
 
+def named_arguments(implementation: Implementation) -> tuple[str, ...]:
+    """Give the names of the arguments that an implementation takes."""
+    if implementation.arguments is not None:
+        return implementation.arguments
+    return tuple(parameter.name for parameter in arguments_of_function(implementation.function))
+
+
 def adapt(implementation: Implementation, spec: HookSpec) -> Callable[..., Any]:
     """Give a callable that takes all arguments of the specification by position.
 
     It is the bound method itself where that takes just these.
     """
-    function, named = implementation.function, implementation.arguments
-    if named is None:
-        named = tuple(parameter.name for parameter in arguments_of_function(function))
+    function, named = implementation.function, named_arguments(implementation)
     if named == spec.arguments:
         return function
     adapter: Callable[..., Any] = _adapter(len(spec.arguments), tuple(map(spec.arguments.index, named)))(function)
@@ -149,6 +156,62 @@ def _adapter(count: int, wanted: tuple[int, ...]) -> Callable[[Callable[..., Any
     maker: Callable[[Callable[..., Any]], Callable[..., Any]] = eval(  # noqa: S307
         f"lambda function: lambda {taken}: function({passed})"
     )
+    return maker
+
+
+def in_one_call(
+    arguments: Sequence[str],
+    implementations: Sequence[tuple[Callable[..., Any], Sequence[str], bool]],
+    *,
+    failed: Callable[..., None],
+    gave: Callable[[int], None],
+) -> Callable[..., None]:
+    """Give a function that calls the implementations of a hook in a cell one after the other.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Those of the specification.
+    implementations : sequence of tuple
+        Of each the method, the arguments that it names, and whether it gets a context that cannot be written to.
+    failed : callable of (int, BaseException, Cell, list)
+        Is told which one raised what; the others are called unless it raises.
+    gave : callable of int
+        Is told which one returned something.
+
+    Returns
+    -------
+    callable
+        Takes the cell, a list, and the arguments of the specification, by position.
+    """
+    shapes = tuple((tuple(named), neutral) for _, named, neutral in implementations)
+    made: Callable[..., None] = _maker(tuple(arguments), shapes)(failed, gave, *(fn for fn, _, _ in implementations))
+    return made
+
+
+@cache
+def _maker(arguments: tuple[str, ...], shapes: tuple[tuple[tuple[str, ...], bool], ...]) -> Callable[..., Any]:
+    # Written out and compiled: a loop over adapters costs twice what the calls themselves do, for each step of each
+    # cell. The text consists of numbers and of the names in the specification.
+    numbers = range(len(shapes))
+    lines = [
+        f"def make(failed, gave, {', '.join(f'f{number}' for number in numbers)}):",
+        f"    def call(cell, failures, {', '.join(arguments)}):",
+    ]
+    if any(neutral and "ctx" in named for named, neutral in shapes):
+        lines.append("        seen = ctx._read_only()")
+    for number, (named, neutral) in zip(numbers, shapes, strict=True):
+        passed = ", ".join("seen" if neutral and name == "ctx" else name for name in named)
+        lines += [
+            "        try:",
+            f"            if f{number}({passed}) is not None:",
+            f"                gave({number})",
+            "        except BaseException as exc:",
+            f"            failed({number}, exc, cell, failures)",
+        ]
+    namespace: dict[str, Any] = {}
+    exec("\n".join([*lines, "    return call"]), namespace)  # noqa: S102
+    maker: Callable[..., Any] = namespace["make"]
     return maker
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "declared",
     "default_kind",
     "note_asked_by",
+    "note_name",
     "note_origin",
     "origin_of",
 ]
@@ -141,6 +142,12 @@ def note_origin(plugin: object, record: PluginRecord) -> None:
     """Remember from which entry point a plugin was built, where its class does not tell."""
     origin = _origin_of(record)
     if origin_of(plugin) != origin:
+        _origins.put(plugin, origin)
+
+
+def note_name(plugin: object, name: str) -> None:
+    """Remember what a plugin of no distribution is called, where its class does not tell."""
+    if origin_of(plugin) != (origin := Origin(name)):
         _origins.put(plugin, origin)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from crystallize.context.isolation import isolate
 from crystallize.errors import PluginConflictError
 from crystallize.hooks.specs import HOOKS
-from crystallize.plugins.implementations import adapt, find_implementations, implementation
+from crystallize.plugins.implementations import adapt, find_implementations, implementation, named_arguments
 from crystallize.plugins.info import Origin, PluginInfo, asked_by, declared, default_kind, origin_of
-from crystallize.plugins.ordering import RankedPlugin, in_order
+from crystallize.plugins.ordering import RankedPlugin, in_order, reasons_for
 from crystallize.plugins.validation import check_plugin
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize.plugins.implementations import Implementation, Shape
     from crystallize.plugins.info import OnError
 
-__all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins"]
+__all__ = ["ActivePlugins", "HookCall", "check_distinct_plugins", "explain_order"]
 
 _RANKS = {"seed": 0, None: 1, "logging": 2, "artifacts": 3}
 _RELATIONS = ("before", "after", "requires")
@@ -31,15 +31,23 @@ class HookCall:
 
     Attributes
     ----------
+    hook : str
     fn : callable
         Takes all arguments of the specification, by position, in its order.
+    method : callable
+        The plugin's method, bound.
+    takes : tuple of str
+        The names of the arguments that the method takes.
     info : PluginInfo
         Whose it is.
     neutral : bool
     on_error : {"record", "fail_cell", "stop_run"} or None
     """
 
+    hook: str
     fn: Callable[..., Any]
+    method: Callable[..., Any]
+    takes: tuple[str, ...]
     info: PluginInfo
     neutral: bool
     on_error: OnError | None
@@ -67,7 +75,10 @@ class ActivePlugins:
             for method in methods:
                 if method.hook in info.hooks:
                     fn = adapt(method, HOOKS[method.hook])
-                    calls[method.hook].append(HookCall(fn, info, neutral, info.on_error))
+                    takes = named_arguments(method)
+                    calls[method.hook].append(
+                        HookCall(method.hook, fn, method.function, takes, info, neutral, info.on_error)
+                    )
         self._calls = {name: tuple(listed) for name, listed in calls.items()}
         self._found = found
         self._lock: list[dict[str, Any]] | None = None
@@ -184,6 +195,27 @@ class ActivePlugins:
 
     def __repr__(self) -> str:
         return f"<ActivePlugins {', '.join(self.names) or 'none'}>"
+
+
+def explain_order(plugins: Sequence[object]) -> list[tuple[PluginInfo, str]]:
+    """Return plugins in their order, each with the reasons for its place.
+
+    Parameters
+    ----------
+    plugins : sequence of object
+        Instances, in the order of ``experiment.plugins``.
+
+    Raises
+    ------
+    PluginError
+        As `ActivePlugins.resolve`.
+    """
+    infos = {id(info.plugin): info for info in ActivePlugins.resolve(plugins).infos}
+    ordered = in_order(_place(plugin, origin_of(plugin), position) for position, plugin in enumerate(plugins))
+    return [
+        (infos[id(plugins[place.position])], because)
+        for place, because in zip(ordered, reasons_for(ordered), strict=True)
+    ]
 
 
 def _found_again(infos: Sequence[PluginInfo], shapes: Sequence[Sequence[Shape]]) -> ActivePlugins:

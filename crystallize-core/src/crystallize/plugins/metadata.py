@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import Distribution
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "PluginRecord",
     "Scan",
     "distribution_of",
+    "judged",
     "normalized",
     "rescan",
     "scan",
+    "scanning",
 ]
 
 PLUGINS = "crystallize.plugins"
@@ -103,6 +106,8 @@ class Scan:
 
 _lock = threading.Lock()
 _found: Scan | None = None
+_look: Callable[[], Scan] | None = None
+"""What takes the place of `_scan`, where something does."""
 
 
 def scan() -> Scan:
@@ -111,7 +116,7 @@ def scan() -> Scan:
     if _found is None:
         with _lock:
             if _found is None:
-                _found = _scan()
+                _found = (_look or _scan)()
     return _found
 
 
@@ -122,8 +127,20 @@ def rescan() -> Scan:
 
     importlib.invalidate_caches()
     with _lock:
-        _found = _scan()
+        _found = (_look or _scan)()
     return _found
+
+
+@contextmanager
+def scanning(look: Callable[[], Scan]) -> Iterator[None]:
+    """Have `look` say what is installed, within the block; for tests."""
+    global _look, _found
+    before = _look, _found
+    _look, _found = look, None
+    try:
+        yield
+    finally:
+        _look, _found = before
 
 
 def normalized(name: str) -> str:
@@ -155,7 +172,7 @@ def _scan() -> Scan:
         text = distribution.read_text("entry_points.txt") or ""
         records.extend(_parse(text, str(name), str(version)))
     by_group = {
-        group: tuple(_judged(sorted((r for r in records if r.group == group), key=lambda r: (r.name, r.distribution))))
+        group: tuple(judged(sorted((r for r in records if r.group == group), key=lambda r: (r.name, r.distribution))))
         for group in GROUPS
     }
     return Scan(by_group, tuple(sorted(problems)))
@@ -199,7 +216,7 @@ def _parse(text: str, distribution: str, version: str) -> Iterator[PluginRecord]
                 )
 
 
-def _judged(records: Iterable[PluginRecord]) -> Iterator[PluginRecord]:
+def judged(records: Iterable[PluginRecord]) -> Iterator[PluginRecord]:
     """Mark names that are taken twice, and reserved ones in the wrong hands."""
     records = list(records)
     for record in records:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from crystallize.plugins.info import Origin
 
-__all__ = ["RankedPlugin", "in_order"]
+__all__ = ["RankedPlugin", "in_order", "reasons_for"]
 
 Key = tuple[int, int, str]
 
@@ -94,6 +94,30 @@ def in_order(places: Iterable[RankedPlugin], *, complete: bool = True) -> list[R
     if len(done) < len(base):
         raise _cycle(base, followers, reasons, {i for i in range(len(base)) if waiting[i]})
     return done
+
+
+_BASE = (
+    "what seeds comes first",
+    "its place in the list of plugins",
+    "logging comes after the list",
+    "what stores comes last",
+)
+"""By rank, why a plugin is where it is before any relation is looked at."""
+
+
+def reasons_for(ordered: Sequence[RankedPlugin]) -> list[str]:
+    """Return for each plugin of an order why it is where it is: its base place, and the relations that it is in."""
+    _, declared = _relations(ordered, complete=False)
+    said = [[_BASE[place.rank]] for place in ordered]
+    for (first, second), relation in declared.items():
+        one, other = ordered[first].origin.name, ordered[second].origin.name
+        if relation == "before":
+            said[first].append(f"it comes before {other!r}, as it declares")
+            said[second].append(f"{one!r} declares to come before it")
+        else:
+            said[second].append(f"it {'requires' if relation == 'requires' else 'comes after'} {one!r}, as it declares")
+            said[first].append(f"{other!r} declares to come after it")
+    return ["; ".join(each) for each in said]
 
 
 def _relations(base: Sequence[RankedPlugin], *, complete: bool) -> tuple[list[list[int]], dict[tuple[int, int], str]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from crystallize.results.outcome import Cell, CellOutcome
 
-__all__ = ["CollectedOutcomes", "collected"]
+__all__ = ["CollectedOutcomes", "collected", "columns_of"]
 
 _OUTCOME = 800
 """About how many bytes an outcome with a few numbers takes."""
@@ -36,7 +36,8 @@ class CollectedOutcomes(LazyOutcomes):
     def add(self, outcome: CellOutcome) -> None:
         """Take an outcome in."""
         self._outcomes[outcome.cell] = self._last = outcome
-        self._columns = {}
+        if self._columns:
+            self._columns = {}
         size = _OUTCOME
         for values in outcome.metrics.values():
             for value in values:
@@ -67,7 +68,7 @@ class CollectedOutcomes(LazyOutcomes):
             found: dict[str, list[CellOutcome]] = {}
             for outcome in self._outcomes.values():
                 found.setdefault(outcome.cell.condition, []).append(outcome)
-            self._columns = {name: _columns_of(outcomes) for name, outcomes in found.items()}
+            self._columns = {name: columns_of(outcomes) for name, outcomes in found.items()}
         return self._columns[condition]
 
     def __getitem__(self, cell: Cell) -> CellOutcome:
@@ -93,9 +94,9 @@ def collected(outcomes: Iterable[CellOutcome] | LazyOutcomes) -> LazyOutcomes:
     return gathered
 
 
-def _columns_of(outcomes: list[CellOutcome]) -> CellColumns:
+def columns_of(outcomes: Iterable[CellOutcome]) -> CellColumns:
     """Return the outcomes of one condition by column."""
-    outcomes.sort(key=lambda outcome: outcome.cell.replicate)
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.cell.replicate)
     succeeded = [outcome for outcome in outcomes if outcome.error is None]
     metrics: dict[str, tuple[list[Any], list[int], dict[int, Mapping[str, Any]]]] = {}
     for outcome in succeeded:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
-from crystallize.results.secrets import MASK, looks_secret, mask_text
+from crystallize.results.secrets import MASK, is_secret, mask_text
 
 __all__ = ["describe"]
 
@@ -40,7 +40,7 @@ def describe(value: Any, *, key: object = "") -> Any:
     >>> describe(0.5), describe([1, 2]), describe(len), describe("hunter2", key="db_password")
     (0.5, [1, 2], 'function len', '***')
     """
-    if looks_secret(key) and value is not None and not isinstance(value, bool):
+    if is_secret(key, value):
         return MASK
     return _describe(value, _DEEPEST)
 
@@ -71,7 +71,7 @@ def _describe_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {
             key if isinstance(key, str) else str(_describe(key, 0)): MASK
-            if looks_secret(key) and item is not None and not isinstance(item, bool)
+            if is_secret(key, item)
             else _describe(item, depth - 1)
             for key, item in value.items()
         }

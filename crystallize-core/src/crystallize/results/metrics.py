@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,12 @@ class TreatmentMetrics:
         if self._metrics is not None:
             return self._metrics
         return {name: column.unpacked() for name, column in self._columns.items()}
+
+    def copied(self) -> TreatmentMetrics:
+        """Return the same metrics in lists of their own."""
+        if self._metrics is None:
+            return TreatmentMetrics(columns=self._columns)
+        return TreatmentMetrics({name: copy.copy(values) for name, values in self._metrics.items()})
 
     def values(self, name: str) -> MetricValues:
         """Return those of one metric, which are not kept unless somebody has looked at `metrics` before."""

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ABSENT",
     "ArtifactsView",
-    "ByCell",
     "ByCondition",
+    "ByReplicate",
     "ConditionLog",
     "ConditionRecord",
     "Conditions",
@@ -222,8 +222,15 @@ class _CellReader:
         return [*column.values[start : start + count]]
 
 
-class _ByReplicate(Mapping[int, Any]):
-    """One condition's cells, by replicate."""
+class ByReplicate(Mapping[int, Any]):
+    """Something about each cell of a condition, by replicate, computed on access.
+
+    Parameters
+    ----------
+    log : ConditionLog
+    look : callable
+        What computes the value for a condition's log and a replicate.
+    """
 
     __slots__ = ("_log", "_look")
 
@@ -232,7 +239,6 @@ class _ByReplicate(Mapping[int, Any]):
         self._look = look
 
     def __getitem__(self, replicate: int) -> Any:
-        self._log.position(replicate)
         return self._look(self._log, replicate)
 
     def __contains__(self, replicate: object) -> bool:
@@ -250,35 +256,6 @@ class _ByReplicate(Mapping[int, Any]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} replicates of {self._log.record.name!r}>"
-
-
-class ByCell(Mapping[str, Mapping[int, Any]]):
-    """Something about each cell, by condition and then by replicate, computed on access.
-
-    Parameters
-    ----------
-    logs : mapping of str to ConditionLog
-    look : callable
-        What computes the value for a condition's log and a replicate.
-    """
-
-    __slots__ = ("_logs", "_look")
-
-    def __init__(self, logs: Mapping[str, ConditionLog], look: Callable[[ConditionLog, int], Any]) -> None:
-        self._logs = logs
-        self._look = look
-
-    def __getitem__(self, condition: str) -> Mapping[int, Any]:
-        return _ByReplicate(self._logs[condition], self._look)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._logs)
-
-    def __len__(self) -> int:
-        return len(self._logs)
-
-    def __repr__(self) -> str:
-        return f"<by condition: {', '.join(self._logs)}>"
 
 
 class ByCondition(dict[str, list[Any]]):

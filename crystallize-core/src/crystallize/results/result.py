@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.context.isolation import isolate
 from crystallize.errors import UnknownNameError
 from crystallize.names import counted, did_you_mean
 from crystallize.results.collected import collected
@@ -20,8 +22,8 @@ from crystallize.results.metrics import (
 )
 from crystallize.results.provenance import (
     ArtifactsView,
-    ByCell,
     ByCondition,
+    ByReplicate,
     ConditionLog,
     ConditionRecord,
     Conditions,
@@ -36,11 +38,21 @@ if TYPE_CHECKING:
     from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
 
-__all__ = ["Result", "build_result"]
+__all__ = ["FRAMEWORK_FACTS", "Result", "build_result"]
 
 _DEFAULT_TREE = "treatment > replicate > step"
 # Facts in which a name such as ``get_token`` is that of a function or a package, and no secret stands beside it.
 _NAMES_OF_CODE = frozenset({"code", "git", "packages"})
+
+
+FRAMEWORK_FACTS = frozenset(
+    {
+        "replicates", "replicates_requested", "cells", "seeds", "durations", "workers", "ctx_changes", "before_steps",
+        "artifacts", "artifacts_of_failed_cells", "attempts", "plugin_failures", "plugin_cost", "plugins", "policies",
+        "run", "unread",
+    }
+)  # fmt: skip
+"""Entries of provenance that are the framework's own."""
 
 
 class Result:
@@ -254,6 +266,34 @@ class Result:
         """
         return write_json(self.to_dict(), path, indent=indent)
 
+    def copied(self) -> Result:
+        """Return a result that is equal to this one, and shares nothing with it that can be changed."""
+        metrics = self.metrics
+        copied = Result(
+            ExperimentMetrics(
+                metrics.baseline.copied(),
+                {name: part.copied() for name, part in metrics.treatments.items()},
+                [
+                    replace(
+                        tested,
+                        results=isolate(tested.results),
+                        ranking=isolate(tested.ranking),
+                        errors=dict(tested.errors),
+                    )
+                    for tested in metrics.hypotheses
+                ],
+            ),
+            logs={name: copy.copy(log) for name, log in self.logs.items()},
+            replicates=self.provenance["replicates_requested"],
+            facts={},
+            errors=self.errors,
+            plugin_errors=self.plugin_errors,
+        )
+        copied.conditions = self.conditions
+        copied.facts = isolate(self.facts)
+        copied.provenance.update(copied.facts)
+        return copied
+
     def note_plugin_errors(self, failures: Iterable[PluginFailure]) -> None:
         """Add errors of plugins that came after the result was made, as those of ``after_run`` do."""
         for failure in failures:
@@ -373,8 +413,8 @@ def _provenance(logs: Mapping[str, ConditionLog], requested: int, failures: Sequ
         "seeds": ByCondition(logs, attrgetter("columns.seeds")),
         "durations": ByCondition(logs, attrgetter("columns.durations")),
         "workers": ByCondition(logs, attrgetter("columns.workers")),
-        "ctx_changes": ByCell(logs, ConditionLog.steps_of),
-        "before_steps": ByCell(logs, ConditionLog.before_of),
+        "ctx_changes": {name: ByReplicate(log, ConditionLog.steps_of) for name, log in logs.items()},
+        "before_steps": {name: ByReplicate(log, ConditionLog.before_of) for name, log in logs.items()},
         "artifacts": ArtifactsView(logs),
         "artifacts_of_failed_cells": ArtifactsView(logs, failed=True),
         "attempts": {

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["MASK", "looks_secret", "mask_secrets", "mask_text"]
+__all__ = ["MASK", "is_secret", "looks_secret", "mask_secrets", "mask_text"]
 
 MASK = "***"
 """What stands for the value of a secret."""
@@ -132,6 +132,12 @@ def _sounds_secret(key: str) -> bool:
     )
 
 
+def is_secret(key: object, value: object) -> bool:
+    """Whether a value is to be masked: of a key that says so, unless nothing is there, or no more than yes or no."""
+    nothing = value is None or isinstance(value, bool) or (isinstance(value, str) and not value)
+    return not nothing and looks_secret(key)
+
+
 def mask_text(text: str) -> str:
     """Return text in which secrets are masked.
 
@@ -177,10 +183,7 @@ def mask_secrets(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [mask_secrets(item) for item in value]
     if kind is dict or isinstance(value, Mapping):
-        return {
-            key: MASK if looks_secret(key) and item is not None and not isinstance(item, bool) else mask_secrets(item)
-            for key, item in value.items()
-        }
+        return {key: MASK if is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
     return mask_text(str.__str__(value)) if isinstance(value, str) else value
 
 

@@ -7,6 +7,7 @@ keeps packed durations and the few values that steps wrote into the context.
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = ["CellTrace", "StepShape", "TraceShape", "intern_shape"]
@@ -33,49 +34,19 @@ class TraceShape(NamedTuple):
     steps: tuple[StepShape, ...]
 
 
+@dataclass(slots=True, eq=False)
 class CellTrace:
-    """What one cell did.
+    """What one cell did."""
 
-    Parameters
-    ----------
-    shape : TraceShape
-    durations : array of float, or bytes
-        Seconds, one per step that ran to its end; as bytes where nobody may ever look at them.
-    written : dict or None
-
-    Attributes
-    ----------
-    shape : TraceShape
-        Shared by all cells that touched the same names.
-    written : dict or None
-        Values that the cell wrote into its context: scalars as they are, anything else as a short text.
-    """
-
-    __slots__ = ("_durations", "shape", "written")
-
-    def __init__(self, shape: TraceShape, durations: array[float] | bytes, written: dict[str, Any] | None) -> None:
-        self.shape = shape
-        self._durations = durations
-        self.written = written
-
-    @property
-    def durations(self) -> array[float]:
-        """Seconds, one per step that ran to its end."""
-        kept = self._durations
-        if isinstance(kept, bytes):
-            packed: array[float] = array("d")
-            packed.frombytes(kept)
-            return packed
-        return kept
-
-    @property
-    def packed(self) -> bytes:
-        """The durations as bytes, in this machine's order."""
-        kept = self._durations
-        return kept if isinstance(kept, bytes) else kept.tobytes()
+    shape: TraceShape
+    """Shared by all cells that touched the same names."""
+    durations: array[float]
+    """Seconds, one per step that ran to its end."""
+    written: dict[str, Any] | None
+    """Values that the cell wrote into its context: scalars as they are, anything else as a short text."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.shape, self.packed, self.written)
+        return _rebuild, (self.shape, self.durations.tobytes(), self.written)
 
 
 _SHAPES: dict[TraceShape, TraceShape] = {}
@@ -93,4 +64,4 @@ def intern_shape(shape: TraceShape) -> TraceShape:
 
 
 def _rebuild(shape: TraceShape, durations: bytes, written: dict[str, Any] | None) -> CellTrace:
-    return CellTrace(intern_shape(shape), durations, written)
+    return CellTrace(intern_shape(shape), array("d", durations), written)

@@ -6,29 +6,35 @@ import functools
 import inspect
 import json
 import pickle
-import random
-import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from crystallize.errors import CrystallizeError
-from crystallize.hooks import HOOKS, ActivePlugins, find_plugins, hookimpl, load_plugin
-from crystallize.plugins.implementations import find_implementations
+from crystallize.hooks import HOOKS, ActivePlugins, BasePlugin, build_plugins, find_plugins, load_plugin
+from crystallize.testing.examination import examine_plugin
+from crystallize.testing.leaks import check_leaks
 from crystallize.testing.overriding import check_overrides
-from crystallize.testing.sample import REPLICATES, TREATMENTS, experiment_with, numbers_of
+from crystallize.testing.promises import chain_of, no_findings, promise, raising_breaks, rule_of
+from crystallize.testing.sample import REPLICATES, TREATMENTS, executor_named, experiment_with, numbers_of
+from crystallize.testing.static import instance_findings, pickle_findings, settings_findings
+from crystallize.testing.watching import random_states, replaced_hooks, watched_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crystallize.hooks import PluginInfo
     from crystallize.plugins.implementations import Implementation
+    from crystallize.plugins.metadata import PluginRecord
     from crystallize.results.result import Result
+    from crystallize.testing.examination import Examination
+    from crystallize.testing.watching import Watch
 
 __all__ = ["PluginConformance"]
 
-
 _NOT_IN_A_RUN = frozenset({"init_hook", "completed_cells", "plan_cells"})
 """Hooks that an ordinary run does not call."""
+_CLOSING = frozenset({"after_run", "worker_stop", "after_replicate"})
 
 
 class PluginConformance:
@@ -36,7 +42,10 @@ class PluginConformance:
 
     The fixture ``plugin`` gives a fresh instance; what it writes, it should write into ``tmp_path``. pytest collects
     the class if its name begins with ``Test``. A test that does not fit can be overridden with a stated reason: see
-    `deviates`.
+    `deviates`. The message of a test that fails has the name of the broken rule in square brackets: see `RULES`.
+
+    A plugin that looks and changes nothing inherits `ObserverConformance`, one that changes what steps see
+    `TransformerConformance`, one that runs cells `ExecutorConformance`, one that keeps runs `StoreConformance`.
 
     Examples
     --------
@@ -59,7 +68,7 @@ class PluginConformance:
         check_overrides(cls)
 
     def companions(self) -> Sequence[object]:
-        """Give the plugins that the one under test requires; override it where there are any.
+        """Return the plugins that the one under test requires; override it where there are any.
 
         Returns
         -------
@@ -71,37 +80,54 @@ class PluginConformance:
     # -- what it declares -------------------------------------------------------------------------
 
     def test_its_hooks_and_declarations_are_valid(self, plugin: Any) -> None:
-        """Names, arguments, relations and the contract are what this core understands."""
-        info = self._info(plugin)
-        _promise(
-            bool(info.hooks) or bool(getattr(plugin, "silent_hooks", ())),
-            f"{info.origin} implements no hook: override one, or mark methods with @hookimpl",
-        )
+        """Names, arguments, annotations, relations and the contract are what this core understands."""
+        no_findings(instance_findings(plugin))
+        self._info(plugin)
 
     def test_its_entry_point_leads_to_it(self, plugin: Any) -> None:
         """Asked for by the name in the distribution's metadata, it is what the fixture gives."""
-        package = type(plugin).__module__.partition(".")[0]
-        records = [record for record in find_plugins() if record.module.partition(".")[0] == package]
+        records = _records(plugin)
         if not records:
-            raise SkipTest(f"no installed distribution declares an entry point into {package}")
-        problems = [f"{record.name}: {record.problem}" for record in records if record.problem]
-        _promise(not problems, f"entry points of {package} cannot be used: {'; '.join(problems)}")
-        targets = [load_plugin(record.name) for record in records]
-        _promise(
+            raise SkipTest(f"no installed distribution declares an entry point into {_package(plugin)}")
+        names = [finding for record in records for finding in _examined(record).findings]
+        no_findings(finding for finding in names if finding.rule in {"entry-point", "name-taken", "name-reserved"})
+        with raising_breaks("entry-point", "loading it by its name"):
+            targets = [load_plugin(record.name) for record in records]
+        promise(
             any(_leads_to(target, plugin) for target in targets),
-            f"the entry points of {package} ({', '.join(record.value for record in records)}) do not lead to "
+            "entry-point",
+            f"the entry points of {_package(plugin)} ({', '.join(record.value for record in records)}) do not lead to "
             f"{type(plugin).__qualname__}",
         )
 
+    def test_importing_it_changes_nothing(self, plugin: Any) -> None:
+        """Importing its module is quick, prints nothing, and leaves the process' state as it is."""
+        found = [finding for record in _records(plugin) for finding in _examined(record).findings]
+        # A note about the time depends on the machine, and is for `crystallize plugins check`.
+        no_findings(
+            each
+            for each in found
+            if each.rule.startswith("import-") and (each.rule, each.state) != ("import-slow", "note")
+        )
+
+    def test_its_distribution_is_sound(self, plugin: Any) -> None:
+        """It requires the core in a range, and its annotations are there for type checkers."""
+        found = [finding for record in _records(plugin) for finding in _examined(record).findings]
+        no_findings(finding for finding in found if finding.rule in {"core-bound", "py-typed"})
+
     def test_its_settings_are_recorded(self, plugin: Any) -> None:
         """The lock can be written as JSON, and says with which settings the plugin was built."""
+        no_findings(settings_findings(type(plugin)))
         entry = self._locked(plugin)
-        _promise(json.loads(json.dumps(entry, allow_nan=False)) == entry, "the lock changes when it is written as JSON")
+        with raising_breaks("settings", "writing the lock as JSON"):
+            same = json.loads(json.dumps(entry, allow_nan=False)) == entry
+        promise(same, "settings", "the lock changes when it is written as JSON")
         missing = {"name", "distribution", "version", "contract", "entry_point", "order", "settings"} - set(entry)
-        _promise(not missing, f"the lock leaves out {sorted(missing)}")
+        promise(not missing, "settings", f"the lock leaves out {sorted(missing)}")
         info = self._info(plugin)
-        _promise(
+        promise(
             set(entry["settings"]) == set(info.arguments),
+            "settings",
             f"the lock has the settings {sorted(entry['settings'])}, the constructor took {sorted(info.arguments)}",
         )
 
@@ -110,122 +136,217 @@ class PluginConformance:
         before = self._locked(plugin)
         self._run(plugin)
         after = self._locked(plugin)
-        _promise(before == after, f"a run changed the plugin's lock from {before} to {after}")
+        promise(before == after, "settings", f"a run changed the plugin's lock from {before} to {after}")
 
     # -- what it survives -------------------------------------------------------------------------
 
     def test_it_pickles(self, plugin: Any) -> None:
         """It reaches worker processes as a pickled copy, with the same hooks and settings."""
+        no_findings(pickle_findings(plugin))
         active = ActivePlugins.resolve([*self._companions(), plugin])
-        try:
+        with raising_breaks("pickle", "pickling it with its companions"):
             again = pickle.loads(pickle.dumps(active))  # noqa: S301 - what was pickled in the line itself
-        except Exception as exc:
-            raise AssertionError(
-                f"{type(plugin).__qualname__} does not pickle: {type(exc).__name__}: {exc}. Leave what cannot travel "
-                "out of its state (__getstate__), or open it in worker_start"
-            ) from exc
-        _promise(
+        promise(
             [(info.hooks, info.settings) for info in again.infos]
             == [(info.hooks, info.settings) for info in active.infos],
+            "pickle",
             "the pickled copy has other hooks or settings",
         )
 
     def test_it_works_in_a_run_with_failing_cells(self, plugin: Any) -> None:
         """A failed cell is none of its business: it raises nothing, and the other cells are all there."""
-        result = self._run(plugin)
-        _whole(result)
+        _whole(self._run(plugin))
 
     def test_it_works_in_a_second_run(self, plugin: Any) -> None:
         """What the first run left on the instance does not stand in the way."""
         experiment = experiment_with([*self._companions(), plugin])
-        for _ in range(2):
-            result = experiment.run(treatments=TREATMENTS, replicates=REPLICATES)
-            _no_plugin_errors(result)
+        for which in ("first", "second"):
+            with raising_breaks("state", f"the {which} run with the same instance"):
+                result = experiment.run(treatments=TREATMENTS, replicates=REPLICATES)
+            _no_plugin_errors(result, "state" if which == "second" else "errors")
             _whole(result)
 
     def test_it_works_in_apply(self, plugin: Any) -> None:
         """Inference calls the hooks too, with no run folder and one cell."""
-        given = experiment_with([*self._companions(), plugin]).apply(TREATMENTS[0], data=[1.0, 2.0])
-        _promise(given == [2.0, 4.0], f"apply() gave {given!r} in place of [2.0, 4.0]")
+        with raising_breaks("state", "apply()"):
+            given = experiment_with([*self._companions(), plugin]).apply(TREATMENTS[0], data=[1.0, 2.0])
+        promise(given == [2.0, 4.0], "data", f"apply() gave {given!r} in place of [2.0, 4.0]")
+
+    def test_it_works_under_the_serial_executor(self, plugin: Any) -> None:
+        """One cell after the other gives what a run without an executor gives."""
+        self._try_under("serial", plugin)
+
+    def test_it_works_under_the_thread_executor(self, plugin: Any) -> None:
+        """An instance serves several cells at once."""
+        self._try_under("thread", plugin)
 
     def test_it_works_in_worker_processes(self, plugin: Any) -> None:
-        """The pickled copy does its work where the cells run."""
-        info = self._info(plugin)
-        if "run_experiment_loop" in info.hooks:
-            raise SkipTest("the plugin is an executor itself")
-        if not any(record.name == "parallel" and record.problem is None for record in find_plugins()):
-            raise SkipTest("crystallize-plugins is not installed")
-        processes = ("parallel", {"max_workers": 2, "executor_type": "process"})
-        result = experiment_with([*self._companions(), plugin, processes]).run(
-            treatments=TREATMENTS, replicates=REPLICATES
-        )
-        _no_plugin_errors(result)
-        _whole(result)
+        """A pickled copy does its work where the cells run."""
+        self._try_under("process", plugin)
+
+    def test_it_works_under_the_async_executor(self, plugin: Any) -> None:
+        """Cells overlap in one thread."""
+        self._try_under("async", plugin)
+
+    def test_it_works_with_others_before_and_after_it(self, plugin: Any) -> None:
+        """Its place in the list changes neither what others see nor what it does."""
+        alone = numbers_of(self._run(plugin))
+        for place in ("before", "after", "around"):
+            first, last = _Probe(), _Probe()
+            plugins = {"before": [first, plugin], "after": [plugin, last], "around": [first, plugin, last]}[place]
+            with raising_breaks("order", f"a run with another plugin {place} it"):
+                result = experiment_with([*self._companions(), *plugins]).run(
+                    treatments=TREATMENTS, replicates=REPLICATES
+                )
+            _no_plugin_errors(result, "order")
+            promise(
+                numbers_of(result) == alone,
+                "order",
+                f"with another plugin {place} it, the numbers are {numbers_of(result)} in place of {alone}",
+            )
+            for probe in (each for each in plugins if isinstance(each, _Probe)):
+                seen = (len(probe.outcomes), probe.ended)
+                promise(
+                    seen == (3 * REPLICATES, True),
+                    "order",
+                    f"a plugin {place} it saw {seen[0]} of {3 * REPLICATES} outcomes"
+                    + ("" if probe.ended else ", and no end of the run"),
+                )
 
     def test_an_error_in_any_of_its_hooks_is_dealt_with_as_it_declares(self, plugin: Any) -> None:
         """Whichever of its hooks raises, the others cope, and the results are not lost."""
         info = self._info(plugin)
         if not hasattr(plugin, "__dict__"):
             raise SkipTest("a hook of an instance without __dict__ cannot be made to raise")
-        for implementation in find_implementations(plugin):
-            hook, attribute = implementation.hook, implementation.attribute
-            if hook in _NOT_IN_A_RUN or hook not in info.hooks or attribute in vars(plugin):
-                continue  # Not called in an ordinary run; and what an instance made itself is left alone.
-            if hook == "on_event" and not _wants_what_the_sample_sends(plugin):
+        for hook in info.hooks:
+            if hook in _NOT_IN_A_RUN or (hook == "on_event" and not _wants_what_the_sample_sends(plugin)):
                 continue
-            vars(plugin)[attribute] = _raising(implementation)
-            try:
-                self._try_broken(plugin, info, hook)
-            finally:
-                del vars(plugin)[attribute]
+            raising = functools.partial(_raising, hook)
+            with replaced_hooks(plugin, raising) as replaced:
+                if replaced:
+                    self._try_broken(plugin, info, hook)
 
-    # -- what it promises -------------------------------------------------------------------------
+    # -- what it leaves alone ---------------------------------------------------------------------
 
     def test_a_neutral_plugin_changes_nothing(self, plugin: Any) -> None:
-        """Context, data, random state, numbers and errors are the same with it and without it."""
+        """Numbers, errors and random state are the same with it and without it."""
         if self._info(plugin).neutral is not True:
             raise SkipTest("the plugin does not call itself neutral")
+        for rule in ("random", "data", "outcome"):
+            self._unbroken(plugin, rule)
         without = experiment_with(self._companions(), strict=True).run(treatments=TREATMENTS, replicates=REPLICATES)
-        states = _random_states()
+        states = random_states()
         result = self._run(plugin, strict=True)
-        _promise(states == _random_states(), "a neutral plugin moved the global random state")
-        _promise(
+        promise(states == random_states(), "random", "a neutral plugin moved the global random state")
+        promise(
             numbers_of(result) == numbers_of(without),
+            "outcome",
             f"a neutral plugin changed the numbers from {numbers_of(without)} to {numbers_of(result)}",
         )
-        _promise(set(result.errors) == set(without.errors), "a neutral plugin changed which cells fail")
+        promise(set(result.errors) == set(without.errors), "outcome", "a neutral plugin changed which cells fail")
+
+    def test_it_leaves_the_random_states_alone(self, plugin: Any) -> None:
+        """No hook of a neutral plugin moves the state of `random` or NumPy, in the coordinator or in a worker."""
+        self._unbroken(plugin, "random")
+
+    def test_it_leaves_the_data_alone(self, plugin: Any) -> None:
+        """No hook of a neutral plugin changes the data between the steps."""
+        self._unbroken(plugin, "data")
+
+    def test_it_leaves_outcomes_alone(self, plugin: Any) -> None:
+        """No hook changes an outcome."""
+        self._unbroken(plugin, "outcome")
+
+    def test_it_leaves_the_result_alone(self, plugin: Any) -> None:
+        """No hook changes the result."""
+        self._unbroken(plugin, "result")
+
+    def test_it_leaves_the_experiment_alone(self, plugin: Any) -> None:
+        """No hook changes the experiment, the run or the cells, and a neutral one's the context neither."""
+        self._unbroken(plugin, "view")
+
+    def test_it_leaves_the_steps_alone(self, plugin: Any) -> None:
+        """No hook changes the pipeline's steps."""
+        self._unbroken(plugin, "step")
+
+    def test_what_it_adds_to_provenance_is_json_of_its_own(self, plugin: Any) -> None:
+        """Facts are JSON, of less than a megabyte, and under no name of the framework's."""
+        watch = self._unbroken(plugin, "facts")
+        if watch.facts:
+            # The same fact again, as a store gives that has to write it down, takes nothing away.
+            recorded = self._run(plugin).provenance
+            taken = sorted(name for name in experiment_with([]).run().provenance if name in watch.facts)
+            taken = [name for name in taken if recorded[name] != watch.facts[name]]
+            promise(not taken, "facts", f"it adds {taken}, which the framework records: use another name")
+
+    def test_it_leaves_nothing_behind(self, plugin: Any) -> None:
+        """Threads, files and processes are gone after a run; the working folder and the environment are as before."""
+        runs_cells = "run_experiment_loop" in self._info(plugin).hooks
+        # What is made once stays: by an executor, which may keep its pool, or by whatever the first run imports.
+        warming = [*self._companions(), plugin] if runs_cells else self._companions()
+        for _ in range(2):
+            experiment_with(warming).run(treatments=TREATMENTS, replicates=REPLICATES)
+        with check_leaks():
+            self._run(plugin)
 
     def test_a_plugin_that_is_not_neutral_says_the_same_twice(self, plugin: Any) -> None:
         """Its code and settings are its identity, so the same ones must not make other numbers of the same data."""
-        if self._info(plugin).neutral is True:
-            raise SkipTest("the plugin is neutral")
-        again = pickle.loads(pickle.dumps(plugin))  # noqa: S301 - as above
-        one, other = (
-            {condition: (found.get("total"), found.get("size")) for condition, found in numbers_of(result).items()}
-            for result in (self._run(plugin), self._run(again))
-        )
-        _promise(one == other, f"with the same settings, two runs gave {one} and {other}")
+        with raising_breaks("pickle", "copying it"):
+            again = pickle.loads(pickle.dumps(plugin))  # noqa: S301 - as above
+        one, other = (numbers_of(self._run(each)) for each in (plugin, again))
+        if _random_by_choice(self._info(plugin)):
+            one, other = (_without_context(found) for found in (one, other))
+        promise(one == other, "state", f"with the same settings, two runs gave {one} and {other}")
 
-    # -- helpers ----------------------------------------------------------------------------------
+    # -- what the tests share ---------------------------------------------------------------------
 
     def _companions(self) -> list[Any]:
-        from crystallize.hooks import build_plugins
-
         return build_plugins(self.companions(), default_plugins=False)
 
+    def _resolved(self, plugin: Any) -> ActivePlugins:
+        with raising_breaks("declaration", "putting it into order"):
+            return ActivePlugins.resolve([*self._companions(), plugin])
+
     def _info(self, plugin: Any) -> PluginInfo:
-        active = ActivePlugins.resolve([*self._companions(), plugin])
-        return next(info for info in active.infos if info.plugin is plugin)
+        return next(info for info in self._resolved(plugin).infos if info.plugin is plugin)
 
     def _locked(self, plugin: Any) -> dict[str, Any]:
-        active = ActivePlugins.resolve([*self._companions(), plugin])
+        active = self._resolved(plugin)
         return next(entry for entry, info in zip(active.lock(), active.infos, strict=True) if info.plugin is plugin)
 
-    def _run(self, plugin: Any, *, strict: bool = False) -> Result:
-        experiment = experiment_with([*self._companions(), plugin], strict=strict)
-        result = experiment.run(treatments=TREATMENTS, replicates=REPLICATES)
+    def _run(self, plugin: Any, *more: Any, strict: bool = False) -> Result:
+        """Run the sample with the plugin, and with others before it in the list."""
+        with raising_breaks("errors", "a run with failing cells"):
+            experiment = experiment_with([*self._companions(), *more, plugin], strict=strict)
+            result = experiment.run(treatments=TREATMENTS, replicates=REPLICATES)
         _no_plugin_errors(result)
         return result
+
+    def _try_under(self, name: str, plugin: Any) -> None:
+        executor = executor_named(name)
+        if executor is None:
+            raise SkipTest("crystallize-plugins is not installed")
+        reference = self._run(pickle.loads(pickle.dumps(plugin)))  # noqa: S301 - as above
+        with raising_breaks("executor", f"a run under the {name} executor"):
+            result = experiment_with([*self._companions(), executor, plugin]).run(
+                treatments=TREATMENTS, replicates=REPLICATES
+            )
+        _no_plugin_errors(result, "executor")
+        _whole(result)
+        found, expected = numbers_of(result), numbers_of(reference)
+        if _random_by_choice(self._info(plugin)):
+            found, expected = _without_context(found), _without_context(expected)
+        promise(
+            found == expected, "executor", f"under the {name} executor, the numbers are {found} in place of {expected}"
+        )
+
+    def _unbroken(self, plugin: Any, rule: str) -> Watch:
+        """Watch what the plugin's hooks do in a run, and fail where they break a rule."""
+        with watched_hooks(plugin) as watch, suppress(Exception):  # what it raises is another test's
+            experiment_with([*self._companions(), plugin]).run(treatments=TREATMENTS, replicates=REPLICATES)
+        broken = watch.broken(rule)
+        promise(not broken, rule, f"{type(plugin).__name__} does not leave it alone: {'; '.join(broken)}")
+        return watch
 
     def _try_broken(self, plugin: Any, info: PluginInfo, hook: str) -> None:
         policy = info.on_error or HOOKS[hook].undeclared
@@ -233,15 +354,32 @@ class PluginConformance:
             result = experiment_with([*self._companions(), plugin]).run(treatments=TREATMENTS, replicates=REPLICATES)
         except (_MadeToRaiseError, CrystallizeError) as exc:
             stops = policy in {"propagate", "stop_run"} or HOOKS[hook].undeclared == "propagate"
-            _promise(
-                stops and _is_ours(exc), f"an error in {hook} was to be dealt with as {policy!r}, and {exc!r} came out"
-            )
+            ours = any(isinstance(each, _MadeToRaiseError) for each in chain_of(exc))
+            text = f"an error in {hook} was to be dealt with as {policy!r}, and {exc!r} came out"
+            promise(stops and ours, "errors", text)
             return
         told = [*result.plugin_errors, *result.errors.values()]
-        _promise(
+        promise(
             policy in {"record", "keep", "fail_cell"} and any(_MESSAGE in str(error) for error in told),
+            "errors",
             f"an error in {hook} left no trace in the result",
         )
+
+
+class _Probe(BasePlugin):
+    """Looks at what every plugin gets to see."""
+
+    neutral = True
+
+    def __init__(self) -> None:
+        self.outcomes: list[Any] = []
+        self.ended = False
+
+    def collect(self, outcome: Any) -> None:
+        self.outcomes.append(outcome.cell)
+
+    def after_run(self) -> None:
+        self.ended = True
 
 
 class _MadeToRaiseError(Exception):
@@ -251,24 +389,31 @@ class _MadeToRaiseError(Exception):
 _MESSAGE = "raised by the conformance kit"
 
 
-def _raising(implementation: Implementation) -> Callable[..., None]:
-    """Give a hook that raises; one that closes what another opened does so first, or the kit itself would leak it."""
+def _raising(hook: str, implementation: Implementation) -> Callable[..., None] | None:
+    """Return a hook that raises; one that closes what another opened does so first, or the kit itself would leak it."""
+    if implementation.hook != hook:
+        return None
 
-    @functools.wraps(implementation.function)
     def raises(*arguments: Any, **named: Any) -> None:
-        if implementation.hook in {"after_run", "worker_stop", "after_replicate"}:
+        if hook in _CLOSING:
             implementation.function(*arguments, **named)
         raise _MadeToRaiseError(_MESSAGE)
 
-    return hookimpl(raises, specname=implementation.hook)
+    return raises
 
 
-def _is_ours(exc: BaseException | None) -> bool:
-    while exc is not None:
-        if isinstance(exc, _MadeToRaiseError):
-            return True
-        exc = exc.__cause__
-    return False
+def _random_by_choice(info: PluginInfo) -> bool:
+    """Whether a plugin puts random numbers into the context on purpose, as one that seeds without a seed does."""
+    from crystallize.hooks import SeederPlugin
+
+    return isinstance(info.plugin, SeederPlugin)
+
+
+def _without_context(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        condition: {name: values for name, values in found.items() if name in {"total", "size"}}
+        for condition, found in numbers.items()
+    }
 
 
 def _wants_what_the_sample_sends(plugin: object) -> bool:
@@ -276,25 +421,47 @@ def _wants_what_the_sample_sends(plugin: object) -> bool:
     return wanted is None or not {"run_started", "cell_finished", "run_finished"}.isdisjoint(wanted)
 
 
-def _promise(kept: bool, text: str) -> None:
-    if not kept:
-        raise AssertionError(text)
-
-
-def _no_plugin_errors(result: Result) -> None:
+def _no_plugin_errors(result: Result, rule: str = "errors") -> None:
     # The same in every cell, as a rule.
-    said = dict.fromkeys(f"{e.plugin} in {e.hook}: {e.error}" for e in result.plugin_errors)
-    _promise(not said, f"hooks raised: {'; '.join(said)}")
+    said = {f"{e.plugin} in {e.hook}: {e.error}": rule_of(_raised(e.error)) for e in result.plugin_errors}
+    broken = next(filter(None, said.values()), None) or rule
+    promise(not said, broken, f"hooks raised: {'; '.join(said)}")
+    failed = [error for key, error in result.errors.items() if not key.startswith("failing_rep_")]
+    text = f"cells failed that were not meant to: {'; '.join(map(str, failed))}"
+    promise(not failed, next(filter(None, map(rule_of, failed)), None) or rule, text)
+
+
+def _raised(error: Any) -> BaseException | None:
+    return error if isinstance(error, BaseException) else None
 
 
 def _whole(result: Result) -> None:
     failed = {f"failing_rep_{replicate}" for replicate in range(REPLICATES)}
-    _promise(set(result.errors) == failed, f"other cells failed than were meant to: {sorted(result.errors)}")
+    text = f"other cells failed than were meant to: {sorted(result.errors)}"
+    promise(set(result.errors) == failed, "outcome", text)
     for condition, found in numbers_of(result).items():
         expected = 0 if condition == "failing" else REPLICATES
         for name in ("total", "size"):
             count = len(found.get(name, ()))
-            _promise(count == expected, f"{condition} has {count} values of {name!r}")
+            promise(count == expected, "outcome", f"{condition} has {count} values of {name!r}")
+
+
+def _package(plugin: object) -> str:
+    return type(plugin).__module__.partition(".")[0]
+
+
+def _records(plugin: object) -> list[PluginRecord]:
+    """Return the entry points of the plugin's package."""
+    return [record for record in find_plugins() if record.module.partition(".")[0] == _package(plugin)]
+
+
+_examined_already: dict[PluginRecord, Examination] = {}
+
+
+def _examined(record: PluginRecord) -> Examination:
+    if record not in _examined_already:
+        _examined_already[record] = examine_plugin(record)
+    return _examined_already[record]
 
 
 def _leads_to(target: Any, plugin: object) -> bool:
@@ -303,8 +470,3 @@ def _leads_to(target: Any, plugin: object) -> bool:
     if inspect.isroutine(target):
         return True  # A function that builds one: what it builds, its settings decide.
     return target is plugin
-
-
-def _random_states() -> tuple[object, str]:
-    numpy_random = sys.modules.get("numpy.random")
-    return random.getstate(), "" if numpy_random is None else repr(numpy_random.get_state())

@@ -1,4 +1,4 @@
-"""The small experiment in which the conformance kit tries plugins."""
+"""The small experiment in which plugins are tried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import data_source
 from crystallize.design import Treatment
+from crystallize.errors import ArgumentTypeError
 from crystallize.experiments.experiment import Experiment
+from crystallize.fingerprint import value_of
+from crystallize.hooks import build_plugins, find_plugins
+from crystallize.names import did_you_mean
 from crystallize.pipelines import Pipeline, pipeline_step
 
 if TYPE_CHECKING:
@@ -15,9 +19,28 @@ if TYPE_CHECKING:
     from crystallize.context import FrozenContext
     from crystallize.results.result import Result
 
-__all__ = ["REPLICATES", "TREATMENTS", "experiment_with", "numbers", "numbers_of", "scale", "summarise"]
+__all__ = [
+    "EXECUTORS",
+    "REPLICATES",
+    "TREATMENTS",
+    "executor_named",
+    "experiment_with",
+    "numbers",
+    "numbers_of",
+    "run_sample",
+    "scale",
+    "summarise",
+]
 
 REPLICATES = 3
+EXECUTORS = {
+    "serial": ("serial", {}),
+    "thread": ("parallel", {"max_workers": 2, "executor_type": "thread"}),
+    "process": ("parallel", {"max_workers": 2, "executor_type": "process"}),
+    "async": ("async", {"max_concurrency": 2}),
+}
+"""What crystallize-plugins runs cells with: the name and the settings of each."""
+_FRAMEWORKS = {"condition", "replicate", "factor", "fails"}
 
 
 @data_source
@@ -29,23 +52,24 @@ def numbers(ctx: FrozenContext) -> list[float]:
 @pipeline_step()
 def scale(data: list[float], ctx: FrozenContext, *, factor: float = 1.0, fails: bool = False) -> list[float]:
     """Multiply; fail where a treatment says so."""
+    ctx.emit("scaled", factor=factor)
     if fails:
         raise ArithmeticError("this cell is meant to fail")
-    ctx.emit("scaled", factor=factor)
     return [factor * number for number in data]
 
 
 @pipeline_step()
 def summarise(data: list[float], ctx: FrozenContext) -> tuple[list[float], dict[str, Any]]:
     """Record what a change of data or context would show in."""
-    return data, {"total": sum(data), "size": len(data), "keys": sorted(ctx)}
+    added = {key: value_of(ctx[key]) for key in ctx if key not in _FRAMEWORKS}
+    return data, {"total": sum(data), "size": len(data), "keys": sorted(ctx), "added": added}
 
 
 TREATMENTS = (Treatment("doubled", {"factor": 2.0}), Treatment("failing", {"fails": True}))
 
 
 def experiment_with(plugins: Sequence[object], *, strict: bool = False) -> Experiment:
-    """Give the experiment with these plugins and no others."""
+    """Return the experiment with these plugins and no others."""
     return Experiment(
         numbers(),
         Pipeline([scale(), summarise()]),
@@ -56,8 +80,72 @@ def experiment_with(plugins: Sequence[object], *, strict: bool = False) -> Exper
     )
 
 
+def executor_named(name: str) -> Any | None:
+    """Return an executor of crystallize-plugins, or None where that is not installed.
+
+    Raises
+    ------
+    ArgumentTypeError
+        There is none of that name.
+    """
+    if name not in EXECUTORS:
+        listed = ", ".join(map(repr, EXECUTORS))
+        raise ArgumentTypeError(f"executor={name!r}: write one of {listed}.{did_you_mean(name, EXECUTORS)}")
+    if not any(record.is_official and record.name == EXECUTORS[name][0] for record in find_plugins()):
+        return None
+    return build_plugins([EXECUTORS[name]], default_plugins=False)[0]
+
+
+def run_sample(*plugins: object, executor: str = "serial", strict: bool = True, replicates: int = REPLICATES) -> Result:
+    """Run a small experiment with plugins and no others: a baseline, a treatment, and one whose cells fail.
+
+    Parameters
+    ----------
+    *plugins : object
+        Instances, classes, names of installed plugins, and pairs ``(name, settings)``.
+    executor : {"serial", "thread", "process", "async"}, default "serial"
+        What runs the cells. All but the first need crystallize-plugins, and none is used beside a plugin among
+        `plugins` that runs the cells itself.
+    strict : bool, default True
+        Whether neutral plugins are held to changing nothing.
+    replicates : int, default 3
+
+    Returns
+    -------
+    Result
+        Of the conditions ``baseline``, ``doubled`` and ``failing``, with the metrics ``total``, ``size``, ``keys`` (of
+        the context) and ``added`` (to the context by plugins).
+
+    Examples
+    --------
+    >>> from crystallize import BasePlugin
+    >>> class Counts(BasePlugin):
+    ...     neutral = True
+    ...     cells = 0
+    ...
+    ...     def collect(self, outcome):
+    ...         self.cells += 1
+    >>> counts = Counts()
+    >>> result = run_sample(counts)
+    >>> counts.cells, list(result.metrics.treatments["doubled"].metrics["total"])
+    (9, [12.0, 20.0, 28.0])
+    """
+    built = build_plugins(plugins, default_plugins=False)
+    chosen = executor_named(executor)
+    if chosen is not None:
+        built.insert(0, chosen)  # The last in the list that answers runs the cells.
+    elif executor != "serial":
+        from crystallize.errors import MissingDistributionError
+
+        raise MissingDistributionError(
+            f"executor={executor!r} is part of crystallize-plugins: pip install crystallize-plugins",
+            distribution="crystallize-plugins",
+        )
+    return experiment_with(built, strict=strict).run(treatments=TREATMENTS, replicates=replicates)
+
+
 def numbers_of(result: Result) -> dict[str, dict[str, list[Any]]]:
-    """Give every metric by condition."""
+    """Return every metric by condition."""
     conditions = {"baseline": result.metrics.baseline, **result.metrics.treatments}
     return {
         condition: {name: list(values) for name, values in found.metrics.items()}

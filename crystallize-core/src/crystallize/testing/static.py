@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks import BasePlugin
+from crystallize.hooks import HOOKS, BasePlugin
 from crystallize.hooks.declared_settings import constructor_signature
 from crystallize.hooks.deprecations import deprecated_uses
 from crystallize.plugins.implementations import arguments_of_function, find_implementations
@@ -116,13 +116,17 @@ def instance_findings(plugin: object, origin: Origin | None = None) -> Iterator[
     if not found and not problems and not declared(plugin, "silent_hooks"):
         text = f"{origin} implements no hook: override one, or mark methods with @hookimpl"
         yield Finding("hook-unknown", "problem", text, place_of(plugin))
+    wrong = {problem.hook for problem in problems}
     for implementation in found:
+        if implementation.hook in wrong or implementation.hook not in HOOKS:
+            continue
         arguments = [parameter.name for parameter in arguments_of_function(implementation.function)]
         for use in deprecated_uses(implementation.hook, arguments):
             yield Finding("deprecated", "problem", f"{origin}: {use}", place_of(implementation.function))
         for sentence in wrong_annotations(implementation):
             yield Finding("hook-annotation", "problem", f"{origin}: {sentence}", place_of(implementation.function))
-    if declared(plugin, "contract") is None and normalized(origin.distribution or "") != OFFICIAL:
+    # A class of a script has no later version of the core to fear, and ours have the version of the core.
+    if declared(plugin, "contract") is None and normalized(origin.distribution or OFFICIAL) != OFFICIAL:
         text = f'{origin} does not say with which contract it works: write contract = ">=1.1,<2" on its class'
         yield Finding("contract", "note", text, place_of(plugin))
 

@@ -167,7 +167,8 @@ class ArtifactPlugin(StorePlugin):
     def collect_provenance(self, experiment: ExperimentView) -> dict[str, Any]:
         """Give what surrounds the run, from its code to its command line, and what a resumed run took over."""
         active = self._active.get(experiment.run.id)
-        facts = {} if active is None else active.recorder.facts()
+        facts = {} if active is None else dict(active.recorder.facts())
+        facts.pop("plugins", None)  # The lock is recorded early as well; in a result it is the engine's to give.
         resumption = self._resumed.get(experiment.run.id)
         return facts if resumption is None else {**facts, "resume": resumption.facts()}
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize_plugins.config.describing import Cli, Description, Reference, read_description
+from crystallize_plugins.config.describing import Cli, Description, Reference, named_plugins, read_description
 from crystallize_plugins.config.loading import LoadedExperiment, YamlFolders, load_folder
+from crystallize_plugins.config.overrides import values_of
 from crystallize_plugins.config.problems import Place, Problem
 from crystallize_plugins.config.schema import schema
 from crystallize_plugins.lazy import lazily
@@ -26,8 +27,10 @@ __all__ = [
     "Reference",
     "YamlFolders",
     "load_folder",
+    "named_plugins",
     "read_description",
     "schema",
+    "values_of",
     "write_config",
 ]
 

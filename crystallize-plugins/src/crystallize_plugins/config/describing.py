@@ -24,6 +24,7 @@ __all__ = [
     "described",
     "find_config",
     "is_reference",
+    "named_plugins",
     "read_description",
     "references_of",
 ]
@@ -146,6 +147,15 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     problems.check()
     assert isinstance(root, MapNode)  # noqa: S101 - else there was a problem
     return described(root, file)
+
+
+def named_plugins(path: str | os.PathLike[str]) -> set[str]:
+    """Return the names under ``plugins`` in a config.yaml; what is wrong with it is said where it is loaded."""
+    problems = Problems(str(path))
+    file = find_config(Path(path))
+    root = read_document(file, str(file), problems)
+    section = root.get("plugins") if isinstance(root, MapNode) else None
+    return set(section.entries) if isinstance(section, MapNode) else set()
 
 
 def find_config(path: Path) -> Path:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.tools import did_you_mean
 from crystallize_plugins.config.problems import Place, Problems
 from crystallize_plugins.config.reading import DEEPEST, compose, unprintable
 from crystallize_plugins.config.schema import properties_at, shown_path
-from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty
+from crystallize_plugins.config.values import Entry, ListNode, MapNode, Node, ScalarNode, found, is_empty, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "values_of"]
 
 _KEY = re.compile(r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^."'=]+))(?P<end>\.|$)""")
 _TARGET = re.compile(r"""(?P<sign>[+~]?)(?P<path>(?:"[^"]*"|'[^']*'|[^=])*)(?P<value>=.*)?""", re.DOTALL)
@@ -48,6 +48,26 @@ def apply_overrides(root: Node, overrides: Iterable[str], problems: Problems) ->
             changed = change.applied(root, ())
             root = root if changed is None else changed
     return root
+
+
+def values_of(overrides: Iterable[str]) -> dict[str, Any]:
+    """Return what ``key.path=value`` texts say, as nested values, where there is no document.
+
+    Raises
+    ------
+    ConfigurationError
+        One cannot be read, or removes something.
+
+    Examples
+    --------
+    >>> values_of(["plugins.seed.seed=7"])
+    {'plugins': {'seed': {'seed': 7}}}
+    """
+    problems = Problems("")
+    root = apply_overrides(MapNode(Place("")), [f"+{text.removeprefix('+')}" for text in overrides], problems)
+    problems.check()
+    values: dict[str, Any] = plain(root)
+    return values
 
 
 class _Change:
@@ -129,7 +149,8 @@ class _Change:
         last = len(done) + 1 == len(self._path)
         named = properties_at(done)
         entry = node.entries.get(key)
-        if entry is None and not (self._sign == "+" or (self._sign == "" and key in (named or ()))):
+        setting = last and done[:-1] == ("plugins",)  # the plugin knows which it has
+        if entry is None and not (self._sign == "+" or (self._sign == "" and (setting or key in (named or ())))):
             self._unknown(done, key, [*node.entries, *(named or ())], addable=self._sign == "" and named is None)
             return None
         if entry is not None and last and self._sign == "+" and not is_empty(entry.value):

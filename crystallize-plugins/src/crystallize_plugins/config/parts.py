@@ -13,6 +13,7 @@ from crystallize.hooks.declarations import (
     VerifierFactory,
     as_data_source,
     as_step,
+    build_own_plugin,
     signature_of,
     step_class_of,
 )
@@ -398,17 +399,38 @@ def _executor(document: Document) -> Any:
     return plugin
 
 
+def _own_plugins(document: Document) -> dict[str, Any] | None:
+    """Return what the folder's plugins.py defines, by name; None where that cannot be imported."""
+    loaded = document.code.module("plugins")
+    if document.code.failed("plugins"):
+        return None
+    return {} if loaded is None else {name: value for name, value in vars(loaded).items() if name[0] != "_"}
+
+
+def _is_own(value: object) -> bool:
+    """Whether a value of plugins.py may be a plugin, and not what it imports to write one."""
+    module = getattr(value, "__module__", None) or ""
+    return callable(value) and module.partition(".")[0] not in {"crystallize", "typing", "dataclasses"}
+
+
 def _built(document: Document, named: Named, what: str) -> Any:
     name = named.name
+    own = {} if name in DEFAULTS else _own_plugins(document)
+    if own is None:
+        return None  # What is wrong with plugins.py is noted.
     try:
+        if name in own:
+            return build_own_plugin(name, own[name], named.params, asked_by=CONFIG_FILE)
         find_plugin(name)
         return build_plugin((name, named.params), asked_by=CONFIG_FILE)
     except PluginNotFoundError:
         names = [record.name for record in find_plugins()]
+        there = [each for each, value in own.items() if _is_own(value)]
+        listed = f"; plugins.py has: {', '.join(there) or 'none'}" if document.code.file("plugins") else ""
         document.problems.add(
             named.place,
             f"no installed {what} is called {name!r}",
-            f"{did_you_mean(name, names)} Installed: {', '.join(names) or 'none'}".strip(),
+            f"{did_you_mean(name, [*there, *names])} Installed: {', '.join(names) or 'none'}{listed}".strip(),
         )
     except PluginSettingError as error:
         place = named.keys.get(error.setting or "", named.place)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.tools import printable
 
-__all__ = ["ProgressBar", "where_to_show"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ProgressBar", "open_bar", "show_counts", "where_to_show"]
 
 
 class ProgressBar:
@@ -35,9 +38,7 @@ class ProgressBar:
         if self._place is None:
             return
         if self._bar is None:
-            self._bar = _bar_class(self._place)(
-                total=0, desc=printable(self._name), unit="cell", file=sys.stderr, **_size(self._place)
-            )
+            self._bar = open_bar(self._place, desc=printable(self._name))
         self._bar.total += cells
         self._bar.refresh()
 
@@ -64,8 +65,7 @@ class ProgressBar:
             self._bar.refresh()
 
     def _show_counts(self) -> None:
-        counts = {"failed": self._failed, "pruned": self._pruned, "tried again": self._retried}
-        self._bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items() if n), refresh=False)
+        show_counts(self._bar, {"failed": self._failed, "pruned": self._pruned, "tried again": self._retried})
 
     def close(self) -> None:
         """Leave the bar as it is, and go to the next line."""
@@ -85,16 +85,16 @@ def where_to_show() -> str | None:
         return None
 
 
-def _size(place: str) -> dict[str, int]:
-    # A terminal may not know how large it is, and would be taken for one without any room.
-    try:
-        known = place == "notebook" or os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except (OSError, ValueError):
-        known = False
-    return {} if known else {"ncols": 80, "nrows": 24}
+def open_bar(place: str, **settings: Any) -> Any:
+    """Return a bar of `tqdm` that counts cells on standard error.
 
-
-def _bar_class(place: str) -> Any:
+    Parameters
+    ----------
+    place : {"terminal", "notebook"}
+        What `where_to_show` gave.
+    **settings
+        Further ones of the bar.
+    """
     if place == "notebook":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # without widgets it falls back to text, and warns about it
@@ -102,5 +102,20 @@ def _bar_class(place: str) -> Any:
     else:
         from tqdm.std import tqdm as bar  # type: ignore[assignment]
 
-    # Its thread that looks after slow bars would be one more thread beside the user's.
-    return type("CellBar", (bar,), {"monitor_interval": 0})
+        # A terminal may not know how large it is, and would be taken for one without any room.
+        settings |= {"dynamic_ncols": True} if _knows_its_size() else {"ncols": 100, "nrows": 24}
+    # Its thread that looks after slow bars would keep worker processes from being forked.
+    kind = type("CellBar", (bar,), {"monitor_interval": 0})
+    return kind(total=0, unit="cell", file=sys.stderr, **settings)
+
+
+def show_counts(bar: Any, counts: Mapping[str, int]) -> None:
+    """Write behind a bar how many cells are of each kind, where there are some; seen when the bar is drawn next."""
+    bar.set_postfix_str(", ".join(f"{n} {what}" for what, n in counts.items() if n), refresh=False)
+
+
+def _knows_its_size() -> bool:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
+from crystallize.hooks.declarations import active_plugins
 from crystallize.hooks.tools import printable, to_plain
 from crystallize_plugins.artifacts.database.connection import making_sense
 from crystallize_plugins.runs.compared_run import compared_run, stored_run
@@ -19,14 +20,14 @@ from crystallize_plugins.runs.value_differences import same_value
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from crystallize import Experiment
     from crystallize.hooks import Cell, CellOutcome
     from crystallize_plugins.artifacts import StoredRun
     from crystallize_plugins.runs.compared_run import ComparedRun
 
-__all__ = ["Drift", "Reproduction", "reproduce"]
+__all__ = ["Drift", "Reproduction", "drift", "reproduce"]
 
 _MOST_CELLS = 20
 # A reproduction is started in its own way, stores where it likes, and does without the plugins that only look.
@@ -154,6 +155,7 @@ def reproduce(
     experiment: Experiment | str | os.PathLike[str] | None = None,
     *,
     confirm: Callable[[Path, Sequence[str]], bool] | None = None,
+    prepare: Callable[[Experiment], object] | None = None,
 ) -> Reproduction:
     """Do a stored run again from what it recorded, and compare every metric bit for bit and every file by its hash.
 
@@ -172,6 +174,8 @@ def reproduce(
         What is to be asked before code is loaded from the path that the run recorded, since a run may come from
         anybody: it is given that path and the recorded overrides of its configuration, and says whether to load it. By
         default nothing is loaded that was not given. What lies in the run's own folder never is.
+    prepare : callable of Experiment, optional
+        Is given the experiment before it runs, to change its plugins, say.
 
     Returns
     -------
@@ -208,6 +212,8 @@ def reproduce(
     if not cells:
         raise ReproductionError(f"{stored.path} holds no cell that could be run again (it is {stored.status})")
     found = _experiment_of(experiment, stored, confirm)
+    if prepare is not None:
+        prepare(found.experiment)
     ran = {cell.condition for cell in cells}
     conditions = [record.name for record in before.result.conditions if record.name in ran]
     with making_sense(stored.path):
@@ -217,24 +223,24 @@ def reproduce(
         outcomes = {outcome.cell: outcome for outcome in again.outcomes()}
         after = compared_run(again)
         with making_sense(stored.path):
+            names = {entry["name"] for entry in before.facts.get("plugins", ())}
+            after.facts["plugins"] = _whole_lock(found.experiment, names, after.facts.get("plugins", ()))
             changes = _changes(before, after, stored.path)
-    drift = [each for cell in cells for each in _drift(recorded[cell], outcomes.get(cell))]
+    drifted = [each for cell in cells for each in drift(recorded[cell], outcomes.get(cell))]
     ordered = tuple(sorted(changes, key=lambda each: PARTS.index(each.part)))
     return Reproduction(
-        before.name, len(cells), tuple(drift), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
+        before.name, len(cells), tuple(drifted), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
     )
 
 
 def _changes(before: ComparedRun, after: ComparedRun, run: Path) -> list[Difference]:
     """Return what has changed since a run, but for what differs in every reproduction."""
-    locks = [*before.facts.get("plugins", ()), *after.facts.get("plugins", ())]
-    neutral = {entry["name"] for entry in locks if entry.get("neutral")}
     # Hypotheses are not tested again.
     judging = {name for facts in (before.facts, after.facts) for name in facts.get("code", {}).get("judging", ())}
     return [
         difference
         for difference in compare_records(before, after)
-        if not _is_expected(difference, neutral, judging) and not _is_store(difference, before.facts, run)
+        if not _is_expected(difference, judging) and not _is_store(difference, before.facts, run)
     ]
 
 
@@ -261,7 +267,8 @@ def _in_order(cells: list[Cell], conditions: list[str]) -> list[Cell]:
     return sorted(cells, key=lambda cell: (cell.replicate, place[cell.condition]))
 
 
-def _drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
+def drift(recorded: CellOutcome, now: CellOutcome | None) -> Iterator[Drift]:
+    """Yield all in which what a cell gave differs from what it had given before; None where it did not run."""
     cell = recorded.cell
 
     def found(what: str, before: Any, after: Any) -> Drift:
@@ -299,11 +306,24 @@ def _is_store(difference: Difference, facts: dict[str, Any], run: Path) -> bool:
     return place in run.parents or run.parent.parent in place.parents
 
 
-def _is_expected(difference: Difference, neutral: set[str], judging: set[str]) -> bool:
+def _whole_lock(
+    experiment: Experiment, recorded: Collection[str], ran: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return the lock of all the experiment's plugins: a reproduction does without those that only look.
+
+    Executors that the run did not have are left out: whatever runs the cells, they have to give the same.
+    """
+    took_part = {entry["name"]: entry for entry in ran if not entry.get("neutral")}
+    active = active_plugins(experiment.plugins)
+    return [
+        {**took_part.get(entry["name"], entry), "order": entry["order"]}
+        for entry, info in zip(active.lock(), active.infos, strict=True)
+        if entry["name"] in recorded or "run_experiment_loop" not in info.hooks
+    ]
+
+
+def _is_expected(difference: Difference, judging: set[str]) -> bool:
     """Whether something differs only because this is a reproduction."""
-    if difference.part == "plugins":
-        name = difference.name.partition(":")[0]
-        return name in {"artifacts", "order"} or (name in neutral and difference.kind in ("removed", "added"))
     if difference.part == "code" and difference.name in judging:
         return True
     return difference.name in _EXPECTED.get(difference.part, ())

@@ -6,9 +6,6 @@ import pytest
 
 from crystallize import AsyncExecution, Objective, ParallelExecution, SerialExecution, Treatment, pipeline_step
 from crystallize.pipelines import cache
-from crystallize_plugins.execution.processes import worker_pool
-from crystallize_plugins.execution.processes.fork_server import ForkServer
-from crystallize_plugins.execution.processes.spawn import SpawnStarter
 from crystallize_plugins.optimizers import GridSearch
 
 EXECUTORS = {
@@ -90,15 +87,6 @@ def test_an_optimisation_finds_what_an_earlier_one_tried(make, steps, ran):
     assert len(ran()) == 6
     assert optimise().apply_map == first.apply_map
     assert ran() == []
-
-
-@pytest.fixture(params=["fork", "forkserver", "spawn"])
-def way(request, monkeypatch):
-    """Worker processes, started in every way in turn."""
-    ways = {"forkserver": ForkServer.launched, "spawn": lambda needs: SpawnStarter()}
-    if request.param in ways:
-        monkeypatch.setattr(worker_pool, "new_starter", ways[request.param])
-    return request.param
 
 
 def test_worker_processes_get_the_settings_of_the_run(make, steps, ran, values, way, monkeypatch, tmp_path):

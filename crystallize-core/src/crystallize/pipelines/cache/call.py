@@ -14,6 +14,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crystallize.context import process
 from crystallize.errors import PrunedError
 from crystallize.fingerprint import combine, identify
 from crystallize.folders import folder_of, in_folder
@@ -287,6 +288,7 @@ class _Attempt:
         self, call: CachedCall, known: _Known, ctx: FrozenContext, still_holds: Callable[[], bool] | None
     ) -> None:
         self.recording = Recording(ctx, call._position, call._session.value)
+        self._forks = process.forks
         self._ctx = ctx
         # Of an input that is made while it is used, such as a generator's, this says more once the step has run.
         self._still_holds = still_holds
@@ -299,6 +301,7 @@ class _Attempt:
 
     def keep(self, result: Any) -> None:
         """Store what came out, unless the step says that it would not be the same again."""
+        process.leave_if_forked(self._forks)
         call, ctx, session = self._call, self._ctx, self._call._session
         try:
             if not self._may_be_kept():

@@ -78,10 +78,11 @@ class StoredOutcomes(LazyOutcomes):
     ) -> None:
         self._place = [folder]  # of the parts of these, too
         self._artifacts = artifacts
-        self._traces = read_traces(source.rows("trace", "ORDER BY id"))
         self._kinds: dict[str, list[_Kind]] = {}
         for condition, kinds in groupby(cells_by_kind(source), key=lambda row: row[0]):
             self._kinds[condition] = [_Kind(*row[1:]) for row in kinds]
+        # After the cells: while the run goes on there may be more of them in the next moment, each with its trace.
+        self._traces = read_traces(source.rows("trace", "ORDER BY id"))
         order = [row[1] for row in source.rows("condition", "ORDER BY id")]
         if not {*order}.issuperset(self._kinds) or any(
             kind.trace not in self._traces for kinds in self._kinds.values() for kind in kinds

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from crystallize.hooks import condition_names
+from crystallize.hooks.declarations import lock_differences
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.active import ActiveRun, take_folder
 from crystallize_plugins.artifacts.resume.optimization import Continuation
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.resume.plan import Newest
+    from crystallize_plugins.artifacts.resume.previous import PreviousRun
 
 __all__ = ["take_over"]
+
+_LOGGER = logging.getLogger("crystallize")
 
 
 def take_over(
@@ -63,6 +68,7 @@ def take_over(
         if previous is not None and not (todo or resumption.undeclared) and previous.is_finished:
             experiment.run.version, experiment.run.folder = int(previous.path.name[1:]), str(previous.path)
             resumption.log()
+            _name_other_plugins(experiment, previous)
             return None, resumption
         if (
             previous is not None
@@ -77,9 +83,18 @@ def take_over(
             active = _next(experiment, folder, found, resumption, versioned=versioned)
         if active is not None:
             resumption.log()
+            _name_other_plugins(experiment, previous)
             return active, resumption
         # Another process did something at the same time: that may be what was to be done here.
         found = find_newest(folder, experiment.run.kind)
+
+
+def _name_other_plugins(experiment: ExperimentView, previous: PreviousRun | None) -> None:
+    """Say in which plugins the run differs from the one that it goes on from: neutral ones are in no identity."""
+    if previous is None or not isinstance(previous.plugins, list):
+        return  # They were not recorded.
+    for difference in lock_differences(previous.plugins, experiment.lock()):
+        _LOGGER.info("resume: %s", difference)
 
 
 def _continue(
@@ -97,6 +112,7 @@ def _continue(
                 found = find_newest(folder, experiment.run.kind)
                 continue
         continuation.log_beginning()
+        _name_other_plugins(experiment, found.run)
         return active, continuation
 
 

@@ -18,6 +18,7 @@ from crystallize_plugins.artifacts.files.inside import check_path
 from crystallize_plugins.artifacts.files.synced import file_digest, link_or_copy
 from crystallize_plugins.artifacts.reading import rows
 from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
+from crystallize_plugins.artifacts.recorded import newest_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -56,6 +57,8 @@ class PreviousRun:
         The last one.
     outcomes : StoredOutcomes
         All its cells, those that failed included.
+    plugins : list of dict
+        The lock of those that it had.
     state : tuple
         Differs once something has been added.
     trust_untracked : bool
@@ -94,6 +97,8 @@ class PreviousRun:
         traces = source.execute("SELECT coalesce(max(id), 0) FROM trace").fetchone()[0]
         self.state = (number, len(self.outcomes), traces)
         self._parts = {digest: decode(parts) for digest, parts in source.rows("identity")}
+        locks = source.rows("document", "WHERE name = 'plugins' OR name LIKE 'plugins@%'")
+        self.plugins = newest_of({name: decode(body) for name, body in locks}, "plugins")
         self._conditions: dict[str, StoredCondition] = {}
         for place, name, _, identity, common, parts in source.rows("condition"):
             has_cells = bool(self.outcomes.replicates(name))

@@ -9,6 +9,7 @@ but a part of it.
 | `fork_server`, `fork_server_process` | forking workers: the coordinator's side, the process that does it |
 | `spawn` | starting workers as new interpreters |
 | `supervisor`, `cell_queue`, `deadlines` | handing out cells, losing none, trying again, ending what takes too long |
+| `process_tree` | ending what a worker leaves behind |
 | `worker` | the life of a worker |
 | `messages`, `output`, `streams` | what workers say, print, log and warn about |
 | `shared_memory`, `environment` | what workers and coordinator share, and what workers take over |

@@ -86,6 +86,8 @@ def cannot_travel(experiment: ExperimentView, runner: RunCell, exc: Exception, *
 
 def cannot_load(experiment: ExperimentView, kind: str, text: str, traceback_text: str) -> CrystallizeError:
     """Return the error of a worker that could not take up the experiment."""
+    if kind == WorkerStartError.__name__:
+        return WorkerStartError(text)  # It says itself what is wrong with the worker.
     culprit = _search(experiment, None, rebuild=True)
     where = "" if culprit is None else f"{culprit.path} ({culprit.kind}) can be pickled but not unpickled; "
     hint = (

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkServer"]
 
-_TO_END = 0.5
-"""Seconds that a fork server has to end by itself."""
+_TO_END = 2.5
+"""Seconds that a fork server has to end by itself: more than it gives its workers."""
 _LONGEST_LIST = 100_000
 """Characters of the names of modules; a command line has its limits."""
 

@@ -10,6 +10,8 @@ import atexit
 import contextlib
 import gc
 import importlib
+import multiprocessing.process
+import multiprocessing.util
 import os
 import pickle
 import select
@@ -17,6 +19,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import weakref
 from multiprocessing.connection import Connection
@@ -25,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks import handle_interrupts
 from crystallize_plugins.execution.library_threads import environment_with_limits, limit_library_threads
+from crystallize_plugins.execution.processes.process_tree import adopt_orphans, children, parent_watch
 from crystallize_plugins.execution.processes.shared_memory import Segment
-from crystallize_plugins.execution.processes.worker import parent_watch, work
+from crystallize_plugins.execution.processes.worker import work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["is_alone", "main", "serve_as_fork"]
 
 LARGEST_MESSAGE = 1 << 16
-_TO_LEAVE = 5.0
+_TO_LEAVE = 2.0
 """Seconds that workers have to leave after their server was dismissed."""
+_TO_CLEAN_UP = 0.2
+"""Seconds that processes have which a worker has left behind: some remove what it shared with others."""
 _STARTED_ANEW = ("jemalloc_bg_thd",)
 """Threads of libraries that see to forks themselves: this one is of PyArrow's allocator, and pandas loads PyArrow."""
 
@@ -115,6 +121,10 @@ def _leave_to_the_parent() -> None:
     if registry is not None:
         registry.clear()
         weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    multiprocessing.util._finalizer_registry.clear()  # type: ignore[attr-defined]
+    multiprocessing.process._children.clear()  # type: ignore[attr-defined]
+    if "multiprocessing.forkserver" in sys.modules:
+        sys.modules["multiprocessing.forkserver"]._forkserver.__init__()
     gc.freeze()  # its objects are not ours to finalize
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -142,6 +152,8 @@ class _ForkServerProcess:
         self._control = control
         self._parent = parent
         self._children: set[int] = set()
+        self._orphans: dict[int, float] = {}
+        adopt_orphans()
         self._die_with_parent = parent_watch(os.getpid())
         self._ends, self._wakes = os.pipe()
         os.set_blocking(self._ends, False)
@@ -154,27 +166,29 @@ class _ForkServerProcess:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._ends, select.POLLIN)
-        seconds_left = None
+        dismissed = float("inf")
         try:
-            while seconds_left is None or (self._children and seconds_left > 0):
-                happened = dict(poll.poll(1000))
+            while self._is_needed(dismissed):
+                happened = dict(poll.poll(1000 if not self._orphans else 20))
                 if os.getppid() != self._parent:
                     return
                 if self._ends in happened:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._ends, 4096)
                 self._reap()
-                if seconds_left is not None:
-                    seconds_left -= 0 if happened else 1.0
-                elif self._control.fileno() in happened and not self._obey():
+                self._end_orphans()
+                if self._control.fileno() in happened and not self._obey():
                     poll.unregister(self._control)
-                    seconds_left = _TO_LEAVE
+                    dismissed = time.monotonic()
         except (BrokenPipeError, ConnectionResetError, EOFError):
             return  # nobody is there any more
         finally:
-            for pid in self._children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self._end_all()
+
+    def _is_needed(self, dismissed: float) -> bool:
+        return dismissed == float("inf") or (
+            bool(self._children or self._orphans) and time.monotonic() - dismissed < _TO_LEAVE
+        )
 
     def _obey(self) -> bool:
         """Do what the coordinator says; return False if that is to end."""
@@ -234,16 +248,46 @@ class _ForkServerProcess:
             os._exit(status)
 
     def _reap(self) -> None:
-        while self._children:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._children.discard(pid)
-            self._say("ended", pid, os.waitstatus_to_exitcode(status))
+        """Tell how workers have ended, and find out whom they have left behind."""
+        look = False
+        try:
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = found
+                self._orphans.pop(pid, None)
+                if pid in self._children:
+                    look = look or status != 0
+                    self._children.discard(pid)
+                    self._say("ended", pid, os.waitstatus_to_exitcode(status))
+        except ChildProcessError:
+            return  # nobody is left
+        # To look takes milliseconds: where workers end as they should, once, after the last of them.
+        if look or not (self._children or self._orphans):
+            limit = time.monotonic() + _TO_CLEAN_UP
+            for pid in children() - self._children:
+                self._orphans.setdefault(pid, limit)
+
+    def _end_orphans(self) -> None:
+        """End what workers have left behind, once it had the time to clean up."""
+        now = time.monotonic()
+        for pid, limit in self._orphans.items():
+            if limit <= now:
+                _kill(pid)
+
+    def _end_all(self) -> None:
+        """End the workers, and what they leave behind by that."""
+        for pid in self._children:
+            _kill(pid)
+        limit = time.monotonic() + _TO_LEAVE
+        while (self._children or self._orphans) and time.monotonic() < limit:
+            self._reap()
+            self._end_orphans()
+            time.sleep(0.002)
 
     def _say(self, *message: Any) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, OSError):
             self._control.send(pickle.dumps(message))
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)

@@ -42,7 +42,7 @@ class Messages:
     """
 
     def __init__(self, link: Connection) -> None:
-        self._link = link
+        self._link: Connection | None = link
         self._lock = threading.RLock()
         self._news: list[Any] = []
         # Filled and emptied without a lock: at either end.
@@ -71,6 +71,15 @@ class Messages:
         self._outcomes.append((index, outcome))
         self._due()
 
+    def disconnect(self) -> None:
+        """Say nothing more: this is a process that a step has forked, and the line belongs to the worker."""
+        if self._link is not None:
+            self._link.close()
+        self._link = None
+        self._lock = threading.RLock()
+        self._news = []
+        self._outcomes.clear()
+
     def _due(self) -> None:
         if time.perf_counter() - self._last >= FLUSH_AFTER:
             self.flush()
@@ -93,7 +102,8 @@ class Messages:
             if self._news:
                 message = pickle.dumps(self._news, 5)
                 self._news = []
-                self._link.send_bytes(message)
+                if self._link is not None:
+                    self._link.send_bytes(message)
             self._last = time.perf_counter()
 
     def _pickled(self, outcome: CellOutcome) -> bytes:

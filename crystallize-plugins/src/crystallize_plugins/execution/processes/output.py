@@ -66,6 +66,7 @@ class OutputCapture:
         self.cell: Cell | None = None
         self._messages = messages
         self._streams: Streams | None = None
+        self._plain: dict[str, Any] = {}
 
     def install(
         self,
@@ -75,8 +76,18 @@ class OutputCapture:
     ) -> None:
         """Take over the standard streams, warnings and logging, with the coordinator's settings."""
         self._streams = Streams(self._messages, streams)
+        self._plain = {"warn": warnings.showwarning, "log": logging.Logger.callHandlers, "last": logging.lastResort}
         self._install_warnings(filters)
         self._install_logging(levels)
+
+    def disconnect(self) -> None:
+        """Let this process print, warn and log as a program does that has configured nothing: a step has forked it."""
+        self._messages.disconnect()
+        if self._streams is not None:
+            self._streams.disconnect()
+            warnings.showwarning = self._plain["warn"]
+            logging.Logger.callHandlers = self._plain["log"]  # type: ignore[method-assign]
+            logging.lastResort = self._plain["last"]
 
     def forget_handlers(self) -> None:
         """Take away the handlers that modules added when they were imported: the coordinator has them too."""

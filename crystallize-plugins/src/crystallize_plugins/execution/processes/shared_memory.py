@@ -240,6 +240,10 @@ class WorkerStatus:
             return None  # it went on meanwhile
         return Overdue(index, (position >> 1) - 1, bool(position & 1), deadline)
 
+    def disconnect(self) -> None:
+        """Have what is written stay in this process: a step has forked it, and the words are the worker's."""
+        self._words = memoryview(bytearray(self._words)).cast("q")
+
     def clear(self) -> None:
         """Forget a worker that is gone."""
         for word in range(_WORDS):

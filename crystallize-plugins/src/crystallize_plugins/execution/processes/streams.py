@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,6 +62,11 @@ class Streams:
         ]
         sys.__stdout__, sys.__stderr__ = self._originals  # type: ignore[misc]  # nobody else would set them
 
+    def disconnect(self) -> None:
+        """Have what is written go to the descriptors from now on: this is a process that a step has forked."""
+        for sender in self._senders:
+            sender.disconnect()
+
     def flush(self) -> None:
         """Send on what was left unfinished, whatever steps have put in the places of the streams."""
         output, error = self._ours
@@ -100,7 +106,7 @@ class _Sender(io.RawIOBase):
     """Takes the bytes of a standard stream and sends them on as text, in the coordinator's encoding."""
 
     def __init__(self, messages: Messages, stream: str, fd: int, settings: StreamSettings) -> None:
-        self._messages = messages
+        self._messages: Messages | None = messages
         self._stream = stream
         self._fd = fd
         # Bytes that are no text in it, a picture for instance, are told apart there, and stay bytes.
@@ -116,8 +122,14 @@ class _Sender(io.RawIOBase):
     def fileno(self) -> int:
         return self._fd
 
+    def disconnect(self) -> None:
+        self._messages = None
+        self.rest = ""  # the worker writes it
+
     def write(self, data: Any, /) -> int:
         content = bytes(data)
+        if self._messages is None:
+            return os.write(self._fd, content)
         self.rest += self._decoder.decode(content)
         done, newline, rest = self.rest.rpartition("\n")
         if newline:
@@ -127,5 +139,5 @@ class _Sender(io.RawIOBase):
 
     def flush(self) -> None:
         text, self.rest = self.rest, ""
-        if text:
+        if text and self._messages is not None:
             self._messages.tell("text", self._stream, text)

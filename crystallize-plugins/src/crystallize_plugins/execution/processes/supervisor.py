@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize.hooks import STOPS, InterruptGuard, WorkerReport, ctrl_c_interrupts
 from crystallize_plugins.execution.processes.cell_queue import CellQueue, Retries
-from crystallize_plugins.execution.processes.deadlines import DeadlineThread, end_all
+from crystallize_plugins.execution.processes.deadlines import DeadlineThread
 from crystallize_plugins.execution.processes.diagnostics import cannot_load, cannot_travel, crash_error, exit_status
 from crystallize_plugins.execution.processes.environment import current_environment
 from crystallize_plugins.execution.processes.messages import rebuilt
@@ -277,7 +277,6 @@ class Supervisor:
             worker.kill()
             code = worker.exit_code(1.0)
         worker.close()
-        end_all(worker.children)
         if self._closing and worker.overdue is not None:
             return  # its last cell was done in the moment in which it was ended
         if self._closing:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
+import multiprocessing.util
 import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 from itertools import islice
@@ -23,14 +24,14 @@ from crystallize_plugins.execution.processes.payload import Payload
 from crystallize_plugins.execution.processes.shared_memory import WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from types import FrameType
 
     from crystallize.hooks import Attempt, Cell, CellOutcome, Event, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Segment
 
-__all__ = ["parent_watch", "work"]
+__all__ = ["work"]
 
 _TO_HEAR = 0.3
 """Seconds within which a coordinator that has heard Ctrl-C, too, tells its workers."""
@@ -54,6 +55,8 @@ def work(link: Connection, payload: Segment, memory: Segment, number: int) -> No
     modules = len(sys.modules)
     messages = Messages(link)
     output = OutputCapture(messages)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=output.disconnect)
     # A coordinator that is gone needs no answer: there is nobody to tell.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
@@ -66,9 +69,13 @@ def work(link: Connection, payload: Segment, memory: Segment, number: int) -> No
         messages.start(runner)
         messages.tell("ready", os.getpid())
         messages.flush()
-        worker = _Worker(runner, loaded, WorkerStatus(memory, number), output, messages)
+        status = WorkerStatus(memory, number)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=status.disconnect)
+        worker = _Worker(runner, loaded, status, output, messages)
         worker.obey(link)
         worker.report(_imported_since(modules))
+        _end_pools()
 
 
 def _load(payload: Payload, output: OutputCapture) -> RunCell:
@@ -178,6 +185,7 @@ class _Worker:
             report = self._runner.stop()
         # What steps registered has to run here: the process ends without the interpreter's own end, because what it
         # inherited is not its to finalize.
+        atexit.unregister(multiprocessing.util._exit_function)  # type: ignore[attr-defined]  # it waits for children: see `_end_pools`
         atexit._run_exitfuncs()
         self._output.end_of_cell()
         try:
@@ -186,6 +194,18 @@ class _Worker:
             encoded = pickle.dumps(f"the worker's last report could not be sent ({type(exc).__name__}: {exc})", 5)
         self._messages.tell("report", encoded, imported)
         self._messages.flush()
+
+
+def _end_pools() -> None:
+    """Shut pools of threads and processes down that steps have left open, and end their other processes.
+
+    After the report: what still runs in a pool is waited for, and the run is not to wait for it.
+    """
+    for call in reversed(getattr(threading, "_threading_atexits", [])):
+        call()
+    multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
+    for child in multiprocessing.active_children():
+        child.terminate()
 
 
 def _imported_since(count: int) -> list[str]:
@@ -206,25 +226,3 @@ def _text(exc: BaseException) -> str:
         return str(exc)
     except Exception as broken:  # noqa: BLE001 - user code
         return f"<its text cannot be made: {type(broken).__name__}>"
-
-
-def parent_watch(parent: int) -> Callable[[], None]:
-    """Return what has the kernel end the process that calls it when its parent ends, in the middle of C code too.
-
-    Linux only: elsewhere workers are started in another way, and watch a pipe.
-
-    Parameters
-    ----------
-    parent : int
-        Whose child will call it.
-    """
-    # Here and not in the child: what is looked up before the fork is there after it.
-    control = ctypes.CDLL(None, use_errno=True).prctl
-    death_signal = 1
-
-    def die_with_parent() -> None:
-        control(death_signal, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it went before we asked
-            os._exit(1)
-
-    return die_with_parent

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
-    from crystallize_plugins.execution.processes.deadlines import ChildProcess
     from crystallize_plugins.execution.processes.shared_memory import Overdue, Segment
     from crystallize_plugins.execution.processes.supervisor import Supervisor
 
@@ -67,8 +66,6 @@ class WorkerHandle(ABC):
         Whether it has loaded the experiment, was given cells, is over, has said its last.
     overdue : Overdue or None
         Why it was ended.
-    children : sequence of ChildProcess
-        What it had started by then.
     log : CellLog or None
         What its cell has printed and logged.
     """
@@ -86,7 +83,6 @@ class WorkerHandle(ABC):
         self.refill_at = 0
         self.ready = self.used = self.gone = self.reported = False
         self.overdue: Overdue | None = None
-        self.children: Sequence[ChildProcess] = ()
         self.log: CellLog | None = None
 
     def close(self) -> None:
