@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Worker"]
 
-_clock = time.perf_counter
+_clock = time.perf_counter_ns  # whole numbers: what a store keeps of them is what was measured
 
 
 @dataclass(slots=True)
@@ -348,7 +348,7 @@ class Worker:
         view, steps = self._shown, self._shown_steps
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
-        durations: list[float] = []
+        durations: list[int] = []
         tick = durations.append
         task = running_task() if loop is None else None
         log = None
@@ -435,11 +435,11 @@ class Worker:
             () if ctx._artifacts is None or (error is not None and error.pruned) else _artifact_records(ctx, labels),
             CellTrace(
                 program.shape(position, ctx._journal, recorded._order),
-                array("d", durations),
+                array("d", [each / 1e9 for each in durations]),
                 # Beside replicate, condition and, with a seeding plugin, seed_used.
                 _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
             ),
-            _clock() - started,
+            (_clock() - started) / 1e9,
             "main",
             ctx._events or (),
             failures,
