@@ -168,7 +168,8 @@ LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers) \
 	$(addprefix tests/unit/config/test_,extra.py hostile.py malformed.py round_trip.py schema.py words.py) \
 	$(addprefix tests/unit/execution/test_,cores.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
 	tests/promises/same_numbers/test_reference_model.py tests/promises/identity tests/unit/optimizers/test_optuna.py \
-	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py
+	$(addprefix tests/unit/artifacts/test_,encoding.py end_to_end.py) tests/unit/pipelines/cache/test_input_identity.py \
+	tests/plugin_distributions/test_example_plugins.py
 LIBRARIES_oldest = --constraint .ci/oldest.txt
 LIBRARIES_newest = --upgrade --upgrade-strategy eager
 INTERPRETER_oldest = $(lastword $(VERSIONS))

@@ -11,7 +11,7 @@ from tests import programs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 # A distribution among the examples is built, installed and tested in tests/plugin_distributions.
-DISTRIBUTIONS = {path.parent for path in EXAMPLES.glob("*/pyproject.toml")}
+DISTRIBUTIONS = {path.parent for path in EXAMPLES.rglob("pyproject.toml")}
 SCRIPTS = sorted(
     path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py") if DISTRIBUTIONS.isdisjoint(path.parents)
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[1] / "docs" / "examples" / "plugins"
 CORE_NEEDS = ("pluggy", "importlib_metadata", "zipp", "typing_extensions")
 
 
@@ -25,10 +26,10 @@ def checked(*command, **options):
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """Build every distribution of this folder from a copy; give the wheels by name."""
+    """Build every distribution of this folder and of the examples from a copy; give the wheels by name."""
     work = tmp_path_factory.mktemp("wheels")
-    sources = [path.parent for path in sorted(HERE.glob("*/pyproject.toml"))]
-    assert len(sources) >= 4
+    sources = [path.parent for home in (HERE, EXAMPLES) for path in sorted(home.glob("*/pyproject.toml"))]
+    assert len(sources) >= 13
     for source in sources:
         shutil.copytree(source, work / source.name)
     checked(

@@ -18,8 +18,6 @@ from tests import programs
 
 from crystallize.errors import RunLockedError, StoreError
 from crystallize_plugins.artifacts import list_runs, open_run
-from crystallize_plugins.artifacts.database import owner
-from crystallize_plugins.artifacts.database.owner import Owner, is_alive, place_of
 
 PROGRAM = """
     import json, os, sys, time
@@ -212,35 +210,25 @@ def test_the_error_travels_between_processes():
     )  # fmt: skip
 
 
-def test_a_folder_and_its_copy_are_told_apart_and_a_renamed_one_is_the_same(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    place = place_of(tmp_path / "one")
-    assert place != place_of(tmp_path / "two")
-    (tmp_path / "one").rename(tmp_path / "renamed")
-    assert place_of(tmp_path / "renamed") == place
-
-
-def test_on_another_host_a_beating_run_is_alive_and_a_copy_of_it_is_not(tmp_path):
-    elsewhere = Owner("another-host", 1, "boot:1:2")
-    heartbeat = tmp_path / "run.json"
-    heartbeat.touch()
-    assert is_alive(elsewhere, "run", heartbeat, place_of(tmp_path))
-    assert not is_alive(elsewhere, "run", heartbeat, "another place")
-    os.utime(heartbeat, (1, 1))
-    assert not is_alive(elsewhere, "run", heartbeat, place_of(tmp_path))
+def test_a_copy_of_a_run_that_is_written_is_nobodys(build):
+    stream = build().stream(replicates=3)
+    next(stream)
+    shutil.copytree("data", "copied")
+    assert list_runs("data")[0].status == "running"
+    assert list_runs("copied")[0].status == "interrupted"
+    stream.close()
 
 
 def test_a_run_cut_short_on_another_host_goes_on_here(build, ran, monkeypatch):
-    real = owner.current_owner()
     build().run(replicates=2)
+    real = list_runs(experiment="exp")[0].owner
     with sqlite3.connect("data/exp/v0/run.db") as source:
-        names = "id, run, place, host, pid, process, started, ended, stopped_by"
+        names = "id, run, host, pid, process, started, ended, stopped_by"
         row = source.execute(f"SELECT {names} FROM session").fetchone()
         from crystallize_plugins.artifacts.database.schema import seal
 
-        row = (row[0], row[1], row[2], "another-host", 17, "boot:1:2", row[6], None, None)
-        source.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
+        row = (row[0], row[1], "another-host", 17, "another kernel", row[5], None, None)
+        source.execute("INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
     source.close()
     os.utime("data/exp/v0/run.json")
     with pytest.raises(RunLockedError, match="process 17 on another-host"):
@@ -280,24 +268,3 @@ def test_a_disk_that_is_full_at_the_takeover_leaves_the_run_as_it_was(build, ran
     assert len(open_run("data/exp/v0").metrics.baseline.metrics["sum"]) == 2
     build().run(replicates=3, strategy="resume")
     assert ran() == ["baseline_rep_2", "more_rep_2"]
-
-
-@pytest.mark.skipif(not shutil.which("ps"), reason="this system has no ps")
-def test_without_files_about_processes_ps_says_which_process_is_meant(tmp_path, monkeypatch):
-    monkeypatch.setattr(owner, "_PROC", tmp_path / "nothing")
-    owner._owner.cache_clear()
-    heartbeat = tmp_path / "run.json"
-    heartbeat.touch()
-    os.utime(heartbeat, (1, 1))  # it says nothing: a cell may take longer than a heartbeat
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        known = Owner(owner.current_owner().host, child.pid, owner._process(str(child.pid)))
-        assert known.process.startswith("ps::")
-        assert is_alive(known, "run", heartbeat)
-        assert not is_alive(known._replace(process="ps::Thu Jan 1 00.00.00 1970"), "run", heartbeat)
-        child.kill()
-        until(lambda: not is_alive(known, "run", heartbeat))  # dead, though nobody has waited for it yet
-    finally:
-        child.communicate()
-        owner._owner.cache_clear()
-    assert not is_alive(known, "run", heartbeat)

@@ -33,7 +33,7 @@ traces = st.builds(
     ),
     steps,
     st.lists(steps, max_size=4),
-    st.lists(st.floats(0, 1e6), max_size=5),
+    st.lists(st.integers(0, 10**15).map(lambda nanoseconds: nanoseconds / 1e9), max_size=5),
     st.none() | st.dictionaries(names, st.text() | st.integers(), min_size=1, max_size=3),
 )
 errors = st.builds(

@@ -201,6 +201,33 @@ def test_lists_of_a_result_are_its_own(stored):
     assert collect_metrics(lazy, RECORDS).baseline.metrics["loss"] == [0.0, 1 / 7, 2 / 7]
 
 
+@pytest.mark.parametrize("moment", ["FROM trace", "count(*) FROM cell"])
+def test_cells_that_are_committed_while_others_are_read_are_none_of_them(stored, monkeypatch, moment):
+    """Once between any two look-ups, the writer of a run that goes on commits a cell with a trace of its own."""
+    before = [plain(Cell("a", n), n) for n in range(3)]
+    more = [kinds(Cell("a", 3), 3, "other names")]
+    lazy, after = stored(before), stored([*before, *more])
+    with closing(sqlite3.connect(lazy._folder / "run.db", isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("UPDATE trace SET id = id")  # so that there is a log, which readers look into
+        writer.execute("ATTACH ? AS later", (str(after._folder / "run.db"),))
+
+        class Watched(database.RunDatabase):
+            def execute(self, statement, *values):
+                found = super().execute(statement, *values)
+                if moment in statement:
+                    for table in ("trace", "cell"):
+                        writer.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM later.{table}")
+                return found
+
+        monkeypatch.setattr(database, "RunDatabase", Watched)
+        if moment == "FROM trace":
+            with database.reading(lazy._folder, whole=None) as source:
+                lazy = type(lazy)(source, lazy._folder, dict)
+        assert lazy.columns("a").metrics["loss"].values.tolist() == [0.0, 1 / 7, 2 / 7]
+        assert writer.execute("SELECT count(*) FROM cell").fetchone() == (4,)
+
+
 def test_nothing_is_kept_of_nothing(stored):
     lazy = stored([])
     assert (len(lazy), lazy.conditions, lazy.failed) == (0, (), frozenset())

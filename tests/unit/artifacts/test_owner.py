@@ -6,131 +6,196 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from crystallize_plugins.artifacts.database.owner import HEARTBEAT, Owner, current_owner, is_alive, written_here
+from crystallize.errors import RunLockedError
+from crystallize_plugins.artifacts.database import owner
+from crystallize_plugins.artifacts.database.owner import HEARTBEAT, SILENCE, Owner, RunLock, is_alive
 
-WHO_AM_I = """
-import time
-from crystallize_plugins.artifacts.database.owner import current_owner
-print(*current_owner(), flush=True)
-time.sleep(60)
+HOLDS = """
+import sys
+from pathlib import Path
+from crystallize_plugins.artifacts.database.owner import RunLock
+lock = RunLock(Path(sys.argv[1]))
+print(*lock.owner, sep="|", flush=True)
+exec(sys.argv[2])
 """
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when a process started")
-
-
-@pytest.fixture
-def child():
-    """Start a process that says who it is and then sleeps."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            WHO_AM_I,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    host, pid, started = process.stdout.readline().split()
-    yield process, Owner(host, int(pid), started)
-    process.kill()
-    process.communicate()
+ELSEWHERE = Owner("another-host", 1, "another kernel")
 
 
 @pytest.fixture
-def beat(tmp_path):
-    """Make a file that was touched so many seconds ago."""
-
-    def make(age):
-        path = tmp_path / "run.json"
-        path.write_text("{}")
-        os.utime(path, (time.time() - age,) * 2)
-        return path
-
-    return make
+def run(tmp_path):
+    """A run's folder, with the file that its owner touches."""
+    (tmp_path / "run.json").write_text("{}")
+    return tmp_path
 
 
-def test_a_process_that_runs_is_alive(child, beat):
-    _, who = child
-    assert is_alive(who, "run", beat(0))
+@pytest.fixture
+def holder(run):
+    """Start a process that holds the run, and does something then; give the process, and who it says it is."""
+    started = []
+
+    def start(then="input()"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDS, str(run), then], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        host, pid, kernel = process.stdout.readline().rstrip().split("|")
+        return process, Owner(host, int(pid), kernel)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-@linux
-def test_a_process_that_runs_is_alive_however_long_it_was_silent(child, beat):
-    _, who = child
-    assert is_alive(who, "run", beat(10 * 86400))
+def touched(run, age):
+    os.utime(run / "run.json", (time.time() - age,) * 2)
 
 
-def test_a_process_that_was_killed_is_dead_at_once_even_before_it_is_waited_for(child, beat):
-    process, who = child
+def test_who_holds_a_run_is_alive_however_long_it_was_silent_and_whoever_it_says_it_is(holder, run):
+    _, who = holder()
+    touched(run, 10 * 86400)
+    for said in (who, ELSEWHERE, who._replace(process=""), who._replace(host="renamed", pid=1)):
+        assert is_alive(said, run)
+
+
+def test_who_was_killed_is_dead_at_once_even_before_it_is_waited_for(holder, run):
+    process, who = holder()
+    touched(run, 0)
     process.send_signal(signal.SIGKILL)
     # It stays in the table as a zombie until its parent asks for it.
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert not is_alive(who, "run", beat(0))
+    assert not is_alive(who, run)
+    RunLock(run).release()
+
+
+def test_who_is_stopped_is_alive(holder, run):
+    process, who = holder()
+    process.send_signal(signal.SIGSTOP)
+    assert is_alive(who, run)
+    with pytest.raises(BlockingIOError):
+        RunLock(run)
+    process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied as they are")
+@pytest.mark.parametrize("how", ["os.fork()", "__import__('subprocess').Popen(['sleep', '5'])"])
+def test_what_the_owner_has_started_does_not_keep_a_run_locked(holder, run, how):
+    process, who = holder(f"{how} and input()")
+    assert is_alive(who, run)
+    process.kill()
     process.wait()
-    assert not is_alive(who, "run", beat(0))
+    assert not is_alive(who, run)
 
 
-@linux
-def test_a_number_that_was_given_to_another_process_is_not_the_owner(child, beat):
-    _, who = child
-    boot, namespace, ticks = who.process.split(":")
-    assert not is_alive(who._replace(process=f"{boot}:{namespace}:{int(ticks) - 1}"), "run", beat(0))
+@pytest.mark.parametrize("who", [ELSEWHERE, ELSEWHERE._replace(process="")], ids=["kernel", "without locks"])
+def test_an_owner_that_cannot_be_seen_is_alive_while_it_shows_so(run, who):
+    touched(run, HEARTBEAT)
+    assert is_alive(who, run)
+    touched(run, SILENCE + HEARTBEAT)
+    assert not is_alive(who, run)
+    (run / "run.json").unlink()
+    assert not is_alive(who, run)
 
 
-@linux
-def test_after_a_reboot_the_owner_is_dead(child, beat):
-    _, who = child
-    _, namespace, ticks = who.process.split(":")
-    assert not is_alive(who._replace(process=f"another-boot:{namespace}:{ticks}"), "run", beat(0))
+def test_how_long_an_owner_was_silent_is_told_by_the_clock_of_the_file_system(run, monkeypatch):
+    touched(run, HEARTBEAT)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86400)  # this machine's clock is wrong
+    assert is_alive(ELSEWHERE, run)
+    assert sorted(path.name for path in run.iterdir()) == ["run.json"]
 
 
-@pytest.mark.parametrize("elsewhere", ["host", pytest.param("container", marks=linux), "system without start times"])
-def test_an_owner_that_cannot_be_seen_is_alive_while_it_shows_so(child, beat, elsewhere):
-    _, who = child
-    boot, _, ticks = who.process.split(":")
-    changed = {
-        "host": {"host": "another"},
-        "container": {"process": f"{boot}:1:{ticks}"},
-        "system without start times": {"process": ""},
-    }
-    who = who._replace(**changed[elsewhere])
-    assert is_alive(who, "run", beat(HEARTBEAT))
-    assert not is_alive(who, "run", beat(60 * HEARTBEAT))
+def test_a_sign_of_life_from_the_future_counts_from_now_on(run):
+    touched(run, -86400)
+    assert is_alive(ELSEWHERE, run)
+    assert abs((run / "run.json").stat().st_mtime - time.time()) < SILENCE
 
 
-def test_without_a_heartbeat_an_owner_elsewhere_is_dead(tmp_path):
-    assert not is_alive(Owner("another", 1, ""), "run", tmp_path / "none")
+def test_an_owner_shows_that_it_is_alive_whatever_else_its_process_does(run, monkeypatch):
+    monkeypatch.setattr(owner, "HEARTBEAT", 0.01)
+    touched(run, 86400)
+    lock = RunLock(run)
+    limit = time.monotonic() + 60
+    while (run / "run.json").stat().st_mtime < time.time() - 3600:
+        assert time.monotonic() < limit
+    lock.release()
 
 
-def test_without_start_times_a_free_number_is_a_dead_owner(beat):
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    assert not is_alive(Owner(current_owner().host, child.pid, ""), "run", beat(0))
+def test_a_run_is_held_once_in_a_process_too_and_free_once_it_is_released(run):
+    lock = RunLock(run)
+    with pytest.raises(BlockingIOError):
+        RunLock(run)
+    lock.release()
+    lock.release()
+    RunLock(run).release()
+    assert not is_alive(lock.owner, run)
 
 
-def test_this_process_owns_the_runs_that_it_is_writing_and_no_others(beat):
-    written_here.add("this one")
-    try:
-        assert is_alive(current_owner(), "this one", beat(0))
-        assert not is_alive(current_owner(), "another one", beat(0))
-    finally:
-        written_here.discard("this one")
+def test_who_only_looks_keeps_nobody_from_taking_a_run(run):
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            is_alive(ELSEWHERE, run)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for thread in lookers:
+        thread.start()
+    for _ in range(50):
+        RunLock(run).release()
+    stop.set()
+    for thread in lookers:
+        thread.join()
 
 
-def test_a_forked_child_is_another_process(run_script):
-    done = run_script(
-        """
-        import os
-        from crystallize_plugins.artifacts.database.owner import current_owner
-        parent = current_owner()
-        if os.fork() == 0:
-            print(current_owner().pid == os.getpid() != parent.pid, flush=True)
-            os._exit(0)
-        os.wait()
-        """
+def test_what_was_locked_is_locked_again_when_a_step_has_closed_it(run):
+    lock = RunLock(run)
+    os.close(lock._descriptor)
+    somebodys = os.open(os.devnull, os.O_RDONLY)
+    assert somebodys == lock._descriptor
+    lock.check()
+    with pytest.raises(BlockingIOError):
+        RunLock(run)
+    lock.release()
+    os.close(somebodys)  # it was left alone
+
+
+def test_who_lost_its_lock_to_another_is_told(run, holder):
+    lock = RunLock(run)
+    os.close(lock._descriptor)
+    process, _ = holder()
+    with pytest.raises(RunLockedError, match="another process works on it"):
+        lock.check()
+    process.kill()
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed", "replaced"])
+def test_a_folder_that_is_another_now_is_not_written_to(tmp_path, how):
+    run = tmp_path / "v0"
+    run.mkdir()
+    lock = RunLock(run)
+    lock.check()
+    run.rmdir() if how == "removed" else run.rename(tmp_path / "v1")
+    if how == "replaced":
+        run.mkdir()
+    with pytest.raises(RunLockedError, match="removed, renamed or replaced"):
+        lock.check()
+    lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are copied as they are")
+def test_a_fork_of_the_owner_is_not_the_owner(holder):
+    process, _ = holder(
+        "import os\n"
+        "if not os.fork():\n"
+        "    try:\n        lock.check()\n"
+        "    except Exception as error:\n        print(type(error).__name__, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait(); lock.check(); print('owner', flush=True); input()"
     )
-    assert done.stdout == "True\n", done.stderr
+    assert [process.stdout.readline(), process.stdout.readline()] == ["RunLockedError\n", "owner\n"]

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +15,7 @@ from crystallize.errors import RunStateError, StoreError
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.facts import Session, facts_of
-from crystallize_plugins.artifacts.database.owner import current_owner, place_of, written_here
+from crystallize_plugins.artifacts.database.owner import RunLock, is_alive
 from crystallize_plugins.artifacts.database.writer import RunWriter
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 
@@ -22,18 +23,21 @@ from crystallize_plugins.artifacts.reading.stored import StoredRun
 @pytest.fixture
 def start(view, tmp_path):
     """Start to write a run."""
-    writers = []
+    writers, locks = [], []
 
     def make(**fields):
         run = tmp_path / "data" / "exp" / f"v{len(writers)}"
         run.mkdir(parents=True)
         experiment = view(**fields)
         facts = facts_of(experiment, versioned=True)
+        lock = RunLock(run)
+        locks.append(lock)
         writers.append(
             RunWriter(
                 run,
                 facts,
-                Session(current_owner(), facts.id, place_of(run)),
+                Session(lock.owner, facts.id),
+                lock,
                 describe=lambda names: condition_records(experiment, names),
                 conditions=["baseline", *(treatment.name for treatment in experiment.treatments)],
             )
@@ -41,9 +45,10 @@ def start(view, tmp_path):
         return writers[-1]
 
     yield make
-    for writer in writers:
-        if writer.facts.id in written_here:
+    for writer, lock in zip(writers, locks, strict=True):
+        with suppress(RunStateError, StoreError):
             writer.finish({}).wait()
+        lock.release()
 
 
 def stored(writer):
@@ -95,9 +100,9 @@ def test_outcomes_that_arrive_together_share_a_commit_and_a_ticket(start, outcom
 
 
 def test_nothing_but_the_folder_is_opened_before_the_first_outcome(start):
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     writer = start()
-    assert threading.active_count() == before
+    assert [thread.name for thread in {*threading.enumerate()} - before] == ["crystallize-heartbeat"]
     assert list(writer.folder.iterdir()) == []
 
 
@@ -136,7 +141,6 @@ def test_a_finished_run_is_one_file_and_closed(start, outcome, files_below):
     writer.collect(outcome())
     writer.finish({"facts": {"a": 1}}).wait()
     assert files_below(writer.folder) == ["run.db"]
-    assert writer.facts.id not in written_here
 
 
 def test_a_run_without_a_single_cell_is_stored(start):
@@ -188,7 +192,7 @@ def test_a_disk_error_reaches_whoever_waits_and_whoever_comes_next(start, outcom
         writer.collect(outcome("baseline", 2))
     with pytest.raises(StoreError, match="replicate_1"):
         writer.finish({})
-    assert writer.facts.id not in written_here
+    assert not is_alive(writer._run_lock.owner, writer.folder)
     assert [replicate for _, replicate in stored(writer)] == [0]
 
 

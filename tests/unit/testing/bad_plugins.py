@@ -27,6 +27,7 @@ class BadPlugin:
     requires: str = "crystallize-core>=0.1,<0.2"
     typed: bool = True
     entry: str = "bad"
+    kit: str = "plugin"
 
     def install(self, folder):
         """Write the distribution as an installer would, into a folder that is on the path, and return its record."""
@@ -65,7 +66,7 @@ IMPORTS = [
     BadPlugin("very-slow", "import-slow", importing("import time\ntime.sleep(1.1)")),
     BadPlugin("seeds", "import-random", importing("import random\nrandom.seed(1)")),
     BadPlugin("seeds-numpy", "import-random", importing("import numpy as np\nnp.random.seed(1)")),
-    BadPlugin("sets-variables", "import-environ", importing("import os\nos.environ['OMP_NUM_THREADS'] = '1'")),
+    BadPlugin("sets-variables", "import-environ", importing("import os\nos.environ['ACME'] = str(os.getpid())")),
     BadPlugin("moves", "import-cwd", importing("import os\nos.chdir('/')")),
     BadPlugin("configures-logging", "import-logging", importing("import logging\nlogging.basicConfig()")),
     BadPlugin("quiets", "import-logging", importing("import logging\nlogging.getLogger('crystallize').setLevel(50)")),
@@ -147,3 +148,167 @@ DECLARED = [
     BadPlugin("untyped", "py-typed", typed=False, state="note"),
 ]
 """What they declare."""
+
+
+RUNNING = [
+    BadPlugin("draws", "random", hook("def before_step(self):\n    random.random()", before="import random\n")),
+    BadPlugin(
+        "draws-while-collecting",
+        "random",
+        hook("def collect(self):\n    np.random.rand()", before="import numpy as np\n"),
+    ),
+    BadPlugin(
+        "seeds-at-the-start", "random", hook("def before_run(self):\n    random.seed(1)", before="import random\n")
+    ),
+    BadPlugin("empties-the-data", "data", hook("def after_step(self, data):\n    data.clear()")),
+    BadPlugin(
+        "improves-numbers",
+        "outcome",
+        hook("def collect(self, outcome):\n    for values in outcome.metrics.values():\n        values[0] = 0"),
+    ),
+    BadPlugin("hides-errors", "outcome", hook("def after_replicate(self, outcome):\n    outcome.error = None")),
+    BadPlugin(
+        "takes-another-cell",
+        "outcome",
+        hook("def collect(self, outcome):\n    outcome.cell = outcome.cell._replace(replicate=0)"),
+    ),
+    BadPlugin("forgets-errors", "result", hook("def after_run(self, result):\n    result.errors.clear()")),
+    BadPlugin(
+        "rounds-the-result",
+        "result",
+        hook("def after_run(self, result):\n    result.metrics.baseline.metrics['total'][0] = 0.0"),
+    ),
+    BadPlugin("drops-treatments", "view", hook("def before_run(self, experiment):\n    del experiment.treatments[1:]")),
+    BadPlugin(
+        "wants-more-replicates", "view", hook("def before_run(self, experiment):\n    experiment.replicates = 5")
+    ),
+    BadPlugin("renames-the-run", "view", hook("def collect(self, experiment):\n    experiment.name = 'mine'")),
+    BadPlugin("writes-into-the-context", "view", hook("def before_replicate(self, ctx):\n    ctx.add('extra', 1)")),
+    BadPlugin("removes-a-step", "step", hook("def before_run(self, experiment):\n    experiment.pipeline.steps = ()")),
+    BadPlugin("turns-a-step", "step", hook("def before_step(self, step):\n    step.cacheable = True")),
+    BadPlugin(
+        "works-once",
+        "state",
+        hook("def before_run(self):\n    self.runs = getattr(self, 'runs', 0) + 1\n    assert self.runs < 2"),
+    ),
+    BadPlugin(
+        "only-knows-runs", "state", hook("def before_run(self, experiment):\n    assert experiment.run.kind == 'run'")
+    ),
+    BadPlugin(
+        "adds-chance",
+        "state",
+        hook(
+            "def before_replicate(self, ctx):\n    ctx.add('factor', random.random()) if 'factor' not in ctx else None",
+            before="import random\n",
+            neutral=False,
+        ),
+    ),
+    BadPlugin(
+        "has-to-be-last",
+        "order",
+        hook(
+            "def before_run(self, experiment):\n    last = experiment.plugins[-1]\n"
+            "    assert len(experiment.plugins) < 2 or 'Bad' in repr(last)"
+        ),
+    ),
+    BadPlugin(
+        "numbers-cells",
+        "executor",
+        hook(
+            "count = 0\ndef before_replicate(self, ctx):\n    self.count += 1\n"
+            "    ctx.add('number', (os.getpid(), self.count))",
+            before="import os\n",
+            neutral=False,
+        ),
+        kit="transformer",
+    ),
+    BadPlugin(
+        "loses-a-cell",
+        "executor",
+        hook("def run_experiment_loop(self, cells, run_cell):\n    return [run_cell(cell) for cell in cells[1:]]")
+        .replace("BasePlugin", "ExecutorPlugin")
+        .replace("from crystallize", "from crystallize.hooks"),
+        kit="executor",
+    ),
+    BadPlugin(
+        "runs-cells-twice",
+        "executor",
+        hook(
+            "def run_experiment_loop(self, cells, run_cell):\n    for cell in cells:\n        run_cell(cell)\n"
+            "        yield run_cell(cell)"
+        )
+        .replace("BasePlugin", "ExecutorPlugin")
+        .replace("from crystallize", "from crystallize.hooks"),
+        kit="executor",
+    ),
+    BadPlugin(
+        "is-no-executor",
+        "declaration",
+        hook("def run_experiment_loop(self, cells, run_cell):\n    return [run_cell(cell) for cell in cells]"),
+        kit="executor",
+    ),
+    BadPlugin("expects-success", "errors", hook("def collect(self, outcome):\n    assert outcome.metrics['total']")),
+    BadPlugin("gives-no-json", "facts", hook("def collect_provenance(self):\n    return {'acme': object()}")),
+    BadPlugin("gives-nan", "facts", hook("def collect_provenance(self):\n    return {'acme': float('nan')}")),
+    BadPlugin("gives-too-much", "facts", hook("def collect_provenance(self):\n    return {'acme': 'x' * 2_000_000}")),
+    BadPlugin("takes-the-frameworks-facts", "facts", hook("def collect_provenance(self):\n    return {'seeds': 1}")),
+    BadPlugin(
+        "changes-its-settings",
+        "settings",
+        hook(
+            "def __init__(self, names=()):\n    self.names = names\ndef __getstate__(self):\n    return {}\n"
+            "def collect(self):\n    self.__class__ = type('Other', (Bad,), {})"
+        ),
+    ),
+    BadPlugin(
+        "forgets-a-thread",
+        "leak-thread",
+        hook(
+            "def before_run(self):\n    threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            before="import threading\n",
+        ),
+    ),
+    BadPlugin(
+        "leaves-a-file-open",
+        "leak-file",
+        hook("def before_run(self):\n    Bad.files = [*getattr(Bad, 'files', ()), open(__file__)]"),
+    ),
+    BadPlugin(
+        "writes-where-it-stands",
+        "leak-file",
+        hook("def after_run(self):\n    with open('log.txt', 'w'):\n        pass"),
+    ),
+    BadPlugin(
+        "leaves-a-process",
+        "leak-process",
+        hook(
+            "def after_run(self):\n    Bad.children = [*getattr(Bad, 'children', ()),\n"
+            "        subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)]",
+            before="import subprocess, sys\n",
+        ),
+    ),
+    BadPlugin("moves-in-a-run", "leak-cwd", hook("def after_run(self):\n    os.chdir('/')", before="import os\n")),
+    BadPlugin(
+        "sets-a-variable",
+        "leak-environ",
+        hook("def before_run(self, experiment):\n    os.environ['ACME_RUN'] = experiment.run.id", before="import os\n"),
+    ),
+]
+"""What they do in a run."""
+KINDS = [
+    BadPlugin("watches-undeclared", "declaration", hook("def collect(self):\n    pass", neutral=False), kit="observer"),
+    BadPlugin("decides-which-cells", "declaration", hook("def completed_cells(self):\n    pass"), kit="observer"),
+    BadPlugin(
+        "transforms-nothing", "view", hook("def before_replicate(self):\n    pass", neutral=False), kit="transformer"
+    ),
+    BadPlugin("calls-itself-neutral", "declaration", hook("def before_replicate(self):\n    pass"), kit="transformer"),
+    BadPlugin(
+        "forgets-what-it-stored",
+        "state",
+        hook("def collect(self):\n    pass\ndef completed_cells(self):\n    return []")
+        .replace("BasePlugin", "StorePlugin")
+        .replace("from crystallize", "from crystallize.hooks"),
+        kit="store",
+    ),
+]
+"""What is not of their kind."""

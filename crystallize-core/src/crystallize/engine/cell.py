@@ -15,6 +15,7 @@ from crystallize.context.frozen import RESERVED_KEYS, FrozenContext
 from crystallize.context.isolation import ATOMS, CellCopies, referenced
 from crystallize.context.resources import ResourcePool
 from crystallize.context.sharing import unshared
+from crystallize.engine.account import Account
 from crystallize.engine.bridge import awaited
 from crystallize.engine.cell_log import CellLog, begin_keeping, current_log, end_keeping
 from crystallize.engine.failure import (
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Worker"]
 
-_clock = time.perf_counter
+_clock = time.perf_counter_ns  # whole numbers: what a store keeps of them is what was measured
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ class Job:
         Whether an outcome keeps the final data.
     policies : Policies or None
         When to try a cell again, and how long it may take; None where nothing was declared.
+    accounts : bool
+        Whether what plugins cost is noted.
     keeps_logs : bool
         Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
@@ -90,6 +93,7 @@ class Job:
     policies: Policies | None = None
     cache: CacheBrief | None = None
     keeps_logs: bool = False
+    accounts: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
     shown: HandedView | None = None
@@ -147,6 +151,7 @@ class Worker:
         if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
             self._use_cache()
         self._report = WorkerReport()
+        self._account = Account() if job.accounts else None
         self._hooks = WorkerHooks(self._shown, self._shared)
         self._before_replicate, self._before_step, self._after_step = (
             self._hooks.in_cell(calls, self._report) if (calls := self._calls(hook)) else None
@@ -175,13 +180,15 @@ class Worker:
         if self.job.keeps_logs:
             begin_keeping()
             self._keeps_logs = True
-        self._to_stop = list(reversed(self.job.active.calls("worker_stop")))
-        for call in self.job.active.calls("worker_start"):
+        self._to_stop = list(reversed(self._calls("worker_stop")))
+        for call in self._calls("worker_start"):
             self._hooks.once(call, partial(self._fail_start, call), self._report)
         self._set_steps_up()
 
     def _calls(self, hook: str) -> tuple[HookCall, ...]:
         calls = self.job.active.calls(hook)
+        if self._account is not None:
+            calls = tuple(map(self._account.timed, calls))
         if self._cache is None:
             return calls
         from crystallize.engine.caching import announced
@@ -253,6 +260,8 @@ class Worker:
             end_keeping()
         if self._streams is not None:
             self._streams.release()
+        if self._account is not None:
+            self._report.spent = self._account.taken()
         report, self._report = self._report, WorkerReport()
         return report
 
@@ -339,7 +348,7 @@ class Worker:
         view, steps = self._shown, self._shown_steps
         failures: list[PluginFailure] = []
         recorded = ctx.metrics
-        durations: list[float] = []
+        durations: list[int] = []
         tick = durations.append
         task = running_task() if loop is None else None
         log = None
@@ -426,11 +435,11 @@ class Worker:
             () if ctx._artifacts is None or (error is not None and error.pruned) else _artifact_records(ctx, labels),
             CellTrace(
                 program.shape(position, ctx._journal, recorded._order),
-                array("d", durations),
+                array("d", [each / 1e9 for each in durations]),
                 # Beside replicate, condition and, with a seeding plugin, seed_used.
                 _written(ctx) if len(own) > (3 if "seed_used" in own else 2) else None,
             ),
-            _clock() - started,
+            (_clock() - started) / 1e9,
             "main",
             ctx._events or (),
             failures,

@@ -27,6 +27,7 @@ from crystallize.results.result import FRAMEWORK_FACTS, Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from crystallize.engine.account import Account
     from crystallize.engine.runner import CellRunner
     from crystallize.hooks import ActivePlugins, ExperimentView
     from crystallize.plugins.manager import HookCall
@@ -73,8 +74,11 @@ class HookDispatch:
         The first error of a plugin that wants the run to stop when its hooks fail.
     """
 
-    def __init__(self, view: ExperimentView, store_view: ExperimentView, active: ActivePlugins) -> None:
+    def __init__(
+        self, view: ExperimentView, store_view: ExperimentView, active: ActivePlugins, account: Account | None = None
+    ) -> None:
         self.view = view
+        self._account = account
         self._store_view = store_view
         self.active = active
         self.failures: list[PluginFailure] = []
@@ -94,6 +98,8 @@ class HookDispatch:
 
     def _ready(self, call: HookCall) -> HookCall:
         """Return a call that gets what hooks are handed, and is held to be neutral where it says so."""
+        if self._account is not None:
+            call = self._account.timed(call)
         if call.hook == "collect":
             call = with_copies(call, "outcome", handed_outcome, outcome_content if self.view.strict else None)
         elif call.hook == "after_run":

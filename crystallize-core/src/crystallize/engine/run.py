@@ -11,6 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from crystallize.engine.account import Account
 from crystallize.engine.bridge import (
     STOPS,
     EventLoop,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies
     from crystallize.errors import PipelineExecutionError
-    from crystallize.hooks import ActivePlugins, ExperimentView
+    from crystallize.hooks import ActivePlugins, ExperimentView, WorkerReport
     from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
     from crystallize.results.result import Result
 
@@ -98,6 +99,8 @@ class Run:
         How many cells may fail before the run is stopped.
     elsewhere : callable of str
         Says whether another experiment that this one belongs with reads a key.
+    account : bool, default False
+        Whether what plugins cost is kept in the provenance.
 
     Attributes
     ----------
@@ -117,6 +120,7 @@ class Run:
         policies: Policies | None = None,
         most_failures: int | None = None,
         elsewhere: Callable[[str], bool] = nowhere,
+        account: bool = False,
     ) -> None:
         self.view = view
         view.lock = active.lock
@@ -140,10 +144,14 @@ class Run:
             keeps_payload=view.run.kind in ("apply", "debug"),
             policies=policies,
             programs={} if programs is None else programs,
+            accounts=account,
         )
         self.shown = job.handed()
         self._store_view = sealed_view(view)
-        self.dispatch = HookDispatch(self.shown, self._store_view, active)
+        self._account = Account() if account else None
+        self.dispatch = HookDispatch(self.shown, self._store_view, active, self._account)
+        if self._account is not None:
+            self.annotators.append(self._account.note)
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
@@ -491,7 +499,7 @@ class Run:
             conditions=conditions,
             outcomes=outcomes,
             replicates=self.view.replicates,
-            facts=self._facts(stopped_by, unread),
+            facts=self._facts(stopped_by, unread, report),
             errors=errors,
             plugin_errors=self.dispatch.failures,
             hypotheses=hypotheses,
@@ -515,10 +523,14 @@ class Run:
         measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
         return judge(self.view.hypotheses, metrics.baseline.unpacked(), measured, absent=absent)
 
-    def _facts(self, stopped_by: BaseException | None, unread: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(
+        self, stopped_by: BaseException | None, unread: Mapping[str, Any], report: WorkerReport
+    ) -> dict[str, Any]:
         facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
+        if self._account is not None:
+            facts["plugin_cost"] = self._account.record(self.active.infos, report)
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)
         return facts
 

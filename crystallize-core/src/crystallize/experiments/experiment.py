@@ -92,6 +92,8 @@ class Experiment:
         not replaced in `plugins`; a list of names keeps just those.
     strict : bool, default False
         Whether neutral plugins are held to change nothing, and a treatment's key that nothing reads is an error.
+    account : bool, default False
+        Whether ``provenance["plugin_cost"]`` says how often each plugin's hooks were called, and how long they took.
     retries : int, default 0
         How many failures of a cell, in whatever step, are followed by another attempt with the same seed.
     retry_on : exception class or tuple of them, default Exception
@@ -149,6 +151,7 @@ class Experiment:
         replicates: int | None = None,
         default_plugins: bool | Iterable[str] = True,
         strict: bool = False,
+        account: bool = False,
         retries: int = 0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
         backoff: float = 0.0,
@@ -171,6 +174,7 @@ class Experiment:
         self._replicates = None if replicates is None else checked_replicates(replicates)
         self.strategy = "rerun"
         self.strict = strict
+        self.account = check_flag(account, what="account")
         self.retries, self.retry_on, self.backoff, self.timeout = check_policy(retries, retry_on, backoff, timeout)
         self.max_failures = checked_limit(max_failures)
         self.fail_fast = check_flag(fail_fast, what="fail_fast")
@@ -629,6 +633,7 @@ class Experiment:
             policies=policies_for(self, active) if unattended else None,
             most_failures=most_failures(self) if unattended else None,
             elsewhere=read_elsewhere(self),
+            account=self.account,
         )
 
     def _run_cell(self, request: Request, replicate: int) -> CellOutcome:

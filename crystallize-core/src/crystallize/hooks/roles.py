@@ -102,12 +102,15 @@ class WorkerReport:
         What ``setup`` added to the context, described.
     ignored : set of (str, str)
         Plugins and hooks that returned what nobody takes.
+    spent : dict of (str, str) to (int, float)
+        Calls and seconds by plugin and hook, where an account is kept.
     """
 
     errors: list[tuple[str, str, str]] = field(default_factory=list)
     plugin_failures: list[PluginFailure] = field(default_factory=list)
     setup: dict[str, Any] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
+    spent: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
 
     def absorb(self, other: WorkerReport) -> None:
         """Take in what another process, or an earlier attempt to stop, has to tell."""
@@ -115,6 +118,9 @@ class WorkerReport:
         self.plugin_failures.extend(other.plugin_failures)
         self.setup.update(other.setup)
         self.ignored |= other.ignored
+        for key, (calls, seconds) in other.spent.items():
+            known = self.spent.get(key, (0, 0.0))
+            self.spent[key] = (known[0] + calls, known[1] + seconds)
 
 
 class RunCell(Protocol):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ __all__ = [
     "find_plugin",
     "find_plugins",
     "import_error",
+    "import_time",
     "load",
     "load_plugin",
     "load_public",
@@ -230,6 +233,8 @@ def _missing_distribution(what: str, name: str) -> MissingDistributionError:
     )
 
 
+_import_times: dict[str, float] = {}
+"""Milliseconds by module."""
 _REQUIREMENT = re.compile(r"\s*(?P<name>[A-Za-z0-9][\w.-]*)[^;]*(?:;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 # Modules whose distribution has another name, of those that plugins are likely to need.
@@ -275,10 +280,13 @@ def load(record: PluginRecord) -> Any:
         It cannot be used or imported; the cause is attached.
     """
     check_required(record)
+    begun = None if record.module in sys.modules else time.perf_counter()
     try:
         found: Any = importlib.import_module(record.module)
     except (Exception, SystemExit) as exc:  # A stranger's module may raise anything while it is imported.
         raise import_error(record, exc) from exc
+    if begun is not None:
+        _import_times[record.module] = 1000 * (time.perf_counter() - begun)
     for part in record.attribute.split("."):
         try:
             found = getattr(found, part)
@@ -291,6 +299,11 @@ def load(record: PluginRecord) -> Any:
         except Exception as exc:
             raise import_error(record, exc) from exc
     return found
+
+
+def import_time(plugin: object) -> float | None:
+    """Return how many milliseconds importing a plugin's module took; None where something else imported it."""
+    return _import_times.get(type(plugin).__module__)
 
 
 def import_error(record: PluginRecord, exc: BaseException) -> PluginImportError | MissingExtraError:

@@ -6,6 +6,7 @@ backport takes; the backport is used for `distribution_of` only, where Python 3.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -165,12 +166,25 @@ def distribution_of(cls: type) -> tuple[str, str] | None:
 
 
 def _scan() -> Scan:
+    """Look at every distribution once; of one name, the first on the path counts."""
+    from importlib import metadata
+
     records: list[PluginRecord] = []
     problems: list[str] = []
-    for distribution in _declaring(problems):
-        name, version = distribution.metadata["Name"], distribution.version
-        text = distribution.read_text("entry_points.txt") or ""
-        records.extend(_parse(text, str(name), str(version)))
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        try:
+            name = _name_of(distribution)
+            if name in seen:
+                continue
+            seen.add(name)
+            text = distribution.read_text("entry_points.txt")
+            if text and "crystallize." in text:
+                described = distribution.metadata
+                normalized(described["Name"])  # raises where there is none
+                records.extend(_parse(text, str(described["Name"]), str(described["Version"])))
+        except Exception as exc:  # noqa: BLE001 - a stranger's broken metadata must not hide everybody's plugins
+            problems.append(f"metadata of {_place(distribution)} cannot be read: {type(exc).__name__}: {exc}")
     by_group = {
         group: tuple(judged(sorted((r for r in records if r.group == group), key=lambda r: (r.name, r.distribution))))
         for group in GROUPS
@@ -178,20 +192,12 @@ def _scan() -> Scan:
     return Scan(by_group, tuple(sorted(problems)))
 
 
-def _declaring(problems: list[str]) -> Iterator[Distribution]:
-    """Give the distributions that declare entry points of ours; of one name, the first on the path counts."""
-    from importlib import metadata
-
-    names: set[str] = set()
-    for distribution in metadata.distributions():
-        try:
-            text = distribution.read_text("entry_points.txt")
-            if text and "crystallize." in text:
-                names.add(normalized(distribution.metadata["Name"]))
-        except Exception as exc:  # noqa: BLE001 - a stranger's broken metadata must not hide everybody's plugins
-            problems.append(f"metadata of {_place(distribution)} cannot be read: {type(exc).__name__}: {exc}")
-    for name in sorted(names):
-        yield metadata.distribution(name)
+def _name_of(distribution: Distribution) -> str:
+    """Return a distribution's normalized name: that of its folder, since reading all metadata would take long."""
+    folder = os.path.basename(_place(distribution))  # noqa: PTH119 - of text, a tenth of the time
+    if folder.endswith((".dist-info", ".egg-info")):
+        return normalized(folder.rpartition(".")[0].partition("-")[0])
+    return normalized(distribution.metadata["Name"])
 
 
 def _place(distribution: Distribution) -> str:

@@ -105,6 +105,9 @@ class Result:
             The plugins' errors, as mappings.
         ``unread``
             For each condition of which there are some the keys of its treatment that none of its cells has read.
+        ``plugin_cost``
+            Of an experiment with ``account=True``, by plugin: ``import_ms``, ``seconds``, ``share``, and ``hooks`` with
+            the ``calls`` and ``seconds`` of each.
         ``plugins``, ``run`` and others
             Facts about the run: the lock of the plugins, identity, folder and start of the run, and what
             plugins collected. Of a stored run ``code`` (digests and source of everything of the project that it ran),

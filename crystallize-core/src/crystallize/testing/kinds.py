@@ -145,8 +145,7 @@ class ExecutorConformance(PluginConformance):
     def test_what_steps_emit_reaches_the_coordinator(self, plugin: Any) -> None:
         """Each event of a cell comes once, live or with the outcome, and with the cell that sent it."""
         seen = _Seen()
-        with raising_breaks("executor", "running the sample"):
-            experiment_with([*self._companions(), seen, plugin]).run(treatments=TREATMENTS, replicates=REPLICATES)
+        self._run(plugin, seen)
         promise(
             sorted(seen.begun) == sorted(seen.outcomes),
             "executor",
@@ -157,7 +156,7 @@ class ExecutorConformance(PluginConformance):
         """Ctrl-C raises `KeyboardInterrupt`, what has finished is kept, and the next run is whole."""
         if threading.current_thread() is not threading.main_thread():
             raise SkipTest("signals reach the main thread alone")
-        experiment_with([*self._companions(), plugin]).run(treatments=TREATMENTS, replicates=REPLICATES)
+        self._run(plugin)
         before = held_open()
         interrupts = _Interrupts()
         try:

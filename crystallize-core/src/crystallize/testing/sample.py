@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.datasources import data_source
 from crystallize.design import Treatment
-from crystallize.errors import ArgumentTypeError
+from crystallize.errors import ArgumentTypeError, MissingDistributionError
 from crystallize.experiments.experiment import Experiment
 from crystallize.fingerprint import value_of
 from crystallize.hooks import build_plugins, find_plugins
@@ -91,7 +91,8 @@ def executor_named(name: str) -> Any | None:
     if name not in EXECUTORS:
         listed = ", ".join(map(repr, EXECUTORS))
         raise ArgumentTypeError(f"executor={name!r}: write one of {listed}.{did_you_mean(name, EXECUTORS)}")
-    if not any(record.is_official and record.name == EXECUTORS[name][0] for record in find_plugins()):
+    usable = [record.name for record in find_plugins() if record.is_official and record.problem is None]
+    if EXECUTORS[name][0] not in usable:
         return None
     return build_plugins([EXECUTORS[name]], default_plugins=False)[0]
 
@@ -104,8 +105,7 @@ def run_sample(*plugins: object, executor: str = "serial", strict: bool = True, 
     *plugins : object
         Instances, classes, names of installed plugins, and pairs ``(name, settings)``.
     executor : {"serial", "thread", "process", "async"}, default "serial"
-        What runs the cells. All but the first need crystallize-plugins, and none is used beside a plugin among
-        `plugins` that runs the cells itself.
+        What runs the cells, unless a plugin among `plugins` does. All but the first need crystallize-plugins.
     strict : bool, default True
         Whether neutral plugins are held to changing nothing.
     replicates : int, default 3
@@ -131,16 +131,14 @@ def run_sample(*plugins: object, executor: str = "serial", strict: bool = True, 
     (9, [12.0, 20.0, 28.0])
     """
     built = build_plugins(plugins, default_plugins=False)
-    chosen = executor_named(executor)
-    if chosen is not None:
+    if executor != "serial":
+        chosen = executor_named(executor)
+        if chosen is None:
+            raise MissingDistributionError(
+                f"executor={executor!r} is part of crystallize-plugins: pip install crystallize-plugins",
+                distribution="crystallize-plugins",
+            )
         built.insert(0, chosen)  # The last in the list that answers runs the cells.
-    elif executor != "serial":
-        from crystallize.errors import MissingDistributionError
-
-        raise MissingDistributionError(
-            f"executor={executor!r} is part of crystallize-plugins: pip install crystallize-plugins",
-            distribution="crystallize-plugins",
-        )
     return experiment_with(built, strict=strict).run(treatments=TREATMENTS, replicates=replicates)
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ContextMutationError
+from crystallize.errors import ContextMutationError, ReadOnlyError
 from crystallize.fingerprint import value_of
 from crystallize.hooks import StorePlugin, hookimpl
 from crystallize.plugins.implementations import find_implementations
@@ -17,7 +17,7 @@ from crystallize.plugins.info import declared
 from crystallize.testing.promises import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from crystallize.plugins.implementations import Implementation
 
@@ -55,9 +55,7 @@ class Watch:
         try:
             answer = implementation.function(*arguments, **named)
         except Exception as exc:
-            rule = rule_of(exc)
-            if rule is None and isinstance(exc, ContextMutationError):
-                rule = next((each for each in _RULES if each in handed), "view")
+            rule = rule_of(exc) or _rule_of_refusal(exc, handed)
             if rule is not None:
                 self.changes.append((rule, f"{implementation.hook} is refused: {exc}"))
             raise
@@ -116,7 +114,7 @@ class Watch:
         return {**{("view", what): state for what, state in seen.items()}, ("step", "the pipeline's steps"): steps}
 
     def _step(self, step: Any) -> dict[tuple[str, str], Any]:
-        return {("step", "a step"): (type(step).__qualname__, value_of(dict(step.params)))}
+        return {("step", "a step"): (type(step).__qualname__, step.cacheable, value_of(dict(step.params)))}
 
     def _ctx(self, ctx: Any) -> dict[tuple[str, str], Any]:
         return {("view", "the context"): value_of(dict(ctx))} if self.neutral else {}
@@ -145,6 +143,19 @@ class Watch:
 
 _RULES = ("outcome", "result", "step", "data")
 """Arguments of hooks that have a rule of their own."""
+
+
+def _rule_of_refusal(exc: Exception, handed: Mapping[str, Any]) -> str | None:
+    """Return the rule that a plugin was held to when it was refused to change what it was handed; else None."""
+    if isinstance(exc, ContextMutationError):
+        return "view"
+    if not isinstance(exc, ReadOnlyError):
+        return None
+    if "experiment.pipeline" in str(exc):
+        return "step"
+    return "view" if "experiment." in str(exc) else next((rule for rule in _RULES if rule in handed), "view")
+
+
 _LOOKS: dict[str, Callable[[Watch, Any], dict[tuple[str, str], Any]]] = {
     "experiment": Watch._experiment,
     "step": Watch._step,

@@ -9,15 +9,16 @@ from crystallize.errors import StoreError
 from crystallize.hooks import LazyOutcomes, condition_names
 from crystallize_plugins.artifacts import retention
 from crystallize_plugins.artifacts.database.facts import Session, facts_of
-from crystallize_plugins.artifacts.database.owner import current_owner, place_of
+from crystallize_plugins.artifacts.database.owner import RunLock
 from crystallize_plugins.artifacts.database.writer import RunWriter
 from crystallize_plugins.artifacts.files import layout, readable
 from crystallize_plugins.artifacts.files.inside import read_file
-from crystallize_plugins.artifacts.files.synced import publish, store_error
+from crystallize_plugins.artifacts.files.synced import discard, publish, store_error
 from crystallize_plugins.artifacts.reading.documents import documents_of
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 from crystallize_plugins.artifacts.recorded import RECORDED, Recorder
-from crystallize_plugins.artifacts.resume.plan import claim
+from crystallize_plugins.artifacts.resume.plan import claim, locked
+from crystallize_plugins.artifacts.resume.previous import PreviousRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from crystallize.hooks import ExperimentView
     from crystallize_plugins.artifacts.database.facts import RunFacts
     from crystallize_plugins.artifacts.database.writer import StoredBefore
+    from crystallize_plugins.artifacts.files.synced import Prepared
     from crystallize_plugins.artifacts.reading.outcomes import StoredOutcomes
-    from crystallize_plugins.artifacts.resume.previous import PreviousRun
 
 __all__ = ["ActiveRun", "take_folder"]
 
@@ -46,6 +47,8 @@ class ActiveRun:
     facts : RunFacts
     session : Session
         This process' work on it.
+    lock : RunLock
+        This process' hold on the folder.
     before : StoredBefore, optional
         What it has already, or takes over from another run.
 
@@ -62,12 +65,14 @@ class ActiveRun:
         path: Path,
         facts: RunFacts,
         session: Session,
+        lock: RunLock,
         before: StoredBefore | None = None,
     ) -> None:
         self._path = path
         self._folder = path.parent
         self._facts = facts
         self._session = session
+        self._lock = lock
         self._before = before
         self._read_back: StoredOutcomes | None = None
         identities = experiment.cell_identities()
@@ -78,6 +83,7 @@ class ActiveRun:
             path,
             facts,
             session,
+            lock,
             describe=experiment.describe,
             # Only an optimisation may do without the baseline.
             conditions=condition_names(experiment.treatments, baseline=experiment.run.kind != "trial"),
@@ -114,11 +120,28 @@ class ActiveRun:
         """
         facts = facts_of(experiment, versioned=versioned)
         try:
-            session = _session(experiment, version.path)
-            readable.write_beginning(version.path, facts, session)
+            lock = RunLock(version.path, experiment.run.started)
+        except StoreError:
+            raise
         except OSError as error:
-            raise store_error("cannot store the run: nothing can be written to", version.path, error) from error
-        return cls(experiment, version.path, facts, session, before)
+            raise _no_write(version.path, error) from error
+        return cls._begun(experiment, version.path, facts, lock, before)
+
+    @classmethod
+    def _begun(
+        cls, experiment: ExperimentView, path: Path, facts: RunFacts, lock: RunLock, before: StoredBefore | None
+    ) -> ActiveRun:
+        """Say in the folder whose it is."""
+        try:
+            session = Session(lock.owner, experiment.run.id, experiment.run.started)
+            # What it said of the end of a run that goes on is true no more.
+            readable.write_beginning(path, facts, session)
+            return cls(experiment, path, facts, session, lock, before)
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError) and not isinstance(error, StoreError):
+                raise _no_write(path, error) from error
+            raise
 
     @classmethod
     def go_on(cls, experiment: ExperimentView, previous: PreviousRun) -> ActiveRun | None:
@@ -141,16 +164,25 @@ class ActiveRun:
         StoreError
             It cannot be written to.
         """
-        session = _session(experiment, previous.path)
-        if not claim(previous, session, experiment.replicates):
-            return None
-        facts = previous.facts._replace(replicates=max(previous.facts.replicates, experiment.replicates))
         try:
-            # What it said of the end is true no more.
-            readable.write_beginning(previous.path, facts, session)
+            lock = RunLock(previous.path, experiment.run.started)
+        except BlockingIOError:
+            raise locked(previous.path, PreviousRun(previous.path).session) from None
+        except StoreError:
+            raise
         except OSError as error:
-            raise store_error("cannot store the run: nothing can be written to", previous.path, error) from error
-        return cls(experiment, previous.path, facts, session, previous.going_on())
+            raise _no_write(previous.path, error) from error
+        try:
+            session = Session(lock.owner, experiment.run.id, experiment.run.started)
+            if not claim(previous, session, experiment.replicates):
+                lock.release()
+                return None
+            before = previous.going_on()
+        except BaseException:
+            lock.release()
+            raise
+        facts = previous.facts._replace(replicates=max(previous.facts.replicates, experiment.replicates))
+        return cls._begun(experiment, previous.path, facts, lock, before)
 
     def finish(self, experiment: ExperimentView, result: Result) -> None:
         """Store what is known at the end, and write the files that people read.
@@ -166,6 +198,15 @@ class ActiveRun:
         StoreError
             Something cannot be written.
         """
+        try:
+            self._finish(experiment, result)
+        except BaseException:
+            self.writer.leave()
+            raise
+        finally:
+            self._lock.release()
+
+    def _finish(self, experiment: ExperimentView, result: Result) -> None:
         stopped_by = result.facts.get("run", {}).get("stopped_by")
         documents = documents_of(result, stored_errors=self.writer.failed, recorded=RECORDED)
         more = self._more_than(result)
@@ -173,20 +214,25 @@ class ActiveRun:
             documents["conditions"] = list(dict.fromkeys([*documents["conditions"], *more]))
         self.writer.add_documents(self.recorder.rest())
         ticket = self.writer.finish(documents, stopped_by=stopped_by)
+        prepared: list[Prepared] = []
         try:
             # While the writer waits for the disk; unless that reads the database, whose log a reader would keep alive.
+            self._lock.check()
             prepared = [] if more or self._read_back is not None else readable.prepare_metrics(self._path, result)
             ticket.wait()
             if self._before is not None and self._before.source is not None:
                 self._move_kept(str(self._before.source))
             whole = StoredRun(self._path).result() if more else result
+            self._lock.check()
             publish(prepared or readable.prepare_metrics(self._path, whole))
             readable.write_end(self._path, self._facts, self._session, whole)
             if not self._facts.versioned:
                 self._settle(experiment, result, complete=not stopped_by)
         except StoreError:
+            discard(prepared)
             raise
         except OSError as error:
+            discard(prepared)
             ticket.wait()  # what it has to say comes first
             raise store_error("cannot store the run: writing failed in", self._path, error) from error
 
@@ -221,7 +267,7 @@ class ActiveRun:
     def retain(self, count: int) -> None:
         """Remove the files of all runs but the newest; where that fails, nothing is lost, and it is logged."""
         try:
-            retention.keep_files_of_newest(self._folder, count)
+            retention.keep_files_of_newest(self._folder, count, kept=self._path)
         except OSError as error:
             _LOGGER.warning("the files of old runs in %s could not all be removed: %s", self._folder, error)
 
@@ -229,6 +275,8 @@ class ActiveRun:
         """Take the place of the run before, if this one is complete, and say everywhere where it lies."""
         former = str(self._path)
         if complete:
+            if layout.LOCK:
+                self._lock.release()  # no folder in which a file is open can be renamed there
             self._path = retention.keep_only(self._folder, self._path)
             for artifact in self.writer.stored:
                 artifact.path = str(self._path) + str(artifact.path).removeprefix(former)
@@ -256,5 +304,5 @@ def take_folder(folder: Path, *, versioned: bool) -> layout.Version:
         raise store_error("cannot store the run: no folder can be made in", folder, error) from error
 
 
-def _session(experiment: ExperimentView, path: Path) -> Session:
-    return Session(current_owner(), experiment.run.id, place_of(path), experiment.run.started)
+def _no_write(path: Path, error: OSError) -> StoreError:
+    return store_error("cannot store the run: nothing can be written to", path, error)

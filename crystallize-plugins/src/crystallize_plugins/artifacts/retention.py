@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from crystallize.errors import DamagedStoreError, StoreError
 from crystallize_plugins.artifacts import operations
-from crystallize_plugins.artifacts.database.owner import current_owner, is_alive, place_of
+from crystallize_plugins.artifacts.database.owner import identity_of, is_alive
 from crystallize_plugins.artifacts.files.inside import check_path, is_folder
-from crystallize_plugins.artifacts.files.layout import RUN, is_artifact_folder, is_temporary, temporary_name, versions
+from crystallize_plugins.artifacts.files.layout import is_artifact_folder, is_temporary, temporary_name, versions
 from crystallize_plugins.artifacts.files.readable import note_files_removed
 from crystallize_plugins.artifacts.reading.stored import StoredRun
 
@@ -25,27 +25,37 @@ __all__ = ["alone", "keep_files_of_newest", "keep_only"]
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
-def keep_files_of_newest(folder: Path, count: int) -> None:
-    """Remove the artifacts of all runs of an experiment but the newest; their metrics stay.
+def keep_files_of_newest(folder: Path, count: int, *, kept: Path) -> None:
+    """Remove the artifacts of all runs of an experiment but the newest that are over; their metrics stay.
 
     Parameters
     ----------
     folder : Path
         The experiment's folder.
     count : int
-        How many runs keep their files. Those that are being written keep them as well.
+        How many runs keep their files. Those that are being written keep them as well, and are not counted.
+    kept : Path
+        The run that has just ended, which keeps them even if newer ones have ended before it.
 
     Raises
     ------
     OSError
         A file cannot be removed.
     """
-    for version in versions(folder)[:-count]:
-        # What a link leads to lies elsewhere, and is somebody else's to remove.
-        if is_folder(version.path) and any(is_artifact_folder(entry.name) for entry in version.path.iterdir()):
-            run = StoredRun(version.path)
-            if run.status != "running":
-                _remove_files(run)
+    over = 0
+    with alone(folder):
+        for version in reversed(versions(folder)):
+            if version.path == kept:
+                over += 1
+            # What a link leads to lies elsewhere, and is somebody else's to remove.
+            elif over < count or (
+                is_folder(version.path) and any(is_artifact_folder(entry.name) for entry in version.path.iterdir())
+            ):
+                run = StoredRun(version.path)
+                if run.status != "running":
+                    over += 1
+                    if over > count and is_folder(version.path):
+                        _remove_files(run)
 
 
 def keep_only(folder: Path, newest: Path) -> Path:
@@ -110,14 +120,13 @@ def _is_running(place: Path) -> bool:
 
 def _is_failed_attempt(path: Path) -> bool:
     """Whether an earlier attempt to replace the run left this behind, and nobody meant to keep it."""
-    here = place_of(path)
+    here = identity_of(path)
     run = StoredRun(path)
     if run.versioned or run.owner is None:
         return False
     # One that is complete may be about to take its place, unless its process was killed before it could.
-    busy = run.owner == current_owner() or is_alive(run.owner, run.id, path / RUN)
     # Its number may have been given to another run meanwhile.
-    return (run.status == "interrupted" or not busy) and place_of(path) == here
+    return (run.status == "interrupted" or not is_alive(run.owner, path)) and identity_of(path) == here
 
 
 def _remove_temporary(place: Path) -> None:

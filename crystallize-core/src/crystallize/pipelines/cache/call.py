@@ -121,19 +121,7 @@ class CachedCall:
             ctx._lineage = Lineage(self._position, address.text)
             return output.result
         attempt = _Attempt(self, known, ctx, still_holds)
-        with attempt.recording:
-            result = self._run(data, ctx)
-        if hasattr(type(result), "__await__"):
-            return self._awaited(result, attempt)
-        attempt.keep(result)
-        return result
-
-    async def _awaited(self, result: Any, attempt: _Attempt) -> Any:
-        with attempt.recording:
-            while hasattr(type(result), "__await__"):
-                result = await result
-        attempt.keep(result)
-        return result
+        return _recorded(attempt.recording, lambda: self._run(data, ctx), attempt.keep)
 
     def _run(self, data: Any, ctx: FrozenContext) -> Any:
         binding = self._binding
@@ -272,6 +260,24 @@ class CachedCall:
         return [key for key in held if key is not None and key not in self._binding.reads]
 
 
+def _recorded(recording: Recording, call: Callable[[], Any], take: Callable[[Any], None]) -> Any:
+    """Make a call while it is recorded, and hand what it gives on, at once or once it was awaited."""
+    with recording:
+        result = call()
+    if hasattr(type(result), "__await__"):
+        return _awaited(recording, result, take)
+    take(result)
+    return result
+
+
+async def _awaited(recording: Recording, result: Any, take: Callable[[Any], None]) -> Any:
+    with recording:
+        while hasattr(type(result), "__await__"):
+            result = await result
+    take(result)
+    return result
+
+
 def _has_changed_copies(ctx: FrozenContext) -> bool:
     """Return whether the cell has changed its copy of an object: the context tells of the original alone."""
     for original, own in ctx._copies.objects.values():
@@ -395,19 +401,7 @@ def watched_fetch(
         if ctx._observer is not None or session.store is None:
             return fetch(ctx)
         attempt = _Fetch(session, source, ctx)
-        with attempt.recording:
-            data = fetch(ctx)
-        if hasattr(type(data), "__await__"):
-            return awaited(data, attempt)
-        attempt.note()
-        return data
-
-    async def awaited(data: Any, attempt: _Fetch) -> Any:
-        with attempt.recording:
-            while hasattr(type(data), "__await__"):
-                data = await data
-        attempt.note()
-        return data
+        return _recorded(attempt.recording, lambda: fetch(ctx), attempt.note)
 
     return fetched
 
@@ -421,7 +415,7 @@ class _Fetch:
         self._source = source
         self._before = self._identity()
 
-    def note(self) -> None:
+    def note(self, _: Any) -> None:
         recording = self.recording
         recording.ctx._lineage = None
         if self._before is None or recording.moved or recording.refused or recording.untracked:

@@ -68,7 +68,6 @@ class CacheSession:
         self._lock = threading.Lock()
         self._told: set[tuple[str, ...]] = set()
         self._arrays: dict[int, tuple[weakref.ref[Any], Identity]] = {}
-        self._source_arrays: dict[int, tuple[Any, Identity]] = {}
 
     @property
     def added(self) -> Identity | None:
@@ -115,7 +114,11 @@ class CacheSession:
 
         That of an array which the cells of a condition share, and that none of them can write to, is found out once.
         """
-        if key in ctx._own or not is_ndarray(value) or value.dtype.hasobject:
+        return identity_as_seen(value) if key in ctx._own else self._kept(value)
+
+    def _kept(self, value: Any) -> Identity:
+        """Return the identity of what is handed out as it is, or as a view that cannot be written to."""
+        if not is_ndarray(value) or value.dtype.hasobject:
             return identity_as_seen(value)
         known = self._arrays.get(id(value))
         if known is not None and known[0]() is value:
@@ -139,18 +142,9 @@ class CacheSession:
 
     def _parameters(self, values: Mapping[str, Any]) -> Identity:
         """Return the identity of parameters by all that can be seen of them."""
-        found = {name: self._parameter(value) for name, value in sorted(values.items())}
+        found = {name: self._kept(value) for name, value in sorted(values.items())}
         digests = (text for name, each in found.items() for text in (name, each.digest))
         return Identity(combine(*digests), tuple(text for each in found.values() for text in each.untracked))
-
-    def _parameter(self, value: Any) -> Identity:
-        if not is_ndarray(value):
-            return identity_as_seen(value)
-        # Handed out as views that cannot be written to: nobody changes it during a run.
-        known = self._source_arrays.get(id(value))
-        if known is None:
-            known = self._source_arrays[id(value)] = (value, identity_as_seen(value))
-        return known[1]
 
 
 def identity_as_seen(value: Any) -> Identity:

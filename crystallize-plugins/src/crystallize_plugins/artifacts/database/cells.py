@@ -1,6 +1,6 @@
 """Cells as rows, and back.
 
-What a cell has no column for is in `record`, a JSON array: values of the metrics, seconds of the steps, values that
+What a cell has no column for is in `record`, a JSON array: values of the metrics, nanoseconds of the steps, values that
 were written to the context, reports to an optimiser, a seed that is no integer of 64 bits. The names of the metrics and
 of what steps touched are in the row of `trace` that many cells share. A metric with one value that is a number or a
 text has that in place of a list.
@@ -33,7 +33,6 @@ __all__ = [
     "Trace",
     "as_text",
     "checked_records",
-    "doubles",
     "error_row",
     "failure_from",
     "failure_parts",
@@ -62,7 +61,8 @@ class Record(NamedTuple):
     """What is in the column `record`; see above."""
 
     values: Sequence[Any]
-    seconds: Sequence[float] | None
+    durations: Sequence[int | float] | None
+    """Nanoseconds as integers; in a run of version 3 seconds, which are floats."""
     written: dict[str, Any] | None
     reports: Sequence[Any] | None
     seed: Any
@@ -117,19 +117,18 @@ class CellRows:
     def row(self, outcome: CellOutcome, identity: str | None) -> tuple[Any, ...]:
         """Return the row of an outcome; its metrics, artifacts and error have rows of their own, too."""
         (condition, replicate), metrics, trace, seed = outcome.cell, outcome.metrics, outcome.provenance, outcome.seed
-        self._cells += 1
         values = [
             recorded[0] if len(recorded) == 1 and recorded[0].__class__ in _BARE else [*recorded]
             for recorded in metrics.values()
         ]
-        seconds = None if trace is None else trace.durations.tolist()
+        durations = None if trace is None else [round(each * 1e9) for each in trace.durations]
         written = None if trace is None else trace.written or None
         fits = seed is None or (seed.__class__ is int and seed in _INT64)
         seed, odd_seed = (seed, None) if fits else (None, seed)
-        record = (values, seconds, written, outcome.reports or None, odd_seed)
+        record = (values, durations, written, outcome.reports or None, odd_seed)
         more, text = _more(outcome), None
         if written is None and odd_seed is None and not outcome.reports and _NUMBERS.issuperset(map(type, values)):
-            text = _numbers_as_json(values, seconds)
+            text = _numbers_as_json(values, durations)
         exact = True
         if text is None:
             text, lossy = encode([*record])
@@ -138,6 +137,7 @@ class CellRows:
             more, lossy = encode(more)
             exact = exact and not lossy
         state = FAILED if outcome.error is not None else COMPLETE if exact else INEXACT
+        self._cells += 1
         row = (
             condition, replicate, self._cells, state, seed, time.time() - outcome.duration, outcome.duration,
             outcome.worker, len(outcome.attempts) + 1, identity, self._trace(trace, metrics), text, more,
@@ -166,14 +166,15 @@ class CellRows:
         return new
 
 
-def _numbers_as_json(values: Sequence[Any], seconds: Sequence[float] | None) -> str | None:
+def _numbers_as_json(values: Sequence[Any], durations: Sequence[int] | None) -> str | None:
     """Return a record of nothing but numbers, in half the time that an encoder takes; None where JSON has not all."""
     try:
         numbers = ",".join(map(repr, values))
     except ValueError:  # an integer of more digits than Python writes
         return None
-    durations = "null" if seconds is None else f"[{','.join(map(repr, seconds))}]"
-    return None if "n" in numbers else f"[[{numbers}],{durations},null,null,null]"
+    if "n" in numbers:
+        return None
+    return f"[[{numbers}],{'null' if durations is None else str(durations).replace(' ', '')},null,null,null]"
 
 
 def metric_rows(outcome: CellOutcome) -> Iterator[tuple[Any, ...]]:
@@ -332,14 +333,13 @@ def trace_from(row: Row, trace: Trace) -> CellTrace | None:
     if written is not None and type(written) is not dict:
         raise DamagedStoreError("the record of a cell is damaged: what it wrote is no mapping")
     try:
-        return CellTrace(trace.shape, doubles(row.record.seconds or ()), written)
+        return CellTrace(trace.shape, array("d", _seconds(row.record.durations or ())), written)
     except (TypeError, OverflowError) as error:
         raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
 
-def doubles(numbers: Sequence[float]) -> array[float]:
-    """Return packed numbers."""
-    return array("d", numbers)
+def _seconds(durations: Sequence[int | float]) -> list[float]:
+    return [each if each.__class__ is float else each / 1e9 for each in durations]
 
 
 def failure_parts(failure: PluginFailure) -> list[Any]:

@@ -16,14 +16,14 @@ from weakref import WeakSet
 from crystallize.errors import CrystallizeError, DamagedStoreError, StoreError
 from crystallize_plugins.artifacts.database.facts import facts_from_file
 from crystallize_plugins.artifacts.database.log import check_log
-from crystallize_plugins.artifacts.database.owner import is_alive
+from crystallize_plugins.artifacts.database.owner import identity_of, is_alive
 from crystallize_plugins.artifacts.database.schema import TABLES, check_version, unsealed
 from crystallize_plugins.artifacts.files.inside import check_file, open_file
-from crystallize_plugins.artifacts.files.layout import DATABASE, RUN
+from crystallize_plugins.artifacts.files.layout import DATABASE
 from crystallize_plugins.artifacts.files.synced import Content, store_error, sync_folder, write_synced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 __all__ = ["RunDatabase", "check_files", "check_structure", "create", "making_sense", "reading", "reopen", "state_of"]
 
@@ -71,6 +71,11 @@ class RunDatabase(sqlite3.Connection):
         As in the query of SQLite's URIs; without any, it is opened for writing.
     **settings
         As for `sqlite3.connect`.
+
+    Attributes
+    ----------
+    identity : tuple of int or None
+        Of the file that it opened, whatever has its name now.
     """
 
     def __init__(self, path: Path | None, options: str = "", **settings: Any) -> None:
@@ -81,6 +86,8 @@ class RunDatabase(sqlite3.Connection):
             self.execute("PRAGMA trusted_schema = OFF")
             self.execute("PRAGMA cell_size_check = ON")
             self._path = path
+            self.identity = identity_of(path) if path else None
+            self._descriptors: dict[int, tuple[int, int]] = {}
             _connections.add(self)
 
     def close(self) -> None:
@@ -89,12 +96,45 @@ class RunDatabase(sqlite3.Connection):
             super().close()
             _connections.discard(self)
 
+    def leave(self) -> None:
+        """Leave it as it is until the process ends: to close it would change files that are not its own."""
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # or it would be closed when nothing refers to it
+
+    def check_descriptors(self) -> None:
+        """Refuse to write where a step has closed files of the database: the numbers may be those of other files now.
+
+        Raises
+        ------
+        StoreError
+            One of them is closed, or another file.
+        """
+        for number, identity in self._descriptors.items():
+            try:
+                status = os.fstat(number)
+            except OSError:
+                status = None
+            if status is None or (status.st_dev, status.st_ino) != identity:
+                raise StoreError(
+                    f"files of {self._path} were closed while they were written to: a step has closed descriptors that "
+                    "are not its own, as os.closerange() does. What was stored before is safe"
+                )
+
+    def note_descriptors(self, before: Collection[int]) -> None:
+        """Remember which descriptors, of those that were not there before, are of the database."""
+        parts = [self._path, *(_beside(self._path, ending) for ending in ("-wal", "-shm"))] if self._path else []
+        ours = {identity_of(part) for part in parts}
+        for number in _open_descriptors().difference(before):
+            with suppress(OSError):
+                status = os.fstat(number)
+                if (status.st_dev, status.st_ino) in ours:
+                    self._descriptors[number] = (status.st_dev, status.st_ino)
+
     def has_open(self, path: Path) -> bool:
         """Whether it has a file open, by whatever name."""
-        try:
-            return self._path is not None and self._path.samefile(path)
-        except FileNotFoundError:
-            return self._path == path
+        found = identity_of(path)
+        return self._path == path if found is None else self.identity == found
 
     def rows(self, table: str, clause: str = "ORDER BY rowid", values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table, each having been checked, without their seals.
@@ -213,9 +253,21 @@ def state_of(path: Path) -> tuple[Any, ...]:
 
 
 def _for_writing(path: Path) -> RunDatabase:
-    connection = RunDatabase(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
+    with _opening:
+        before = _open_descriptors()
+        connection = RunDatabase(path, isolation_level=None)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA application_id").fetchone()  # opens the log as well
+        connection.note_descriptors(before)
     return connection
+
+
+def _open_descriptors() -> set[int]:
+    """Return the descriptors that this process has, where the system says: others have no such numbers to mix up."""
+    try:
+        return {int(name) for name in os.listdir("/dev/fd")}  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return set()
 
 
 @contextmanager
@@ -338,7 +390,7 @@ def _check_log(path: Path) -> None:
         if not path.with_name(f"{path.name}-shm").exists():
             return
     begun = facts_from_file(path.parent)
-    if begun is None or is_alive(begun[1].owner, begun[1].run, path.with_name(RUN), begun[1].place):
+    if begun is None or is_alive(begun[1].owner, path.parent):
         return
     state = found and (found.st_ino, found.st_size, found.st_mtime_ns)
     if path not in _checked or _checked[path] != state:
@@ -350,7 +402,11 @@ def _check_log(path: Path) -> None:
 
 
 def _log(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+    return _beside(path, "-wal")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
 
 
 def _is_stuck(path: Path) -> bool:

@@ -59,8 +59,6 @@ class Session(NamedTuple):
     owner: Owner
     run: str
     """What tells that call of `run` from all others."""
-    place: str = ""
-    """What tells the folder from a copy of it; see `owner.place_of`."""
     started: float = 0.0
     ended: float | None = None
     stopped_by: str | None = None
@@ -68,7 +66,7 @@ class Session(NamedTuple):
 
     def row(self) -> tuple[Any, ...]:
         """Give the row of the table ``session``, without its number."""
-        return (self.run, self.place, *self.owner, self.started, self.ended, self.stopped_by)
+        return (self.run, *self.owner, self.started, self.ended, self.stopped_by)
 
 
 def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
@@ -105,8 +103,7 @@ def facts_from_file(folder: Path) -> tuple[RunFacts, Session] | None:
         facts = RunFacts(**{name: entries[name] for name in RunFacts._fields if name != "started"}, started=started)
         duration = entries.get("duration")
         ended = None if duration is None else started + duration
-        place = str(entries.get("place", ""))
-        session = Session(Owner(**entries["owner"]), facts.id, place, started, ended, entries.get("stopped_by"))
+        session = Session(Owner(**entries["owner"]), facts.id, started, ended, entries.get("stopped_by"))
         return _checked(facts, RunFacts), checked_session(session)
     except (ArithmeticError, OSError, KeyError, TypeError, ValueError):
         return None

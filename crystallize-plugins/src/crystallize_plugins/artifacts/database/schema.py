@@ -20,6 +20,8 @@ from crystallize_plugins.artifacts import operations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from crystallize_plugins.artifacts.database.connection import RunDatabase
+
 __all__ = [
     "APPLICATION",
     "COLUMNS",
@@ -33,6 +35,7 @@ __all__ = [
     "insert",
     "seal",
     "unsealed",
+    "upgrade",
 ]
 
 APPLICATION = 0x43525953
@@ -41,8 +44,11 @@ APPLICATION = 0x43525953
 EVENTS = STARTED, ASKED, TOLD = "optimization_started", "trials_asked", "trials_told"
 """The events of an optimisation that are written down."""
 
-VERSION = 3
+VERSION = 4
 """Version of the tables and of what is in them."""
+
+_OLDEST = 3
+"""The oldest version that is read; `upgrade` makes it the newest before anything is added."""
 
 COLUMNS = {
     # What was known before the first cell; one row. The seed as text, since it may have more than 64 bits.
@@ -52,10 +58,10 @@ COLUMNS = {
         "versioned INTEGER NOT NULL",
     ),
     # Who wrote to the run: one row for each process, the newest last. `ended` is empty until it was done. `run` is the
-    # identifier of that call of `run`, `place` tells the folder from a copy of it.
+    # identifier of that call of `run`, `process` the kernel whose lock shows whether it is alive.
     "session": (
-        "id INTEGER PRIMARY KEY", "run TEXT NOT NULL", "place TEXT NOT NULL", "host TEXT NOT NULL",
-        "pid INTEGER NOT NULL", "process TEXT NOT NULL", "started DOUBLE NOT NULL", "ended DOUBLE", "stopped_by TEXT",
+        "id INTEGER PRIMARY KEY", "run TEXT NOT NULL", "host TEXT NOT NULL", "pid INTEGER NOT NULL",
+        "process TEXT NOT NULL", "started DOUBLE NOT NULL", "ended DOUBLE", "stopped_by TEXT",
     ),
     # `identity` is that of each of its cells, `common` the part of it that all conditions share, `parts` what is its
     # own: digests by name.
@@ -105,26 +111,37 @@ _NUMBERS = struct.Struct("<qq?qdd").pack
 # In this order, since cells arrive replicate by replicate: then rows are added to the last page.
 _CELL_KEY = "PRIMARY KEY (replicate, condition)"
 
-TABLES = (
-    f"PRAGMA application_id = {APPLICATION}",
-    f"PRAGMA user_version = {VERSION}",
-    *(
-        f"CREATE TABLE {table} ({', '.join((*columns, 'seal INTEGER NOT NULL'))}"
-        + (f", {_CELL_KEY}) WITHOUT ROWID" if table == "cell" else ")")
-        for table, columns in COLUMNS.items()
-    ),
-    *(
-        f"CREATE TABLE {table} ({', '.join(columns)})" + (" WITHOUT ROWID" if "KEY (" in columns[-1] else "")
-        for table, columns in REPEATED.items()
-    ),
-    # `unlikely` changes nothing, and is SQLite's alone: other programs ask it, instead of trying to do the same.
-    """CREATE VIEW step AS
+_SEALED = {
+    table: f"CREATE TABLE {table} ({', '.join((*columns, 'seal INTEGER NOT NULL'))}"
+    + (f", {_CELL_KEY}) WITHOUT ROWID" if table == "cell" else ")")
+    for table, columns in COLUMNS.items()
+}
+_SESSION_3 = _SEALED["session"].replace("run TEXT NOT NULL", "run TEXT NOT NULL, place TEXT NOT NULL")
+# `unlikely` changes nothing, and is SQLite's alone: other programs ask it, instead of trying to do the same.
+_STEP_3 = """CREATE VIEW step AS
         SELECT cell.condition, cell.replicate, step.key + 1 AS position,
             json_extract(step.value, '$[0]') AS name,
             unlikely(json_extract(cell.record, '$[1][' || step.key || ']')) AS seconds,
             json_extract(step.value, '$[1]') AS reads, json_extract(step.value, '$[2]') AS writes,
             json_extract(step.value, '$[3]') AS metrics, json_extract(step.value, '$[4]') AS cache_hit
-        FROM cell JOIN trace ON trace.id = cell.trace, json_each(trace.steps, '$[1]') AS step""",
+        FROM cell JOIN trace ON trace.id = cell.trace, json_each(trace.steps, '$[1]') AS step"""
+# Nanoseconds are integers; cells that a run of version 3 had have seconds.
+_STEP = _STEP_3.replace(
+    ") AS seconds",
+    " / iif(json_type(cell.record, '$[1][' || step.key || ']') = 'integer', 1e9, 1)) AS seconds",
+)
+
+_VERSION = f"PRAGMA user_version = {VERSION}"
+
+TABLES = (
+    f"PRAGMA application_id = {APPLICATION}",
+    _VERSION,
+    *_SEALED.values(),
+    *(
+        f"CREATE TABLE {table} ({', '.join(columns)})" + (" WITHOUT ROWID" if "KEY (" in columns[-1] else "")
+        for table, columns in REPEATED.items()
+    ),
+    _STEP,
 )
 
 _SCHEMA = """
@@ -231,18 +248,28 @@ def check_version(connection: sqlite3.Connection) -> None:
             f"its version is {version}, and this version of Crystallize reads up to {VERSION}: "
             "pip install --upgrade crystallize-plugins"
         )
-    if version < VERSION:
-        raise DamagedStoreError(f"it says that its version is {version}, and there was none before {VERSION}")
+    if version < _OLDEST:
+        raise DamagedStoreError(f"it says that its version is {version}, and there was none before {_OLDEST}")
     # What a view, a trigger, or an index by an expression would do is nobody's guess.
-    found = connection.execute(_SCHEMA).fetchall()
-    if found != _schema():
+    if connection.execute(_SCHEMA).fetchall() != _schema(version):
         raise DamagedStoreError("its tables and views are not those of a run")
 
 
-@lru_cache(maxsize=1)
-def _schema() -> list[Any]:
+@lru_cache(maxsize=2)
+def _schema(version: int) -> list[Any]:
     """Return what a database of a run has for a schema."""
+    older = {} if version == VERSION else {_SEALED["session"]: _SESSION_3, _STEP: _STEP_3}
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in TABLES:
-            connection.execute(statement)
+            connection.execute(older.get(statement, statement))
         return connection.execute(_SCHEMA).fetchall()
+
+
+def upgrade(connection: RunDatabase) -> None:
+    """Make a database of an older version one of this version, within the transaction that is open."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+        return
+    sessions = [(*row[:2], *row[3:]) for row in connection.rows("session")]  # without `place`, an inode
+    for statement in ("DROP TABLE session", _SEALED["session"], "DROP VIEW step", _STEP, _VERSION):
+        operations.execute(connection, statement)
+    insert(connection, "session", [(*row, seal(*row)) for row in sessions])

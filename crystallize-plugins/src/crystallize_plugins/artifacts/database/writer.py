@@ -5,20 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crystallize.errors import RunStateError, StoreError
+from crystallize.errors import PipelineExecutionError, RunLockedError, RunStateError, StoreError
+from crystallize.hooks import CellTrace
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.cells import SUMMARY, CellRows, error_row, metric_rows
 from crystallize_plugins.artifacts.database.conditions import ConditionRows
-from crystallize_plugins.artifacts.database.owner import HEARTBEAT, written_here
+from crystallize_plugins.artifacts.database.owner import identity_of, no_thread
 from crystallize_plugins.artifacts.database.schema import insert, seal
 from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
-from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, artifact_location
+from crystallize_plugins.artifacts.files.layout import DATABASE, artifact_location
 from crystallize_plugins.artifacts.files.synced import Content, remove_inside, store_error, write_synced
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from crystallize_plugins.artifacts.database.conditions import StoredCondition
     from crystallize_plugins.artifacts.database.connection import RunDatabase
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
+    from crystallize_plugins.artifacts.database.owner import RunLock
 
 __all__ = ["GROUP_SECONDS", "RunWriter", "StoredBefore", "Ticket", "plugin_rows", "put_session"]
 
@@ -40,6 +43,17 @@ _ENCODED_AT_ONCE = 32
 
 _MOST_PENDING = 32 * 1024 * 1024
 """Bytes that may wait to be written; whoever hands in more waits until they are."""
+
+_LARGEST_CELL = 999_000_000
+"""Bytes that a cell may take: SQLite takes rows of a thousand million."""
+
+_LOOK_AFTER = 1.0
+"""Seconds after which who waits looks whether the writer's thread is still there."""
+
+_LONGEST_REASON = 10_000
+"""Characters of what user code says of an error."""
+
+_SAFE = frozenset({float, int, bool, type(None)})
 
 
 class StoredBefore(NamedTuple):
@@ -70,10 +84,10 @@ class Ticket:
     >>> ticket.wait()  # doctest: +SKIP
     """
 
-    __slots__ = ("_done", "_hurry", "error")
+    __slots__ = ("_done", "_writer", "error")
 
-    def __init__(self, hurry: Callable[[], None]) -> None:
-        self._hurry = hurry
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
         self._done = threading.Event()
         self.error: StoreError | None = None
 
@@ -91,8 +105,9 @@ class Ticket:
             It cannot be written.
         """
         if not self._done.is_set():
-            self._hurry()
-            self._done.wait()
+            self._writer._hurry()
+            while not self._done.wait(_LOOK_AFTER):
+                self._writer._check_thread()
         if self.error is not None:
             raise self.error
 
@@ -117,8 +132,10 @@ class _Group:
     events: list[tuple[Any, ...]] = field(default_factory=list)
     documents: dict[str, str] = field(default_factory=dict)
     size: int = 0
-    ends: bool = False
+    last: bool = False
     """Whether nothing follows."""
+    ends: bool = False
+    """Whether the run is over by it."""
     stopped_by: str | None = None
 
 
@@ -135,6 +152,8 @@ class RunWriter:
     facts : RunFacts
     session : Session
         This process' work on it.
+    lock : RunLock
+        Its hold on the folder; it is given up here only where writing fails.
     describe : callable of a sequence of str
         Gives the records of conditions that are met for the first time.
     conditions : sequence of str
@@ -159,6 +178,7 @@ class RunWriter:
         folder: Path,
         facts: RunFacts,
         session: Session,
+        lock: RunLock,
         *,
         describe: Callable[[Sequence[str]], Sequence[ConditionRecord]],
         conditions: Sequence[str],
@@ -171,6 +191,7 @@ class RunWriter:
         self.failed: set[str] = set()
         self.stored: list[ArtifactRecord] = []
         self._session = session
+        self._run_lock = lock
         self._before = before
         self._stored_files = identities.stored_files if identities is not None and identities.reads_files else None
         self._recorded = recorded
@@ -182,13 +203,13 @@ class RunWriter:
         self._error: StoreError | None = None
         self._finished = False
         self._group = self._new_group()
+        self._writing: _Group | None = None
         self._rows = CellRows(before.arrived, before.traces) if before else CellRows()
         self._conditions = ConditionRows(describe, identities, before.conditions if before else None)
         self._conditions.introduce(conditions)
-        written_here.add(session.run)
 
     def collect(self, outcome: CellOutcome) -> Ticket:
-        """Take an outcome in.
+        """Take an outcome in; it is a failed one afterwards if something of it cannot be stored.
 
         Parameters
         ----------
@@ -213,14 +234,17 @@ class RunWriter:
                 self._conditions.introduce([cell.condition])
             if self._before is not None and cell in self._before.cells:
                 group.again.append(cell)
-            if outcome.error is not None:
-                self.failed.add(cell.key)
+            given: BaseException | None = outcome.error
+            if given is not None and not isinstance(given, PipelineExecutionError):
+                outcome.error = _failure(outcome, "a plugin says so", given)
             for artifact in outcome.artifacts:
                 group.artifacts.append((cell, artifact))
                 group.size += len(artifact.data or b"")
             group.outcomes.append(outcome)
-            if len(group.outcomes) >= _ENCODED_AT_ONCE:
+            if len(group.outcomes) >= _ENCODED_AT_ONCE or not _is_safe(outcome):
                 self._make_rows(group)
+            if outcome.error is not None:
+                self.failed.add(cell.key)
         self._wake()
         if group.size > _MOST_PENDING:
             group.ticket.wait()
@@ -302,7 +326,8 @@ class RunWriter:
             new = [name for name in documents.get("conditions", ()) if not self._conditions.is_stored(name)]
             self._conditions.introduce(new)
             group.documents.update(encoded)
-            group.ends, group.stopped_by = True, stopped_by
+            group.last = group.ends = True
+            group.stopped_by = stopped_by
             self._finished = True
         self._hurry()
         return group.ticket
@@ -317,14 +342,31 @@ class RunWriter:
         for outcome in group.outcomes:
             if conditions.large:
                 conditions.note(outcome)
-            row = self._rows.row(outcome, self._identity(outcome.cell))
+            try:
+                row, metrics = self._rows_of(outcome)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - metrics are objects of users, whose methods may raise anything
+                _fail(outcome, error)
+                row, metrics = self._rows_of(outcome)
             group.cells.append(row)
             group.size += len(row[11])
-            group.metrics += metric_rows(outcome)
-            error = error_row(outcome)
-            if error is not None:
-                group.errors.append(error)
+            group.metrics += metrics
+            error_columns = error_row(outcome)
+            if error_columns is not None:
+                group.errors.append(error_columns)
         group.outcomes.clear()
+
+    def _rows_of(self, outcome: CellOutcome) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
+        """Return the row of a cell and those of its metrics."""
+        row = self._rows.row(outcome, self._identity(outcome.cell))
+        size = len(row[11]) + len(row[12] or "")
+        if size > _LARGEST_CELL:
+            raise StoreError(
+                f"a cell can have {_LARGEST_CELL} bytes in the database, and this one has {size}: write what is large "
+                "with ctx.artifacts.add()"
+            )
+        return row, [*metric_rows(outcome)]
 
     def _identity(self, cell: Cell) -> str | None:
         identity = self._conditions.identity(cell.condition)
@@ -341,20 +383,40 @@ class RunWriter:
         return self._group
 
     def _new_group(self) -> _Group:
-        return _Group(Ticket(self._hurry))
+        return _Group(Ticket(self))
 
     def _wake(self) -> None:
         if self._arrived.is_set():
             return
         self._arrived.set()
-        if self._thread is None:
+        with self._lock:
+            if self._thread is not None:
+                return
             # A daemon: what it writes is whole at every moment, and nobody shall wait for it at the end of a process.
             self._thread = threading.Thread(target=self._work, name="crystallize-store", daemon=True)
+        try:
             self._thread.start()
+        except (RuntimeError, MemoryError) as error:
+            self._abandon(no_thread(self.folder, error))
 
     def _hurry(self) -> None:
         self._urgent.set()
         self._wake()
+
+    def _check_thread(self) -> None:
+        """Settle all tickets where the writer's thread has ended without doing so, or is not there in a fork."""
+        if self._thread is None or not self._thread.is_alive():
+            self._abandon(StoreError(f"the run in {self.folder} cannot be stored: its writer's thread has ended"))
+
+    def leave(self) -> None:
+        """Write what has arrived, and leave the run without an end; no effect where writing is over, or has failed."""
+        with self._lock:
+            if self._finished or self._error is not None:
+                return
+            self._group.last = self._finished = True
+            ticket = self._group.ticket
+        with suppress(StoreError):
+            ticket.wait()
 
     # -- in the writer's thread -------------------------------------------------------------------
 
@@ -363,27 +425,22 @@ class RunWriter:
             known = self._named(self._recorded())
             with self._lock:
                 self._group.documents.update(known)
-        except BaseException as error:  # noqa: BLE001 - as below
-            self._abandon(self._next_group(), _explained(error, self.folder))
-        while self._error is None:
-            if not self._arrived.wait(HEARTBEAT):
-                # Where the folder is gone, the next commit will say so.
-                with suppress(OSError):
-                    operations.touch(self.folder / RUN)
-                continue
-            self._urgent.wait(GROUP_SECONDS)
-            group = self._group
-            try:
-                group = self._next_group()
-                self._store(group)
-                if group.ends:
-                    self._close()
-            except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
-                self._abandon(group, _explained(error, self.folder))
-            else:
-                group.ticket._settle(None)
-                if group.ends:
-                    return
+            while not self._write_group():
+                pass
+        except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it, whatever it is
+            self._abandon(_explained(error, self.folder))
+
+    def _write_group(self) -> bool:
+        """Write what has arrived, once something has; return whether it was the last."""
+        self._arrived.wait()
+        self._urgent.wait(GROUP_SECONDS)
+        group = self._writing = self._next_group()
+        self._store(group)
+        if group.last:
+            self._close()
+        self._writing = None
+        group.ticket._settle(None)
+        return group.last
 
     def _next_group(self) -> _Group:
         with self._lock:
@@ -395,10 +452,11 @@ class RunWriter:
 
     def _store(self, group: _Group) -> None:
         first = self._connection is None
+        self._run_lock.check()
         connection = self._connection = self._connection or self._opened()
-        files = self._store_artifacts(group.artifacts)
-        former = self._files_of(connection, group.again)
         with self._transaction(connection):
+            former = self._files_of(connection, group.again)
+            files = self._store_artifacts(group.artifacts)
             if first:
                 self._begin(connection)
             self._insert(connection, group, files)
@@ -411,10 +469,18 @@ class RunWriter:
 
     @contextmanager
     def _transaction(self, connection: RunDatabase) -> Iterator[None]:
-        """Commit what is done within; where that fails nothing of it is kept, since the connection is given up."""
+        """Commit what is done within, if the run is still ours; else nothing is kept: the connection is given up."""
+        connection.check_descriptors()
+        if identity_of(self.folder / DATABASE) != connection.identity:
+            raise self._run_lock.lost("its database was removed or replaced")
         connection.execute("BEGIN IMMEDIATE")
+        # Whoever takes it over writes this row first, and waits for the end of this transaction.
+        found = connection.execute("SELECT run, host, pid FROM session ORDER BY id DESC LIMIT 1").fetchone()
+        if found is not None and found[0] != self._session.run:
+            raise self._run_lock.lost(f"process {found[2]} on {found[1]} has taken it over")
         yield
         operations.commit(connection)
+        connection.check_descriptors()
 
     def _insert(self, connection: RunDatabase, group: _Group, files: Sequence[tuple[Any, ...]]) -> None:
         with self._lock:
@@ -497,20 +563,73 @@ class RunWriter:
         put_session(connection, self._before.session if self._before else 1, session)
 
     def _close(self) -> None:
-        written_here.discard(self._session.run)
         if self._connection is not None:
             # What was committed is moved from the log into the database, and the log removed.
             self._connection.close()
 
-    def _abandon(self, group: _Group, error: StoreError) -> None:
-        # What was committed stays, and can be read; the error that is being told of is the one that matters.
+    def _abandon(self, error: StoreError) -> None:
+        """Settle all tickets with an error; what was committed stays, and can be read."""
+        connection, self._connection = self._connection, None
+        # The error that is being told of is the one that matters.
         with suppress(Exception):
-            self._close()
+            if connection is not None:
+                try:
+                    self._run_lock.check()
+                    connection.check_descriptors()
+                    if isinstance(error, RunLockedError):
+                        raise error
+                except StoreError:
+                    connection.leave()  # its files have the names, or the numbers, of others
+                else:
+                    connection.close()
+        self._run_lock.release()
         with self._lock:
             self._error = error
-            last = self._group
-        group.ticket._settle(error)
-        last.ticket._settle(error)
+            groups = self._writing, self._group
+        for group in filter(None, groups):
+            group.ticket._settle(error)
+
+
+def _is_safe(outcome: CellOutcome) -> bool:
+    """Return whether nothing of an outcome can fail to be stored, so that it need not be tried before it counts."""
+    trace = outcome.provenance
+    return not (outcome.error or outcome.tags or outcome.reports or (trace is not None and trace.written)) and all(
+        _SAFE.issuperset(map(type, recorded)) for recorded in outcome.metrics.values()
+    )
+
+
+def _fail(outcome: CellOutcome, error: BaseException) -> None:
+    """Make an outcome a failed one, of which nothing is left that could not be stored."""
+    outcome.error = _failure(outcome, _what_fails(outcome), error)
+    outcome.metrics, outcome.tags, outcome.reports = {}, {}, ()
+    trace = outcome.provenance
+    if trace is not None and trace.written:
+        outcome.provenance = CellTrace(trace.shape, trace.durations, None)
+
+
+def _what_fails(outcome: CellOutcome) -> str:
+    for name, recorded in outcome.metrics.items():
+        try:
+            fits = len(encode([*recorded]).text) <= _LARGEST_CELL
+        except BaseException:  # noqa: BLE001 - as it was the first time
+            fits = False
+        if not fits:
+            return f"metric {name!r} cannot be stored"
+    return "what it left cannot be stored"
+
+
+def _failure(outcome: CellOutcome, what: str, error: BaseException) -> PipelineExecutionError:
+    """Return the error of a cell that cannot be stored as it is."""
+    condition, replicate = outcome.cell
+    reason = traceback.format_exception_only(error)[-1].strip()[:_LONGEST_REASON]
+    return PipelineExecutionError(
+        f"condition {condition!r}, replicate {replicate} failed, because {what}: {reason}",
+        step_name="store",
+        condition=condition,
+        replicate=replicate,
+        error_type=type(error).__name__,
+        traceback_text="".join(traceback.format_exception(error))[-_LONGEST_REASON:],
+    )
 
 
 def _forget_cells(connection: RunDatabase, cells: Sequence[tuple[str, int]]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATABASE",
+    "LOCK",
     "RESULTS",
     "RUN",
     "Version",
@@ -44,6 +45,8 @@ __all__ = [
 DATABASE = "run.db"
 RUN = "run.json"
 RESULTS = "results.json"
+LOCK = "run.db-lock" if os.name == "nt" else ""
+"""What its owner locks in a run's folder; nothing where the system can lock the folder itself."""
 
 _TEMPORARY = "%part-"
 _numbers = count()

@@ -205,7 +205,7 @@ def _json(value: Any) -> str:
 
 
 def _beginning(facts: RunFacts, session: Session) -> dict[str, Any]:
-    return {"format": FORMAT, **facts.entries(), "owner": session.owner._asdict(), "place": session.place}
+    return {"format": FORMAT, **facts.entries(), "owner": session.owner._asdict()}
 
 
 def _seeds(result: Result) -> Any:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Content",
     "Prepared",
+    "discard",
     "file_digest",
     "link_or_copy",
     "prepare_text",
@@ -92,6 +93,13 @@ def publish(several: Iterable[Prepared]) -> None:
     """Give files their names, each in place of the file that had it."""
     for temporary, path in several:
         operations.replace(temporary, path)
+
+
+def discard(several: Iterable[Prepared]) -> None:
+    """Remove files that are to have no name after all, as far as they are still there."""
+    for temporary, _ in several:
+        with suppress(OSError):
+            operations.unlink(temporary)
 
 
 def write_synced(contents: Sequence[Content], *, inside: Path) -> None:

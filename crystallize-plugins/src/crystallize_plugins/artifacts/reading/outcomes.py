@@ -299,7 +299,8 @@ class StoredOutcomes(LazyOutcomes):
         if self._read is None:
             found = {name: _Whole() for name in self._conditions}
             with database.reading(self._folder) as source:
-                # While the run goes on there may be more of them by now.
+                # While the run goes on there may be more of them by now; after this they stay as many.
+                source.execute("BEGIN")
                 all_of_them = source.execute("SELECT count(*) FROM cell").fetchone()[0] == len(self)
                 cursor = source.execute("SELECT * FROM cell ORDER BY replicate")
                 while several := cursor.fetchmany(_READ_AT_ONCE):

@@ -30,8 +30,8 @@ def last_session(source: RunDatabase) -> tuple[int, Session]:
     row = next(source.rows("session", "ORDER BY id DESC LIMIT 1"), None)
     if row is None:
         raise DamagedStoreError("nothing says who wrote it")
-    number, run, place, host, pid, process, started, ended, stopped_by = row
-    return number, checked_session(Session(Owner(host, pid, process), run, place, started, ended, stopped_by))
+    number, run, *_, host, pid, process, started, ended, stopped_by = row  # version 3 has one column more
+    return number, checked_session(Session(Owner(host, pid, process), run, started, ended, stopped_by))
 
 
 def documents(source: RunDatabase) -> dict[str, Any]:

@@ -120,9 +120,7 @@ class StoredRun:
             return "interrupted"
         if self._session.ended is not None:
             return "interrupted" if self._session.stopped_by else "complete"
-        session = self._session
-        alive = is_alive(session.owner, session.run, self.path / RUN, session.place)
-        return "running" if alive else "interrupted"
+        return "running" if is_alive(self._session.owner, self.path) else "interrupted"
 
     @property
     def owner(self) -> Owner | None:

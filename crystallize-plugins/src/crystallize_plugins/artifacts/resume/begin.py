@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
+from crystallize.errors import StoreError
 from crystallize.hooks import condition_names
 from crystallize.hooks.declarations import lock_differences
 from crystallize_plugins.artifacts import operations
@@ -127,7 +129,13 @@ def _next(
             before = found.run.taken_over(kept)
     # Last: until a folder says whose it is, others cannot tell whether anybody is there.
     version = take_folder(folder, versioned=versioned)
-    if version.number != max(found.highest, -1 if versioned else 0) + 1:
+    wanted = folder / f"v{max(found.highest, -1 if versioned else 0) + 1}"
+    if version.path != wanted:
         operations.remove_folder(version.path)
+        if os.path.lexists(wanted) and not wanted.is_dir():
+            raise StoreError(
+                f"{wanted} has the name of the next run, and is no folder: it is a file, or a link that leads nowhere "
+                "(a disk that is not mounted?), so it cannot be said which run is the newest. Mount it, or move it away"
+            )
         return None
     return ActiveRun.begin(experiment, version, versioned=versioned, before=before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import socket
 import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,10 @@ from crystallize.hooks import condition_names, plan_cells
 from crystallize_plugins.artifacts import operations
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.facts import facts_from_file, facts_from_row
-from crystallize_plugins.artifacts.database.owner import current_owner, is_alive, written_here
-from crystallize_plugins.artifacts.database.schema import seal
+from crystallize_plugins.artifacts.database.owner import is_alive
+from crystallize_plugins.artifacts.database.schema import seal, upgrade
 from crystallize_plugins.artifacts.database.writer import put_session
-from crystallize_plugins.artifacts.files.layout import DATABASE, RUN, is_version, versions
+from crystallize_plugins.artifacts.files.layout import DATABASE, is_version, versions
 from crystallize_plugins.artifacts.files.synced import store_error
 from crystallize_plugins.artifacts.reading import rows
 from crystallize_plugins.artifacts.reading.documents import ENDING
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import Cell, CellIdentities, ExperimentView, LazyOutcomes
     from crystallize_plugins.artifacts.database.facts import RunFacts, Session
 
-__all__ = ["Newest", "Resumption", "claim", "find_newest"]
+__all__ = ["Newest", "Resumption", "claim", "find_newest", "locked"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -108,6 +110,7 @@ def _looked_at(path: Path, kind: str) -> PreviousRun | object | None:
 def _look_at(path: Path, kind: str) -> PreviousRun | object | None:
     facts: RunFacts | None
     session: Session | None
+    began = time.monotonic()
     while True:
         try:
             with database.reading(path, whole=False) as source:
@@ -122,32 +125,35 @@ def _look_at(path: Path, kind: str) -> PreviousRun | object | None:
             if facts is not None and facts.kind != kind:
                 return _OTHER
             if session is not None:
-                _check_free(path, session)
+                if not _is_free(path, session):
+                    raise locked(path, session)
                 if not committed:
                     return None
                 continue  # it ended this very moment
-            age = time.time() - path.stat().st_mtime
+            age = abs(time.time() - path.stat().st_mtime)
         except FileNotFoundError:
             return None
-        if not 0 <= age < _FIRST_MOMENT:
+        if age >= _FIRST_MOMENT or time.monotonic() - began >= _FIRST_MOMENT:
             return None
         # Another process has taken the number this very moment, and is about to say who it is.
         time.sleep(0.01)
 
 
-def _is_free(path: Path, session: Session) -> bool:
-    return session.ended is not None or not is_alive(session.owner, session.run, path / RUN, session.place)
+def _is_free(path: Path, session: Session, *, locked: bool = False) -> bool:
+    return session.ended is not None or not is_alive(session.owner, path, locked=locked)
 
 
-def _check_free(path: Path, session: Session) -> None:
-    if _is_free(path, session):
-        return
+def locked(path: Path, session: Session) -> RunLockedError:
+    """Return the error that says whose a run is."""
     owner = session.owner
     since = dt.datetime.fromtimestamp(session.started).astimezone().isoformat(timespec="seconds")
-    who = "this very process" if owner == current_owner() else f"process {owner.pid} on {owner.host}"
-    raise RunLockedError(
+    if owner[:2] == (socket.gethostname(), os.getpid()):
+        who, end = "this very process", "close the stream that it comes from"
+    else:
+        who, end = f"process {owner.pid} on {owner.host}", "end that process"
+    return RunLockedError(
         f"the run in {path} cannot be resumed: {who} has been working on it since {since}. Wait until that is over, or "
-        'end that process; strategy="rerun" starts a run beside it',
+        f'{end}; strategy="rerun" starts a run beside it',
         host=owner.host,
         pid=owner.pid,
         started=session.started,
@@ -156,10 +162,10 @@ def _check_free(path: Path, session: Session) -> None:
 
 
 def claim(previous: PreviousRun, session: Session, replicates: int) -> bool:
-    """Take a run over, if it is as it was when it was looked at.
+    """Take a run over whose folder this process has locked, if it is as it was when it was looked at.
 
-    It is one transaction: of several processes one finds the run without an owner, and becomes it. A process that is
-    killed leaves nothing behind that would have to be unlocked.
+    It is one transaction: of processes on several kernels, too, one finds the run without an owner, and becomes it. A
+    process that is killed leaves nothing behind that would have to be unlocked.
 
     Parameters
     ----------
@@ -185,21 +191,18 @@ def claim(previous: PreviousRun, session: Session, replicates: int) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
         now = PreviousRun(previous.path, connection)
-        _check_free(previous.path, now.session)
+        if not _is_free(previous.path, now.session, locked=True):
+            raise locked(previous.path, now.session)
         if now.state != previous.state:
             return False
-        written_here.add(session.run)
-        try:
-            put_session(connection, now.state[0] + 1, session)
-            if replicates > now.facts.replicates:
-                values = (replicates, seal(*now.facts._replace(replicates=replicates).row()))
-                operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", values)
-            # What was known at the end is not the end any more.
-            operations.execute_many(connection, "DELETE FROM document WHERE name = ?", [(name,) for name in ENDING])
-            operations.commit(connection)
-        except BaseException:
-            written_here.discard(session.run)
-            raise
+        upgrade(connection)
+        put_session(connection, now.state[0] + 1, session)
+        if replicates > now.facts.replicates:
+            values = (replicates, seal(*now.facts._replace(replicates=replicates).row()))
+            operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", values)
+        # What was known at the end is not the end any more.
+        operations.execute_many(connection, "DELETE FROM document WHERE name = ?", [(name,) for name in ENDING])
+        operations.commit(connection)
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, StoreError):
             raise
