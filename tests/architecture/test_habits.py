@@ -63,6 +63,10 @@ def test_the_core_imports_nothing_of_its_own_past_the_linter(path):
             assert not re.match(r"""f?["']crystallize\b""", ast.unparse(node.args[0])), f"line {node.lineno}"
 
 
+def test_the_modules_of_plugins_and_commands_have_public_names():
+    assert [shown(path) for path in OTHERS if path.stem[0] == "_" and path.stem[:2] != "__"] == []
+
+
 def test_no_object_changes_its_class():
     found = [shown(path) for path in SOURCES if re.search(r"\.__class__ =[^=]", path.read_text(encoding="utf-8"))]
     assert found == []

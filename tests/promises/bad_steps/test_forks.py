@@ -195,11 +195,12 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("kind", POOLS)
-def test_a_pool_that_a_step_starts_in_a_worker_process_works_as_it_does_serially(processes, build, kind, way):
-    if way != "fork" and kind not in ("Pool, fork", "left open", "loky"):
-        pytest.skip("it is the same there, and takes seconds")
+# Elsewhere a worker differs in what it has of the program, and in how it ends.
+CASES = [*(("fork", kind) for kind in POOLS), ("forkserver", "Pool, fork"), ("spawn", "left open"), ("spawn", "loky")]
 
+
+@pytest.mark.parametrize("way, kind", CASES, indirect=["way"])
+def test_a_pool_that_a_step_starts_in_a_worker_process_works_as_it_does_serially(processes, build, kind):
     @pipeline_step()
     def work(data, ctx):
         return data, {"squares": POOLS[kind]()}

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from crystallize_plugins.config.describing import Reference
     from crystallize_plugins.config.document import Document
 
-__all__ = ["LoadedExperiment", "YamlFolders", "load_folder"]
+__all__ = ["POLICIES", "LoadedExperiment", "YamlFolders", "load_folder"]
 
-# How errors call what each key sets.
-_POLICIES = {
+POLICIES = {
     "retries": "retries",
     "backoff": "backoff",
     "timeout": "time-out",
     "max_failures": "max_failures",
     "fail_fast": "fail_fast",
 }
+"""The keys of what to do about failures, and how errors call what each sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ def _experiment(
     from crystallize_plugins.config.document import parted
 
     sources, bare = parts.pop("sources"), parts.pop("bare")
-    given = {key: value for key in _POLICIES if (value := document.value(key)) is not None}
+    given = {key: value for key in POLICIES if (value := document.value(key)) is not None}
     try:
         datasource = next(iter(sources.values())) if bare else ExperimentInput(**sources)
         made = (kind or Experiment)(
@@ -315,7 +315,7 @@ def _experiment(
         made.validate(alone=False)
     except CrystallizeError as error:
         message, advice = parted(str(error), "")
-        place = next((document.place(key) for key, words in _POLICIES.items() if words in message), document.root.place)
+        place = next((document.place(key) for key, words in POLICIES.items() if words in message), document.root.place)
         if "time-out" in message and "process" in advice:
             advice = "Write execution: {parallel: {executor_type: process}}, or leave the time-out out"
         document.problems.add(place, message, advice, cause=error)

@@ -13,6 +13,7 @@ from crystallize.errors import ConfigurationError, PluginError
 from crystallize.hooks import ActivePlugins, SeederPlugin, StorePlugin, find_plugins, load_plugin
 from crystallize.hooks.declarations import MARK, BoundVerifier, VerifierFactory, as_bytes, home_of, read_bytes
 from crystallize.hooks.tools import arguments_of, value_of
+from crystallize_plugins.config.loading import POLICIES
 from crystallize_plugins.config.parts import DEFAULTS
 from crystallize_plugins.config.problems import CONFIG_FILE
 from crystallize_plugins.config.reading import library
@@ -111,9 +112,6 @@ def dump(data: Mapping[str, Any]) -> str:
         data, Dumper=Dumper, allow_unicode=True, default_flow_style=False, sort_keys=False, width=100
     )
     return written
-
-
-_POLICIES = ("retries", "backoff", "timeout", "max_failures", "fail_fast")
 
 
 class Inverse:
@@ -326,7 +324,7 @@ class Inverse:
     def _policies(self) -> dict[str, Any]:
         made = inspect.signature(type(self._experiment).__init__).parameters
         found: dict[str, Any] = {}
-        for key in _POLICIES:
+        for key in POLICIES:
             value = getattr(self._experiment, key, None)
             if value is not None and (key not in made or value != made[key].default):
                 found[key] = value

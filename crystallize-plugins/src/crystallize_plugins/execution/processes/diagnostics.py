@@ -9,7 +9,7 @@ import types
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize import DataSource, PipelineStep
 from crystallize.errors import CrystallizeError, SerializationError, WorkerCrashError, WorkerStartError
@@ -113,7 +113,7 @@ def _search(
     return find_culprit(runner, "run_cell", rebuild=rebuild, absent=absent) if runner is not None else None
 
 
-class Culprit:
+class Culprit(NamedTuple):
     """An object that cannot travel, and the way to it.
 
     Attributes
@@ -126,12 +126,9 @@ class Culprit:
         What pickling it says.
     """
 
-    __slots__ = ("kind", "path", "reason")
-
-    def __init__(self, path: str, value: object, reason: str) -> None:
-        self.path = path
-        self.kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        self.reason = reason
+    path: str
+    kind: str
+    reason: str
 
 
 def find_culprit(
@@ -194,7 +191,8 @@ class _Walk:
             found = self.search(child, path + place, depth + 1)
             if found is not None:
                 return found
-        return Culprit(path, value, reason)
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        return Culprit(path, kind, reason)
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkServer"]
 
-_TO_END = 2.5
+_TO_END = 2.0
 """Seconds that a fork server has to end by itself: more than it gives its workers."""
 _LONGEST_LIST = 100_000
 """Characters of the names of modules; a command line has its limits."""

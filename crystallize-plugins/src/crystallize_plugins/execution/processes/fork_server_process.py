@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["is_alone", "main", "serve_as_fork"]
 
 LARGEST_MESSAGE = 1 << 16
-_TO_LEAVE = 2.0
+_TO_LEAVE = 1.5
 """Seconds that workers have to leave after their server was dismissed."""
 _TO_CLEAN_UP = 0.2
 """Seconds that processes have which a worker has left behind: some remove what it shared with others."""
@@ -253,11 +253,13 @@ class _ForkServerProcess:
         try:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = found
-                self._orphans.pop(pid, None)
                 if pid in self._children:
                     look = look or status != 0
                     self._children.discard(pid)
                     self._say("ended", pid, os.waitstatus_to_exitcode(status))
+                else:
+                    look = True  # it may have left somebody behind itself
+                    self._orphans.pop(pid, None)
         except ChildProcessError:
             return  # nobody is left
         # To look takes milliseconds: where workers end as they should, once, after the last of them.

@@ -138,6 +138,8 @@ class OutputCapture:
             except Exception:  # noqa: BLE001 - a category that does not exist here is never raised here
                 _LOGGER.debug("a warning filter could not be rebuilt")
         warnings.filters[:] = known  # type: ignore[index]
+        # Of the thread that sends messages: after a fork the child has none, and does without.
+        warnings.filterwarnings("ignore", r"This process .* is multi-threaded", DeprecationWarning)
         warnings.simplefilter("default", append=True)  # what it adds is the default anyway; it makes the others heard
 
     def _install_logging(self, levels: dict[str, tuple[int, bool]]) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SpawnStarter", "main"]
 
+_TO_LEAVE = 1.5
+"""Seconds that a worker has to leave after its report, or after it was killed."""
 _WINDOWS = sys.platform == "win32"
 
 
@@ -89,11 +91,11 @@ class SpawnStarter(WorkerStarter):
     def close(self) -> None:
         """Wait for the workers to leave, for a moment; then make them."""
         for worker in self._started:
-            with contextlib.suppress(OSError):
-                worker.process.stdin.close()  # type: ignore[union-attr]
-            if worker.exit_code(0.5) is None:
+            if worker.exit_code(_TO_LEAVE) is None:
                 worker.kill()
                 worker.exit_code(1.0)
+            with contextlib.suppress(OSError):
+                worker.process.stdin.close()  # type: ignore[union-attr]
         self._started = []
 
 

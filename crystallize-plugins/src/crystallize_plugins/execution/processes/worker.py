@@ -202,7 +202,8 @@ def _end_pools() -> None:
     After the report: what still runs in a pool is waited for, and the run is not to wait for it.
     """
     for call in reversed(getattr(threading, "_threading_atexits", [])):
-        call()
+        with contextlib.suppress(Exception):  # nobody is there any more to hear of it
+            call()
     multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
     for child in multiprocessing.active_children():
         child.terminate()
