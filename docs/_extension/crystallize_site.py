@@ -8,8 +8,8 @@ Three directives, for use inside ``{eval-rst}``:
     One row for each hook of ``HookSpecs``: its arguments, and the first line of its docstring.
 ``config-keys::``
     Every key of config.yaml, from its JSON Schema.
-``command-help:: [name]``
-    What ``crystallize [name] --help`` prints.
+``command-help:: [name ...]``
+    What ``crystallize [name ...] --help`` prints.
 """
 
 from __future__ import annotations
@@ -164,15 +164,16 @@ class CommandHelp(Directive):
     """Show a command's help as a terminal does."""
 
     optional_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         """Give the help text as a literal block."""
         command = importlib.import_module("crystallize_cli.main").cli
         settings = {"resilient_parsing": True, "terminal_width": 88}
         context = command.make_context("crystallize", [], **settings)
-        if self.arguments:
-            command = command.get_command(context, self.arguments[0])
-            context = command.make_context(self.arguments[0], [], parent=context, **settings)
+        for name in " ".join(self.arguments).split():
+            command = command.get_command(context, name)
+            context = command.make_context(name, [], parent=context, **settings)
         text = command.get_help(context)
         return [nodes.literal_block(text, text, language="text")]
 

@@ -19,12 +19,19 @@ __all__ = ["run"]
 @click.command()
 @target_options
 @click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
+@click.option(
+    "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
+)
 @with_output
-def run(check: bool, output: Output, **target: Any) -> int:
+def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
     at its top level (or with one that is named `experiment`). A folder that reads what others write runs after those.
-    KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1.
+    KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1; of a Python file it can be
+    replicates=N. plugins.NAME.SETTING=VALUE gives a plugin another setting, in a folder and in a file.
     """
-    return carry_out(load_target(**target), output, strategy=None, check=check)
+    target = load_target(**options)
+    for experiment in target.experiments if account else ():
+        experiment.account = True
+    return carry_out(target, output, strategy=None, check=check)
