@@ -31,8 +31,9 @@ if TYPE_CHECKING:
         fresh_id,
         printable,
     )
-    from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
+    from crystallize.results.description import describe
     from crystallize.results.export import dump_json, to_plain, write_atomically
+    from crystallize.results.secrets import MASK, looks_secret, mask_secrets, mask_text
     from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "isolate",
     "looks_secret",
     "mask_secrets",
+    "mask_text",
     "mean",
     "occupy_standard_descriptors",
     "printable",
@@ -83,8 +85,9 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "hooks.declared_settings": "settings_schema",
             "hooks.settings": "arguments_of",
             "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id printable",
-            "results.description": "MASK describe looks_secret mask_secrets",
+            "results.description": "describe",
             "results.export": "dump_json to_plain write_atomically",
+            "results.secrets": "MASK looks_secret mask_secrets mask_text",
             "results.statistics": "confidence_interval mean standard_error",
         },
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
 from crystallize.hooks import HypothesisResult
+from crystallize.hooks.tools import mask_text
 from crystallize_plugins.artifacts.database.cells import failure_from, failure_parts
 from crystallize_plugins.artifacts.recorded import recorded_facts
 
@@ -79,10 +80,9 @@ def result_parts(documents: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error_parts(error: BaseException) -> tuple[str, str, str]:
-    if isinstance(error, StoredError):
-        return str(error), error.error_type, error.traceback_text
     text = getattr(error, "traceback_text", "") or "".join(traceback.format_exception(error))
-    return str(error), type(error).__name__, text
+    error_type = error.error_type if isinstance(error, StoredError) else type(error).__name__
+    return mask_text(str(error)), error_type, mask_text(text)
 
 
 def _error_from(parts: tuple[str, str, str]) -> StoredError:
