@@ -65,7 +65,7 @@ def forge(folder, table, change):
         for row in map(change, rows):
             values = [row[name] for name in names]
             values.append(sealed(values))
-            database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+            database.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
 
 
 @pytest.fixture(name="forge", scope="session")

@@ -10,7 +10,7 @@ import pytest
 from tests import programs
 
 from crystallize.errors import ArtifactMissingError, StoreError
-from crystallize_plugins.artifacts import ArtifactPlugin, list_runs, newest_run, open_run
+from crystallize_plugins.artifacts import ArtifactPlugin, list_runs, newest_run, open_run, operations
 
 
 @pytest.fixture
@@ -75,11 +75,16 @@ def test_a_run_that_is_being_written_keeps_its_files(run_once, view, outcome):
     assert Path(experiment.run.folder, "replicate_0/baseline/FitStep/a").exists()
 
 
-def test_files_that_cannot_be_removed_are_logged_and_cost_nothing(run_once, caplog):
+def test_files_that_cannot_be_removed_are_logged_and_cost_nothing(run_once, caplog, monkeypatch):
     run_once(ArtifactPlugin(), 0)
-    file = Path("data/exp/v0/replicate_0/baseline/FitStep/a")
-    file.unlink()
-    file.mkdir()
+    unlink = operations.unlink
+
+    def refuse(path):
+        if Path(path) == Path("data/exp/v0/replicate_0/baseline/FitStep/a").absolute():
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path)
+
+    monkeypatch.setattr(operations, "unlink", refuse)
     caplog.set_level("WARNING", "crystallize")
     result = run_once(ArtifactPlugin(artifact_retention=1), 1)
     assert result.metrics.baseline.metrics == {"loss": [1.0]}

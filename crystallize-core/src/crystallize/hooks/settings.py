@@ -146,7 +146,8 @@ def describe_settings(plugin: object) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def described(name: str, value: Any, *, secret: bool = False) -> tuple[Any, bool]:
     """Describe the value of one setting, and say whether it can be built again from the description."""
-    from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
+    from crystallize.results.description import describe
+    from crystallize.results.secrets import MASK, looks_secret, mask_secrets
 
     if isinstance(value, str) and not value:
         return "", True  # nothing is there to be kept secret

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         check_seconds,
     )
     from crystallize.context.isolation import isolate
+    from crystallize.design.verdicts import adjust, shown_probability
     from crystallize.engine.streams import occupy_standard_descriptors
     from crystallize.fingerprint import Identity, code_of, combine, identify, value_of
     from crystallize.hooks.declared_settings import settings_schema
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
         fresh_id,
         printable,
     )
-    from crystallize.results.description import MASK, describe, looks_secret, mask_secrets
+    from crystallize.results.description import describe
     from crystallize.results.export import dump_json, to_plain, write_atomically
+    from crystallize.results.secrets import MASK, looks_secret, mask_secrets, mask_text
     from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 __all__ = [
     "MASK",
     "Identity",
+    "adjust",
     "arguments_of",
     "check_callable",
     "check_choice",
@@ -62,10 +65,12 @@ __all__ = [
     "isolate",
     "looks_secret",
     "mask_secrets",
+    "mask_text",
     "mean",
     "occupy_standard_descriptors",
     "printable",
     "settings_schema",
+    "shown_probability",
     "standard_error",
     "to_plain",
     "value_of",
@@ -78,13 +83,15 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
         {
             "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
             "context.isolation": "isolate",
+            "design.verdicts": "adjust shown_probability",
             "engine.streams": "occupy_standard_descriptors",
             "fingerprint": "Identity code_of combine identify value_of",
             "hooks.declared_settings": "settings_schema",
             "hooks.settings": "arguments_of",
             "names": "check_distinct check_file_name check_name counted did_you_mean folder_name fresh_id printable",
-            "results.description": "MASK describe looks_secret mask_secrets",
+            "results.description": "describe",
             "results.export": "dump_json to_plain write_atomically",
+            "results.secrets": "MASK looks_secret mask_secrets mask_text",
             "results.statistics": "confidence_interval mean standard_error",
         },
     )

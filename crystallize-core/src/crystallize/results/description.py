@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
-from itertools import pairwise
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 
-__all__ = ["MASK", "describe", "looks_secret", "mask_secrets"]
+from crystallize.results.secrets import MASK, is_secret, mask_text
 
-MASK = "***"
-"""What stands for the value of a secret."""
+__all__ = ["describe"]
 
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 20
 _DEEPEST = 4
 _CONTAINERS = (list, tuple, set, frozenset, dict, MappingProxyType)
-_HARMLESS = frozenset({type(None), bool, int, float})
 _NAMED = (type, FunctionType, BuiltinFunctionType, MethodType)
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SECRET_WORDS = frozenset(
-    {"apikey", "credential", "credentials", "passphrase", "passwd", "password", "pwd", "secret", "secrets", "token"}
-)
-_SECRET_PAIRS = frozenset({("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key"), ("auth", "key")})
-_PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
 
 
 def describe(value: Any, *, key: object = "") -> Any:
@@ -52,67 +40,9 @@ def describe(value: Any, *, key: object = "") -> Any:
     >>> describe(0.5), describe([1, 2]), describe(len), describe("hunter2", key="db_password")
     (0.5, [1, 2], 'function len', '***')
     """
-    if _is_secret(key, value):
+    if is_secret(key, value):
         return MASK
     return _describe(value, _DEEPEST)
-
-
-def looks_secret(key: object) -> bool:
-    """Return whether a key's name says that its value is a secret.
-
-    Parameters
-    ----------
-    key : object
-        Only text can be the name of a secret.
-
-    Examples
-    --------
-    >>> looks_secret("openai_api_key"), looks_secret("authToken"), looks_secret("max_tokens")
-    (True, True, False)
-    """
-    return isinstance(key, str) and _sounds_secret(str.__str__(key))
-
-
-@lru_cache(maxsize=16384)
-def _sounds_secret(key: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(key)]
-    return not _SECRET_WORDS.isdisjoint(words) or any(pair in _SECRET_PAIRS for pair in pairwise(words))
-
-
-def mask_secrets(value: Any) -> Any:
-    """Return a copy of nested mappings and lists in which the values under secret keys are masked.
-
-    Parameters
-    ----------
-    value : object
-        What is no mapping, list or tuple is given back as it is.
-
-    Examples
-    --------
-    >>> mask_secrets({"client": {"api_key": "sk-1", "retries": 3}})
-    {'client': {'api_key': '***', 'retries': 3}}
-    """
-    kind = type(value)
-    # What most values are comes first: to ask whether something is a mapping of any kind takes longer than all else.
-    if kind is str:
-        return _without_password(value)
-    if kind in _HARMLESS:
-        return value
-    if kind is list or kind is tuple:
-        return [mask_secrets(item) for item in value]
-    if kind is dict or isinstance(value, Mapping):
-        return {key: MASK if _is_secret(key, item) else mask_secrets(item) for key, item in value.items()}
-    return _without_password(value) if isinstance(value, str) else value
-
-
-def _is_secret(key: object, value: object) -> bool:
-    """Whether a value is to be masked: of a key that says so, unless nothing is there, or no more than yes or no."""
-    nothing = value is None or isinstance(value, bool) or (isinstance(value, str) and not value)
-    return not nothing and looks_secret(key)
-
-
-def _without_password(text: str) -> str:
-    return _PASSWORD_IN_URL.sub(rf"\1:{MASK}", text) if "://" in text else text
 
 
 def _describe(value: Any, depth: int) -> Any:
@@ -129,9 +59,10 @@ def _describe(value: Any, depth: int) -> Any:
 
 
 def _short(text: str) -> str:
-    if "://" in text:
-        text = _PASSWORD_IN_URL.sub(rf"\1:{MASK}", text)
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+    length = len(text)
+    # A secret that is cut would not be known any more.
+    text = mask_text(text[: 20 * _LONGEST_TEXT])
+    return text if length <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({length} characters)"
 
 
 def _describe_container(value: Any, depth: int) -> Any:
@@ -140,7 +71,7 @@ def _describe_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {
             key if isinstance(key, str) else str(_describe(key, 0)): MASK
-            if _is_secret(key, item)
+            if is_secret(key, item)
             else _describe(item, depth - 1)
             for key, item in value.items()
         }

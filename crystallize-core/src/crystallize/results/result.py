@@ -12,7 +12,6 @@ from crystallize.context.isolation import isolate
 from crystallize.errors import UnknownNameError
 from crystallize.names import counted, did_you_mean
 from crystallize.results.collected import collected
-from crystallize.results.description import mask_secrets
 from crystallize.results.export import result_to_dict, write_json
 from crystallize.results.metrics import (
     BASELINE,
@@ -29,6 +28,7 @@ from crystallize.results.provenance import (
     ConditionRecord,
     Conditions,
 )
+from crystallize.results.secrets import mask_secrets
 from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class Result:
             ``data``, ``definition`` (where the experiment was made), ``environment``, ``libraries`` (BLAS and OpenMP),
             ``packages``, ``git`` and ``command`` are among them.
 
-        Values that stand under names such as ``api_key`` or ``password`` are masked, but for those in ``code`` and
-        in the diff of ``git``, which are as they were written.
+        Secrets are masked: values under names such as ``api_key`` or ``password``, and in texts what `mask_text`
+        of `crystallize.hooks.tools` finds.
 
     Examples
     --------

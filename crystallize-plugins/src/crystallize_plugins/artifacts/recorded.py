@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
-from crystallize.hooks.tools import isolate, looks_secret
+from crystallize.hooks.tools import isolate, looks_secret, mask_secrets, mask_text, to_plain
 from crystallize_plugins.artifacts.database.typed_json import encode, encode_plain
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Recorder:
 
                 view, identities = self._view, self._identities
                 self._quick = {
-                    "plugins": _tried(view.lock),
+                    "plugins": mask_secrets(_tried(view.lock)),
                     "environment": _tried(environment_facts),
                     "command": _tried(command_facts),
                     "definition": _tried(lambda: _masked(view.definition())),
@@ -255,11 +255,16 @@ def _exact_treatment(treatment: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     inexact = []
     for key, value in {} if treatment.is_callable else treatment.applied.items():
-        if looks_secret(key) or _is_large(value) or encode(value).lossy:
+        if looks_secret(key) or _is_large(value) or encode(value).lossy or _holds_secret(value):
             inexact.append(key)
         else:
             values[key] = value
     return {"name": treatment.name, "is_callable": treatment.is_callable, "values": values, "inexact": inexact}
+
+
+def _holds_secret(value: Any) -> bool:
+    plain = to_plain(value)
+    return bool(mask_secrets(plain) != plain)
 
 
 def _is_large(value: Any) -> bool:
@@ -310,7 +315,7 @@ def _tried(find_out: Callable[[], Any]) -> Any:
     try:
         return find_out()
     except Exception as error:  # noqa: BLE001 - code of the user's is asked here, which may fail in any way
-        return {"reason": f"{type(error).__name__}: {error}"}
+        return {"reason": mask_text(f"{type(error).__name__}: {error}")}
 
 
 def _encode(name: str, value: Any) -> str:

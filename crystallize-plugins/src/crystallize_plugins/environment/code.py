@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.declarations import code_parts
-from crystallize.hooks.tools import describe, isolate, value_of
+from crystallize.hooks.tools import describe, isolate, mask_text, value_of
 from crystallize_plugins.loading import FILE_MODULE
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _described(parts: Mapping[str, CodePart]) -> dict[str, Any]:
             continue
         key = None
         if part.text is not None:
-            text = inspect.cleandoc(part.text) if part.text[:1].isspace() else part.text
+            text = mask_text(inspect.cleandoc(part.text) if part.text[:1].isspace() else part.text)
             key = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY]
             if key not in sources:
                 if len(text) > min(LONGEST_SOURCE, left):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.tools import MASK, looks_secret, mask_secrets
+from crystallize.hooks.tools import MASK, looks_secret, mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +56,7 @@ def masked_arguments(arguments: Iterable[str]) -> list[str]:
     Returns
     -------
     list of str
-        What follows an option whose name sounds like a secret is masked, and passwords in URLs are; long ones are
+        What follows an option whose name sounds like a secret is masked, and what `mask_text` finds; long ones are
         cut.
 
     Examples
@@ -74,7 +74,7 @@ def masked_arguments(arguments: Iterable[str]) -> list[str]:
             continue
         secret = "://" not in name and looks_secret(name)
         follows_secret = secret and not equals and argument.startswith("-")
-        masked.append(f"{name}={MASK}" if secret and equals else _short(str(mask_secrets(argument))))
+        masked.append(f"{name}={MASK}" if secret and equals else _short(mask_text(argument)))
     return masked
 
 

@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from crystallize.hooks.tools import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +29,23 @@ _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTOR
 # Nothing of the user's configuration may run a program, and no lock is taken that would get into another git's way.
 _OPTIONS = ("-c", "core.fsmonitor=false", "-c", "core.quotepath=false", "--no-optional-locks", "--no-pager")
 _SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+
+_SECRET_FILES = (
+    "*.jks", "*.kdbx", "*.key", "*.keystore", "*.p12", "*.pem", "*.pfx", "*.ppk", "*.tfvars", ".dockercfg", ".env",
+    ".env.*", "*.env", ".envrc", ".git-credentials", ".htpasswd", ".my.cnf", ".netrc", ".npmrc", ".pgpass", ".pypirc",
+    ".vault-token", "_netrc", "credentials", "credentials.*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "id_rsa*",
+    "kubeconfig", "secret.*", "secrets", "secrets.*", "service-account*.json",
+)  # fmt: skip
+"""Names of files that are there to hold secrets."""
+
+_NO_DIFF = [f":(exclude,glob,icase)**/{name}" for name in _SECRET_FILES]
+
+
+def _is_secret(entry: str) -> bool:
+    """Whether an entry of git's status is of a file that is there to hold secrets."""
+    name = entry.rpartition("/")[2].rpartition(" ")[2].lower()
+    return entry[:1] in "12u" and any(fnmatchcase(name, each) for each in _SECRET_FILES)
 
 
 def repository_of(folder: str | os.PathLike[str]) -> Path | None:
@@ -52,7 +72,8 @@ def git_state(folder: str | os.PathLike[str]) -> dict[str, Any]:
         ``root``, ``commit`` (None before the first one), ``branch`` (None where none is checked out), ``dirty``
         (whether a tracked file differs from the commit), ``changed`` and ``untracked`` (names of files, at most
         `MOST_NAMES` of each; ``changed_count`` and ``untracked_count`` say how many there are), ``diff`` (against the
-        commit, at most `LONGEST_DIFF` bytes) and ``diff_complete``. Where git cannot say: ``reason``.
+        commit, at most `LONGEST_DIFF` bytes, secrets masked, without files such as ``.env`` and ``*.pem`` that are
+        there to hold some) and ``diff_complete``. Where git cannot say: ``reason``.
 
     Examples
     --------
@@ -74,10 +95,12 @@ def git_state(folder: str | os.PathLike[str]) -> dict[str, Any]:
     state = _parsed(status.decode("utf-8", "surrogateescape"))
     diff, complete = b"", True
     if state["dirty"] and state["commit"] is not None:
-        diff, complete = _beginning([*command, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD"], root)
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+        diff, complete = _beginning([*command, "diff", *options, "HEAD", "--", ".", *_NO_DIFF], root)
+        complete = complete and not any(map(_is_secret, status.decode("utf-8", "surrogateescape").split("\0")))
     # Half a surrogate pair is no text that could be stored or printed.
     plain = {name: _printable(value) for name, value in state.items()}
-    return {"root": str(root), **plain, "diff": diff.decode("utf-8", "replace"), "diff_complete": complete}
+    return {"root": str(root), **plain, "diff": mask_text(diff.decode("utf-8", "replace")), "diff_complete": complete}
 
 
 def _parsed(status: str) -> dict[str, Any]:

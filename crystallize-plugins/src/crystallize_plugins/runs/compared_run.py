@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from crystallize import Result
 from crystallize.errors import ArgumentTypeError, StoreError
 from crystallize_plugins.artifacts import StoredRun
+from crystallize_plugins.artifacts.database.connection import making_sense
 from crystallize_plugins.artifacts.files.layout import is_version, versions
 from crystallize_plugins.artifacts.recorded import recorded_treatments
 
@@ -54,7 +55,8 @@ def compared_run(run: Run) -> ComparedRun:
     result = stored.result()
     name = stored.experiment or stored.path.parent.name
     shown = f"{name}@v{stored.version}" if stored.version >= 0 else str(stored.path)
-    return ComparedRun(shown, result, result.facts, recorded_treatments(stored._documents))
+    with making_sense(stored.path):
+        return ComparedRun(shown, result, result.facts, recorded_treatments(stored._documents))
 
 
 def stored_run(run: Any) -> StoredRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crystallize_plugins.artifacts.database.connection import making_sense
 from crystallize_plugins.runs import record_differences
 from crystallize_plugins.runs.compared_run import compared_run
 from crystallize_plugins.runs.differences import PARTS, RunDiff
@@ -51,7 +52,8 @@ def diff(run_a: Run, run_b: Run) -> RunDiff:
       ~ step FitStep: 1f0c6b3d8a52 → 77d1e0c94b1f
     """
     first, second = compared_run(run_a), compared_run(run_b)
-    found = [*compare_records(first, second), *results(first.result, second.result)]
+    with making_sense(f"{first.name} and {second.name}"):
+        found = [*compare_records(first, second), *results(first.result, second.result)]
     return RunDiff(first.name, second.name, tuple(sorted(found, key=lambda each: PARTS.index(each.part))))
 
 

@@ -209,7 +209,8 @@ def git(first: ComparedRun, second: ComparedRun) -> Iterator[Difference]:
         texts = [git_facts.get("diff", "") for git_facts in (ours, theirs)]
         yield Difference("git", "uncommitted changes", detail=_changes(*texts))
     elif not (ours.get("diff_complete", True) and theirs.get("diff_complete", True)):
-        yield Difference("git", "uncommitted changes", "unknown", detail="too long to be kept whole")
+        detail = "not kept whole: too long, or of files that hold secrets"
+        yield Difference("git", "uncommitted changes", "unknown", detail=detail)
     names = [set(facts.get("untracked", ())) for facts in (ours, theirs)]
     for name in sorted(names[0] ^ names[1]):
         yield Difference("git", f"untracked {name}", "removed" if name in names[0] else "added")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, ReproductionError, RunStateError
 from crystallize.hooks.declarations import active_plugins
 from crystallize.hooks.tools import printable, to_plain
+from crystallize_plugins.artifacts.database.connection import making_sense
 from crystallize_plugins.runs.compared_run import compared_run, stored_run
 from crystallize_plugins.runs.comparing import compare_records
 from crystallize_plugins.runs.differences import PARTS, Difference, RunDiff, by_part, shown
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from crystallize import Experiment
     from crystallize.hooks import Cell, CellOutcome
     from crystallize_plugins.artifacts import StoredRun
+    from crystallize_plugins.runs.compared_run import ComparedRun
 
 __all__ = ["Drift", "Reproduction", "drift", "reproduce"]
 
@@ -214,25 +216,32 @@ def reproduce(
         prepare(found.experiment)
     ran = {cell.condition for cell in cells}
     conditions = [record.name for record in before.result.conditions if record.name in ran]
-    treatments, notes = conditions_again(stored, conditions, found)
+    with making_sense(stored.path):
+        treatments, notes = conditions_again(stored, conditions, found)
     with tempfile.TemporaryDirectory(prefix="crystallize-reproduce-", ignore_cleanup_errors=True) as root:
         again = run_again(found.experiment, stored, treatments, _in_order(cells, conditions), Path(root))
         outcomes = {outcome.cell: outcome for outcome in again.outcomes()}
         after = compared_run(again)
-        names = {entry["name"] for entry in before.facts.get("plugins", ())}
-        after.facts["plugins"] = _whole_lock(found.experiment, names, after.facts.get("plugins", ()))
-        # Hypotheses are not tested again.
-        judging = {name for facts in (before.facts, after.facts) for name in facts.get("code", {}).get("judging", ())}
-        changes = [
-            difference
-            for difference in compare_records(before, after)
-            if not _is_expected(difference, judging) and not _is_store(difference, before.facts, stored.path)
-        ]
+        with making_sense(stored.path):
+            names = {entry["name"] for entry in before.facts.get("plugins", ())}
+            after.facts["plugins"] = _whole_lock(found.experiment, names, after.facts.get("plugins", ()))
+            changes = _changes(before, after, stored.path)
     drifted = [each for cell in cells for each in drift(recorded[cell], outcomes.get(cell))]
     ordered = tuple(sorted(changes, key=lambda each: PARTS.index(each.part)))
     return Reproduction(
         before.name, len(cells), tuple(drifted), skipped, tuple(notes), RunDiff(before.name, "now", ordered)
     )
+
+
+def _changes(before: ComparedRun, after: ComparedRun, run: Path) -> list[Difference]:
+    """Return what has changed since a run, but for what differs in every reproduction."""
+    # Hypotheses are not tested again.
+    judging = {name for facts in (before.facts, after.facts) for name in facts.get("code", {}).get("judging", ())}
+    return [
+        difference
+        for difference in compare_records(before, after)
+        if not _is_expected(difference, judging) and not _is_store(difference, before.facts, run)
+    ]
 
 
 def _experiment_of(

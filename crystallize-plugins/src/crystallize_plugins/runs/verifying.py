@@ -231,7 +231,7 @@ class _Verifier:
         """Look at ``run.json``; say whether it is that of a run that is over."""
         path = run.path / RUN
         try:
-            told = self._json(path)
+            told = self._json(run.path, path)
         except FileNotFoundError:
             if run.id:
                 self._note(path, "missing", "it describes the run in short")
@@ -264,7 +264,7 @@ class _Verifier:
             if not cells["completed"] + cells["failed"] + cells.get("pruned", 0):
                 continue
             try:
-                found = self._json(path)
+                found = self._json(folder, path)
             except FileNotFoundError:
                 if complete:
                     self._note(path, "missing" if finished else "unfinished", "it holds a condition's metrics")
@@ -291,9 +291,10 @@ class _Verifier:
         else:
             self._note(path, "unexpected", "the store did not write it")
 
-    def _json(self, path: Path) -> dict[str, Any] | None:
+    def _json(self, folder: Path, path: Path) -> dict[str, Any] | None:
         """Read a file of JSON that holds a mapping; None where it does not, which is noted."""
         try:
+            check_path(folder, path)
             content = read_file(path)
             self._counted(len(content))
             told = json.loads(content)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize.errors import DamagedStoreError, PipelineExecutionError
 from crystallize.hooks import Attempt, Cell, CellOutcome, CellTrace, PluginFailure, StepShape, TraceShape, intern_shape
-from crystallize.hooks.tools import to_plain
+from crystallize.hooks.tools import mask_secrets, mask_text, to_plain
 from crystallize_plugins.artifacts.database.schema import cell_seal, check_cell_seals, seal
 from crystallize_plugins.artifacts.database.typed_json import decode, encode, encode_plain
 
@@ -121,7 +121,7 @@ class CellRows:
             recorded[0] if len(recorded) == 1 and recorded[0].__class__ in _BARE else [*recorded]
             for recorded in metrics.values()
         ]
-        durations = None if trace is None else [round(each * 1e9) for each in trace.durations]
+        durations = None if trace is None else [int(each * 1e9 + 0.5) for each in trace.durations]
         written = None if trace is None else trace.written or None
         fits = seed is None or (seed.__class__ is int and seed in _INT64)
         seed, odd_seed = (seed, None) if fits else (None, seed)
@@ -193,7 +193,10 @@ def error_row(outcome: CellOutcome) -> tuple[Any, ...] | None:
     error = outcome.error
     if error is None:
         return None
-    return (*outcome.cell, *map(as_text, (error.step_name, error.error_type, str(error), error.traceback_text)))
+    return (
+        *outcome.cell,
+        *map(as_text, map(mask_text, (error.step_name, error.error_type, str(error), error.traceback_text))),
+    )
 
 
 def as_text(value: str) -> str:
@@ -234,7 +237,7 @@ def _more(outcome: CellOutcome) -> Any:
     if outcome.plugin_failures:
         more["failures"] = [failure_parts(failure) for failure in outcome.plugin_failures]
     if outcome.attempts:
-        more["attempts"] = [[*attempt] for attempt in outcome.attempts]
+        more["attempts"] = [mask_secrets([*attempt]) for attempt in outcome.attempts]
     return more
 
 
@@ -246,7 +249,10 @@ def read_traces(rows: Iterator[tuple[Any, ...]]) -> dict[int, Trace]:
         if steps is not None:
             before, several = decode(steps)
             shape = intern_shape(TraceShape(_step(before), tuple(map(_step, several))))
-        traces[number] = Trace(shape, tuple(decode(metrics)))
+        names = tuple(decode(metrics))
+        if not all(type(name) is str for name in names):
+            raise DamagedStoreError("the names of metrics are damaged")
+        traces[number] = Trace(shape, names)
     return traces
 
 
@@ -315,7 +321,7 @@ def outcome_from(row: Row, trace: Trace) -> CellOutcome:
             reports=tuple(map(tuple, record.reports or ())),
             attempts=tuple(Attempt(*parts) for parts in more.get("attempts", ())),
         )
-    except (LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
 
@@ -323,7 +329,13 @@ def trace_from(row: Row, trace: Trace) -> CellTrace | None:
     """Return what a cell did."""
     if trace.shape is None:
         return None
-    return CellTrace(trace.shape, array("d", _seconds(row.record.durations or ())), row.record.written)
+    written = row.record.written
+    if written is not None and type(written) is not dict:
+        raise DamagedStoreError("the record of a cell is damaged: what it wrote is no mapping")
+    try:
+        return CellTrace(trace.shape, array("d", _seconds(row.record.durations or ())), written)
+    except (TypeError, OverflowError) as error:
+        raise DamagedStoreError(f"the record of a cell is damaged: {error}") from error
 
 
 def _seconds(durations: Sequence[int | float]) -> list[float]:
@@ -334,7 +346,7 @@ def failure_parts(failure: PluginFailure) -> list[Any]:
     """Take the record of a plugin's error apart into plain values."""
     return [
         failure.plugin, failure.distribution, failure.version, failure.hook,
-        None if failure.cell is None else [*failure.cell], failure.error, failure.traceback,
+        None if failure.cell is None else [*failure.cell], mask_text(failure.error), mask_text(failure.traceback),
     ]  # fmt: skip
 
 
@@ -346,12 +358,12 @@ def failure_from(parts: Sequence[Any]) -> PluginFailure:
 
 def _error_parts(error: PipelineExecutionError) -> dict[str, Any]:
     return {
-        "message": str(error),
+        "message": mask_text(str(error)),
         "step": error.step_name,
         "type": error.error_type,
-        "traceback": error.traceback_text,
+        "traceback": mask_text(error.traceback_text),
         "stops_run": error.stops_run,
-        **({"log": error.log} if error.log else {}),
+        **({"log": mask_text(error.log)} if error.log else {}),
     }
 
 

@@ -244,8 +244,8 @@ def state_of(path: Path) -> tuple[Any, ...]:
     found: list[Any] = []
     for part in (path, _log(path)):
         try:
-            status = part.stat()
-        except FileNotFoundError:
+            status = part.lstat()
+        except OSError:
             found.append(None)
         else:
             found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
@@ -299,7 +299,7 @@ def reading(folder: Path, *, whole: bool | None = True) -> Iterator[RunDatabase]
 
 
 @contextmanager
-def making_sense(path: Path) -> Iterator[None]:
+def making_sense(path: str | Path) -> Iterator[None]:
     """Say of a database that it is damaged where what it holds makes no sense.
 
     Raises
@@ -309,6 +309,8 @@ def making_sense(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, StoreError) as error:
+        if getattr(error, "path", None) == str(path):
+            raise  # it says so already
         raise store_error("cannot read", path, error) from error
     except CrystallizeError:
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from crystallize.hooks.tools import mask_text
 from crystallize_plugins.artifacts.database.owner import Owner
 from crystallize_plugins.artifacts.files.readable import read_entries
 
@@ -74,7 +75,7 @@ def facts_of(experiment: ExperimentView, *, versioned: bool) -> RunFacts:
     return RunFacts(
         run.id,
         experiment.name or experiment.id,
-        experiment.description,
+        experiment.description and mask_text(experiment.description),
         run.kind,
         run.strategy,
         experiment.replicates,

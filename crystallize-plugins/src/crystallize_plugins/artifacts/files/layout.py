@@ -193,9 +193,16 @@ def _make_with_parents(folder: Path) -> None:
 def _numbers_in(folder: Path) -> list[int]:
     try:
         with os.scandir(folder) as entries:
-            return [int(match[1]) for entry in entries if (match := _VERSION.fullmatch(entry.name)) and entry.is_dir()]
+            return [int(match[1]) for entry in entries if (match := _VERSION.fullmatch(entry.name)) and _is_dir(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _encode_first(name: str) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.tools import to_plain
+from crystallize.hooks.tools import mask_secrets, mask_text, to_plain
 from crystallize_plugins.artifacts.files.inside import make_folder, read_file
 from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, condition_folder
 from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
@@ -222,8 +222,8 @@ def _seeds(result: Result) -> Any:
 def _brief(result: Result) -> dict[str, Any]:
     return {
         "resume": result.facts.get("resume"),
-        "errors": {key: str(error) for key, error in result.errors.items()},
-        "plugin_errors": result.provenance["plugin_failures"],
+        "errors": {key: mask_text(str(error)) for key, error in result.errors.items()},
+        "plugin_errors": mask_secrets(result.provenance["plugin_failures"]),
         "hypotheses": [
             {"name": tested.name, "results": tested.results, "ranking": tested.ranking}
             for tested in result.metrics.hypotheses
