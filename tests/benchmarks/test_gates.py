@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from importlib.metadata import PathDistribution
 
 import numpy as np
 import pytest
 
-from crystallize import Experiment, Pipeline, Treatment, data_source, pipeline_step
+from crystallize import BasePlugin, Experiment, Pipeline, Treatment, data_source, pipeline_step
+from crystallize.plugins import metadata
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.writer import GROUP_SECONDS
 
@@ -45,6 +47,7 @@ def make(steps=10, *, keys=0, plugins="none", **options):
         Pipeline([*[shift() for _ in range(steps - 1)], score()]),
         name="gates",
         initial_ctx=context,
+        plugins=None if isinstance(plugins, str) else plugins,
         default_plugins=plugins == "default",
         **options,
     )
@@ -151,6 +154,77 @@ def test_the_default_plugins_add_nothing_to_a_step():
     step, cell = marginal_calls("default")
     assert step <= 4, step
     assert cell <= 170, cell
+
+
+@pytest.mark.parametrize("neutral", [True, False])
+def test_hooks_of_a_step_cost_their_calls_and_one_more(neutral):
+    class Looks(BasePlugin):
+        def before_step(self, step):
+            pass
+
+        def after_step(self, experiment, ctx):
+            pass
+
+    Looks.neutral = neutral
+    hooks = 10  # five implementations of two
+    calls = {}
+    for steps in (10, 30):
+        experiment = make(steps, plugins=[Looks() for _ in range(5)])
+        run(experiment, 1)
+        few, many = (
+            min(calls_of(lambda: run(experiment, replicates)) for _ in range(2))  # noqa: B023
+            for replicates in (10, 30)
+        )
+        calls[steps] = (many - few) / (20 * CONDITIONS)
+    step = (calls[30] - calls[10]) / 20
+    # Beside what a step costs without any: one call for each hook, and for neutral ones what they see of the context.
+    assert step <= 4 + hooks + 2 + (1 if neutral else 0), step
+
+
+def test_strict_mode_asks_for_no_random_state():
+    """To ask for those of `random` and NumPy costs more than everything else; their memory is compared."""
+    asked = 0
+
+    def look(frame, event, argument):
+        nonlocal asked
+        asked += event == "c_call" and argument.__name__ in ("getstate", "get_state")
+
+    class Looks(BasePlugin):
+        neutral = True
+
+        def before_step(self):
+            pass
+
+    np.random.rand()
+    experiment = make(10, plugins=[Looks()], strict=True)
+    counts = []
+    for replicates in (3, 13):
+        asked = 0
+        sys.setprofile(look)
+        try:
+            run(experiment, replicates)
+        finally:
+            sys.setprofile(None)
+        counts.append(asked)
+    assert counts[0] == counts[1] <= 10, counts
+
+
+def test_each_distribution_is_looked_at_once(tmp_path, monkeypatch):
+    for number in range(40):
+        folder = tmp_path / f"acme_{number}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: acme-{number}\nVersion: 1.0\n")
+        if number % 8 == 0:
+            (folder / "entry_points.txt").write_text(f"[crystallize.plugins]\np{number} = acme_{number}:Plugin\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    reads = []
+    looked_up = PathDistribution.read_text
+    monkeypatch.setattr(
+        PathDistribution, "read_text", lambda self, name: reads.append((self._path.name, name)) or looked_up(self, name)
+    )
+    found = metadata._scan()
+    assert len(found.records["crystallize.plugins"]) == 5
+    assert len(reads) == len(set(reads)) == 40 + 5
 
 
 def test_the_second_run_prepares_next_to_nothing():

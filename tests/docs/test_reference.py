@@ -76,3 +76,10 @@ def test_every_key_of_config_yaml_is_documented(site):
     for rule in (schema(), *inner):
         for key in rule["properties"]:
             assert f'<span class="pre">{key}</span>' in page
+
+
+def test_every_rule_for_plugins_is_documented_in_its_words():
+    from crystallize.testing import RULES
+
+    page = (REFERENCE / "plugin-rules.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", page, re.MULTILINE)) == RULES

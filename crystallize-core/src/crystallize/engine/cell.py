@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.bridge import EventLoop
     from crystallize.engine.caching import CacheBrief
-    from crystallize.engine.handed import HandedView
     from crystallize.engine.limits import TimeLimits
     from crystallize.engine.policies import Policies
     from crystallize.engine.program import Program
@@ -96,13 +95,13 @@ class Job:
     accounts: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
-    shown: HandedView | None = None
+    shown: ExperimentView | None = None
     """The view as hooks are handed it, made once in each process."""
 
-    def handed(self) -> HandedView:
-        """Return the view as hooks are handed it."""
+    def handed(self) -> ExperimentView:
+        """Return the view as hooks are handed it; without any plugin nobody looks."""
         if self.shown is None:
-            self.shown = handed_view(self.view)
+            self.shown = handed_view(self.view) if self.active.infos else self.view
         return self.shown
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:

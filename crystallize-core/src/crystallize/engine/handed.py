@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
@@ -185,16 +186,12 @@ def _copy(value: Any) -> Any:
         copied = object.__new__(kind)
     except TypeError:  # Made in another language.
         return value
-    vars(copied).update(vars(value)) if hasattr(value, "__dict__") else None
-    for base in kind.__mro__:
-        for name in _names(vars(base).get("__slots__", ())):
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                object.__setattr__(copied, name, getattr(value, name))
+    if hasattr(value, "__dict__"):
+        vars(copied).update(vars(value))
+    for name in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+        if hasattr(value, name):
+            object.__setattr__(copied, name, getattr(value, name))
     return copied
-
-
-def _names(slots: Any) -> Iterable[str]:
-    return (slots,) if isinstance(slots, str) else slots
 
 
 def handed_outcome(outcome: CellOutcome) -> CellOutcome:

@@ -26,7 +26,7 @@ from crystallize.engine.bridge import (
 from crystallize.engine.cell import Job
 from crystallize.engine.dispatch import HookDispatch
 from crystallize.engine.failure import attach_result, free_key
-from crystallize.engine.handed import sealed_view
+from crystallize.engine.handed import HandedView, sealed_view
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
 from crystallize.engine.judge import judge
@@ -147,7 +147,7 @@ class Run:
             accounts=account,
         )
         self.shown = job.handed()
-        self._store_view = sealed_view(view)
+        self._store_view = sealed_view(view) if active.infos else view
         self._account = Account() if account else None
         self.dispatch = HookDispatch(self.shown, self._store_view, active, self._account)
         if self._account is not None:
@@ -286,8 +286,9 @@ class Run:
             check_treatment_keys(treatment, self.view.initial_ctx)
         self._keys.admit(treatments)
         self.view.treatments = [*self.view.treatments, *treatments]
-        self.shown.admit(treatments)
-        self._store_view.admit(treatments)
+        for handed in (self.shown, self._store_view):
+            if isinstance(handed, HandedView):
+                handed.admit(treatments)
         self.conditions.extend(treatment.name for treatment in treatments)
         self.runner.admit(treatments)
 
@@ -521,7 +522,13 @@ class Run:
         if not self.view.hypotheses:
             return [], {}
         measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
-        return judge(self.view.hypotheses, metrics.baseline.unpacked(), measured, absent=absent)
+        return judge(
+            self.view.hypotheses,
+            metrics.baseline.unpacked(),
+            measured,
+            absent=absent,
+            replicates=self.view.replicates,
+        )
 
     def _facts(
         self, stopped_by: BaseException | None, unread: Mapping[str, Any], report: WorkerReport

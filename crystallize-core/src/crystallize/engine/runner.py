@@ -83,19 +83,7 @@ class CellRunner:
         """Whether cells wait for something, so that several can overlap in one thread."""
 
     def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
-        """Run one cell in the calling thread, and again where it failed and its policy says so.
-
-        Parameters
-        ----------
-        cell : Cell
-        emit : callable of Event, optional
-            Gets what steps send with ``ctx.emit``, at once. By default the ``on_event`` hooks get it; in
-            another process, where they are not, events come with the outcome.
-
-        Returns
-        -------
-        CellOutcome
-        """
+        """See `RunCell.__call__`."""
         outcome = self._run(cell, emit)
         if outcome.error is None or self.policies is None:
             return outcome
@@ -123,22 +111,7 @@ class CellRunner:
     def attempt(
         self, cell: Cell, emit: Callable[[Event], object] | None = None, earlier: Sequence[Attempt] = ()
     ) -> tuple[CellOutcome, float | None]:
-        """Run a cell once; for executors that see to the next attempt themselves, so that no worker waits for it.
-
-        Parameters
-        ----------
-        cell : Cell
-        emit : callable of Event, optional
-        earlier : sequence of Attempt
-            Those that failed before.
-
-        Returns
-        -------
-        CellOutcome
-            Of this attempt alone.
-        float or None
-            Seconds after which the cell is to be tried again; None where the outcome stands.
-        """
+        """See `RunCell.attempt`."""
         outcome = self._run(cell, emit)
         return outcome, None if outcome.error is None else self._delay_after(outcome, earlier)
 
@@ -185,15 +158,7 @@ class CellRunner:
             raise RunStopped
 
     def emit(self, event: Event) -> bool:
-        """Hand an event to the ``on_event`` hooks; for executors that carry events between processes.
-
-        Only in the coordinating process: elsewhere there is nobody to hand it to, and it is dropped.
-
-        Returns
-        -------
-        bool
-            Whether the cell is asked to stop: what the worker's `emit` has then to return to the cell.
-        """
+        """See `RunCell.emit`."""
         return self._sink is not None and self._sink(event) is True
 
     def failed(self, cell: Cell, exc: BaseException, *, worker: str = "main", step: str = "worker") -> CellOutcome:
@@ -212,16 +177,7 @@ class CellRunner:
         return CellOutcome(cell, {}, error=execution_error(exc, step=step, cell=cell), worker=worker)
 
     def retried(self, cell: Cell, attempt: Attempt, delay: float = 0.0) -> None:
-        """Tell plugins that an attempt failed and is followed by another; for executors, in the coordinating process.
-
-        Parameters
-        ----------
-        cell : Cell
-        attempt : Attempt
-            The one that failed.
-        delay : float
-            Seconds until the next one.
-        """
+        """See `RunCell.retried`."""
         if self.policies is not None:
             _LOGGER.warning(
                 "attempt %d at condition %r, replicate %d failed in %s: %s: %s; trying again%s",
@@ -240,7 +196,7 @@ class CellRunner:
             )
 
     def close_worker(self) -> None:
-        """Close what the calling thread opened; for executors, at the end of each of their threads."""
+        """See `RunCell.close_worker`."""
         loop: EventLoop | None = getattr(self._mine, "loop", None)
         if self._worker is not None:
             if loop is not None:
@@ -257,27 +213,15 @@ class CellRunner:
                 loop.close()
 
     def watch(self, listener: DeadlineListener) -> None:
-        """Say who ends this process when a time-out has passed; for executors, in each process before its first cell.
-
-        Parameters
-        ----------
-        listener : callable
-            Is told until when this process has to be left alone; nothing is said where nothing has a time-out.
-        """
+        """See `RunCell.watch`."""
         self._listener = listener
 
     def give_up(self) -> None:
-        """Have no thread wait for its cell's next attempt any more; for executors, when a run is stopped."""
+        """See `RunCell.give_up`."""
         self._given_up.set()
 
     def stop(self) -> WorkerReport:
-        """End this process' part of the run: ``teardown``, ``worker_stop``, closing of resources.
-
-        Returns
-        -------
-        WorkerReport
-            What went wrong; an executor passes the report of another process to `absorb`.
-        """
+        """See `RunCell.stop`."""
         self.give_up()
         if self._worker is not None:
             self.absorb(self._worker.stop(self._loops))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import ArgumentTypeError, ReadOnlyError
@@ -95,6 +95,7 @@ class RunInfo:
     seed_override: int | None = None
     started: float = 0.0
     optimization: OptimizationRequest | None = None
+    shown: HandedRun | None = field(default=None, repr=False, compare=False)
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set what a store may set.
@@ -106,37 +107,46 @@ class RunInfo:
         """
         if name not in _STORES_SET and hasattr(self, name):
             raise ReadOnlyError(_REFUSED.get(name, f"experiment.run.{name} {_ASKED}"))
-        object.__setattr__(self, name, value)
+        self._note(**{name: value})
 
     def _note(self, **facts: object) -> None:
         """Set what the engine finds out as the run goes on."""
         for name, value in facts.items():
             object.__setattr__(self, name, value)
+        shown = getattr(self, "shown", None)
+        if shown is not None and "shown" not in facts:
+            shown._note(**facts)
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        return None, _facts(self)
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        self._note(**state[1], shown=None)
 
 
 class HandedRun(RunInfo):
-    """The facts about a run, as they are when somebody looks; whoever is no store sets none of them.
+    """The facts about a run for whoever is no store: none of them can be set, and what a store sets shows here too.
 
     Parameters
     ----------
     run : RunInfo
     """
 
-    __slots__ = ("_run",)
+    __slots__ = ()
 
     def __init__(self, run: RunInfo) -> None:
-        object.__setattr__(self, "_run", run)
-
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith("_"):
-            return object.__getattribute__(self, name)
-        return getattr(object.__getattribute__(self, "_run"), name)
+        self._note(**_facts(run), shown=None)
+        run._note(shown=self)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise ReadOnlyError(_REFUSED.get(name, f"experiment.run.{name} {_ASKED}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return HandedRun, (self._run,)
+        return HandedRun, (RunInfo(**_facts(self)),)
+
+
+def _facts(run: RunInfo) -> dict[str, Any]:
+    return {each.name: getattr(run, each.name) for each in fields(RunInfo) if each.name != "shown"}
 
 
 @dataclass(slots=True, repr=False)

@@ -8,10 +8,10 @@ import pytest
 from crystallize_tidy_csv import TidyCsv
 
 from crystallize import Experiment, Pipeline, Treatment, data_source, pipeline_step
-from crystallize.testing import PluginConformance
+from crystallize.testing import ObserverConformance
 
 
-class TestConformance(PluginConformance):
+class TestConformance(ObserverConformance):
     @pytest.fixture
     def plugin(self, tmp_path):
         return TidyCsv(tmp_path / "metrics.csv")
