@@ -23,9 +23,9 @@ from crystallize.testing.watching import random_states, replaced_hooks, watched_
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from crystallize.discovery.metadata import PluginRecord
     from crystallize.hooks import PluginInfo
     from crystallize.plugins.implementations import Implementation
-    from crystallize.plugins.metadata import PluginRecord
     from crystallize.results.result import Result
     from crystallize.testing.examination import Examination
     from crystallize.testing.watching import Watch
