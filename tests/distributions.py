@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from crystallize.plugins.metadata import rescan
+from crystallize.discovery.metadata import rescan
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ experiment = Experiment(
 CLAIMING = (
     FLAKY.replace('raise ValueError("no total")', "pass")
     .replace("import os", "import os\nfrom crystallize import Hypothesis")
-    .replace("import os", "import os\nfrom crystallize_plugins.verifiers import permutation_test")
-    .replace("replicates=3,", "hypotheses=[Hypothesis(permutation_test(alternative='less'), 'total', name='less')],")
+    .replace("import os", "import os\nfrom crystallize_plugins.verifiers import permutation")
+    .replace("replicates=3,", "hypotheses=[Hypothesis(permutation(alternative='less'), 'total', name='less')],")
 )
 
 

@@ -116,13 +116,13 @@ def _resume(target: Target) -> str:
 
 
 def _unsupported(result: Result) -> list[str]:
-    from crystallize_plugins.reports import verdicts
-
     return [
-        f"{tested.name} for {verdict.treatment} ({verdict})"
+        text
         for tested in result.metrics.hypotheses
-        for verdict in verdicts(tested)
-        if verdict.holds is not True
+        for text in [
+            *(f"{tested.name} for {each.treatment} ({each})" for each in tested.verdicts if each.holds is not True),
+            *(f"{tested.name} for {name} (not tested: {error})" for name, error in tested.errors.items()),
+        ]
     ]
 
 

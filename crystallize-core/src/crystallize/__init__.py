@@ -123,9 +123,9 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
         if name in _HOMES:
             value = getattr(_import_module(f"crystallize.{_HOMES[name]}"), name)
         elif name in _FROM_PLUGINS:
-            value = _import_module("crystallize.plugins.discovery").load_public(name)
+            value = _import_module("crystallize.discovery.loading").load_public(name)
         elif name == "__all__":
-            installed = _import_module("crystallize.plugins.discovery").public_plugin_names()
+            installed = _import_module("crystallize.discovery.loading").public_plugin_names()
             value = sorted({*_HOMES, *installed})
         else:
             raise AttributeError(f"module 'crystallize' has no attribute {name!r}")

@@ -26,7 +26,7 @@ from crystallize import (
     data_source,
     pipeline_step,
 )
-from crystallize_plugins.verifiers import resampled_t_test
+from crystallize_plugins.verifiers import resampled_t
 
 TEST_SHARE = 0.3
 
@@ -71,7 +71,7 @@ experiment = Experiment(
     ],
     hypotheses=[
         Hypothesis(
-            resampled_t_test(test_share=TEST_SHARE, alternative="greater"),
+            resampled_t(test_share=TEST_SHARE, alternative="greater"),
             metrics="accuracy",
             name="more accurate",
         ),

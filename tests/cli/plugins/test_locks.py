@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from crystallize.plugins.metadata import rescan
+from crystallize.discovery.metadata import rescan
 
 
 @pytest.fixture

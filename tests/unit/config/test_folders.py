@@ -104,7 +104,7 @@ hypotheses:
   - {name: own, verifier: above, metrics: total}
   - {name: set, verifier: {above: {margin: 100}}, metrics: [total], ranker: by_p_value}
   - {name: plain, verifier: simple}
-  - {name: installed, verifier: {permutation_test: {alternative: greater}}, metrics: total}
+  - {name: installed, verifier: {permutation: {alternative: greater}}, metrics: total}
   - {name: groups, verifier: above, metrics: [[total], [total]]}
 """)
     result = experiment.run()
@@ -118,9 +118,8 @@ hypotheses:
 
 def test_a_verifier_of_ones_own_comes_before_an_installed_one(load):
     experiment = load(
-        "datasource: {data: numbers}\nsteps: [total]\ntreatments: {a: {}}\n"
-        "hypotheses: [{name: h, verifier: welch_t_test}]\n",
-        verifiers="def welch_t_test(baseline, treatment):\n    return {'mine': True}\n",
+        "datasource: {data: numbers}\nsteps: [total]\ntreatments: {a: {}}\nhypotheses: [{name: h, verifier: welch}]\n",
+        verifiers="def welch(baseline, treatment):\n    return {'mine': True}\n",
     )
     assert experiment.run().get_hypothesis("h").results["a"] == {"mine": True}
 

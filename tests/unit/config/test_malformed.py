@@ -60,8 +60,8 @@ CASES = {
     "a hypothesis without a name": Case(
         "treatments: {a: {}}\nhypotheses:\n  - verifier: above\n", 5, "'name' is missing in hypotheses.0", "name: faster"
     ),
-    "a hypothesis without a verifier": Case(
-        "treatments: {a: {}}\nhypotheses:\n  - name: h\n", 5, "'verifier' is missing in hypotheses.0", "welch_t_test"
+    "a hypothesis with another correction": Case(
+        "treatments: {a: {}}\nhypotheses:\n  - {name: h, correction: sidak}\n", 5, "correction", "bonferroni"
     ),
     # -- wrong types and values
     "datasource empty": Case("datasource:\nsteps: [total]\n", 1, "datasource must be a mapping", "datasource: {data:"),
@@ -166,7 +166,7 @@ CASES = {
     ),
     "an unknown verifier": Case(
         "treatments: {a: {}}\nhypotheses:\n  - {name: h, verifier: welch_test}\n",
-        5, "there is no verifier 'welch_test'", "Did you mean 'welch_t_test'?",
+        5, "there is no verifier 'welch_test'", "Did you mean 'welch'?",
     ),
     "an unknown parameter of a verifier": Case(
         "treatments: {a: {}}\nhypotheses:\n  - {name: h, verifier: {above: {margn: 1}}}\n",

@@ -49,7 +49,7 @@ treatments:
   nothing: {}
 hypotheses:
   - {name: own, verifier: {above: {margin: 0.5}}, metrics: total, ranker: by_p_value}
-  - {name: installed, verifier: {permutation_test: {alternative: greater}}, metrics: [total]}
+  - {name: installed, verifier: {permutation: {alternative: greater}}, metrics: [total]}
   - {name: plain, verifier: simple}
 replicates: 3
 seed: 12

@@ -36,7 +36,7 @@ def test_it_has_the_keys_of_the_documented_table():
     assert set(schema()["properties"]) == KEYS
     assert set(properties_at(("cli",))) == {"group", "priority", "icon", "color", "hidden"}
     assert set(properties_at(("outputs", "any"))) == {"file_name", "writer", "loader"}
-    assert set(properties_at(("hypotheses", 0))) == {"name", "verifier", "metrics", "ranker"}
+    assert set(properties_at(("hypotheses", 0))) == {"name", "verifier", "metrics", "ranker", "correction"}
 
 
 @pytest.mark.parametrize("path", [path for path, _ in rules()], ids=".".join)

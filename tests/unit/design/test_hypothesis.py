@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crystallize.design import Hypothesis, hypothesis, verifier
-from crystallize.errors import CrystallizeError, MissingMetricError
+from crystallize.errors import CrystallizeError, MissingMetricError, PluginNotFoundError
 from crystallize.results import MetricValues
 
 
@@ -205,10 +205,23 @@ async def later(baseline, treatment):
     return {}
 
 
-@pytest.mark.parametrize("tested", [None, 5, "welch", lambda baseline: {}, lambda: None, later])
+@pytest.mark.parametrize("tested", [None, 5, ("welch",), ("welch", 5), lambda baseline: {}, lambda: None, later])
 def test_what_cannot_verify_is_refused(tested):
     with pytest.raises(TypeError, match=r"verifier of hypothesis 'claim'"):
         Hypothesis(tested, name="claim")
+
+
+def test_a_verifier_that_is_not_installed_is_refused_with_the_nearest():
+    with pytest.raises(PluginNotFoundError, match="welch"):
+        Hypothesis("wellch", name="claim")
+
+
+def test_a_verifier_is_named_with_its_settings():
+    pytest.importorskip("scipy.special")
+    tested = Hypothesis(("permutation", {"alternative": "greater"}), "m", name="claim")
+    assert tested.verify({"m": [1.0, 2.0]}, {"m": [2.0, 4.0]}).alternative == "greater"
+    with pytest.raises(TypeError, match="nonsense"):
+        Hypothesis(("permutation", {"nonsense": 1}))
 
 
 async def later_score(output):

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from crystallize.discovery import metadata
 from crystallize.errors import (
     ArgumentTypeError,
     CrystallizeError,
@@ -14,7 +15,6 @@ from crystallize.errors import (
     ValidationError,
 )
 from crystallize.hooks import BasePlugin, build_plugins, hookimpl
-from crystallize.plugins import metadata
 from crystallize.plugins.info import default_kind
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from crystallize.discovery import metadata
 from crystallize.errors import (
     MissingDistributionError,
     MissingExtraError,
@@ -24,7 +25,6 @@ from crystallize.hooks import (
     load_public,
     public_plugin_names,
 )
-from crystallize.plugins import metadata
 
 PLUGIN = """
 import functools
@@ -59,11 +59,11 @@ def names(group="crystallize.plugins"):
 
 def test_nothing_is_scanned_before_somebody_asks():
     code = (
-        "import sys, crystallize, crystallize.hooks, crystallize.plugins.discovery\n"
-        "assert crystallize.plugins.metadata._found is None\n"
+        "import sys, crystallize, crystallize.hooks, crystallize.discovery.loading\n"
+        "assert crystallize.discovery.metadata._found is None\n"
         "assert 'importlib.metadata' not in sys.modules and 'importlib_metadata' not in sys.modules\n"
         "crystallize.hooks.find_plugins()\n"
-        "assert crystallize.plugins.metadata._found is not None\n"
+        "assert crystallize.discovery.metadata._found is not None\n"
         "assert not [name for name in sys.modules if name.startswith('crystallize_plugins')]\n"
         "assert 'importlib_metadata' not in sys.modules"
     )

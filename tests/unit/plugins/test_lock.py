@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 
+from crystallize.discovery.metadata import rescan
 from crystallize.errors import MissingDistributionError, PluginConflictError, PluginDefinitionError, WorkerStartError
 from crystallize.hooks import (
     ActivePlugins,
@@ -15,7 +16,6 @@ from crystallize.hooks import (
     plugins_from_lock,
 )
 from crystallize.plugins.lock import VersionCheck, lock_digest
-from crystallize.plugins.metadata import rescan
 
 SOURCE = """
 from crystallize import BasePlugin

@@ -118,7 +118,7 @@ def test_in_another_process_the_metadata_is_not_scanned(tmp_path, repository):
         "pickle.dump(ActivePlugins.resolve([mine.Mine(7)]), open('active', 'wb'))"
     )
     use = (
-        "import pickle, sys\nimport crystallize.plugins.metadata as metadata\n"
+        "import pickle, sys\nimport crystallize.discovery.metadata as metadata\n"
         "metadata._scan = lambda: sys.exit('scanned')\n"
         "active = pickle.load(open('active', 'rb'))\n"
         "print(active.names, active.infos[0].settings, active.calls('before_run')[0].fn('view'))"

@@ -192,6 +192,11 @@ def test_hypotheses_are_found_by_name(outcome, build):
             "metrics": None,
             "results": {"t": {"p_value": 0.5}},
             "ranking": {"best": "t", "ranked": [["t", 0.5]]},
+            "verdicts": [],
+            "comparisons": 0,
+            "correction": "none",
+            "state": "",
+            "reason": "",
             "errors": {},
         }
     ]

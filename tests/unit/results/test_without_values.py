@@ -20,7 +20,7 @@ from crystallize import (
 from crystallize.errors import CrystallizeError, HypothesisError
 from crystallize_plugins.artifacts import open_run
 from crystallize_plugins.reports import compare, comparison_table, summary_text
-from crystallize_plugins.verifiers import paired_t_test
+from crystallize_plugins.verifiers import paired_t
 
 ABSENT = ("broken", "never")
 EXECUTORS = {
@@ -76,8 +76,8 @@ VERIFIERS = {
     "own, all metrics": Hypothesis(difference, name="h"),
     "own, one metric": Hypothesis(difference, "total", name="h"),
     "own, groups": Hypothesis(difference, [["total"], ["total"]], ranker=lambda outputs: 0.5, name="h"),
-    "installed": Hypothesis(paired_t_test(), "total", name="h"),
-    "installed, all metrics": Hypothesis(paired_t_test(), name="h"),
+    "installed": Hypothesis(paired_t(alternative="greater"), "total", name="h"),
+    "installed, all metrics": Hypothesis(paired_t(alternative="greater"), name="h"),
     "with a ranker": Hypothesis(difference, "total", ranker=lambda output: output["p_value"], name="h"),
 }
 

@@ -25,7 +25,7 @@ from crystallize_plugins.artifacts.database.typed_json import encode
 from crystallize_plugins.environment import machine
 from crystallize_plugins.runs import diff, reproduce
 from crystallize_plugins.runs.differences import PARTS
-from crystallize_plugins.verifiers import paired_t_test
+from crystallize_plugins.verifiers import paired_t
 
 EXECUTORS = {
     "serial": SerialExecution,
@@ -93,7 +93,7 @@ HYPOTHESES = {
     "two": [Hypothesis(lower(), "total", name="h"), Hypothesis(higher(), "total", name="g")],
     "ranker": [Hypothesis(lower(), "total", ranker=ranked, name="h")],
     "lambda": [Hypothesis(lambda baseline, treatment: {"p_value": threshold()}, "total", name="h")],
-    "installed": [Hypothesis(paired_t_test(), "total", name="h")],
+    "installed": [Hypothesis(paired_t(), "total", name="h")],
 }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from tests.unit.testing.bad_plugins import DECLARED, IMPORTS, KINDS, RUNNING
 
+from crystallize.discovery.metadata import rescan
 from crystallize.hooks import deprecations as contract
 from crystallize.hooks import find_plugins
-from crystallize.plugins.metadata import rescan
 from crystallize.testing import (
     RULES,
     ExecutorConformance,

@@ -8,8 +8,8 @@ from importlib import metadata
 import pytest
 from tests.unit.testing.bad_plugins import DECLARED, GOOD, IMPORTS, BadPlugin, importing
 
+from crystallize.discovery.metadata import rescan
 from crystallize.hooks import find_plugins
-from crystallize.plugins.metadata import rescan
 from crystallize.testing import RULES, Finding, examine_plugin
 from crystallize.testing.examination import examine_here
 from crystallize.testing.static import distribution_findings, name_findings

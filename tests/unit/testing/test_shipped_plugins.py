@@ -68,8 +68,17 @@ class TestAsyncExecution(ExecutorConformance):
         return AsyncExecution(max_concurrency=2)
 
 
+SHIPPED_VERIFIERS = {
+    **{name: {} for name in ("paired_t", "welch", "wilcoxon", "mannwhitney", "brunnermunzel", "permutation")},
+    **{name: {} for name in ("bootstrap", "dunnett", "iqm", "sequential")},
+    "bayes_t": {"rope": 0.1},
+    "noninferiority": {"margin": 0.5},
+    "resampled_t": {"test_share": 0.2},
+    "tost": {"margin": 0.5},
+}
+
+
 class TestVerifiers(VerifierConformance):
-    @pytest.fixture(params=["paired_t_test", "permutation_test", "welch_t_test", "resampled_t_test"])
+    @pytest.fixture(params=SHIPPED_VERIFIERS)
     def verifier(self, request):
-        settings = {"test_share": 0.2} if request.param == "resampled_t_test" else {}
-        return getattr(verifiers, request.param)(**settings)
+        return getattr(verifiers, request.param)(**SHIPPED_VERIFIERS[request.param])

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from crystallize.checks import check_callable, check_choice
-from crystallize.design.verifiers import VerifierFactory, VerifierFunction, check_verifier
+from crystallize.design.verdicts import CORRECTIONS, Verdict
+from crystallize.design.verifiers import VerifierFactory, VerifierFunction, resolve_verifier
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, MissingMetricError, ValidationError
 from crystallize.names import check_name
 from crystallize.signatures import accepts_positional, is_async
 
-__all__ = ["Hypothesis", "Metrics", "Objective", "Ranker", "hypothesis"]
+__all__ = ["Hypothesis", "Metrics", "Objective", "Ranker", "by_metric", "hypothesis"]
 
 Ranker = Callable[[Any], float]
 """What gives a treatment its score, from what the verifier returned for it; lower scores rank first."""
+
+AnyVerifier = VerifierFunction | VerifierFactory | str | tuple[str, Mapping[str, Any]]
+"""The ways in which a verifier is named."""
 
 Metrics = str | Sequence[str] | Sequence[Sequence[str]] | None
 
@@ -29,10 +33,11 @@ class Hypothesis:
 
     Parameters
     ----------
-    verifier : callable
-        ``(baseline, treatment) -> mapping``. Both arguments are mappings of metric to the list of its values in
-        replicate order, with ``.replicates`` saying which replicate each value came from. A factory made with
-        `verifier` may be given without calling it; its defaults hold then.
+    verifier : str, tuple of str and dict, or callable, default "paired_t"
+        The name of an installed verifier, its name and settings, or a function ``(baseline, treatment) -> mapping``.
+        Both its arguments are mappings of metric to the list of its values in replicate order, with ``.replicates``
+        saying which replicate each value came from. A factory made with `verifier` may be given without calling it;
+        its defaults hold then.
     metrics : str, list of str, list of lists of str, or None
         Which metrics the verifier gets: all of them (None, the default), one, several, or several groups. For groups
         the verifier is called once per group, and what it says is a list, one output per group.
@@ -42,9 +47,14 @@ class Hypothesis:
         of the worst group where there are groups; without one the score is NaN. A score of NaN never ranks best.
     name : str, optional
         By default the name of `ranker` where it is a named function, else ``"hypothesis"``.
+    correction : {"holm", "bh", "by", "bonferroni", "none"}, default "holm"
+        How p-values are adjusted for their number: all treatments with all metrics, or groups of them, are one family.
+        What a verifier of a whole family says stands as it is.
 
     Raises
     ------
+    PluginError
+        No verifier of that name is installed, or it cannot be loaded.
     TypeError
         `verifier` or `ranker` cannot be called the way they will be, or `metrics` are not names.
     ValueError
@@ -61,20 +71,23 @@ class Hypothesis:
     -0.25
     """
 
-    __slots__ = ("__weakref__", "_groups", "metrics", "name", "ranker", "verifier")
+    __slots__ = ("__weakref__", "_groups", "correction", "metrics", "name", "ranker", "verifier")
 
     def __init__(
         self,
-        verifier: VerifierFunction | VerifierFactory,
+        verifier: AnyVerifier = "paired_t",
         metrics: Metrics = None,
         ranker: Ranker | None = None,
         name: str | None = None,
+        *,
+        correction: str = "holm",
     ) -> None:
         if name is None:
             name = _name_of(ranker) or _WITHOUT_NAME
         self.name = check_name(name, what="hypothesis")
-        self.verifier: VerifierFunction = verifier() if isinstance(verifier, VerifierFactory) else verifier
-        check_verifier(self.verifier, what=f"the verifier of hypothesis {name!r}")
+        self.verifier: VerifierFunction = resolve_verifier(verifier, what=f"the verifier of hypothesis {name!r}")
+        check_choice(correction, CORRECTIONS, what="correction")
+        self.correction = correction
         self.metrics = metrics
         self._groups = _grouped(metrics, name)
         self.ranker = ranker
@@ -85,6 +98,16 @@ class Hypothesis:
     def is_grouped(self) -> bool:
         """Whether the verifier is called once per group of metrics and its outputs form a list."""
         return isinstance(self._groups, list)
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the verifier compares all treatments at once."""
+        return bool(getattr(self.verifier, "family", False))
+
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The metrics of each call of the verifier; an empty group stands for all metrics."""
+        return self._groups if isinstance(self._groups, list) else [self._groups or ()]
 
     def verify(
         self,
@@ -116,9 +139,43 @@ class Hypothesis:
         Exception
             Whatever the verifier raises.
         """
-        if isinstance(self._groups, list):
-            return [self._verify_group(group, baseline, treatment, where) for group in self._groups]
-        return self._verify_group(self._groups, baseline, treatment, where)
+        told = [
+            self._checked(
+                self.verifier(_Samples(baseline, group, "the baseline"), _Samples(treatment, group, where)),
+                "such as {'p_value': 0.03}",
+            )
+            for group in self.groups
+        ]
+        return told if self.is_grouped else told[0]
+
+    def verify_family(
+        self, baseline: Mapping[str, Sequence[Any]], treatments: Mapping[str, Mapping[str, Sequence[Any]]]
+    ) -> dict[str, Any]:
+        """Test the claim for all treatments at once, where the verifier does so.
+
+        Parameters
+        ----------
+        baseline : mapping of str to sequence
+        treatments : mapping of str to mapping
+            The metrics of each.
+
+        Returns
+        -------
+        dict
+            What the verifier said of each treatment; a list, one per group, where metrics are grouped.
+        """
+        told: dict[str, list[Any]] = {name: [] for name in treatments}
+        for group in self.groups:
+            theirs = {name: _Samples(each, group, f"treatment {name!r}") for name, each in treatments.items()}
+            # The types of a verifier of a family and of another differ by its second argument alone.
+            outcome = self._checked(self.verifier(_Samples(baseline, group, "the baseline"), theirs), "by treatment")  # type: ignore[arg-type]
+            for name, outputs in told.items():
+                if name not in outcome:
+                    raise ValidationError(
+                        f"the verifier of hypothesis {self.name!r} says nothing of treatment {name!r}"
+                    )
+                outputs.append(self._checked(outcome[name], "for each treatment"))
+        return told if self.is_grouped else {name: outputs[0] for name, outputs in told.items()}
 
     def score(self, output: Any) -> float:
         """Return the score by which a treatment is ranked, from what the verifier returned for it.
@@ -140,7 +197,7 @@ class Hypothesis:
         """
         if self.ranker is not None:
             return _as_score(self.ranker(output), f"the ranker of hypothesis {self.name!r}")
-        outputs = output if self.is_grouped else [output]
+        outputs = [each for part in (output if self.is_grouped else [output]) for each in by_metric(part).values()]
         what = f"the p_value that the verifier of hypothesis {self.name!r} gave"
         scores = [math.nan if each.get("p_value") is None else _as_score(each["p_value"], what) for each in outputs]
         return math.nan if any(map(math.isnan, scores)) else max(scores)
@@ -149,36 +206,33 @@ class Hypothesis:
         tested = getattr(self.verifier, "__name__", type(self.verifier).__name__)
         return f"Hypothesis({self.name!r}, verifier={tested}, metrics={self.metrics!r})"
 
-    def _verify_group(
-        self,
-        group: tuple[str, ...] | None,
-        baseline: Mapping[str, Sequence[Any]],
-        treatment: Mapping[str, Sequence[Any]],
-        where: str,
-    ) -> Mapping[str, Any]:
-        outcome = self.verifier(
-            _Samples(baseline, group, "the baseline"),
-            _Samples(treatment, group, where),
-        )
+    def _checked(self, outcome: Any, such: str) -> Mapping[str, Any]:
         if not isinstance(outcome, Mapping):
             raise ArgumentTypeError(
-                f"the verifier of hypothesis {self.name!r} must return a mapping such as {{'p_value': 0.03}}, "
-                f"not {type(outcome).__name__}"
+                f"the verifier of hypothesis {self.name!r} must return a mapping {such}, not {type(outcome).__name__}"
             )
         return outcome
 
 
+def by_metric(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a verifier said of each metric; under an empty name where it said one thing of all."""
+    if not isinstance(output, Verdict) and output and all(isinstance(each, Verdict) for each in output.values()):
+        return output
+    return {"": output}
+
+
 def hypothesis(
     *,
-    verifier: VerifierFunction | VerifierFactory,
+    verifier: AnyVerifier = "paired_t",
     metrics: Metrics = None,
     name: str | None = None,
+    correction: str = "holm",
 ) -> Callable[[Ranker], Hypothesis]:
     """Turn a ranker into a `Hypothesis` that is named after it.
 
     Parameters
     ----------
-    verifier, metrics
+    verifier, metrics, correction
         As in `Hypothesis`.
     name : str, optional
         By default the name of the decorated function.
@@ -198,7 +252,7 @@ def hypothesis(
     """
 
     def decorate(ranker: Ranker) -> Hypothesis:
-        return Hypothesis(verifier, metrics, ranker, name)
+        return Hypothesis(verifier, metrics, ranker, name, correction=correction)
 
     return decorate
 
@@ -206,11 +260,11 @@ def hypothesis(
 class _Samples(dict[str, Sequence[Any]]):
     """Metrics as a verifier sees them: copies, and a metric that is absent is named when it is looked up."""
 
-    def __init__(self, metrics: Mapping[str, Sequence[Any]], names: tuple[str, ...] | None, where: str) -> None:
+    def __init__(self, metrics: Mapping[str, Sequence[Any]], names: tuple[str, ...], where: str) -> None:
         self._available = tuple(metrics)
         self._where = where
         super().__init__()
-        for name in metrics if names is None else names:
+        for name in names or metrics:
             if name not in metrics:
                 raise MissingMetricError(name, metrics, where=where)
             # A verifier that sorts its lists must not reorder the result's.

@@ -1,17 +1,29 @@
-"""`verifier`: statistical tests with parameters of their own."""
+"""`verifier`: statistical tests with parameters of their own, and installed ones by name."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from crystallize.checks import check_callable
-from crystallize.errors import ArgumentTypeError
+from crystallize.discovery.loading import load_plugin
+from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.signatures import accepts_positional, is_async, signature_of
 
-__all__ = ["BoundVerifier", "VerifierFactory", "VerifierFunction", "check_verifier", "verifier"]
+__all__ = [
+    "VERIFIERS",
+    "BoundVerifier",
+    "VerifierFactory",
+    "VerifierFunction",
+    "check_verifier",
+    "resolve_verifier",
+    "verifier",
+]
+
+VERIFIERS = "crystallize.verifiers"
+"""The group of entry points under whose names verifiers are installed."""
 
 VerifierFunction = Callable[[Mapping[str, Sequence[Any]], Mapping[str, Sequence[Any]]], Mapping[str, Any]]
 """What tests a hypothesis: ``(baseline, treatment) -> mapping``, each argument a mapping of metric to values."""
@@ -30,14 +42,19 @@ class BoundVerifier:
         The parameters that were given.
     params : mapping of str to object
         The parameters in effect, defaults included.
+    family : bool
+        Whether it compares all treatments at once: ``(baseline, {treatment: metrics})``.
     """
 
-    __slots__ = ("__weakref__", "explicit", "fn", "params")
+    __slots__ = ("__weakref__", "explicit", "family", "fn", "params")
 
-    def __init__(self, fn: Callable[..., Any], explicit: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], explicit: Mapping[str, Any], params: Mapping[str, Any], *, family: bool = False
+    ) -> None:
         self.fn = fn
         self.explicit = dict(explicit)
         self.params = dict(params)
+        self.family = family
 
     @property
     def __name__(self) -> str:
@@ -52,7 +69,7 @@ class BoundVerifier:
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundVerifier, (self.fn, self.explicit, self.params)
+        return functools.partial(BoundVerifier, family=self.family), (self.fn, self.explicit, self.params)
 
     def __repr__(self) -> str:
         return f"{self.__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
@@ -67,9 +84,10 @@ class VerifierFactory:
         The function that was decorated.
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], *, family: bool = False) -> None:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
         self.fn = fn
+        self.family = family
         self._parameters = dict(list(signature_of(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
@@ -114,13 +132,19 @@ class VerifierFactory:
                 f"verifier {self.__name__}() needs {', '.join(missing)}: "
                 f"write {self.__name__}({', '.join(f'{name}=...' for name in missing)})"
             )
-        return BoundVerifier(self.fn, params, effective)
+        return BoundVerifier(self.fn, params, effective, family=self.family)
 
     def __repr__(self) -> str:
         return f"<verifier factory {self.__name__}>"
 
 
-def verifier(fn: Callable[..., Any]) -> VerifierFactory:
+@overload
+def verifier(fn: Callable[..., Any], /) -> VerifierFactory: ...
+@overload
+def verifier(*, family: bool = ...) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
+def verifier(
+    fn: Callable[..., Any] | None = None, /, *, family: bool = False
+) -> VerifierFactory | Callable[[Callable[..., Any]], VerifierFactory]:
     """Turn a function ``(baseline, treatment, *, parameters)`` into a factory of verifiers.
 
     Parameters
@@ -128,6 +152,9 @@ def verifier(fn: Callable[..., Any]) -> VerifierFactory:
     fn : callable
         Its first two arguments are mappings of metric to the list of values, of the baseline and of one treatment;
         the others are parameters. It returns a mapping, with ``p_value`` if treatments are to be ranked by it.
+    family : bool, default False
+        Whether it compares all treatments at once: its second argument is a mapping of treatment to such metrics then,
+        and it returns a mapping of treatment to what it says of each. It is not corrected for their number.
 
     Returns
     -------
@@ -151,7 +178,42 @@ def verifier(fn: Callable[..., Any]) -> VerifierFactory:
     >>> strict({"accuracy": [0.5]}, {"accuracy": [0.75]})
     {'gain': 0.25, 'accepted': True}
     """
-    return VerifierFactory(fn)
+    if fn is None:
+        return lambda decorated: VerifierFactory(decorated, family=family)
+    return VerifierFactory(fn, family=family)
+
+
+def resolve_verifier(given: Any, *, what: str) -> VerifierFunction:
+    """Return a verifier that can be called, from all the ways in which one is named.
+
+    Parameters
+    ----------
+    given : callable, VerifierFactory, str, or tuple of str and mapping
+        A function; a factory, whose defaults hold then; the name of an installed one; or its name and settings.
+    what : str
+        What to call it in messages.
+
+    Raises
+    ------
+    PluginNotFoundError
+        None of that name is installed.
+    TypeError, ValueError
+        It cannot be called the way it will be, or the settings are wrong.
+    """
+    settings: Mapping[str, Any] = {}
+    if isinstance(given, tuple):
+        if len(given) != _COMPARED or not isinstance(given[0], str) or not isinstance(given[1], Mapping):
+            raise ArgumentTypeError(f"{what} must be a function, a name or (name, {{settings}}), not {given!r:.80}")
+        given, settings = given
+    if isinstance(given, str):
+        if not given:
+            raise ValidationError(f"{what} has no name: it is empty")
+        name, given = given, load_plugin(given, VERIFIERS)
+        if settings and not isinstance(given, VerifierFactory):
+            raise ArgumentTypeError(f"{what}, {name!r}, takes no settings")
+    resolved: VerifierFunction = given(**settings) if isinstance(given, VerifierFactory) else given
+    check_verifier(resolved, what=what)
+    return resolved
 
 
 def check_verifier(fn: Any, *, what: str, compared_only: bool = True) -> None:

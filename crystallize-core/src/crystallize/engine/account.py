@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery.loading import import_time
 from crystallize.hooks.roles import WorkerReport
-from crystallize.plugins.discovery import import_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

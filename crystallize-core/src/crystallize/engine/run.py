@@ -522,7 +522,13 @@ class Run:
         if not self.view.hypotheses:
             return [], {}
         measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
-        return judge(self.view.hypotheses, metrics.baseline.unpacked(), measured, absent=absent)
+        return judge(
+            self.view.hypotheses,
+            metrics.baseline.unpacked(),
+            measured,
+            absent=absent,
+            replicates=self.view.replicates,
+        )
 
     def _facts(
         self, stopped_by: BaseException | None, unread: Mapping[str, Any], report: WorkerReport

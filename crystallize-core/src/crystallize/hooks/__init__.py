@@ -13,6 +13,17 @@ from crystallize._lazy import facade
 
 if TYPE_CHECKING:
     from crystallize.datasources.stored import StoredRun
+    from crystallize.design.verdicts import Verdict
+    from crystallize.discovery.loading import (
+        PluginReport,
+        examine_plugins,
+        find_plugin,
+        find_plugins,
+        load_plugin,
+        load_public,
+        public_plugin_names,
+    )
+    from crystallize.discovery.metadata import PluginRecord
     from crystallize.engine.bridge import STOPS
     from crystallize.engine.cell_log import CellLog
     from crystallize.engine.identity import CellIdentities
@@ -39,19 +50,9 @@ if TYPE_CHECKING:
     from crystallize.optimization.result import OptimizationResult
     from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
-    from crystallize.plugins.discovery import (
-        PluginReport,
-        examine_plugins,
-        find_plugin,
-        find_plugins,
-        load_plugin,
-        load_public,
-        public_plugin_names,
-    )
     from crystallize.plugins.info import Origin, PluginInfo
     from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
-    from crystallize.plugins.metadata import PluginRecord
     from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
     from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
     from crystallize.results.outcome import ArtifactRecord, Attempt, Cell, CellOutcome, Event, PluginFailure
@@ -117,6 +118,7 @@ __all__ = [
     "TraceShape",
     "TrialResult",
     "TypedPlugin",
+    "Verdict",
     "WorkerReport",
     "attempt_of",
     "build_plugin",
@@ -149,6 +151,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
         globals(),
         {
             "datasources.stored": "StoredRun",
+            "design.verdicts": "Verdict",
             "engine.bridge": "STOPS",
             "engine.identity": "CellIdentities",
             "engine.interrupts": "InterruptGuard ctrl_c_interrupts handle_interrupts",
@@ -168,12 +171,12 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "optimization.result": "OptimizationResult",
             "optimization.trial": "Report TrialResult trial_result was_pruned",
             "plugins.build": "build_plugin build_plugins",
-            "plugins.discovery": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
+            "discovery.loading": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
             "public_plugin_names",
             "plugins.info": "Origin PluginInfo",
             "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
             "plugins.manager": "ActivePlugins HookCall",
-            "plugins.metadata": "PluginRecord",
+            "discovery.metadata": "PluginRecord",
             "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",
             "results.metrics": "BASELINE HypothesisResult NO_METRIC",
             "results.outcome": "ArtifactRecord Attempt Cell CellOutcome Event PluginFailure",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         check_seconds,
     )
     from crystallize.context.isolation import isolate
+    from crystallize.design.verdicts import adjust, shown_probability
     from crystallize.engine.streams import occupy_standard_descriptors
     from crystallize.fingerprint import Identity, code_of, combine, identify, value_of
     from crystallize.hooks.declared_settings import settings_schema
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MASK",
     "Identity",
+    "adjust",
     "arguments_of",
     "check_callable",
     "check_choice",
@@ -68,6 +70,7 @@ __all__ = [
     "occupy_standard_descriptors",
     "printable",
     "settings_schema",
+    "shown_probability",
     "standard_error",
     "to_plain",
     "value_of",
@@ -80,6 +83,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
         {
             "checks": "check_callable check_choice check_count check_flag check_integer check_mapping check_seconds",
             "context.isolation": "isolate",
+            "design.verdicts": "adjust shown_probability",
             "engine.streams": "occupy_standard_descriptors",
             "fingerprint": "Identity code_of combine identify value_of",
             "hooks.declared_settings": "settings_schema",

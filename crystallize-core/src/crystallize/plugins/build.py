@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from crystallize.discovery.loading import find_plugin, find_plugins, import_error, load
+from crystallize.discovery.metadata import RESERVED
 from crystallize.errors import (
     ArgumentTypeError,
     MissingExtraError,
@@ -17,11 +19,9 @@ from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.declared_settings import checked_settings
 from crystallize.hooks.settings import arguments_of, note_settings
 from crystallize.names import did_you_mean
-from crystallize.plugins.discovery import find_plugin, find_plugins, import_error, load
 from crystallize.plugins.implementations import find_implementations
 from crystallize.plugins.info import asked_by, default_kind, note_asked_by, note_name, note_origin, origin_of
 from crystallize.plugins.manager import check_distinct_plugins
-from crystallize.plugins.metadata import RESERVED
 
 __all__ = ["build_own_plugin", "build_plugin", "build_plugins", "rebuild_plugin"]
 

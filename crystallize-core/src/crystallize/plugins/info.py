@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.discovery.metadata import PLUGINS, RESERVED, distribution_of, scan
 from crystallize.hooks.base import BasePlugin
 from crystallize.hooks.roles import SeederPlugin, StorePlugin
 from crystallize.hooks.settings import arguments_of, describe_settings
-from crystallize.plugins.metadata import PLUGINS, RESERVED, distribution_of, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from crystallize.plugins.metadata import PluginRecord
+    from crystallize.discovery.metadata import PluginRecord
 
 __all__ = [
     "Origin",

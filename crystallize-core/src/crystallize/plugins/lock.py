@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery.metadata import normalized, scan
 from crystallize.errors import (
     ConfigurationError,
     MissingDistributionError,
@@ -16,7 +17,6 @@ from crystallize.hooks.settings import describe_settings
 from crystallize.hooks.specs import CONTRACT
 from crystallize.plugins.build import build_plugin
 from crystallize.plugins.info import class_name
-from crystallize.plugins.metadata import normalized, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -490,7 +490,7 @@ def _installed_version(distribution: str) -> str | None:
 
 
 def _entry_point(distribution: str, name: str) -> str | None:
-    from crystallize.plugins.discovery import find_plugins
+    from crystallize.discovery.loading import find_plugins
 
     wanted = normalized(distribution)
     return next((r.value for r in find_plugins() if r.name == name and normalized(r.distribution) == wanted), None)

@@ -105,6 +105,11 @@ def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
         "metrics": to_plain(tested.metrics),
         "results": to_plain(tested.results),
         "ranking": to_plain(tested.ranking),
+        "verdicts": to_plain([dict(verdict) for verdict in tested.verdicts]),
+        "comparisons": tested.comparisons,
+        "correction": tested.correction,
+        "state": tested.state,
+        "reason": tested.reason,
         "errors": {treatment: f"{type(error).__name__}: {error}" for treatment, error in tested.errors.items()},
     }
 

@@ -12,6 +12,7 @@ from crystallize.results.columns import CellColumns, MetricValues
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from crystallize.design.verdicts import Verdict
     from crystallize.results.columns import LazyOutcomes, MetricColumn
     from crystallize.results.outcome import CellOutcome
     from crystallize.results.provenance import ConditionRecord
@@ -120,6 +121,17 @@ class HypothesisResult:
         What went wrong, by treatment.
     metrics : str, list of str, list of lists of str, or None
         The metrics that it was tested on, as the hypothesis names them; None for all.
+    verdicts : tuple of Verdict
+        One for each treatment and metric, or group of metrics, adjusted for their number; what a verifier of the
+        user's own says is among them.
+    comparisons : int
+        Their number, together with those that could not be made.
+    correction : str
+        How p-values were adjusted.
+    state : str
+        How far the verdicts may be believed, the worst of them; see `Verdict`.
+    reason : str
+        Why.
     """
 
     name: str
@@ -127,6 +139,11 @@ class HypothesisResult:
     ranking: dict[str, Any]
     errors: dict[str, BaseException] = field(default_factory=dict)
     metrics: Any = None
+    verdicts: tuple[Verdict, ...] = ()
+    comparisons: int = 0
+    correction: str = "none"
+    state: str = ""
+    reason: str = ""
 
     def get_for_treatment(self, treatment: str) -> Any:
         """Return what the verifier returned for `treatment`, or None."""

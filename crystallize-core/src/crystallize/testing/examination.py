@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crystallize.plugins.metadata import PluginRecord
+from crystallize.discovery.metadata import PluginRecord
 from crystallize.testing.importing import CHANGES, changes_of_import, global_state
 from crystallize.testing.rules import Finding
 
@@ -193,7 +193,7 @@ def examine_here(record: PluginRecord, core_clock: float = 1, core_processor: fl
     """
     import importlib
 
-    from crystallize.plugins.discovery import import_error
+    from crystallize.discovery.loading import import_error
     from crystallize.testing.static import target_findings, typed_findings
 
     before = global_state()

@@ -9,9 +9,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery import metadata
+from crystallize.discovery.metadata import GROUPS, PLUGINS, PluginRecord, Scan
 from crystallize.errors import ArgumentTypeError
-from crystallize.plugins import metadata
-from crystallize.plugins.metadata import GROUPS, PLUGINS, PluginRecord, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery.metadata import OFFICIAL, PLUGINS, normalized
 from crystallize.hooks import HOOKS, BasePlugin
 from crystallize.hooks.declared_settings import constructor_signature
 from crystallize.hooks.deprecations import deprecated_uses
 from crystallize.plugins.implementations import arguments_of_function, find_implementations
 from crystallize.plugins.info import Origin, declared, origin_of
-from crystallize.plugins.metadata import OFFICIAL, PLUGINS, normalized
 from crystallize.plugins.validation import problems_of
 from crystallize.testing.annotations import wrong_annotations
 from crystallize.testing.rules import Finding
@@ -22,8 +22,8 @@ from crystallize.testing.rules import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from crystallize.discovery.metadata import PluginRecord
     from crystallize.errors import PluginError
-    from crystallize.plugins.metadata import PluginRecord
 
 __all__ = [
     "distribution_findings",

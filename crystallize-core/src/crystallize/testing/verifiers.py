@@ -121,6 +121,8 @@ class VerifierConformance:
 
 def _made(verifier: Any) -> Callable[..., Any]:
     made: Callable[..., Any] = verifier() if isinstance(verifier, VerifierFactory) else verifier
+    if getattr(made, "family", False):
+        return lambda baseline, treatment: made(baseline, {"treatment": treatment})["treatment"]
     return made
 
 

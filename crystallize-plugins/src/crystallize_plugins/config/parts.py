@@ -34,6 +34,7 @@ __all__ = ["check_outputs", "hypotheses_of", "outputs_of", "plugins_of", "source
 
 
 VERIFIERS = "crystallize.verifiers"
+DEFAULT_VERIFIER = "paired_t"
 
 
 # -- data sources ---------------------------------------------------------------------------------
@@ -253,14 +254,17 @@ def hypotheses_of(document: Document) -> list[Hypothesis]:
                 "Give each a name of its own",
             )
         seen.setdefault(name.text, name.place)
-        verifier = _verifier(document, document.named(node.entries["verifier"].value))
+        named = node.get("verifier")
+        verifier = DEFAULT_VERIFIER if named is None else _verifier(document, document.named(named))
+        correction = node.get("correction")
         ranker = _ranker(document, node.get("ranker"))
         with document.located(name.place):
             check_name(name.text, what="hypothesis")
             if verifier is not None:
                 listed = None if metrics is None else plain(metrics)
                 with document.located(name.place if metrics is None else metrics.place):
-                    made.append(Hypothesis(verifier, listed, ranker, name.text))
+                    settings = {} if correction is None else {"correction": str(plain(correction))}
+                    made.append(Hypothesis(verifier, listed, ranker, name.text, **settings))
     inherits = bool(references_of(document.root))  # treatments come by name from what it reads from
     if section.items and not inherits and document.root.get("treatments") is None and document.usable("treatments"):
         document.problems.add(

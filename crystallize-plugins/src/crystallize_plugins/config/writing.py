@@ -300,6 +300,8 @@ class Inverse:
         written = {"name": hypothesis.name, "verifier": self._verifier(hypothesis.verifier, what)}
         if hypothesis.metrics is not None:
             written["metrics"] = _as_lists(hypothesis.metrics)
+        if hypothesis.correction != "holm":
+            written["correction"] = hypothesis.correction
         if hypothesis.ranker is not None:
             written["ranker"] = self._named("verifiers", hypothesis.ranker, f"{what}.ranker")
         return written

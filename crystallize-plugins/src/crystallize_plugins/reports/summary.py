@@ -6,10 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from crystallize.hooks import BASELINE, NO_METRIC
-from crystallize.hooks.tools import counted, printable
+from crystallize.hooks.tools import counted, printable, shown_probability
 from crystallize_plugins.reports.comparison import compare, metrics_by_condition, numeric_metrics
 from crystallize_plugins.reports.table import aligned, decimals_for, fixed, one_line
-from crystallize_plugins.reports.verdict import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +29,6 @@ def comparison_table(
     *,
     hypotheses: str | Sequence[str] | None = None,
     confidence: float = 0.95,
-    level: float = 0.05,
 ) -> str:
     """Return the table of a result: every condition beside the baseline.
 
@@ -42,9 +40,7 @@ def comparison_table(
     hypotheses : str or list of str, optional
         Names of the hypotheses whose verdicts are shown, one column each; by default all.
     confidence : float, default 0.95
-        Of the interval for the difference.
-    level : float, default 0.05
-        A hypothesis holds where its p-value, adjusted for the number of treatments, is below it; see `verdicts`.
+        Of the interval for the difference, which is shown where no hypothesis brings an interval of its own.
 
     Returns
     -------
@@ -55,8 +51,11 @@ def comparison_table(
     """
     rows = compare(result, metrics, confidence=confidence)
     tested = _chosen(result, hypotheses)
-    told = [_verdict_texts(each, level) for each in tested]
-    heading = ["condition", "metric", "n", "mean", "sd", "difference", f"{100 * confidence:.4g}% interval"]
+    told = [_verdict_words(each) for each in tested]
+    heading = ["condition", "metric", "n", "mean", "sd", "difference"]
+    # Beside a verdict, which has an interval of its own, another one would only confuse.
+    if not tested:
+        heading.append(f"{100 * confidence:.4g}% interval")
     lines = [[*heading, *(each.name for each in tested), "failed"]]
     spreads: dict[str, list[float]] = {}
     for row in rows:
@@ -64,7 +63,7 @@ def comparison_table(
     for row in rows:
         decimals = decimals_for(spreads[row.metric])
         verdict = [texts.get((row.condition, row.metric)) or texts.get((row.condition, None), "") for texts in told]
-        lines.append([*_numbers(row, decimals), *verdict, _failed(result, row.condition)])
+        lines.append([*_numbers(row, decimals)[: len(heading)], *verdict, _failed(result, row.condition)])
     if not rows:
         lines = [["condition", "failed"], *([name, _failed(result, name)] for name in result.provenance["cells"])]
     return "\n".join(aligned(lines, right=range(2, 6) if rows else ()))
@@ -76,13 +75,12 @@ def summary_text(
     *,
     hypotheses: str | Sequence[str] | None = None,
     confidence: float = 0.95,
-    level: float = 0.05,
 ) -> str:
     """Return what a person should know of a result: what ran, the table, the verdicts, what failed.
 
     Parameters
     ----------
-    result, metrics, hypotheses, confidence, level
+    result, metrics, hypotheses, confidence
         As in `comparison_table`.
 
     Returns
@@ -93,8 +91,8 @@ def summary_text(
     tested = _chosen(result, hypotheses)
     parts = [
         [_headline(result)],
-        comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence, level=level).split("\n"),
-        _said(tested, level),
+        comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence).split("\n"),
+        *map(_said, tested),
         _left_out(result) if metrics is None else [],
         _unread(result),
         _failures(result),
@@ -127,12 +125,16 @@ def _numbers(row: ComparisonRow, decimals: int | None) -> list[str]:
     ]
 
 
-def _verdict_texts(tested: HypothesisResult, level: float) -> dict[tuple[str, str | None], str]:
-    texts: dict[tuple[str, str | None], str] = {}
-    for verdict in verdicts(tested, level=level):
-        for metric in (None,) if verdict.metrics is None else verdict.metrics:
-            texts[verdict.treatment, metric] = "not tested" if verdict.error else str(verdict)
-    return texts
+def _verdict_words(tested: HypothesisResult) -> dict[tuple[str, str | None], str]:
+    """Return a word for each treatment and metric, with the adjusted p-value."""
+    words: dict[tuple[str, str | None], str] = dict.fromkeys(((name, None) for name in tested.errors), "not tested")
+    for verdict in tested.verdicts:
+        word = {True: "holds", False: "not shown", None: "no telling"}[verdict.holds]
+        if not math.isnan(verdict.p_adjusted):
+            word += f", p {shown_probability(verdict.p_adjusted)}"
+        for metric in verdict.metrics or (None,):
+            words[verdict.treatment, metric] = word
+    return words
 
 
 def _failed(result: Result, condition: str) -> str:
@@ -168,13 +170,41 @@ def _headline(result: Result) -> str:
     return (f"{name}: " if name else "") + ", ".join(filter(None, parts))
 
 
-def _said(tested: Sequence[HypothesisResult], level: float) -> list[str]:
-    """Say which treatment ranks best by each hypothesis, and what a verdict means."""
-    lines = [f"{each.name}: {each.ranking['best'] or 'no treatment'} ranks best" for each in tested if _ranks(each)]
-    told = [verdict for each in tested for verdict in verdicts(each, level=level)]
-    if any(verdict.holds is not None and not math.isnan(verdict.adjusted) for verdict in told):
-        lines.append(f"A hypothesis holds where p < {level:g}, adjusted for the number of treatments (Holm).")
+def _said(tested: HypothesisResult) -> list[str]:
+    """Say what a hypothesis came to: what ranks best, each verdict in a sentence, how far to believe it."""
+    lines = []
+    if _ranks(tested):
+        best = tested.ranking["best"]
+        lines.append(f"{tested.name}: {best} ranks best" if best else f"{tested.name}:")
+    elif tested.verdicts:
+        lines.append(f"{tested.name}:")
+    for verdict in tested.verdicts:
+        # What a verifier of the user's own said, which has no estimate, is in the table.
+        if verdict.method:
+            lines += [f"  {verdict}", *(f"    {warning}" for warning in verdict.warnings)]
+    if any(not math.isnan(verdict.p_adjusted) for verdict in tested.verdicts):
+        counting = counted(tested.comparisons, "comparison")
+        lines.append(f"  {counting}; p-values adjusted for their number ({_CORRECTIONS[tested.correction]}).")
+    if tested.state in _STATES:
+        lines.append(f"  {_STATES[tested.state]}: {tested.reason}.")
     return lines
+
+
+_CORRECTIONS = {
+    "holm": "Holm",
+    "bh": "Benjamini-Hochberg",
+    "by": "Benjamini-Yekutieli",
+    "bonferroni": "Bonferroni",
+    "none": "not at all",
+    "family": "by the test itself",
+}
+_STATES = {
+    "exploratory": "Exploratory",
+    "confounded": "Confounded",
+    "reused data": "Reused data",
+    "changed code": "Changed code",
+    "changed hypothesis": "Changed hypothesis",
+}
 
 
 def _ranks(tested: HypothesisResult) -> bool:

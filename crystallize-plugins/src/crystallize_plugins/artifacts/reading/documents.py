@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import CrystallizeError
-from crystallize.hooks import HypothesisResult
+from crystallize.hooks import HypothesisResult, Verdict
 from crystallize.hooks.tools import mask_text
 from crystallize_plugins.artifacts.database.cells import failure_from, failure_parts
 from crystallize_plugins.artifacts.recorded import recorded_facts
@@ -100,12 +100,46 @@ def _hypothesis_parts(tested: HypothesisResult) -> dict[str, Any]:
     return {
         "name": tested.name,
         "metrics": tested.metrics,
-        "results": dict(tested.results),
+        "results": {name: _marked(output) for name, output in tested.results.items()},
         "ranking": dict(tested.ranking),
         "errors": {treatment: _error_parts(error) for treatment, error in tested.errors.items()},
+        "verdicts": [dict(verdict) for verdict in tested.verdicts],
+        **{name: getattr(tested, name) for name in _FAMILY},
     }
+
+
+_VERDICT = "crystallize.Verdict"
+_FAMILY = ("comparisons", "correction", "state", "reason")
+
+
+def _marked(output: Any) -> Any:
+    """Return what a verifier said with verdicts as mappings that are known again."""
+    if isinstance(output, Verdict):
+        return {_VERDICT: dict(output)}
+    if isinstance(output, list):
+        return [_marked(each) for each in output]
+    return {key: _marked(each) if isinstance(each, Verdict) else each for key, each in output.items()}
+
+
+def _unmarked(output: Any) -> Any:
+    if isinstance(output, list):
+        return [_unmarked(each) for each in output]
+    if not isinstance(output, dict):
+        return output
+    if output.keys() == {_VERDICT}:
+        return Verdict(**output[_VERDICT])
+    return {key: _unmarked(each) if isinstance(each, dict) else each for key, each in output.items()}
 
 
 def _hypothesis_from(parts: Mapping[str, Any]) -> HypothesisResult:
     errors: dict[str, BaseException] = {key: _error_from(error) for key, error in parts["errors"].items()}
-    return HypothesisResult(parts["name"], parts["results"], parts["ranking"], errors, parts["metrics"])
+    # Runs that were stored before there were verdicts have none.
+    return HypothesisResult(
+        parts["name"],
+        {name: _unmarked(output) for name, output in parts["results"].items()},
+        parts["ranking"],
+        errors,
+        parts["metrics"],
+        verdicts=tuple(Verdict(**fields) for fields in parts.get("verdicts", ())),
+        **{name: parts[name] for name in _FAMILY if name in parts},
+    )

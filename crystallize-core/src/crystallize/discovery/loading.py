@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from crystallize.discovery.metadata import OFFICIAL, PLUGINS, RESERVED, normalized, rescan, scan
 from crystallize.errors import (
     MissingDistributionError,
     MissingExtraError,
@@ -22,12 +23,11 @@ from crystallize.errors import (
     PluginNotFoundError,
 )
 from crystallize.names import did_you_mean
-from crystallize.plugins.metadata import OFFICIAL, PLUGINS, RESERVED, normalized, rescan, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from crystallize.plugins.metadata import PluginRecord
+    from crystallize.discovery.metadata import PluginRecord
 
 
 __all__ = [
