@@ -137,15 +137,16 @@ def test_a_metric_from_a_worker_process_that_cannot_be_stored_fails_its_cell():
     assert len(open_run("data/exp/v0").metrics.baseline.metrics["loss"]) == 7
 
 
-def test_an_error_that_a_plugin_gives_an_outcome_is_one_of_its_cell():
-    class Judge(BasePlugin):
-        neutral = True
+def test_an_error_that_an_executor_gives_an_outcome_is_one_of_its_cell():
+    class Judging(BasePlugin):
+        def run_experiment_loop(self, cells, run_cell):
+            for cell in cells:
+                outcome = run_cell(cell)
+                if cell.replicate == 5:
+                    outcome.error = RuntimeError("no good")
+                yield outcome
 
-        def collect(self, experiment, outcome):
-            if outcome.cell.replicate == 5:
-                outcome.error = RuntimeError("no good")
-
-    result = experiment(measure(), Judge()).run(replicates=8)
+    result = experiment(measure(), Judging()).run(replicates=8)
     assert "no good" in str(result.errors["baseline_rep_5"])
     assert "no good" in str(open_run("data/exp/v0").errors["baseline_rep_5"])
 

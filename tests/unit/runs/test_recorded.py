@@ -161,7 +161,7 @@ def test_no_secret_of_the_command_line_or_of_a_treatment_reaches_the_disk(script
     assert (treatment.values, treatment.inexact) == ({"by": 0.5}, ("api_key",))
 
 
-def test_before_the_first_cell_there_is_no_thread_and_nothing_has_been_asked():
+def test_before_the_first_cell_there_is_no_thread_but_the_one_that_shows_life_and_nothing_has_been_asked():
     seen = []
     before = set(threading.enumerate())
 
@@ -171,7 +171,7 @@ def test_before_the_first_cell_there_is_no_thread_and_nothing_has_been_asked():
         return data
 
     Experiment(numbers(), Pipeline([look()]), name="quiet", plugins=[ArtifactPlugin()]).run()
-    assert seen == [[]]
+    assert seen == [["crystallize-heartbeat"]]
 
 
 def test_a_package_named_like_a_secret_keeps_its_version(write, python, facts, install, tmp_path):

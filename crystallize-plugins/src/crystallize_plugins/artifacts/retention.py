@@ -161,6 +161,7 @@ def _remove_files(run: StoredRun) -> None:
     """Remove the files that the run's database names, then the folders that are empty by that."""
     note_files_removed(run.path)
     folders: set[Path] = set()
+    left: StoreError | None = None
     for records in run.artifacts.values():
         for record in records:
             path = Path(str(record.path))
@@ -169,8 +170,9 @@ def _remove_files(run: StoredRun) -> None:
                 operations.unlink(path)
             except FileNotFoundError:
                 pass  # somebody removed it by hand
-            except DamagedStoreError:
-                continue  # a link stands on the way to it, or is in its place
+            except DamagedStoreError as error:
+                left = error  # a link stands on the way to it, or something else is in its place
+                continue
             folders.update(above for above in path.parents if run.path in above.parents and above.is_dir())
     for folder in sorted(folders, key=lambda above: len(above.parts), reverse=True):
         for entry in folder.iterdir():
@@ -179,3 +181,5 @@ def _remove_files(run: StoredRun) -> None:
         # What is not empty holds something that is not ours.
         with suppress(OSError):
             operations.remove_folder(folder)
+    if left is not None:
+        raise left

@@ -121,7 +121,7 @@ class CellRows:
             recorded[0] if len(recorded) == 1 and recorded[0].__class__ in _BARE else [*recorded]
             for recorded in metrics.values()
         ]
-        durations = None if trace is None else [round(each * 1e9) for each in trace.durations]
+        durations = None if trace is None else [int(each * 1e9 + 0.5) for each in trace.durations]
         written = None if trace is None else trace.written or None
         fits = seed is None or (seed.__class__ is int and seed in _INT64)
         seed, odd_seed = (seed, None) if fits else (None, seed)

@@ -309,6 +309,8 @@ def making_sense(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, StoreError) as error:
+        if getattr(error, "path", None) == str(path):
+            raise  # it says so already
         raise store_error("cannot read", path, error) from error
     except CrystallizeError:
         raise

@@ -89,11 +89,12 @@ class RunLock:
         self._identity = _identity(os.fstat(self._descriptor))
         self._released = threading.Event()
         self._checking = threading.Lock()
+        self._heart = threading.Thread(target=self._show_life, name="crystallize-heartbeat", daemon=True)
         try:
             has_locks = _patiently(lambda: _lock(self._descriptor, shared=False))
             self.owner = Owner(socket.gethostname(), self._pid, _kernel() if has_locks else "")
             _locks.add(self)
-            threading.Thread(target=self._show_life, name="crystallize-heartbeat", daemon=True).start()
+            self._heart.start()
         except BaseException as error:
             self.release()
             if isinstance(error, (RuntimeError, MemoryError)):
@@ -146,6 +147,8 @@ class RunLock:
             self._released.set()
             _locks.discard(self)
             self._close()
+            if self._heart.is_alive():
+                self._heart.join(HEARTBEAT)  # the next run may want to fork, which takes a single thread
 
     def _close(self) -> None:
         if self._is_ours():

@@ -142,7 +142,7 @@ class _Group:
 class RunWriter:
     """Writes one run.
 
-    Nothing but the folder exists until the first outcome: neither thread nor connection, both of which a process that
+    Nothing but the folder exists until the first outcome: no thread of its own and no connection, which a process that
     forks its workers is better without.
 
     Parameters
