@@ -10,6 +10,7 @@ import click
 import pytest
 
 import crystallize_cli
+from crystallize_cli.commands import plugins
 from crystallize_cli.main import BUILT_IN, cli
 
 BROKEN = """
@@ -74,9 +75,10 @@ def test_a_command_has_help_of_its_own(crystallize):
 
 def test_the_short_help_is_that_of_the_command():
     with click.Context(cli) as ctx:
-        for name, (_, short_help) in BUILT_IN.items():
-            command = cli.get_command(ctx, name)
-            assert command.get_short_help_str(limit=200) == short_help
+        for group, table in ((cli, BUILT_IN), (plugins.plugins, plugins.COMMANDS)):
+            for name, (_, short_help) in table.items():
+                command = group.get_command(ctx, name)
+                assert command.get_short_help_str(limit=200) == short_help
 
 
 def test_no_arguments_show_the_help_and_are_a_usage_error(crystallize):

@@ -29,7 +29,7 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "doctor": ("crystallize_cli.commands.doctor:doctor", "Say whether what is installed fits together."),
     "plugins": (
         "crystallize_cli.commands.plugins:plugins",
-        "Look at plugins: list, show, check, prove, order, lock, compare, export, cost.",
+        "Look at plugins, verifiers, optimisers, seeders, commands: what is installed, and what runs had.",
     ),
     "compare": (
         "crystallize_cli.commands.compare:compare",

@@ -16,15 +16,21 @@ __all__ = ["COMMANDS", "plugins"]
 _HERE = __name__
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": (f"{_HERE}.listing:list_", "List what is installed, importing nothing."),
-    "show": (f"{_HERE}.show:show", "Show one: where it comes from, its settings, the hooks in which it is called."),
-    "new": (f"{_HERE}.new:new", "Make the distribution of a new plugin, to start from."),
-    "check": (f"{_HERE}.check:check", "Say whether a plugin keeps the contract, without running an experiment."),
+    "show": (
+        f"{_HERE}.show:show",
+        "Show one of them: where it comes from, its settings and the hooks in which it is called.",
+    ),
+    "new": (f"{_HERE}.new:new", "Make the distribution of a new plugin, with tests that pass: change it from there."),
+    "check": (
+        f"{_HERE}.check:check",
+        "Say whether a plugin, or all that a distribution brings, keeps the contract; no experiment runs.",
+    ),
     "prove": (f"{_HERE}.prove:prove", "Say whether an experiment gives the same with a plugin and without it."),
     "order": (f"{_HERE}.order:order", "Say in which order the plugins of an experiment are called, and why."),
-    "lock": (f"{_HERE}.lock:lock", "Write the lock of a run's or an experiment's plugins."),
+    "lock": (f"{_HERE}.lock:lock", "Write the lock of a run's or an experiment's plugins, as JSON."),
     "compare": (f"{_HERE}.compare:compare", "Say how what is installed, or a run, differs from a lock."),
-    "export": (f"{_HERE}.export:export", "Write a lock as requirements for pip."),
-    "cost": (f"{_HERE}.cost:cost", "Show what the plugins of a run have cost it."),
+    "export": (f"{_HERE}.export:export", "Write a lock as requirements for pip, one a line."),
+    "cost": (f"{_HERE}.cost:cost", "Show what the plugins of a run have cost it, the dearest first."),
 }
 """Name to (where the command is, its short help): the list of commands imports none of them."""
 
