@@ -212,7 +212,7 @@ def test_a_progress_bar_knows_how_many_cells_an_optimisation_will_have(
             pass
 
     monkeypatch.setattr("crystallize_plugins.execution.progress.where_to_show", lambda: "terminal")
-    monkeypatch.setattr("crystallize_plugins.execution.progress._bar_class", lambda place: Bar)
+    monkeypatch.setattr("crystallize_plugins.execution.progress.open_bar", lambda place, **_: Bar(0))
     experiment = make_experiment(plugins=[executor(progress=True)])
     experiment.optimize(whole_trials(batches), len(batches), replicates_per_trial=2)
     assert counts == [total * 2] * (total * 2)
