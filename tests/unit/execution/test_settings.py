@@ -83,3 +83,9 @@ def test_the_run_records_its_workers_and_their_threads(build):
     assert facts["workers"] == 2
     assert facts["blas_threads"] == max(1, facts["cores"] // 2)
     assert facts["start_method"] in ("fork", "forkserver", "spawn")
+
+
+def test_of_two_executors_the_one_that_runs_the_cells_says_so(make):
+    result = make(plugins=[ParallelExecution(3), ParallelExecution(2)]).run(replicates=2)
+    assert result.provenance["execution"]["workers"] == 2
+    assert result.plugin_errors == []

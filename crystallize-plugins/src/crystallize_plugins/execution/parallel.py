@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from crystallize.hooks import ExecutorPlugin
 from crystallize.hooks.tools import check_choice, check_count
 from crystallize_plugins.environment.cores import usable_cores
 from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
@@ -107,7 +108,9 @@ class ParallelExecution(Executor):
         return ThreadLoop(cells, run_cell, workers=workers)
 
     def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any]:
-        """Record what the last bits of floating-point results may depend on."""
+        """Record what the last bits of floating-point results may depend on, where no later executor runs the cells."""
+        if [plugin for plugin in experiment.plugins if isinstance(plugin, ExecutorPlugin)][-1:] != [self]:
+            return {}
         facts: dict[str, Any] = {
             "type": self.executor_type,
             "workers": self._workers(experiment),

@@ -101,7 +101,5 @@ def check_every_row(source: RunDatabase, outcomes: Iterable[CellOutcome]) -> Non
 def _inside(folder: Path, location: str) -> Path:
     parts = location.split("/")
     if not is_artifact_folder(parts[0]) or any(part in ("", ".", "..") or set("\\:\0") & set(part) for part in parts):
-        raise DamagedStoreError(
-            f"it names a file outside of the run's folder, or where no step writes any: {location!r}"
-        )
+        raise DamagedStoreError(f"it names a file where no step writes any: {location!r}")
     return folder.joinpath(*parts)
