@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from crystallize import BasePlugin, Experiment, Pipeline, Treatment, data_source, pipeline_step
-from crystallize.plugins import metadata
+from crystallize.discovery import metadata
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.database.writer import GROUP_SECONDS
 
