@@ -164,6 +164,16 @@ def test_a_run_that_is_being_written_is_not_replaced(run_once, view):
     assert open_run("data/exp/v1").metrics.baseline.metrics == {"loss": [1.0]}
 
 
+def test_what_has_the_place_of_the_single_run_and_is_none_stays(run_once):
+    place = Path("data/exp/v0")
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    with pytest.raises(StoreError, match=r"v0, which is no folder"):
+        run_once(ArtifactPlugin(versioned=False), 1)
+    assert place.read_text() == "mine"
+    assert open_run("data/exp/v1").metrics.baseline.metrics == {"loss": [1.0]}
+
+
 def test_runs_that_were_kept_on_purpose_are_not_removed(run_once):
     for number in range(3):
         run_once(ArtifactPlugin(), number)

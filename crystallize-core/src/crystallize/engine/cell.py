@@ -27,7 +27,7 @@ from crystallize.engine.failure import (
     running_task,
     text_of,
 )
-from crystallize.engine.handed import handed_view, is_fixed, refresh
+from crystallize.engine.handed import handed_view, refresh
 from crystallize.engine.program import compile_condition
 from crystallize.engine.shared import SharedObjects
 from crystallize.engine.streams import StreamHold
@@ -144,7 +144,7 @@ class Worker:
         self._shown = job.handed()
         shown = self._shown.pipeline.steps
         self._shown_steps = [
-            copied if is_fixed(step) else None for step, copied in zip(self._steps, shown, strict=True)
+            copied if step._calls_function else None for step, copied in zip(self._steps, shown, strict=True)
         ]
         self._cache: CacheSession | None = None
         if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):

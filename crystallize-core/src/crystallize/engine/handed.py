@@ -16,14 +16,12 @@ from crystallize.hooks.roles import StorePlugin
 from crystallize.hooks.specs import HOOKS
 from crystallize.hooks.view import ExperimentView, HandedRun
 from crystallize.pipelines import Pipeline
-from crystallize.pipelines.step import FunctionStep
 from crystallize.results.outcome import CellOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from crystallize.design import Treatment
-    from crystallize.pipelines import PipelineStep
     from crystallize.plugins.manager import HookCall
     from crystallize.results.result import Result
 
@@ -31,7 +29,6 @@ __all__ = [
     "HandedView",
     "handed_outcome",
     "handed_view",
-    "is_fixed",
     "outcome_content",
     "refresh",
     "result_content",
@@ -161,11 +158,6 @@ def _copied_treatments(treatments: Iterable[Treatment]) -> Iterator[Treatment]:
         copied: Treatment = _copy(treatment)
         copied.applied = isolate(treatment.applied)
         yield copied
-
-
-def is_fixed(step: PipelineStep) -> bool:
-    """Return whether a step has no attributes that it could change while it runs."""
-    return isinstance(step, FunctionStep) and step._calls_function()
 
 
 def refresh(copied: Any, of: Any) -> None:

@@ -77,6 +77,9 @@ class PipelineStep(ABC):
     timeout: float | None = None
     """Seconds that the step may take in each attempt; None for any time."""
 
+    _calls_function: ClassVar[bool] = False
+    """Whether a function alone does the work, so that the step has no attributes that it could change in a cell."""
+
     @abstractmethod
     def __call__(self, data: Any, ctx: FrozenContext) -> Any:
         """Do the step's work; may be ``async def``.
@@ -200,6 +203,11 @@ class FunctionStep(PipelineStep):
     """A step made of a function; each decorated function has a subclass of its own."""
 
     spec: ClassVar[CallSpec]
+    _calls_function = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._calls_function = cls.__call__ is FunctionStep.__call__  # a subclass may have a call of its own
 
     def __init__(self, factory: StepFactory | None, explicit: Mapping[str, Any]) -> None:
         self._factory = factory
@@ -228,26 +236,22 @@ class FunctionStep(PipelineStep):
         """Return the function, its factory, and the parameters that this step was made with."""
         return Declaration(self.spec.fn, self._factory, self._params)
 
-    def _calls_function(self) -> bool:
-        """Return whether the function does the work; a subclass may have a call of its own."""
-        return type(self).__call__ is FunctionStep.__call__
-
     def _written_name(self) -> str:
         return self.spec.name
 
     def _work_function(self) -> Callable[..., Any]:
-        return self.spec.fn if self._calls_function() else super()._work_function()
+        return self.spec.fn if self._calls_function else super()._work_function()
 
     def _is_awaited(self) -> bool:
         return self.spec.is_async
 
     def _open_parameters(self) -> tuple[Parameter, ...]:
-        if not self._calls_function():
+        if not self._calls_function:
             return ()
         return tuple(each for each in self.spec.parameters if each.name not in self._params)
 
     def _context_reader(self, label: str, addresses: tuple[str, ...]) -> ContextReader:
-        if not self._calls_function():
+        if not self._calls_function:
             return super()._context_reader(label, addresses)
         names = frozenset(parameter.name for parameter in self.spec.parameters)
         free = frozenset(parameter.name for parameter in self._open_parameters())
@@ -262,7 +266,7 @@ class FunctionStep(PipelineStep):
         *,
         cell_may_address: bool,
     ) -> Binding:
-        if not self._calls_function():
+        if not self._calls_function:
             return super()._bind(context, outputs, addresses, cell_may_address=cell_may_address)
         return bind(self.spec, self._params, context, outputs, addresses, cell_may_address=cell_may_address)
 
@@ -279,13 +283,13 @@ class FunctionStep(PipelineStep):
     def _identity_parts(self) -> StepParts:
         from crystallize.fingerprint import identify
 
-        code = identify(self.spec.fn) if self._calls_function() else identify(type(self))
+        code = identify(self.spec.fn) if self._calls_function else identify(type(self))
         return StepParts(self._with_version(code), identify(self._params))
 
     def _visible_identities(self, unsaid: Callable[[Any], Any]) -> list[Identity]:
         from crystallize.fingerprint import identify
 
-        if not self._calls_function():
+        if not self._calls_function:
             return super()._visible_identities(unsaid)
         return [identify([(name, unsaid(value)) for name, value in sorted(self._params.items())])]
 

@@ -78,7 +78,7 @@ def keep_only(folder: Path, newest: Path) -> Path:
     Raises
     ------
     StoreError
-        A store that keeps every run is writing one to ``v0``.
+        A store that keeps every run is writing one to ``v0``, or that is no folder.
     """
     place = folder / "v0"
     while newest != place:
@@ -86,6 +86,11 @@ def keep_only(folder: Path, newest: Path) -> Path:
             raise StoreError(
                 f"{newest} is complete and cannot replace {place}, which another process is writing: "
                 "do not run one experiment with versioned=True and versioned=False at once"
+            )
+        if os.path.lexists(place) and not place.is_dir():
+            raise StoreError(
+                f"{newest} is complete and cannot take the place of {place}, which is no folder: it is a file, or a "
+                "link that leads nowhere. Move that away"
             )
         former = temporary_name()
         with suppress(FileNotFoundError):
