@@ -26,7 +26,6 @@ from crystallize.errors import ReplayError, StoreError
 from crystallize.experiments.optimizers import Objective
 from crystallize_plugins.artifacts import StoredRun, list_runs, open_optimization
 from crystallize_plugins.artifacts.active import ActiveRun
-from crystallize_plugins.artifacts.database.owner import written_here
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, RelativeConstraint, floating
 
 SPACE = {"x": floating(-3.0, 3.0), "kind": ["a", "b"]}
@@ -283,13 +282,14 @@ def test_a_finished_optimisation_is_looked_up_and_left_alone(fitting, brake, tmp
 def test_one_that_was_cut_short_after_its_last_trial_is_brought_to_its_end(fitting, brake, monkeypatch):
     def without_an_end(active, experiment, result):
         active.writer.add_documents({}).wait()
+        active.writer.leave()
+        active.writer._run_lock.release()  # as the system does when a process ends
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr(ActiveRun, "finish", without_an_end)
         with pytest.raises(StoreError, match="disk is full"):
             fitting("data").optimize(RandomSearch(SPACE, Objective("loss")), 4, 2)
-    written_here.clear()  # as if that process had ended
     assert len(open_optimization("data/tuning/v0").trials) == 4
     assert StoredRun("data/tuning/v0").status == "interrupted"
     fitting("data").optimize(RandomSearch(SPACE, Objective("loss")), 2, 2, strategy="resume")

@@ -87,6 +87,11 @@ _NAMED = re.compile(
     r"""
     (?<!\w)(?P<name>[A-Za-z_][\w.-]{0,100})
     (?P<between>\\{0,8}["']?\]?\s{0,20}(?::=|=>|==|=|:)\s{0,20}|\\{0,8}["']\s{0,20},\s{0,20}(?=\\{0,8}["']))
+    """,
+    re.VERBOSE,
+)
+_VALUE = re.compile(
+    r"""
     (?:(?P<prefix>[rbfuRBFU]{0,2})(?P<quote>\\{0,8}["'])(?P<quoted>[^\r\n]{0,4096}?)(?P=quote)|(?P<bare>[^\s,;&"'(){}\[\]<>\\]+)(?![\w(\[.]))
     """,
     re.VERBOSE,
@@ -134,8 +139,9 @@ def _sounds_secret(key: str) -> bool:
 
 def is_secret(key: object, value: object) -> bool:
     """Whether a value is to be masked: of a key that says so, unless nothing is there, or no more than yes or no."""
-    nothing = value is None or isinstance(value, bool) or (isinstance(value, str) and not value)
-    return not nothing and looks_secret(key)
+    if not (_sounds_secret(key) if key.__class__ is str else looks_secret(key)):
+        return False
+    return not (value is None or isinstance(value, bool) or (isinstance(value, str) and not value))
 
 
 def mask_text(text: str) -> str:
@@ -177,7 +183,7 @@ def mask_secrets(value: Any) -> Any:
     kind = type(value)
     # What most values are comes first: to ask whether something is a mapping of any kind takes longer than all else.
     if kind is str:
-        return mask_text(value)
+        return _remembered(value) if len(value) <= _SHORT else _masked(value)
     if kind in _HARMLESS:
         return value
     if kind is list or kind is tuple:
@@ -220,22 +226,21 @@ _remembered = lru_cache(maxsize=16384)(_masked)
 def _without_values(line: str) -> str:
     """Mask the values that stand beside names of secrets."""
     parts, place = [], 0
-    while (found := _NAMED.search(line, place)) is not None:
-        start, end = found.span("bare" if found["quoted"] is None else "quoted")
-        if _is_value(found):
+    while (named := _NAMED.search(line, place)) is not None:
+        # What follows a harmless name may be the next one, as in "ValueError: password: ...".
+        parts.append(line[place : named.end()])
+        place = named.end()
+        value = _VALUE.match(line, place) if _sounds_secret(named["name"]) else None
+        if value is not None and _is_worth_masking(named, value):
+            start, end = value.span("bare" if value["quoted"] is None else "quoted")
             parts += [line[place:start], MASK]
             place = end
-        else:
-            # What follows may be the next name, as in "ValueError: password: ...".
-            parts.append(line[place : found.end("between")])
-            place = found.end("between")
     return "".join([*parts, line[place:]])
 
 
-def _is_value(found: re.Match[str]) -> bool:
-    """Whether something is the value of a secret."""
-    name, bare = found["name"], found["bare"]
-    if not _sounds_secret(name) or (found["quoted"] if bare is None else bare) in _NO_VALUE:
+def _is_worth_masking(named: re.Match[str], value: re.Match[str]) -> bool:
+    bare = value["bare"]
+    if (value["quoted"] if bare is None else bare) in _NO_VALUE:
         return False
-    is_prose = bare is not None and ":" in found["between"] and name.lower() in _WEAK
+    is_prose = bare is not None and ":" in named["between"] and named["name"].lower() in _WEAK
     return not is_prose or (len(bare) >= 8 and any(map(str.isdigit, bare)))  # noqa: PLR2004 - as passwords have
