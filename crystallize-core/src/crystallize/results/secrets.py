@@ -19,15 +19,16 @@ _SHORT = 256
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORDS = frozenset({
-    "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt", "otp", "passcode", "passphrase",
-    "passwd", "password", "passwords", "pat", "pwd", "secret", "secrets", "token",
+    "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "creds", "jwt", "otp", "passcode",
+    "passphrase", "passwd", "password", "passwords", "pat", "pwd", "secret", "secrets", "token",
 })  # fmt: skip
 _PAIRS = frozenset(
     tuple(pair.split())
     for pair in (
         "access key", "account key", "api key", "auth key", "client key", "connection string", "conn str", "db pass",
-        "encryption key", "license key", "master key", "private key", "secret key", "service key", "session id",
-        "session key", "shared key", "signing key", "ssh key", "storage key", "user pass",
+        "encryption key", "hmac key", "licence key", "license key", "master key", "openai key", "private key",
+        "secret key", "service key", "session id", "session key", "shared key", "signing key", "ssh key",
+        "storage key", "user pass", "wandb key",
     )
 )  # fmt: skip
 _RUN_TOGETHER = re.compile(
@@ -53,6 +54,9 @@ _TOKENS = re.compile(
         | do[opr]_v1_[0-9a-f]{16,} | dapi[0-9a-f]{32} | hv[sbr]\.[\w-]{16,} | dp\.pt\.\w{16,} | AGE-SECRET-KEY-1\w{16,}
         | shp(?:at|ca|pa|ss)_\w{16,} | sq0[a-z]{3}-[\w-]{16,} | lin_api_\w{16,} | ntn_\w{16,} | glsa_\w{16,}
         | ATATT3[\w=-]{16,} | PMAK-[\w-]{16,} | NRAK-\w{16,} | sntr[ysu]{2}_[\w=-]{16,} | figd_[\w-]{16,}
+        | wandb_v1_\w{16,} | pplx-\w{16,} | xai-\w{16,} | tskey-[\w-]{16,} | glc_[\w=]{16,} | pul-[0-9a-f]{40}
+        | pscale_(?:tkn|pw|oauth)_[\w.-]{16,} | sbp_[0-9a-f]{16,} | nfp_\w{16,} | fo1_[\w-]{16,}
+        | [A-Za-z0-9]{14}\.atlasv1\.[\w=-]{16,}
         | \d{8,10}:AA[\w-]{30,}                                              # Telegram
       )
     """,
@@ -65,12 +69,13 @@ _BEGINNINGS = re.compile("|".join(map(re.escape, (
     "rubygems_",
     "SG.", "key-", "-us", "SK", "AC", "do", "dapi", "hvs.", "hvb.", "hvr.", "dp.pt.", "AGE-", "shp", "sq0", "lin_api",
     "ntn_", "glsa_", "ATATT3", "PMAK-", "NRAK-", "sntr", "figd_", ":AA",
+    "wandb_v1_", "pplx-", "xai-", "tskey-", "glc_", "pul-", "pscale_", "sbp_", "nfp_", "fo1_", ".atlasv1.",
 ))))  # fmt: skip
 """What one of these is in every such token: a line without is passed over in no time."""
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|\Z)", re.DOTALL
 )
-_SLACK_HOOK = re.compile(r"(hooks\.slack\.com/(?:services|workflows)/)[\w/-]+")
+_HOOK = re.compile(r"(hooks\.slack\.com/(?:services|workflows)/|discord(?:app)?\.com/api/webhooks/\d+/)[\w/-]+")
 
 # Of a URL the password; where there is none, what is too long for a name of a user; and what is signed in its query.
 _PASSWORD = re.compile(r"(?<=://)([^/\s:@'\"]*):[^/\s'\"]+(?=@)")
@@ -86,13 +91,23 @@ _BEARER = re.compile(r"(?i)\b(bearer\s+)(?=[\w.~+/=-]*\d|[\w.~+/=-]{20})[\w.~+/=
 _NAMED = re.compile(
     r"""
     (?<!\w)(?P<name>[A-Za-z_][\w.-]{0,100})
-    (?P<between>\\{0,8}["']?\]?\s{0,20}(?::=|=>|==|=|:)\s{0,20}|\\{0,8}["']\s{0,20},\s{0,20}(?=\\{0,8}["']))
+    (?P<between>
+        (?:
+            \s{0,5}:\s{0,5}[A-Za-z_][\w.]{0,40}(?:\[[\w., |\[\]]{0,60}\])?(?:\s?\|\s?[\w.]{1,40})?\s{0,5}=  # its type
+          | \\{0,8}["']?\]?\s{0,20}(?::=|=>|==|=|:)
+        )
+        \s{0,20}(?:\((?=[rbfuRBFU]{0,2}\\{0,8}["']))?
+      | \\{0,8}["']\s{0,20},\s{0,20}(?=\\{0,8}["'])
+    )
     """,
     re.VERBOSE,
 )
+# A text ends at its quote, unless that is escaped, or with the line.
 _VALUE = re.compile(
     r"""
-    (?:(?P<prefix>[rbfuRBFU]{0,2})(?P<quote>\\{0,8}["'])(?P<quoted>[^\r\n]{0,4096}?)(?P=quote)|(?P<bare>[^\s,;&"'(){}\[\]<>\\]+)(?![\w(\[.]))
+    (?P<prefix>[rbfuRBFU]{0,2})(?P<quote>\\{0,8}(?:\"{3}|\'{3}|["']))
+        (?P<quoted>[^\r\n]{0,4096}?)(?:(?<!\\)(?P=quote)|(?=[\r\n]|\Z))
+    | (?P<bare>[^\s,;&"'(){}\[\]<>\\]+)(?![\w(\[.])
     """,
     re.VERBOSE,
 )
@@ -104,7 +119,7 @@ _WEAK = frozenset({"token", "pat", "otp", "cookie", "cookies", "secret", "secret
 """Words that prose has too: there, what follows them has to look like a value."""
 
 _STEMS = (
-    "pass", "pwd", "secret", "token", "credential", "cookie", "auth", "bearer", "jwt", "otp", "pat=", "pat:", "pat ",
+    "pass", "pwd", "secret", "token", "cred", "cookie", "auth", "bearer", "jwt", "otp", "pat=", "pat:", "pat ",
     "pat'", 'pat"', "pat\\", "key", "conn", "session",
 )  # fmt: skip
 """One of these is in every name that sounds like a secret, in small letters."""
@@ -206,7 +221,7 @@ def _masked_line(line: str) -> str:
         line = _PASSWORD.sub(rf"\1:{MASK}", line)
         line = _ONLY_USER.sub(MASK, line)
         line = _SIGNED.sub(rf"\1{MASK}", line)
-        line = _SLACK_HOOK.sub(rf"\1{MASK}", line)
+        line = _HOOK.sub(rf"\1{MASK}", line)
     small = line.lower()
     stems = [stem for stem in _STEMS if stem in small]
     if not stems or (stems == ["key"] and not _BEFORE_KEY.search(small)):
@@ -225,17 +240,16 @@ _remembered = lru_cache(maxsize=16384)(_masked)
 
 def _without_values(line: str) -> str:
     """Mask the values that stand beside names of secrets."""
-    parts, place = [], 0
+    parts, kept, place = [], 0, 0
     while (named := _NAMED.search(line, place)) is not None:
         # What follows a harmless name may be the next one, as in "ValueError: password: ...".
-        parts.append(line[place : named.end()])
-        place = named.end()
-        value = _VALUE.match(line, place) if _sounds_secret(named["name"]) else None
+        place = named.end("name")
+        value = _VALUE.match(line, named.end()) if _sounds_secret(named["name"]) else None
         if value is not None and _is_worth_masking(named, value):
-            start, end = value.span("bare" if value["quoted"] is None else "quoted")
-            parts += [line[place:start], MASK]
-            place = end
-    return "".join([*parts, line[place:]])
+            start, place = value.span("bare" if value["quoted"] is None else "quoted")
+            parts += [line[kept:start], MASK]
+            kept = place
+    return "".join([*parts, line[kept:]])
 
 
 def _is_worth_masking(named: re.Match[str], value: re.Match[str]) -> bool:
