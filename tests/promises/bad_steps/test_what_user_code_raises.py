@@ -24,6 +24,13 @@ class Odd(BaseException):
         super().__init__(f"{one} {two}")
 
 
+class Unspeakable(BaseException):
+    def __str__(self):
+        raise SystemExit(5)
+
+    __repr__ = __str__
+
+
 def leave():
     sys.exit(3)
 
@@ -64,6 +71,7 @@ RAISED = {
     "pytest.skip": skip,
     "pytest.exit": end_tests,
     "pytest.fail": fail_a_test,
+    "an error whose text cannot be made": of_class(Unspeakable),
     "a group": a_group,
 }
 

@@ -176,14 +176,18 @@ def text_of(exc: BaseException) -> str:
     """Return an exception's text, also where making it raises."""
     try:
         return str(exc)
-    except Exception as broken:  # noqa: BLE001 - user code: its failure must not hide what it failed to say
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - user code: its failure must not hide what it failed to say
         return f"<its text cannot be made: {type(broken).__name__}>"
 
 
 def _traceback(exc: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(type(exc), exc, _users_part(exc.__traceback__)))
-    except Exception as broken:  # noqa: BLE001 - formatting calls the exception's own code
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - formatting calls the exception's own code
         frames = "".join(traceback.format_tb(exc.__traceback__))
         return f"{frames}{type(exc).__name__}: <its traceback cannot be made: {type(broken).__name__}>\n"
 

@@ -225,5 +225,5 @@ def _imported_since(count: int) -> list[str]:
 def _text(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as broken:  # noqa: BLE001 - user code
+    except BaseException as broken:  # noqa: BLE001 - user code
         return f"<its text cannot be made: {type(broken).__name__}>"
