@@ -30,7 +30,7 @@ SeedPlugin(seed="abc")  # E: arg-type
 ParallelExecution(workers=3)  # E: call-arg
 Treatment("t", 5)  # E: arg-type
 Treatment(name=None, apply={})  # E: arg-type
-Hypothesis()  # E: call-arg
+Hypothesis(5)  # E: arg-type
 experiment = Experiment(numbers(), Pipeline([total()]))
 Experiment(numbers(), Pipeline([total()]), None, "name")  # E: call-arg, misc
 experiment.run([], replicates=2)  # E: misc, call-arg
