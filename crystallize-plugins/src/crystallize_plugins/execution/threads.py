@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from crystallize.errors import WorkerStartError
 from crystallize.hooks import STOPS, InterruptGuard, RunStopped
 
 if TYPE_CHECKING:
@@ -87,9 +88,19 @@ class ThreadLoop:
             name = f"thread-{number}"
             context = contextvars.copy_context()
             # Daemons: a cell that never ends must not keep an interrupted program alive.
-            threading.Thread(
+            thread = threading.Thread(
                 target=context.run, args=(self._work, name), name=f"crystallize-{name}", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                if not self._running:
+                    raise WorkerStartError(
+                        f"no thread could be started for the cells ({error}): allow this user more processes, or run "
+                        "them with SerialExecution, which needs none"
+                    ) from error
+                _LOGGER.warning("cells run in %d threads instead of %d: %s", self._running, self._count, error)
+                return
             self._running += 1
 
     def _take(self) -> None:
