@@ -35,6 +35,7 @@ __all__ = [
     "check_number",
     "check_range",
     "checked_verifier",
+    "claimed",
     "compare",
     "interval",
     "judge",
@@ -86,6 +87,11 @@ class Compared:
     def estimate(self) -> float:
         """The difference of the means."""
         return float(self.differences.mean() if self.paired else self.treatment.mean() - self.baseline.mean())
+
+    @property
+    def tail(self) -> float:
+        """The probability that may lie beyond an end of the interval: half of alpha, of a one-sided claim all of it."""
+        return self.alpha / 2 if self.alternative == "two-sided" else self.alpha
 
     @functools.cached_property
     def rounding(self) -> float:
@@ -364,9 +370,12 @@ def judge_family(
 
 def interval(estimate: float, reach: float, alternative: str) -> tuple[float, float]:
     """Return the interval around an estimate, open to one side where the claim is one-sided."""
-    low = -math.inf if alternative == "less" else estimate - reach
-    high = math.inf if alternative == "greater" else estimate + reach
-    return low, high
+    return claimed(estimate - reach, estimate + reach, alternative)
+
+
+def claimed(low: float, high: float, alternative: str) -> tuple[float, float]:
+    """Return the ends of an interval, that of the side which is not claimed infinite."""
+    return -math.inf if alternative == "less" else low, math.inf if alternative == "greater" else high
 
 
 def tails(lower: float, upper: float, alternative: str) -> float:

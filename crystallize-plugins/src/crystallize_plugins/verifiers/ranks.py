@@ -6,7 +6,15 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from crystallize_plugins.verifiers.compared import NO_INTERVAL, Compared, checked_verifier, interval, judge, tails
+from crystallize_plugins.verifiers.compared import (
+    NO_INTERVAL,
+    Compared,
+    checked_verifier,
+    claimed,
+    interval,
+    judge,
+    tails,
+)
 from crystallize_plugins.verifiers.resampling import MOST_ARRANGEMENTS
 
 if TYPE_CHECKING:
@@ -227,8 +235,7 @@ def _brunner_munzel(compared: Compared) -> dict[str, Any]:
     }
     warnings = []
     if not separated:
-        tail = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
-        low, high = interval(estimate, -float(stdtrit(df, tail)) * error, compared.alternative)
+        low, high = interval(estimate, -float(stdtrit(df, compared.tail)) * error, compared.alternative)
         # No probability is outside 0 to 1.
         fields["ci"] = (max(low, -0.5) if math.isfinite(low) else low, min(high, 0.5) if math.isfinite(high) else high)
     else:
@@ -380,10 +387,8 @@ def _normal(away: float, error: float, alternative: str) -> float:
 
 def _ordered_interval(ordered: Numbers, quantile: Any, compared: Compared) -> tuple[float, float]:
     """Return the interval between two of the ordered estimates, as the test's own distribution gives them."""
-    share = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
-    rank = max(1, quantile(share))
-    low = -math.inf if compared.alternative == "less" else float(ordered[rank - 1])
-    return low, math.inf if compared.alternative == "greater" else float(ordered[len(ordered) - rank])
+    rank = max(1, quantile(compared.tail))
+    return claimed(float(ordered[rank - 1]), float(ordered[len(ordered) - rank]), compared.alternative)
 
 
 def _small(chance: float, compared: Compared) -> list[str]:

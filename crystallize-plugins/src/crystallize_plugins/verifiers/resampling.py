@@ -10,7 +10,7 @@ from crystallize_plugins.verifiers.compared import (
     NO_INTERVAL,
     Compared,
     checked_verifier,
-    interval,
+    claimed,
     judge,
     no_spread,
     tails,
@@ -195,13 +195,12 @@ def _between(typical: Numbers, compared: Compared) -> tuple[float, float]:
     """Return the interval between typical values: each of the gaps between them is equally likely to hold the shift."""
     import numpy as np
 
-    share = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
+    share = compared.tail
     rank = math.floor(share * (len(typical) + 1) * (1 + 1e-12))
     if rank < 1:
         return -math.inf, math.inf
     ordered = np.partition(typical, [rank - 1, len(typical) - rank])
-    low = -math.inf if compared.alternative == "less" else float(ordered[rank - 1])
-    return low, math.inf if compared.alternative == "greater" else float(ordered[len(typical) - rank])
+    return claimed(float(ordered[rank - 1]), float(ordered[len(typical) - rank]), compared.alternative)
 
 
 def _drawn(draw: Callable[[np.random.Generator, int], Numbers], resamples: int, seed: int, width: int) -> Numbers:
@@ -302,7 +301,7 @@ def _bootstrap_t(compared: Compared, resamples: int, seed: int) -> dict[str, Any
         scaled = np.where(
             flat, np.where(np.abs(away) <= compared.rounding, 0.0, np.copysign(np.inf, away)), away / drawn[:, 1]
         )
-    share = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
+    share = compared.tail
     low, high = np.quantile(scaled, [share, 1 - share], method="inverted_cdf")
     ends = estimate - float(high) * error, estimate - float(low) * error
     statistic = estimate / error
@@ -313,7 +312,7 @@ def _bootstrap_t(compared: Compared, resamples: int, seed: int) -> dict[str, Any
         "estimand": "mean difference",
         "statistic": statistic,
         "p_value": max(tails(lower, upper, compared.alternative), 1 / (resamples + 1)),
-        "ci": _sided(ends, compared.alternative),
+        "ci": claimed(*ends, compared.alternative),
         "details": {"resamples": resamples},
     }
 
@@ -346,7 +345,7 @@ def _bca(compared: Compared, statistic: Any, resamples: int, seed: int) -> dict[
         reached = bias + float(ndtri(share))
         return float(ndtr(bias + reached / (1 - acceleration * reached)))
 
-    share = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
+    share = compared.tail
     ends = np.quantile(drawn, [corrected(share), corrected(1 - share)])
     # The same correction backwards: the level at which the interval ends at zero.
     reached = float(ndtri(_share_below(drawn, 0.0))) - bias
@@ -355,7 +354,7 @@ def _bca(compared: Compared, statistic: Any, resamples: int, seed: int) -> dict[
     return fields | {
         "method": f"BCa bootstrap, {resamples} resamples",
         "p_value": max(tails(1 - lower, lower, compared.alternative), 1 / (resamples + 1)),
-        "ci": _sided((float(ends[0]), float(ends[1])), compared.alternative),
+        "ci": claimed(float(ends[0]), float(ends[1]), compared.alternative),
         "warnings": warnings,
         "details": {"resamples": resamples, "acceleration": acceleration, "bias_correction": bias},
     }
@@ -403,8 +402,3 @@ def _influences(
         pull(of(without(ours), np.broadcast_to(theirs, (len(ours), len(theirs))))),
         pull(of(np.broadcast_to(ours, (len(theirs), len(ours))), without(theirs))),
     ]
-
-
-def _sided(ends: tuple[float, float], alternative: str) -> tuple[float, float]:
-    low, high = interval(0.0, 0.0, alternative)
-    return (ends[0] if math.isfinite(low) else low), (ends[1] if math.isfinite(high) else high)

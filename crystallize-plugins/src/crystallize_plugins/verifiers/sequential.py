@@ -11,6 +11,7 @@ from crystallize_plugins.verifiers.compared import (
     check_number,
     check_range,
     checked_verifier,
+    claimed,
     interval,
     judge,
     no_spread,
@@ -173,10 +174,7 @@ def _bounded(compared: Compared, bounds: tuple[float, float]) -> dict[str, Any]:
         "method": f"always valid test of a mean between {low:g} and {high:g}",
         "e_value": evidence,
         "p_value": min(1.0, 1 / evidence) if evidence else 1.0,
-        "ci": (
-            -math.inf if compared.alternative == "less" else solved(above, low, high),
-            math.inf if compared.alternative == "greater" else solved(below, high, low),
-        ),
+        "ci": claimed(solved(above, low, high), solved(below, high, low), compared.alternative),
         "details": {"bounds": bounds},
     }
 
@@ -257,7 +255,6 @@ def bayes_t(
         below = float(stdtr(df, (low - compared.estimate) / error))
         above = float(stdtr(df, (compared.estimate - high) / error))
         claimed = {"greater": above, "less": below}.get(compared.alternative, max(below, above))
-        tail = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
         return {
             "method": "Bayesian t test" if test_share is None else "Bayesian correlated t test",
             "estimate": compared.estimate,
@@ -265,7 +262,7 @@ def bayes_t(
             "df": df,
             "effect_size": compared.estimate / spread,
             "effect_name": "d_z",
-            "ci": interval(compared.estimate, -float(stdtrit(df, tail)) * error, compared.alternative),
+            "ci": interval(compared.estimate, -float(stdtrit(df, compared.tail)) * error, compared.alternative),
             "holds": claimed >= probability,
             "details": {
                 "probabilities": {"below": below, "within": max(0.0, 1 - below - above), "above": above},

@@ -10,6 +10,7 @@ from crystallize_plugins.verifiers.compared import (
     Compared,
     as_verdict,
     checked_verifier,
+    claimed,
     compare,
     judge,
     metrics_of,
@@ -110,10 +111,7 @@ def _proportion(compared: Compared) -> dict[str, Any]:
         "estimand": "difference of shares",
         "statistic": statistic,
         "p_value": p_value,
-        "ci": (
-            -math.inf if compared.alternative == "less" else ends[0],
-            math.inf if compared.alternative == "greater" else ends[1],
-        ),
+        "ci": claimed(*ends, compared.alternative),
         "effect_size": angles[1] - angles[0],
         "effect_name": "cohens_h",
         "details": {"baseline": (shares[0], *wilson[0]), "treatment": (shares[1], *wilson[1])},
@@ -145,8 +143,9 @@ def _newcombe(
     counts: tuple[int, int], sizes: tuple[int, int], correlation: float, compared: Compared
 ) -> tuple[float, float]:
     """Return Newcombe's interval for the difference, from Wilson's for each share."""
-    tail = compared.alpha / 2 if compared.alternative == "two-sided" else compared.alpha
-    (low0, high0), (low1, high1) = (_wilson(count, size, tail) for count, size in zip(counts, sizes, strict=True))
+    (low0, high0), (low1, high1) = (
+        _wilson(count, size, compared.tail) for count, size in zip(counts, sizes, strict=True)
+    )
     before, after = (count / size for count, size in zip(counts, sizes, strict=True))
 
     def reach(one: float, other: float) -> float:
@@ -244,8 +243,7 @@ def _iqm(tasks: Mapping[str, Compared], resamples: int, seed: int) -> Verdict:
             theirs.append(task.treatment[chosen if task.paired else rng.integers(0, task.n[1], (size, task.n[1]))])
         drawn.append(_middle_mean(np.hstack(theirs)) - _middle_mean(np.hstack(ours)))
     differences = np.concatenate(drawn)
-    share = first.alpha / 2 if first.alternative == "two-sided" else first.alpha
-    low, high = np.quantile(differences, [share, 1 - share])
+    low, high = np.quantile(differences, [first.tail, 1 - first.tail])
     improvement = float(np.mean([_improvement(task) for task in tasks.values()]))
     lower, upper = float((differences >= 0).mean()), float((differences <= 0).mean())
     fields = {
@@ -253,10 +251,7 @@ def _iqm(tasks: Mapping[str, Compared], resamples: int, seed: int) -> Verdict:
         "estimate": float(_middle_mean(whole.treatment[None])[0] - _middle_mean(whole.baseline[None])[0]),
         "estimand": "difference of interquartile means",
         "p_value": max(tails(lower, upper, first.alternative), 1 / (resamples + 1)),
-        "ci": (
-            -math.inf if first.alternative == "less" else low,
-            math.inf if first.alternative == "greater" else high,
-        ),
+        "ci": claimed(low, high, first.alternative),
         "effect_size": improvement,
         "effect_name": "probability_of_improvement",
         "details": {"probability_of_improvement": improvement, "resamples": resamples},
