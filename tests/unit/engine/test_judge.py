@@ -212,3 +212,20 @@ def test_an_exception_that_cannot_even_print_is_recorded():
 
     _, errors = one(Hypothesis(mute, name="h"), metrics(a=0.1))
     assert "MuteError" in str(errors["hypothesis:h"])
+
+
+def test_what_a_users_own_verifier_of_a_family_says_decides_uncorrected():
+    @verifier(family=True)
+    def all_at_once(baseline, treatments):
+        return {name: {"p_value": 0.04 if name == "a" else 0.2} for name in treatments}
+
+    results, errors = judge([Hypothesis(all_at_once, "m")], {"m": [1.0]}, {"a": {"m": [2.0]}, "b": {"m": [1.0]}})
+    told = [(verdict.treatment, verdict.p_adjusted, verdict.holds) for verdict in results[0].verdicts]
+    assert (told, errors) == ([("a", 0.04, True), ("b", 0.2, False)], {})
+
+
+def test_numbers_of_numpy_are_p_values_like_any_others():
+    numpy = pytest.importorskip("numpy")
+    hypothesis = Hypothesis(lambda baseline, treatment: {"p_value": numpy.float32(0.25)}, "m")
+    results, _ = judge([hypothesis], {"m": [1.0]}, {"a": {"m": [2.0]}})
+    assert (results[0].verdicts[0].p_value, results[0].verdicts[0].holds) == (0.25, False)

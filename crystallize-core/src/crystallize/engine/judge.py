@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from crystallize.design.hypotheses import by_metric
@@ -139,14 +140,18 @@ def _comparisons(told: Mapping[_Key, Verdict], failed: int) -> int:
 
 def _of_a_user(hypothesis: Hypothesis, treatment: str, metrics: tuple[str, ...], said: Mapping[str, Any]) -> Verdict:
     """Return what a verifier of the user's own said as a verdict."""
-    p_value = said.get("p_value")
-    known = isinstance(p_value, (int, float)) and 0 <= p_value <= 1
-    return Verdict(
+    value = said.get("p_value")
+    p_value = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= p_value <= 1:
+        p_value = math.nan
+    verdict = Verdict(
         verifier=getattr(hypothesis.verifier, "__name__", type(hypothesis.verifier).__name__),
         treatment=treatment,
         metrics=metrics,
-        p_value=float(p_value) if known else math.nan,  # type: ignore[arg-type]
+        p_value=p_value,
+        p_adjusted=p_value,
     )
+    return verdict.replace(holds=None if math.isnan(p_value) else p_value <= verdict.alpha)
 
 
 def _with_verdicts(hypothesis: Hypothesis, name: str, output: Any, told: Mapping[_Key, Verdict]) -> Any:
