@@ -17,7 +17,7 @@ CONSTRAINTS := .ci/constraints.txt
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml) $(CONSTRAINTS)
 # What the examples use, and what the tests use, of the extras.
 DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
-FULL := --editable ./crystallize-core --editable './crystallize-plugins[all]' --editable ./crystallize-cli
+FULL := --editable ./crystallize-core --editable './crystallize-plugins[stats,optuna,yaml]' --editable ./crystallize-cli
 INSTALL := install --quiet --disable-pip-version-check $(PIPFLAGS)
 PIP := -m pip $(INSTALL)
 # pip 25.1 reads dependency groups. What builds the distributions (the group `build`) is installed once: an environment
