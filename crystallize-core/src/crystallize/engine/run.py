@@ -152,6 +152,7 @@ class Run:
         self.dispatch = HookDispatch(self.shown, self._store_view, active, self._account)
         if self._account is not None:
             self.annotators.append(self._account.note)
+        job.tells_cells, job.tells_steps = map(self.dispatch.listens, ("cell_started", "step_started"))
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
