@@ -156,6 +156,7 @@ class Run:
         self.dispatch = HookDispatch(self.shown, self._store_view, active, self._account)
         if self._account is not None:
             self.annotators.append(self._account.note)
+        job.tells_cells, job.tells_steps = map(self.dispatch.listens, ("cell_started", "step_started"))
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
@@ -176,6 +177,7 @@ class Run:
         self.interrupts = InterruptGuard()
         self._streams = StreamHold()
         self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
+        self.runner.hears_cells = self.dispatch.hears_cells
         self.dispatch.cells_run_here = self.runner.in_one_thread
 
     # -- faces ------------------------------------------------------------------------------------
