@@ -17,7 +17,8 @@ CONSTRAINTS := .ci/constraints.txt
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml) $(CONSTRAINTS)
 # What the examples use, and what the tests use, of the extras.
 DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
-FULL := --editable ./crystallize-core --editable './crystallize-plugins[stats,optuna,yaml]' --editable ./crystallize-cli
+LIBRARY := --editable ./crystallize-core --editable './crystallize-plugins[stats,optuna,yaml]'
+FULL := $(LIBRARY) --editable ./crystallize-cli
 INSTALL := install --quiet --disable-pip-version-check $(PIPFLAGS)
 PIP := -m pip $(INSTALL)
 # pip 25.1 reads dependency groups. What builds the distributions (the group `build`) is installed once: an environment
@@ -164,7 +165,8 @@ smoke-%: .venvs/%/.smoke
 	.venvs/$*/bin/python -m pytest -q $(SMOKE) $(ARGS)
 
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
-# metadata allow. Where tests fail, the libraries that broke them are named.
+# metadata allow. Where tests fail, the libraries that broke them are named. The command line comes without its terminal
+# UI, which needs a NumPy newer than the oldest.
 LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers) \
 	$(addprefix tests/unit/config/test_,extra.py hostile.py malformed.py round_trip.py schema.py words.py) \
 	$(addprefix tests/unit/execution/test_,cores.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
@@ -180,7 +182,8 @@ INTERPRETER_newest = $(firstword $(VERSIONS))
 	$(call other_environment,$(INTERPRETER_$*))
 	@echo "installing $(DISTRIBUTIONS) with the $* libraries into .venvs/$*"
 	$(INTO) $(BUILDERS)
-	$(INTO) --no-build-isolation $(LIBRARIES_$*) $(FULL) --group test
+	$(INTO) --no-build-isolation $(LIBRARIES_$*) $(LIBRARY) 'click>=8.2' --group test
+	$(INTO) --no-build-isolation --no-deps --editable ./crystallize-cli
 	@touch $@
 
 .PHONY: libraries-oldest libraries-newest

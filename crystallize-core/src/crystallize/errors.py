@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.results.result import Result
 
@@ -25,7 +25,7 @@ __all__ = [
     "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError",
     "ReadOnlyError", "ReplayError", "ReproductionError", "RunLockedError", "RunStateError", "SerializationError",
     "StepTimeoutError", "StoreError", "TooManyFailuresError", "TrialFailedError", "UnknownNameError",
-    "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerStartError",
+    "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerMismatchError", "WorkerStartError",
 ]  # fmt: skip
 
 
@@ -251,6 +251,25 @@ class SerializationError(CrystallizeError, TypeError):
 
 class WorkerStartError(CrystallizeError, RuntimeError):
     """Worker processes could not be started, or cannot do the work asked of them."""
+
+
+class WorkerMismatchError(WorkerStartError):
+    """A worker on another machine has other code, plugins or libraries than the run; it gets no cells.
+
+    Attributes
+    ----------
+    worker : str
+        Which one.
+    differences : tuple of str
+        Sentences.
+    """
+
+    _carried = ("worker", "differences")
+
+    def __init__(self, message: str, *, worker: str = "", differences: Sequence[str] = ()) -> None:
+        self.worker = worker
+        self.differences = tuple(differences)
+        super().__init__(message)
 
 
 class WorkerCrashError(CrystallizeError, RuntimeError):

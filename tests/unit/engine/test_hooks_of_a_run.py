@@ -130,6 +130,7 @@ def test_a_recorded_error_is_data_and_the_run_goes_on(make, face, hook, log):
     if hook in ("before_replicate", "before_step", "after_step", "after_replicate", "collect"):
         assert [failure.cell.key for failure in result.plugin_errors] == ["baseline_rep_0", "baseline_rep_1"]
     assert log.text(logging.WARNING).count("plugin 'Raising'") == 1
+    assert not result.errors or hook in WORKER
 
 
 @pytest.mark.parametrize("hook", [hook for hook in (*COORDINATOR, *WORKER) if hook != "worker_stop"])

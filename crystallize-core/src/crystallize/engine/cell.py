@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Worker"]
 
+_HOST = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 _clock = time.perf_counter_ns  # whole numbers: what a store keeps of them is what was measured
 
 
@@ -81,6 +83,8 @@ class Job:
         Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
         How the coordinating process sees the step cache; None there, and where no step is cacheable.
+    off_host : bool
+        Whether it is for another machine; see `elsewhere`.
     """
 
     view: ExperimentView
@@ -93,6 +97,7 @@ class Job:
     cache: CacheBrief | None = None
     keeps_logs: bool = False
     accounts: bool = False
+    off_host: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
     shown: ExperimentView | None = None
@@ -103,6 +108,21 @@ class Job:
         if self.shown is None:
             self.shown = handed_view(self.view) if self.active.infos else self.view
         return self.shown
+
+    def elsewhere(self) -> Job:
+        """Return the job as another machine needs it.
+
+        It has the plugins with hooks that run in workers, and no others: those may not be installed there. What names a
+        folder of this machine stays here, and the plugin lock goes along.
+        """
+        active = self.active.in_workers()
+        view = self.view.elsewhere([info.plugin for info in active.infos])
+        cache = self.cache
+        if cache is None and any(step.cacheable for step in view.pipeline.steps):
+            from crystallize.engine.caching import brief_for
+
+            cache = brief_for(self)._replace(settings=None)
+        return replace(self, view=view, active=active, cache=cache, off_host=True, programs={}, shown=None)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
@@ -325,10 +345,12 @@ class Worker:
     async def _run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call, and no other
         self, cell: Cell, emit: Callable[[Event], object] | None, loop: EventLoop | None
     ) -> CellOutcome:
-        started = _clock()
+        began, started = time.time(), _clock()
         if self._start_error is not None:
             place, reason = self._start_error
-            return CellOutcome(cell, {}, error=execution_error(reason, step=place, cell=cell))
+            return CellOutcome(
+                cell, {}, error=execution_error(reason, step=place, cell=cell), started=began, host=_HOST
+            )
         known = self._programs.get(cell.condition)
         try:
             if known is not None and known[0] is self.job.treatments.get(cell.condition):
@@ -338,7 +360,9 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # noqa: BLE001 - what a treatment holds is the user's
-            return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
+            return CellOutcome(
+                cell, {}, error=execution_error(exc, step="treatment", cell=cell), started=began, host=_HOST
+            )
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
         copies = CellCopies(self._shared.handed_out)
@@ -444,6 +468,8 @@ class Worker:
             failures,
             ctx.metrics._tags,
             data if self.job.keeps_payload else None,
+            started=began,
+            host=_HOST,
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)

@@ -310,7 +310,8 @@ class HookDispatch:
                     stopping = stopping or exc
                 else:
                     self._keep(call, "after_run", None, exc)
-                    result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
+                    if call.on_error != "record":
+                        result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
             # At once: a store that comes later in the order is to keep them.
             result.note_plugin_errors(self.failures[known:])
             known = len(self.failures)

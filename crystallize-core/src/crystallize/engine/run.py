@@ -171,6 +171,7 @@ class Run:
         self.interrupts = InterruptGuard()
         self._streams = StreamHold()
         self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
+        self.runner.hears_cells = self.dispatch.hears_cells
         self.dispatch.cells_run_here = self.runner.in_one_thread
 
     # -- faces ------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs", "facts_of", "hookspec"]
 
-CONTRACT = "1.2"
+CONTRACT = "1.3"
 """The version of the contract between the core and plugins."""
 
 

@@ -94,7 +94,12 @@ class Messages:
             while self._outcomes:
                 index, outcome = self._outcomes.popleft()
                 if _is_plain(outcome):
-                    rows.append((index, outcome.metrics, outcome.seed, outcome.provenance, outcome.duration))
+                    rows.append(
+                        (
+                            index, outcome.metrics, outcome.seed, outcome.provenance, outcome.duration,
+                            outcome.started, outcome.host,
+                        )
+                    )  # fmt: skip
                 else:
                     self._news.append(("outcome", index, self._pickled(outcome)))
             if rows:
@@ -152,14 +157,16 @@ def rebuilt(row: tuple[Any, ...], cells: Sequence[Cell], worker: str) -> tuple[i
     Parameters
     ----------
     row : tuple
-        Index, metrics, seed, provenance, duration.
+        Index, metrics, seed, provenance, duration, start, host.
     cells : sequence of Cell
         Those of the run.
     worker : str
         Whose it is.
     """
-    index, metrics, seed, provenance, duration = row
-    return index, CellOutcome(cells[index], metrics, seed, None, (), provenance, duration, worker)
+    index, metrics, seed, provenance, duration, started, host = row
+    return index, CellOutcome(
+        cells[index], metrics, seed, None, (), provenance, duration, worker, started=started, host=host
+    )
 
 
 def _why_it_cannot_travel(outcome: CellOutcome, exc: BaseException) -> str:
