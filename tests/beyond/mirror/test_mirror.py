@@ -143,6 +143,7 @@ def test_no_server_changes_a_number_or_keeps_the_run_waiting(experiment, silent,
     mirrored = experiment(mirror).run(replicates=5)
     assert random.random() == after
     assert total(mirrored) == total(alone)
+    assert mirrored.errors == {}
     (failure,) = mirrored.plugin_errors
     folder = mirrored.provenance["run"]["folder"]
     assert "did not end within 0.5 seconds" in failure.error
