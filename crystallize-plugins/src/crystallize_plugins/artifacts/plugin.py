@@ -179,7 +179,7 @@ class ArtifactPlugin(StorePlugin):
         facts = {} if active is None else dict(active.recorder.facts())
         facts.pop("plugins", None)  # The lock is recorded early as well; in a result it is the engine's to give.
         resumption = self._resumed.get(experiment.run.id)
-        return facts if resumption is None else {**facts, "resume": resumption.facts()}
+        return facts if resumption is None else {**facts, "resume": resumption.facts(experiment.replicates)}
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""
