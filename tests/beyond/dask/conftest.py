@@ -82,7 +82,7 @@ def running():
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                folder = os.readlink(process / "cwd")
+                folder = str((process / "cwd").readlink())
                 command = (process / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue

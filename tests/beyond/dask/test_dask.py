@@ -38,6 +38,7 @@ pytestmark = [
     # Of the client's and the scheduler's own threads, when a connection of theirs is cut.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Mismatched versions"),
     pytest.mark.timeout(300),
 ]
 
@@ -65,7 +66,8 @@ def numbers(result):
 class TestConformance(ExecutorConformance):
     @pytest.fixture
     def plugin(self, cluster):
-        return DaskExecution(cluster.address)
+        # Of a hundred runs, each would open a process on each worker; what those promise is tested below.
+        return DaskExecution(cluster.address, isolate=SOAK)
 
 
 def test_numbers_are_those_of_a_serial_run_for_every_seed(cluster):
@@ -150,11 +152,15 @@ def test_a_run_whose_scheduler_is_killed_ends_and_is_resumed_elsewhere(start_clu
         return experiment_of(slow(), DaskExecution(address), ArtifactPlugin(root_dir=tmp_path / "runs"), name="e")
 
     seen = []
-    with pytest.raises(WorkerCrashError, match=r"scheduler of the Dask cluster is gone.*strategy='resume'"):
+
+    def interrupted():
         for outcome in experiment(first.address).stream(replicates=40):
             seen.append(outcome.cell)
             if len(seen) == 4:
                 first.scheduler.kill()
+
+    with pytest.raises(WorkerCrashError, match=r"scheduler of the Dask cluster is gone.*strategy='resume'"):
+        interrupted()
     assert 4 <= len(seen) < 80
     again = [outcome.cell for outcome in experiment(cluster.address).stream(replicates=20, strategy="resume")]
     assert not set(again) & set(seen)
@@ -190,11 +196,7 @@ def test_nothing_runs_after_the_coordinator_was_ended(cluster, tmp_path, running
     program = subprocess.Popen([sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def sites():
-        found = []
-        for pid in running("crystallize-"):
-            if (Path(f"/proc/{pid}/cwd") / f"here-{mark}").exists():
-                found.append(pid)
-        return found
+        return [pid for pid in running("crystallize-") if (Path(f"/proc/{pid}/cwd") / f"here-{mark}").exists()]
 
     end = time.monotonic() + 60
     while not sites():
