@@ -118,7 +118,7 @@ COMMANDS = {
 
 
 def test_the_table_holds_every_command():
-    assert COMMANDS.keys() == BUILT_IN.keys()
+    assert COMMANDS.keys() | {"ui"} == BUILT_IN.keys()  # which is for people alone
 
 
 @pytest.mark.parametrize("name", COMMANDS)
