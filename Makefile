@@ -17,7 +17,8 @@ CONSTRAINTS := .ci/constraints.txt
 PROJECTS := pyproject.toml $(DISTRIBUTIONS:%=%/pyproject.toml) $(CONSTRAINTS)
 # What the examples use, and what the tests use, of the extras.
 DEMO := --editable ./crystallize-core --editable './crystallize-plugins[stats]' --editable ./crystallize-cli
-FULL := --editable ./crystallize-core --editable './crystallize-plugins[stats,optuna,yaml]' --editable ./crystallize-cli
+LIBRARY := --editable ./crystallize-core --editable './crystallize-plugins[stats,optuna,yaml]'
+FULL := $(LIBRARY) --editable ./crystallize-cli
 INSTALL := install --quiet --disable-pip-version-check $(PIPFLAGS)
 PIP := -m pip $(INSTALL)
 # pip 25.1 reads dependency groups. What builds the distributions (the group `build`) is installed once: an environment
@@ -29,7 +30,7 @@ INTO = @$(BIN)/python -m pip --python .venvs/$*/bin/python $(INSTALL)
 PYTEST := $(BIN)/python -m pytest
 
 # Tests that need what only the development environment has; the suite on other interpreters leaves them out.
-ONE_INTERPRETER := tests/docs tests/packaging tests/typing tests/architecture
+ONE_INTERPRETER := tests/beyond tests/docs tests/packaging tests/typing tests/architecture
 
 .PHONY: help
 help: ## this list
@@ -71,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli store cells pages steps same storage kills wheels resume search stops
+PARTS := rest ways cli tui store cells pages steps same storage kills wheels resume search stops beyond
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -80,10 +81,12 @@ ROOMS_store := unit/artifacts unit/runs
 ROOMS_ways := unit/execution
 ROOMS_wheels := packaging plugin_distributions typing architecture
 ROOMS_cli := cli
+ROOMS_tui := tui
 ROOMS_same := promises/same_numbers promises/identity
 ROOMS_resume := promises/resume
 ROOMS_storage := promises/storage
 ROOMS_search := unit/optimization unit/optimizers
+ROOMS_beyond := beyond
 ROOMS_stops := promises/interrupts promises/pitfalls
 # Compares times, for which it is alone.
 ROOMS_alone := benchmarks
@@ -163,7 +166,8 @@ smoke-%: .venvs/%/.smoke
 	.venvs/$*/bin/python -m pytest -q $(SMOKE) $(ARGS)
 
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
-# metadata allow. Where tests fail, the libraries that broke them are named.
+# metadata allow. Where tests fail, the libraries that broke them are named. The command line comes without its terminal
+# UI, which needs a NumPy newer than the oldest.
 LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers) \
 	$(addprefix tests/unit/config/test_,extra.py hostile.py malformed.py round_trip.py schema.py words.py) \
 	$(addprefix tests/unit/execution/test_,cores.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
@@ -179,7 +183,8 @@ INTERPRETER_newest = $(firstword $(VERSIONS))
 	$(call other_environment,$(INTERPRETER_$*))
 	@echo "installing $(DISTRIBUTIONS) with the $* libraries into .venvs/$*"
 	$(INTO) $(BUILDERS)
-	$(INTO) --no-build-isolation $(LIBRARIES_$*) $(FULL) --group test
+	$(INTO) --no-build-isolation $(LIBRARIES_$*) $(LIBRARY) 'click>=8.2' --group test
+	$(INTO) --no-build-isolation --no-deps --editable ./crystallize-cli
 	@touch $@
 
 .PHONY: libraries-oldest libraries-newest

@@ -16,6 +16,11 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 DISTRIBUTIONS = ("crystallize-core", "crystallize-plugins", "crystallize-cli")
+# Tried with known-good releases alone: they ask for newer releases of what others share.
+ONLY_KNOWN_GOOD = {
+    *("distributed", "ray", "mlflow-skinny", "opentelemetry-api", "fsspec"),
+    *("textual", "textual-plot", "textual-serve"),
+}
 
 
 def pinned(path):
@@ -56,6 +61,8 @@ def test_the_known_good_releases_are_such_as_the_metadata_allow(repository):
 def test_the_oldest_releases_are_those_at_which_the_metadata_begin(repository):
     oldest = pinned(repository / ".ci" / "oldest.txt")
     for requirement in declared(repository):
+        if requirement.name in ONLY_KNOWN_GOOD:
+            continue
         (floor,) = (each.version for each in requirement.specifier if each.operator == ">=")
         found = oldest[canonicalize_name(requirement.name)]
         # A floor such as 1.11 may mean 1.11.1, where no 1.11.0 can be had.

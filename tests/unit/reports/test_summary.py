@@ -162,9 +162,9 @@ def test_where_a_claim_is_not_shown_the_summary_says_what_may_still_be(result_of
     result = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [2.0, 1.5, 5.5]}}, hypotheses=hypotheses)
     limits = [shown_number(bound) for each in result.metrics.hypotheses for bound in each.verdicts[0].ci]
     for told in (
-        f"The interval still allows a mean difference from {limits[0]} to {limits[1]}; about 12 replicates in place of",
-        f"The interval still allows a mean difference of {limits[2]} and any above; about",
-        f"The interval still allows a mean difference of {limits[5]} and any below; about",
+        f"The interval still allows a mean difference from {limits[0]} to {limits[1]}. To halve it takes about 12",
+        f"The interval still allows any mean difference above {limits[2]}. To halve",
+        f"The interval still allows any mean difference below {limits[5]}. To halve",
     ):
         assert told in result.summary()
         assert told in result._repr_html_()

@@ -154,6 +154,25 @@ class RunCell(Protocol):
         """What was declared for cells that fail or take too long; None where nothing was."""
         ...
 
+    @property
+    def hears_cells(self) -> bool:
+        """Whether somebody wants what cells send with ``ctx.emit``; where nobody does, it need not leave the worker."""
+        ...
+
+    @property
+    def experiment(self) -> ExperimentView:
+        """The run's view as its hooks are handed it."""
+        ...
+
+    def elsewhere(self) -> RunCell:
+        """Return what another machine runs cells with: pickle this, and send it there.
+
+        Plugins without hooks that run in workers stay here, and need not be installed there. There the view's
+        ``run.folder`` is None, its ``lock()`` gives the plugin lock, its ``cell_identities()`` are computed of the code
+        that is there, and cacheable steps use the cache of that machine.
+        """
+        ...
+
     def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
         """Run one cell in the calling thread, and again where it failed and its policy says so.
 

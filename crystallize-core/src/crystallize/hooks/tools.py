@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from crystallize.results.statistics import confidence_interval, mean, standard_error
     from crystallize.results.summary import comparison_table, still_allowed
     from crystallize.results.tables import metric_parts
-    from crystallize.results.text_table import aligned
+    from crystallize.results.text_table import aligned, one_line
 
 __all__ = [
     "MASK",
@@ -79,6 +79,7 @@ __all__ = [
     "mean",
     "metric_parts",
     "occupy_standard_descriptors",
+    "one_line",
     "printable",
     "settings_schema",
     "shown_probability",
@@ -109,6 +110,6 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "results.statistics": "confidence_interval mean standard_error",
             "results.summary": "comparison_table still_allowed",
             "results.tables": "metric_parts",
-            "results.text_table": "aligned",
+            "results.text_table": "aligned one_line",
         },
     )

@@ -160,27 +160,31 @@ def still_allowed(verdict: Verdict) -> str:
     Returns
     -------
     str
-        A sentence; empty where the claim holds, or there is no interval. The width of an interval falls as one over the
-        square root of the number of replicates, so four times as many halve it, a little more where there are few.
+        Two sentences; empty where the claim holds, there is no telling, or there is no interval. The width of an
+        interval falls as one over the square root of the number of replicates, so that four times as many halve it;
+        where there are few, a little less is enough.
 
     Examples
     --------
     >>> from crystallize.hooks import Verdict
-    >>> still_allowed(Verdict("welch", estimand="median shift", ci=(0.1, 2), n=(9, 9), holds=False))
-    'The interval still allows a median shift from 0.1 to 2; about 36 replicates in place of 9 would halve that range.'
+    >>> still_allowed(Verdict("paired_t", estimand="mean difference", ci=(0.1, 1.5), n=(9, 9), holds=False))
+    'The interval still allows a mean difference from 0.1 to 1.5. To halve it takes about 36 replicates in place of 9.'
     """
     low, high = verdict.ci
-    if verdict.holds is not False or not (math.isfinite(low) or math.isfinite(high)):
+    if verdict.holds is not False or math.isnan(low) or math.isnan(high):
         return ""
     effect = verdict.estimand or "difference"
-    if math.isfinite(low) and math.isfinite(high):
-        reach, halved = f"from {shown_number(low)} to {shown_number(high)}", "that range"
+    if math.isinf(low) and math.isinf(high):
+        return f"The interval still allows any {effect}: more replicates are needed."
+    if math.isinf(low) or math.isinf(high):
+        limit = f"below {shown_number(high)}" if math.isinf(low) else f"above {shown_number(low)}"
+        allowed, halved = f"any {effect} {limit}", "that limit's distance from the estimate"
     else:
-        limit, beyond = (low, "above") if math.isfinite(low) else (high, "below")
-        reach, halved = f"of {shown_number(limit)} and any {beyond}", "the distance of that limit from the estimate"
-    count = max(verdict.n)
-    more = f"; about {4 * count} replicates in place of {count} would halve {halved}" if count else ""
-    return f"The interval still allows a {effect} {reach}{more}."
+        allowed, halved = f"a {effect} from {shown_number(low)} to {shown_number(high)}", "it"
+    before, after = verdict.n
+    needed = f"{4 * after}" if before == after else f"{4 * before} and {4 * after}"
+    had = f"{after}" if before == after else f"{before} and {after}"
+    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} replicates in place of {had}."
 
 
 def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:
