@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
-MAX_ARRAY_SIZE = 5
+MAX_ARRAY_SIZE = 2
 NODES = ("one", "two")
 
 # Jobs are requeued where the partition `urgent` needs their cores. A credential that lives for five seconds lets a
@@ -97,11 +97,11 @@ class Cluster:
             "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={own['socket']}",
             f"--pid-file={own['pid']}", f"--log-file={own['log']}", f"--seed-file={own['seed']}",
         )  # fmt: skip
-        self._until(own["socket"].exists, "munged has no socket")
+        self.until(own["socket"].exists, "munged has no socket")
         self._launch("slurmctld", "-D", "-c")
         for node in NODES:
             self.start_node(node)
-        self._until(
+        self.until(
             lambda: self.say("sinfo", "-h", "-N", "-p", "main", "-o", "%t") == "idle\nidle", "nodes are not idle"
         )
         return self
@@ -125,7 +125,7 @@ class Cluster:
         """Cancel every job, and wait until none runs."""
         if self.queue():
             self.say("scancel", "--full", "--user", getpass.getuser())
-            self._until(lambda: not self.queue(), "jobs do not end")
+            self.until(lambda: not self.queue(), "jobs do not end")
 
     def stop(self):
         """End everything."""
@@ -154,7 +154,7 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def _until(self, holds, otherwise):
+    def until(self, holds, otherwise):
         limit = time.monotonic() + 60
         while not holds():
             if time.monotonic() > limit:
