@@ -41,7 +41,7 @@ _HELD = ("JobHeld", "launch failed", "DependencyNeverSatisfied", "BadConstraints
 
 
 @dataclass
-class Life:
+class _Life:
     """What is known of one life of a task."""
 
     reader: RecordReader
@@ -105,7 +105,7 @@ class Following:
         self._most: int = manifest["jobs"]
         self._sets: dict[str, dict[str, Any]] = manifest["sets"]
         self._set_of = {name: each for each, found in self._sets.items() for name in found["conditions"]}
-        self._lives: dict[str, Life] = {}
+        self._lives: dict[str, _Life] = {}
         self._tasks: dict[str, Task] = {}
         self._missed: dict[str, int] = {}
         self.refused: list[WorkerStartError] = []
@@ -207,17 +207,17 @@ class Following:
             self._taken = self._read
             write_atomically(self.folder.taken, json.dumps(self._taken))
 
-    def _records(self) -> Iterator[tuple[Life, Record]]:
+    def _records(self) -> Iterator[tuple[_Life, Record]]:
         for path in sorted(self.folder.records.iterdir()):
             if path.name not in self._lives:
-                self._lives[path.name] = Life(RecordReader(path), path.name)
+                self._lives[path.name] = _Life(RecordReader(path), path.name)
         for life in self._lives.values():
             if not life.over:
                 for record in life.reader.read():
                     yield life, record
         self._read = {life.name: life.reader.offset for life in self._lives.values()}
 
-    def _take(self, life: Life, record: Record) -> list[CellOutcome]:
+    def _take(self, life: _Life, record: Record) -> list[CellOutcome]:
         kind, data = record
         if kind == b"h":
             facts = json.loads(data)
@@ -249,7 +249,7 @@ class Following:
             self._failed_starts.clear()
         return taken
 
-    def _stopped(self, life: Life, *, lane: int, out_of_time: bool) -> list[CellOutcome]:
+    def _stopped(self, life: _Life, *, lane: int, out_of_time: bool) -> list[CellOutcome]:
         """See to cells that a job was at when it was told to end."""
         stopped = [cell for cell in life.at.pop(lane, ()) if cell in self.unfinished]
         outcomes = self._lost(stopped, f"the time of job {life.task} was over", life) if out_of_time else []
@@ -296,7 +296,7 @@ class Following:
         self._failed_starts += [id_ for id_ in gone if id_ not in began]
         return outcomes
 
-    def _inherit(self, life: Life) -> list[CellOutcome]:
+    def _inherit(self, life: _Life) -> list[CellOutcome]:
         outcomes: list[CellOutcome] = []
         for each in self._sets:
             for owner, claim in self.folder.claims(each):
@@ -309,7 +309,7 @@ class Following:
                     self._requeue(at)
         return outcomes
 
-    def _lost(self, cells: Sequence[Cell], reason: str, life: Life) -> list[CellOutcome]:
+    def _lost(self, cells: Sequence[Cell], reason: str, life: _Life) -> list[CellOutcome]:
         _LOGGER.warning(
             "%s: %s", reason, ", ".join(f"condition {c.condition!r}, replicate {c.replicate}" for c in cells)
         )
