@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,14 +12,35 @@ from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.live import show_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from crystallize import Result
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["carry_out"]
+__all__ = ["carry_out", "stop_options"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def carry_out(target: Target, output: Output, *, strategy: str | None, check: bool) -> int:
+def stop_options(command: F) -> F:
+    """Return a command ``--until`` and ``--batch``, which `carry_out` takes."""
+    for option in (
+        click.option(
+            "--batch", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+            help="How many replicates run before --until looks again.",
+        ),
+        click.option(
+            "--until", metavar="NAME", help="Stop once the hypothesis of this name is decided; it has to be sequential."
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def carry_out(
+    target: Target, output: Output, *, strategy: str | None, check: bool, until: str | None = None, batch: int = 10
+) -> int:
     """Run an experiment or a graph, show the results and give the exit code.
 
     Parameters
@@ -30,13 +51,16 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
         None means the experiment's own.
     check : bool
         Whether a hypothesis that is not supported is a failure.
+    until : str, optional
+        The hypothesis by which the run stops, looked at after each `batch` of replicates.
+    batch : int, default 10
 
     Raises
     ------
     Failure
         The run could not be begun, or broke down; what was finished is kept.
     """
-    results, problem = _run(target, output, strategy)
+    results, problem = _run(target, output, strategy, until, batch)
     if output.json:
         output.data(
             {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
@@ -61,14 +85,18 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
     return ExitCode.DONE
 
 
-def _run(target: Target, output: Output, strategy: str | None) -> tuple[Mapping[str, Result], Failure | None]:
+def _run(
+    target: Target, output: Output, strategy: str | None, until: str | None, batch: int
+) -> tuple[Mapping[str, Result], Failure | None]:
     """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
+    if target.graph is not None and until is not None:
+        raise Failure(f"--until is for one experiment, and {target.path} runs others first: run those, then add --only")
     board = None if output.quiet or output.json else show_progress(target.experiments)
     try:
         if target.graph is None:
-            result = target.experiment.run(replicates=target.replicates, strategy=strategy)
+            result = target.experiment.run(replicates=target.replicates, strategy=strategy, until=until, batch=batch)
             return {target.experiment.name or target.experiment.id: result}, None
         return target.graph.run(replicates=target.replicates, strategy=strategy), None
     except KeyboardInterrupt as interrupt:

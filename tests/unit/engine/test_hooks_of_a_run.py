@@ -61,7 +61,10 @@ for _hook in ("worker_stop", *COORDINATOR, *WORKER):
 def test_the_order_of_hooks_in_a_run(make):
     diary = Diary()
     make(emitting, plugins=[diary]).run(replicates=2)
-    cell = ["before_replicate", "before_step", "on_event", "after_step", "after_replicate", "collect", "on_event"]
+    cell = [
+        *["on_event", "before_replicate", "on_event", "before_step", "on_event", "after_step"],  # cell, step, half_way
+        *["after_replicate", "collect", "on_event"],
+    ]
     assert diary.lines == [
         *["init_hook", "before_run", "on_event", "worker_start"],
         *cell * 2,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out
+from crystallize_cli.running import carry_out, stop_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ __all__ = ["run"]
 @click.option(
     "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
 )
+@stop_options
 @with_output
-def run(check: bool, account: bool, output: Output, **options: Any) -> int:
+def run(check: bool, account: bool, until: str | None, batch: int, output: Output, **options: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
@@ -34,4 +35,4 @@ def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     target = load_target(**options)
     for experiment in target.experiments if account else ():
         experiment.account = True
-    return carry_out(target, output, strategy=None, check=check)
+    return carry_out(target, output, strategy=None, check=check, until=until, batch=batch)

@@ -79,6 +79,8 @@ class Job:
         When to try a cell again, and how long it may take; None where nothing was declared.
     accounts : bool
         Whether what plugins cost is noted.
+    tells_cells, tells_steps : bool
+        Whether somebody wants to hear when a cell, and a step of it, begins.
     keeps_logs : bool
         Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
@@ -97,6 +99,8 @@ class Job:
     cache: CacheBrief | None = None
     keeps_logs: bool = False
     accounts: bool = False
+    tells_cells: bool = False
+    tells_steps: bool = False
     off_host: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
@@ -172,10 +176,12 @@ class Worker:
         self._report = WorkerReport()
         self._account = Account() if job.accounts else None
         self._hooks = WorkerHooks(self._shown, self._shared)
-        self._before_replicate, self._before_step, self._after_step = (
+        hooks = (
             self._hooks.in_cell(calls, self._report) if (calls := self._calls(hook)) else None
             for hook in ("before_replicate", "before_step", "after_step")
         )
+        self._before_replicate, before_step, self._after_step = hooks
+        self._before_step = self._told_of_steps(before_step) if job.tells_steps else before_step
         self._after_replicate = [
             (call, self._hooks.in_cell((call,), self._report)) for call in self._calls("after_replicate")
         ]
@@ -220,6 +226,21 @@ class Worker:
         if shown is not self._steps[position] and hasattr(shown, "__dict__"):
             refresh(shown, self._steps[position])
         return shown
+
+    def _told_of_steps(self, then: Callable[..., object] | None) -> Callable[..., object]:
+        """Return a ``before_step`` that tells of the step first: where nobody listens, the loop asks nothing."""
+        labels = self._labels
+
+        def before_step(
+            cell: Cell, failures: list[PluginFailure], view: ExperimentView, step: PipelineStep, ctx: FrozenContext
+        ) -> None:
+            position = ctx._position
+            fields = {"step": labels[position - 1], "position": position}
+            ctx._deliver(Event("step_started", fields, cell, time.time()))
+            if then is not None:
+                then(cell, failures, view, step, ctx)
+
+        return before_step
 
     def _set_steps_up(self) -> None:
         # By identity: a step that stands in two places is one object, and is set up once.
@@ -385,6 +406,8 @@ class Worker:
         error = None
         forks = process.forks
         try:
+            if self.job.tells_cells:
+                ctx._deliver(Event("cell_started", {}, cell, time.time()))
             if program.shared:
                 copies.note(program.shared)
             if program.apply is not None:

@@ -48,6 +48,8 @@ _PROGRESS = frozenset(
         "trials_told",
     }
 )
+_OF_WORKERS = frozenset({"cell_started", "step_started"})
+"""The engine's own, too, and sent by whoever runs the cell."""
 
 
 _HOOKS = tuple(name for name, spec in HOOKS.items() if spec.place == "coordinator" and name != "init_hook")
@@ -272,7 +274,7 @@ class HookDispatch:
         calls = self._listeners.get(name)
         if calls is None:
             calls = tuple(call for call, wanted in self._on_event if wanted is None or name in wanted)
-            if name in _PROGRESS:  # steps may send any number of names
+            if name in _PROGRESS or name in _OF_WORKERS:  # steps may send any number of names
                 self._listeners[name] = calls
         return calls
 

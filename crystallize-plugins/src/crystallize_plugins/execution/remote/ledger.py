@@ -144,11 +144,12 @@ class Ledger:
             if kind == "outcomes":
                 outcomes.extend(filter(self._finished, pickle.loads(rest[0])))
             elif kind == "outcome":
-                outcomes.extend(filter(self._finished, [self._rebuilt(Cell(*rest[0]), *rest[1:], site)]))
+                cell, encoded, cause = rest
+                outcomes.extend(filter(self._finished, [self._rebuilt(Cell(*cell), encoded, cause, site)]))
             elif kind == "event":
-                cell = self._output.event(rest[0])
-                if cell is not None and cell in self._out:
-                    self.stopping.add(cell)
+                asked = self._output.event(rest[0])
+                if asked is not None and asked in self._out:
+                    self.stopping.add(asked)
             elif kind == "retried":
                 cell, attempt, delay = rest
                 self._run_cell.retried(Cell(*cell), Attempt(*attempt), delay)
