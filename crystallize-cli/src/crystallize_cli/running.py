@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from crystallize_cli.events import EventFile, following
 from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.live import show_progress
 
@@ -16,10 +19,17 @@ if TYPE_CHECKING:
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["carry_out"]
+__all__ = ["carry_out", "events_option"]
+
+events_option = click.option(
+    "--events",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write what happens to FILE, as lines of JSON.",
+)
 
 
-def carry_out(target: Target, output: Output, *, strategy: str | None, check: bool) -> int:
+def carry_out(target: Target, output: Output, *, strategy: str | None, check: bool, events: Path | None = None) -> int:
     """Run an experiment or a graph, show the results and give the exit code.
 
     Parameters
@@ -30,13 +40,23 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
         None means the experiment's own.
     check : bool
         Whether a hypothesis that is not supported is a failure.
+    events : Path, optional
+        Where to write what happens, as lines of JSON.
 
     Raises
     ------
     Failure
         The run could not be begun, or broke down; what was finished is kept.
     """
-    results, problem = _run(target, output, strategy)
+    with following(events, target.experiments) as file:
+        code = _carry_out(target, output, strategy, check=check, file=file)
+        if file is not None:
+            file.code = int(code)
+        return code
+
+
+def _carry_out(target: Target, output: Output, strategy: str | None, *, check: bool, file: EventFile | None) -> int:
+    results, problem = _run(target, output, strategy, file)
     if output.json:
         output.data(
             {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
@@ -61,16 +81,19 @@ def carry_out(target: Target, output: Output, *, strategy: str | None, check: bo
     return ExitCode.DONE
 
 
-def _run(target: Target, output: Output, strategy: str | None) -> tuple[Mapping[str, Result], Failure | None]:
+def _run(
+    target: Target, output: Output, strategy: str | None, file: EventFile | None
+) -> tuple[Mapping[str, Result], Failure | None]:
     """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
     board = None if output.quiet or output.json else show_progress(target.experiments)
     try:
-        if target.graph is None:
-            result = target.experiment.run(replicates=target.replicates, strategy=strategy)
-            return {target.experiment.name or target.experiment.id: result}, None
-        return target.graph.run(replicates=target.replicates, strategy=strategy), None
+        with nullcontext() if file is None else file.listening():
+            if target.graph is None:
+                result = target.experiment.run(replicates=target.replicates, strategy=strategy)
+                return {target.experiment.name or target.experiment.id: result}, None
+            return target.graph.run(replicates=target.replicates, strategy=strategy), None
     except KeyboardInterrupt as interrupt:
         _say_what_is_kept(interrupt, target)
         raise

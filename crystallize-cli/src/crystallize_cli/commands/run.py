@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out
+from crystallize_cli.running import carry_out, events_option
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crystallize_cli.output import Output
 
 __all__ = ["run"]
@@ -22,8 +24,9 @@ __all__ = ["run"]
 @click.option(
     "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
 )
+@events_option
 @with_output
-def run(check: bool, account: bool, output: Output, **options: Any) -> int:
+def run(check: bool, account: bool, events: Path | None, output: Output, **options: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
@@ -34,4 +37,4 @@ def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     target = load_target(**options)
     for experiment in target.experiments if account else ():
         experiment.account = True
-    return carry_out(target, output, strategy=None, check=check)
+    return carry_out(target, output, strategy=None, check=check, events=events)
