@@ -30,7 +30,7 @@ INTO = @$(BIN)/python -m pip --python .venvs/$*/bin/python $(INSTALL)
 PYTEST := $(BIN)/python -m pytest
 
 # Tests that need what only the development environment has; the suite on other interpreters leaves them out.
-ONE_INTERPRETER := tests/docs tests/packaging tests/typing tests/architecture
+ONE_INTERPRETER := tests/beyond tests/docs tests/packaging tests/typing tests/architecture
 
 .PHONY: help
 help: ## this list
@@ -72,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli store cells pages steps same storage kills wheels resume search stops
+PARTS := rest ways cli store cells pages steps same storage kills wheels resume search stops beyond
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -85,6 +85,7 @@ ROOMS_same := promises/same_numbers promises/identity
 ROOMS_resume := promises/resume
 ROOMS_storage := promises/storage
 ROOMS_search := unit/optimization unit/optimizers
+ROOMS_beyond := beyond
 ROOMS_stops := promises/interrupts promises/pitfalls
 # Compares times, for which it is alone.
 ROOMS_alone := benchmarks

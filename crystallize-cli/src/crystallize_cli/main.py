@@ -44,6 +44,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.show:show",
         "Show what a stored run gave: its table, its errors, how it came about.",
     ),
+    "report": (
+        "crystallize_cli.commands.report:report",
+        "Write a stored run as one HTML file: verdicts, plots, failures, how it came about.",
+    ),
     "diff": ("crystallize_cli.commands.diff:diff", "Say what differs between two stored runs."),
     "reproduce": (
         "crystallize_cli.commands.reproduce:reproduce",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentTypeError", "ArtifactMissingError", "CellTimeoutError", "ConfigurationError",
     "ConfigurationMissingError", "ContextMutationError", "CrystallizeError", "DamagedStoreError",
-    "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
+    "DeliveryError", "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
     "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
@@ -232,6 +232,13 @@ class RunLockedError(StoreError):
         self.pid = pid
         self.started = started
         self.path = path
+
+
+class DeliveryError(CrystallizeError, RuntimeError):
+    """What a run sends elsewhere, to a tracker or a mirror, did not all arrive: the message says what to call.
+
+    The run itself, and what is stored of it, is not touched by that.
+    """
 
 
 class SerializationError(CrystallizeError, TypeError):

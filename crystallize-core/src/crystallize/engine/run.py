@@ -62,9 +62,10 @@ from crystallize.results.result import build_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.design import Treatment
+    from crystallize.design import Hypothesis, Treatment
     from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies
+    from crystallize.engine.stopping import Stopping
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView, WorkerReport
     from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
@@ -101,6 +102,8 @@ class Run:
         Says whether another experiment that this one belongs with reads a key.
     account : bool, default False
         Whether what plugins cost is kept in the provenance.
+    stopping : Stopping, optional
+        The rule by which the run may stop before all replicates have run.
 
     Attributes
     ----------
@@ -121,6 +124,7 @@ class Run:
         most_failures: int | None = None,
         elsewhere: Callable[[str], bool] = nowhere,
         account: bool = False,
+        stopping: Stopping | None = None,
     ) -> None:
         self.view = view
         view.lock = active.lock
@@ -169,6 +173,7 @@ class Run:
         self._store = None if view.run.kind != "run" else next(stores, None)
         self._released = False
         self._failures = None if most_failures is None else FailureCount(most_failures)
+        self._stopping = stopping
         self.interrupts = InterruptGuard()
         self._streams = StreamHold()
         self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
@@ -187,11 +192,20 @@ class Run:
     def stream(self, cells: Sequence[Cell] | None = None, *, each: bool = True) -> Iterator[CellOutcome]:
         """Run everything and finish the run, whatever happens; yield each outcome once it is stored."""
         try:
-            yield from self.consume(self.begin(cells), each=each)
+            yield from self._consume_batches(self.begin(cells), each=each)
         except BaseException as exc:
             self.finish(exc)
             raise
         self.finish(None)
+
+    def _consume_batches(self, cells: Sequence[Cell], *, each: bool) -> Iterator[CellOutcome]:
+        # Apart: Ctrl-C may be raised where a loop begins anew, and there no `try` of the same function catches it.
+        for batch in self._batches(cells):
+            yield from self.consume(batch, each=each)
+
+    def _batches(self, cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
+        """Return the cells in the parts after which the run may stop."""
+        return iter((cells,)) if self._stopping is None else self._stopping.batches(self, cells)
 
     def consume(self, cells: Sequence[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
@@ -245,7 +259,8 @@ class Run:
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
         try:
-            await self.aconsume(self.begin(None))
+            for batch in self._batches(self.begin(None)):
+                await self.aconsume(batch)
         except BaseException as exc:
             self.finish(exc)
             raise
@@ -311,6 +326,8 @@ class Run:
         view.run._note(started=time.time())
         self._started = time.perf_counter()
         settle_seed(self._store_view)
+        if self._stopping is not None and view.run.strategy == "resume":
+            self._set_replicates(self._stopping.recall(self._recorded_stopping()))
         self.dispatch.before_run()
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
@@ -333,6 +350,40 @@ class Run:
             if outcome.cell in wanted:
                 self.outcomes.add(outcome)
         return _without(planned, self.outcomes)
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def _recorded_stopping(self) -> Mapping[str, Any]:
+        """Return the record of the looks that were taken at the stored run which is resumed."""
+        store = next((plugin for plugin in self.view.plugins if isinstance(plugin, StorePlugin)), None)
+        stored = None if store is None else store.newest_run(self.view.name or self.view.id)
+        about = {} if stored is None else stored.metadata
+        return about.get("stopping") or {} if about.get("kind") == "run" else {}
+
+    def _set_replicates(self, count: int) -> None:
+        for view in (self.view, self.shown, self._store_view):
+            view._note(replicates=count)
+
+    def tested(self, hypothesis: Hypothesis, replicates: int) -> HypothesisResult:
+        """Test a hypothesis on what the first replicates gave."""
+        outcomes = self._all_outcomes()
+        if self.kept is not None:
+            outcomes = outcomes.restricted(plan_cells(self.conditions, replicates))
+        metrics = collect_metrics(outcomes, condition_records(self.view, self.conditions))
+        (result,), _ = self._judged([hypothesis], metrics, without_success(metrics, outcomes), replicates)
+        return result
+
+    def extend(self, replicates: int, start: int) -> Sequence[Cell]:
+        """Let the run have more replicates, and return the cells from a replicate on that are left to run."""
+        self._set_replicates(replicates)
+        left = self.without_completed(plan_cells(self.conditions, replicates))
+        return [cell for cell in left if cell.replicate >= start]
+
+    def end_at(self, replicates: int) -> None:
+        """Let the run have no more replicates than these."""
+        self._set_replicates(replicates)
+        if self.kept is not None:
+            self.kept = self.kept.restricted(plan_cells(self.conditions, replicates))
 
     # -- cells ------------------------------------------------------------------------------------
 
@@ -492,7 +543,8 @@ class Run:
         outcomes = self._all_outcomes()
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions)
-        hypotheses, judged = self._judged(metrics, without_success(metrics, outcomes))
+        absent = without_success(metrics, outcomes)
+        hypotheses, judged = self._judged(self.view.hypotheses, metrics, absent, self.view.replicates)
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
@@ -519,18 +571,12 @@ class Run:
             raise first
 
     def _judged(
-        self, metrics: ExperimentMetrics, absent: Sequence[str]
+        self, hypotheses: Sequence[Hypothesis], metrics: ExperimentMetrics, absent: Sequence[str], replicates: int
     ) -> tuple[list[HypothesisResult], dict[str, Exception]]:
-        if not self.view.hypotheses:
+        if not hypotheses:
             return [], {}
         measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
-        return judge(
-            self.view.hypotheses,
-            metrics.baseline.unpacked(),
-            measured,
-            absent=absent,
-            replicates=self.view.replicates,
-        )
+        return judge(hypotheses, metrics.baseline.unpacked(), measured, absent=absent, replicates=replicates)
 
     def _facts(
         self, stopped_by: BaseException | None, unread: Mapping[str, Any], report: WorkerReport
@@ -538,6 +584,8 @@ class Run:
         facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
+        if self._stopping is not None:
+            facts["stopping"] = self._stopping.record()
         if self._account is not None:
             facts["plugin_cost"] = self._account.record(self.active.infos, report)
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)

@@ -374,6 +374,8 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
     ) -> Result:
         """Run the experiment and wait for its result.
 
@@ -381,6 +383,12 @@ class Experiment:
         ----------
         treatments, hypotheses, replicates, strategy : optional
             For this run only; None means the experiment's own. `strategy` is ``"rerun"`` or ``"resume"``.
+        until : Hypothesis or str, optional
+            Stop once this hypothesis, or the one of this name, is decided: each of its verdicts holds, or says that the
+            effect lies within the verifier's margin. `replicates` is the budget then, after which the run ends in any
+            case. Its verifier has to be ``"sequential"``, or another that may be looked at again and again.
+        batch : int, default 10
+            How many replicates run before `until` is looked at again.
 
         Returns
         -------
@@ -397,7 +405,7 @@ class Experiment:
         TooManyFailuresError
             If more cells fail than may; what was collected is its ``result``.
         """
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(treatments, hypotheses, replicates, strategy, until=until, batch=batch)
         return self._run_of(request).execute()
 
     async def arun(
@@ -407,9 +415,11 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
     ) -> Result:
         """Run the experiment in the running event loop; see `run`."""
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(treatments, hypotheses, replicates, strategy, until=until, batch=batch)
         return await self._run_of(request).aexecute()
 
     def stream(
@@ -419,12 +429,14 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
     ) -> Iterator[CellOutcome]:
         """Run the experiment, giving each cell's outcome as it completes and is stored; see `run`.
 
         Closing the iterator early ends the run; what was finished is kept.
         """
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(treatments, hypotheses, replicates, strategy, until=until, batch=batch)
         return self._run_of(request).stream()
 
     def plan(
@@ -634,6 +646,7 @@ class Experiment:
             most_failures=most_failures(self) if unattended else None,
             elsewhere=read_elsewhere(self),
             account=self.account,
+            stopping=settled.stopping,
         )
 
     def _run_cell(self, request: Request, replicate: int) -> CellOutcome:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize.context.isolation import isolate
-from crystallize.errors import UnknownNameError
+from crystallize.discovery.loading import load_plugin
+from crystallize.errors import MissingExtraError, PluginNotFoundError, UnknownNameError
 from crystallize.names import counted, did_you_mean
 from crystallize.results.collected import collected
 from crystallize.results.export import result_to_dict, write_json
@@ -33,7 +34,7 @@ from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from crystallize.results.columns import LazyOutcomes
     from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
@@ -49,7 +50,7 @@ FRAMEWORK_FACTS = frozenset(
     {
         "replicates", "replicates_requested", "cells", "seeds", "durations", "workers", "ctx_changes", "before_steps",
         "artifacts", "artifacts_of_failed_cells", "attempts", "plugin_failures", "plugin_cost", "plugins", "policies",
-        "run", "unread",
+        "run", "stopping", "unread",
     }
 )  # fmt: skip
 """Entries of provenance that are the framework's own."""
@@ -105,6 +106,9 @@ class Result:
             The plugins' errors, as mappings.
         ``unread``
             For each condition of which there are some the keys of its treatment that none of its cells has read.
+        ``stopping``
+            Of a run with ``until``: the ``hypothesis``, the ``looks`` (how many replicates there were at each), and the
+            ``reason`` for its end, ``"decided"`` or ``"budget"``; empty where something else ended it.
         ``plugin_cost``
             Of an experiment with ``account=True``, by plugin: ``import_ms``, ``seconds``, ``share``, and ``hooks`` with
             the ``calls`` and ``seconds`` of each.
@@ -268,6 +272,43 @@ class Result:
             JSON by the letter of the standard: no ``NaN``, no ``Infinity``.
         """
         return write_json(self.to_dict(), path, indent=indent)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report for people: one HTML file with verdicts, plots, failures, and how it all came about.
+
+        Parameters
+        ----------
+        path : path
+            The file. It appears whole or not at all, in place of one that is there; folders on the way are made.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        MissingExtraError
+            An `ImportError`: crystallize-plugins, which makes the page, is not installed.
+        TypeError
+            `path` is no path.
+        ValueError
+            `path` is a folder.
+
+        Examples
+        --------
+        >>> experiment.run().report("report.html")  # doctest: +SKIP
+        PosixPath('report.html')
+        """
+        try:
+            write: Callable[[Result, str | os.PathLike[str]], Path] = load_plugin("html", "crystallize.reports")
+        except PluginNotFoundError:
+            raise MissingExtraError(
+                "reports are made by crystallize-plugins, which is not installed, or is of another version. "
+                "Install it: pip install crystallize-plugins",
+                distribution="crystallize-plugins",
+            ) from None
+        return write(self, path)
 
     def copied(self) -> Result:
         """Return a result that is equal to this one, and shares nothing with it that can be changed."""
