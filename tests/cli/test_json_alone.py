@@ -96,6 +96,7 @@ FOLDER = {
 
 COMMANDS = {
     "run": (("run", "folder"),),
+    "preregister": (("preregister", "folder", "-o", "plan.json"),),
     "resume": (("resume", "folder"),),
     "plan": (("plan", "folder"), ("plan", "file.py")),
     "check": (("check",), ("check", "file.py")),

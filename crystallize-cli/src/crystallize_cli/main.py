@@ -81,6 +81,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
         "crystallize_cli.commands.plan:plan",
         "Say which cells would run, and why, without running or writing anything.",
     ),
+    "preregister": (
+        "crystallize_cli.commands.preregister:preregister",
+        "Write down what will be run and tested, before it is.",
+    ),
     "resume": (
         "crystallize_cli.commands.resume:resume",
         "Run the cells that are missing, failed or changed, and keep all others.",
