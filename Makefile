@@ -72,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli store cells pages steps same storage kills wheels resume search stops beyond
+PARTS := rest ways cli tui store cells pages steps same storage kills wheels resume search stops beyond
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -81,6 +81,7 @@ ROOMS_store := unit/artifacts unit/runs
 ROOMS_ways := unit/execution
 ROOMS_wheels := packaging plugin_distributions typing architecture
 ROOMS_cli := cli
+ROOMS_tui := tui
 ROOMS_same := promises/same_numbers promises/identity
 ROOMS_resume := promises/resume
 ROOMS_storage := promises/storage
@@ -117,7 +118,7 @@ quick: $(VENV)/.dev ## the tests without the slow ones
 
 .PHONY: faults
 faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py $(ARGS)
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part
