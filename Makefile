@@ -72,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli store cells pages report steps same storage kills wheels resume search stops beyond
+PARTS := rest ways cli tui store cells pages report steps same storage kills wheels resume search stops beyond
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -82,6 +82,7 @@ ROOMS_store := unit/artifacts unit/runs
 ROOMS_ways := unit/execution
 ROOMS_wheels := packaging plugin_distributions typing architecture
 ROOMS_cli := cli
+ROOMS_tui := tui
 ROOMS_same := promises/same_numbers promises/identity
 ROOMS_resume := promises/resume
 ROOMS_storage := promises/storage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,33 @@ def test_a_run_stops_by_a_hypothesis_of_the_folder(crystallize, folder):
     refused = crystallize("run", folder, "--until", "plain")
     assert refused.returncode == 2
     assert "sooner or later" in refused.stderr
+
+
+def test_a_plan_is_carried_out_and_a_changed_one_ends_with_6(crystallize, write, folder):
+    written = crystallize("preregister", folder, "--until", "larger", "replicates=40", "-o", "plan.json", "--json")
+    assert written.returncode == 0, written.stderr
+    assert crystallize("preregister", folder, "-o", "plan.json").returncode == 2
+    run = ("run", folder, "--preregistration", "plan.json", "--json")
+    done = crystallize(*run)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {each["name"]: each["state"] for each in result["hypotheses"]}["larger"] == "valid"
+    assert result["provenance"]["preregistration"]["digest"] == json.loads(written.stdout)["digest"]
+    again = crystallize("resume", folder, "--preregistration", "plan.json", "--json")
+    assert (again.returncode, json.loads(again.stdout)["hypotheses"]) == (5, result["hypotheses"])
+    assert crystallize(*run, "--until", "larger").returncode == 2
+
+    write(CONFIG.replace("verifier: sequential", "verifier: {sequential: {alpha: 0.1}}"), "shifts/config.yaml")
+    changed = crystallize(*run)
+    assert changed.returncode == 6
+    assert "larger: it is not as it was planned" in changed.stderr
+    write(CONFIG, "shifts/config.yaml")
+    write(STEPS.replace("0.5", "0.4"), "shifts/steps.py")
+    changed = crystallize(*run)
+    assert changed.returncode == 6
+    assert "step 1 MeasureStep code" in changed.stderr
+    plan = json.loads(Path("plan.json").read_text(encoding="utf-8"))
+    write(json.dumps({**plan, "replicates": 10}), "plan.json")
+    edited = crystallize(*run)
+    assert (edited.returncode, edited.stdout) == (6, "")
+    assert "plan.json was changed" in edited.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["carry_out", "stop_options"]
+__all__ = ["carry_out", "plan_option", "refuse_graph", "stop_options"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -38,8 +39,26 @@ def stop_options(command: F) -> F:
     return command
 
 
+def plan_option(command: F) -> F:
+    """Return a command ``--preregistration``, which `carry_out` takes."""
+    option = click.option(
+        "--preregistration",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Carry out a plan that `crystallize preregister` wrote; ends with 6 where it, or what it is of, changed.",
+    )
+    return option(command)
+
+
 def carry_out(
-    target: Target, output: Output, *, strategy: str | None, check: bool, until: str | None = None, batch: int = 10
+    target: Target,
+    output: Output,
+    *,
+    strategy: str | None,
+    check: bool,
+    until: str | None = None,
+    batch: int = 10,
+    preregistration: Path | None = None,
 ) -> int:
     """Run an experiment or a graph, show the results and give the exit code.
 
@@ -54,13 +73,16 @@ def carry_out(
     until : str, optional
         The hypothesis by which the run stops, looked at after each `batch` of replicates.
     batch : int, default 10
+    preregistration : Path, optional
+        The file of the plan that is carried out.
 
     Raises
     ------
     Failure
         The run could not be begun, or broke down; what was finished is kept.
     """
-    results, problem = _run(target, output, strategy, until, batch)
+    how = {"until": until, "batch": batch, "preregistration": preregistration}
+    results, problem = _run(target, output, strategy, how)
     if output.json:
         output.data(
             {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
@@ -74,6 +96,10 @@ def carry_out(
     _say_what_failed(target, results, output)
     if problem is not None:
         raise problem
+    changed = [text for result in results.values() for text in _changed(result)]
+    if changed:
+        output.say("; ".join(changed))
+        return ExitCode.INTEGRITY
     if any(result.errors for result in results.values()) or getattr(results, "skipped", None):
         return ExitCode.FAILED
     if check and (unsupported := [text for result in results.values() for text in _unsupported(result)]):
@@ -86,17 +112,19 @@ def carry_out(
 
 
 def _run(
-    target: Target, output: Output, strategy: str | None, until: str | None, batch: int
+    target: Target, output: Output, strategy: str | None, how: Mapping[str, Any]
 ) -> tuple[Mapping[str, Result], Failure | None]:
     """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
-    if target.graph is not None and until is not None:
-        raise Failure(f"--until is for one experiment, and {target.path} runs others first: run those, then add --only")
+    if target.graph is not None:
+        for option in ("until", "preregistration"):
+            if how[option] is not None:
+                refuse_graph(target, f"--{option}")
     board = None if output.quiet or output.json else show_progress(target.experiments)
     try:
         if target.graph is None:
-            result = target.experiment.run(replicates=target.replicates, strategy=strategy, until=until, batch=batch)
+            result = target.experiment.run(replicates=target.replicates, strategy=strategy, **how)
             return {target.experiment.name or target.experiment.id: result}, None
         return target.graph.run(replicates=target.replicates, strategy=strategy), None
     except KeyboardInterrupt as interrupt:
@@ -110,6 +138,23 @@ def _run(
     finally:
         if board is not None:
             board.close()
+
+
+def refuse_graph(target: Target, what: str) -> None:
+    """Refuse what is for one experiment where others run before it.
+
+    Raises
+    ------
+    Failure
+    """
+    if target.graph is not None:
+        raise Failure(f"{what} is for one experiment, and {target.path} runs others first: run those, then add --only")
+
+
+def _changed(result: Result) -> list[str]:
+    """Say which hypotheses were not tested as they were planned, or on other code than was planned."""
+    changed = ("changed hypothesis", "changed code")
+    return [f"{tested.name}: {tested.reason}" for tested in result.metrics.hypotheses if tested.state in changed]
 
 
 def _only(results: Mapping[str, Result]) -> Any:

@@ -22,7 +22,8 @@ __all__ = [
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
     "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
-    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError",
+    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PreregistrationError",
+    "PreregistrationExistsError", "PrunedError", "RandomnessError",
     "ReadOnlyError", "ReplayError", "ReproductionError", "RunLockedError", "RunStateError", "SerializationError",
     "StepTimeoutError", "StoreError", "TooManyFailuresError", "TrialFailedError", "UnknownNameError",
     "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerMismatchError", "WorkerStartError",
@@ -279,6 +280,14 @@ class WorkerCrashError(CrystallizeError, RuntimeError):
         self.exit_code = exit_code
         self.signal = signal
         super().__init__(message)
+
+
+class PreregistrationError(CrystallizeError, ValueError):
+    """A plan that cannot be carried out: its file is no plan, or was changed since it was written."""
+
+
+class PreregistrationExistsError(CrystallizeError, FileExistsError):
+    """A plan would have taken the place of a file."""
 
 
 class _TimeLimitError(CrystallizeError, TimeoutError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out, stop_options
+from crystallize_cli.running import carry_out, plan_option, stop_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ __all__ = ["run"]
     "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
 )
 @stop_options
+@plan_option
 @with_output
-def run(check: bool, account: bool, until: str | None, batch: int, output: Output, **options: Any) -> int:
+def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
@@ -32,7 +33,8 @@ def run(check: bool, account: bool, until: str | None, batch: int, output: Outpu
     KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1; of a Python file it can be
     replicates=N. plugins.NAME.SETTING=VALUE gives a plugin another setting, in a folder and in a file.
     """
+    how = {name: options.pop(name) for name in ("until", "batch", "preregistration")}
     target = load_target(**options)
     for experiment in target.experiments if account else ():
         experiment.account = True
-    return carry_out(target, output, strategy=None, check=check, until=until, batch=batch)
+    return carry_out(target, output, strategy=None, check=check, **how)

@@ -20,6 +20,7 @@ from crystallize.engine.policies import NO_POLICY, Policies, policies_of
 from crystallize.engine.stopping import Stopping
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, ValidationError
 from crystallize.experiments.definition import definition_of
+from crystallize.experiments.preregistering import checked_plan, request_of
 from crystallize.fingerprint import combine, value_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name, did_you_mean, fresh_id
@@ -27,8 +28,10 @@ from crystallize.pipelines import Pipeline, PipelineStep
 from crystallize.pipelines.policy import check_policy
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
+    from crystallize.design import Preregistration
     from crystallize.experiments.experiment import Experiment
 
 __all__ = [
@@ -85,6 +88,7 @@ class Request:
     seed: int | None = None
     until: Hypothesis | str | None = None
     batch: int = 10
+    preregistration: Preregistration | str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Settled:
     data: Any
     seed: int | None
     stopping: Stopping | None
+    preregistration: Preregistration | None
 
 
 def as_source(candidate: Any) -> Any:
@@ -241,6 +246,9 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         Naming what is missing or wrong.
     """
     check_parts(experiment)
+    plan = None if request.preregistration is None else checked_plan(request.preregistration)
+    if plan is not None:
+        request = request_of(experiment, plan, request)
     treatments = experiment.treatments if request.treatments is None else request.treatments
     checked = checked_treatments(treatments)
     hypotheses = checked_hypotheses(experiment.hypotheses if request.hypotheses is None else request.hypotheses)
@@ -267,6 +275,7 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         request.data,
         None if request.seed is None else check_integer(request.seed, what="seed"),
         None if until is None else Stopping(until, batch, replicates),
+        plan,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crystallize.hooks.base import BasePlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from crystallize.datasources.stored import StoredRun
     from crystallize.errors import CellTimeoutError, StepTimeoutError
@@ -379,6 +379,15 @@ class StorePlugin(BasePlugin):
         """
         del experiment
         return None
+
+    def used_seeds(self, experiment: ExperimentView) -> Mapping[int, str]:
+        """Return the seeds that cells of the experiment's earlier stored runs had, each with what to call its run.
+
+        Asked at the end of a preregistered run, before `HookSpecs.after_run`: what it shows confirms nothing where it
+        has data that were looked at before.
+        """
+        del experiment
+        return {}
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Return the newest stored run of an experiment, for data sources that read from it; None where there is none.

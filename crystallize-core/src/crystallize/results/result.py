@@ -50,7 +50,7 @@ FRAMEWORK_FACTS = frozenset(
     {
         "replicates", "replicates_requested", "cells", "seeds", "durations", "workers", "ctx_changes", "before_steps",
         "artifacts", "artifacts_of_failed_cells", "attempts", "plugin_failures", "plugin_cost", "plugins", "policies",
-        "run", "stopping", "unread",
+        "preregistration", "run", "stopping", "unread",
     }
 )  # fmt: skip
 """Entries of provenance that are the framework's own."""
@@ -109,6 +109,8 @@ class Result:
         ``stopping``
             Of a run with ``until``: the ``hypothesis``, the ``looks`` (how many replicates there were at each), and the
             ``reason`` for its end, ``"decided"`` or ``"budget"``; empty where something else ended it.
+        ``preregistration``
+            Of a run that carries out a plan: its ``digest``, and when it was ``created``.
         ``plugin_cost``
             Of an experiment with ``account=True``, by plugin: ``import_ms``, ``seconds``, ``share``, and ``hooks`` with
             the ``calls`` and ``seconds`` of each.

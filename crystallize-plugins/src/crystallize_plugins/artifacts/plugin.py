@@ -194,6 +194,19 @@ class ArtifactPlugin(StorePlugin):
             if self.artifact_retention is not None:
                 active.retain(self.artifact_retention)
 
+    def used_seeds(self, experiment: ExperimentView) -> dict[int, str]:
+        """Give the seeds of the cells of the experiment's earlier stored runs, with the folder of each."""
+        from crystallize_plugins.artifacts.reading.stored import StoredRun
+
+        active = self._active.get(experiment.run.id)
+        own = Path(experiment.run.folder or "") if active is None else active.writer.folder.absolute()
+        used: dict[int, str] = {}
+        for version in layout.versions(self._folder(experiment)):
+            if version.path.absolute() == own:
+                break
+            used.update(dict.fromkeys(StoredRun(version.path).seeds, version.path.name))
+        return used
+
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Give the newest stored run of an experiment that is not being written, or None.
 
