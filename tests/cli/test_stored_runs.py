@@ -175,7 +175,7 @@ def test_every_format_has_the_same_numbers(crystallize, stored, tmp_path):
     key = ("doubled", 1, "total")
     assert float(as_csv[key]) == as_json[key] == as_parquet[key]
     texts = parquet.read_table(tmp_path / "out" / "draws.parquet").to_pylist()
-    assert {row["text"] for row in texts if row["metric"] == "kind"} == {'"plain"'}
+    assert {row["text"] for row in texts if row["metric"] == "kind"} == {"plain"}
 
 
 def test_a_file_is_written_in_the_format_of_its_name(crystallize, stored, tmp_path):

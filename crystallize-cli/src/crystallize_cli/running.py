@@ -88,9 +88,7 @@ def carry_out(
             {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
         )
     else:
-        from crystallize_plugins.reports import summary_text
-
-        output.write("\n\n".join(summary_text(result) for result in results.values()))
+        output.write("\n\n".join(result.summary() for result in results.values()))
     for name, reason in getattr(results, "skipped", {}).items():
         output.say(f"{name} was not run, since it depends on {reason}")
     _say_what_failed(target, results, output)

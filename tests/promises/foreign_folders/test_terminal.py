@@ -16,7 +16,7 @@ import pytest
 from crystallize.hooks.tools import printable
 from crystallize_cli.main import run
 from crystallize_plugins.artifacts import open_run
-from crystallize_plugins.reports import comparison_table, summary_text
+from crystallize_plugins.reports import comparison_table
 from crystallize_plugins.runs import diff, verify
 
 COMMANDS = [
@@ -96,7 +96,7 @@ def test_json_is_pure_and_exact_and_all_ascii(command, project, capfd):
 
 
 def test_a_name_cannot_forge_a_line_of_a_table(project):
-    text = summary_text(open_run("received/other/v0"))
+    text = open_run("received/other/v0").summary()
     assert not [line for line in text.splitlines() if line.startswith("forged")]
     assert "\\nforged 0.0" in comparison_table(open_run("received/other/v0"))
 

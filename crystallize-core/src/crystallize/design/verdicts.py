@@ -11,7 +11,7 @@ from typing import Any, overload
 from crystallize.checks import check_choice
 from crystallize.errors import ArgumentTypeError, ValidationError
 
-__all__ = ["CORRECTIONS", "Verdict", "adjust", "adjusted_family", "shown_probability"]
+__all__ = ["CORRECTIONS", "Verdict", "adjust", "adjusted_family", "shown_number", "shown_probability"]
 
 CORRECTIONS = ("holm", "bh", "by", "bonferroni", "none")
 """The ways in which `adjust` adjusts p-values."""
@@ -128,15 +128,15 @@ class Verdict(Mapping[str, Any]):
         """Return one sentence: the estimate, its interval, the numbers of replicates, p, adjusted p."""
         about = f"{', '.join(self.metrics)}: " if self.metrics else ""
         told = {True: "the claim holds", False: "not shown", None: "no telling"}[self.holds]
-        parts = [f"{self.estimand or 'estimate'} of {self.treatment or 'the treatment'} {_number(self.estimate)}"]
+        parts = [f"{self.estimand or 'estimate'} of {self.treatment or 'the treatment'} {shown_number(self.estimate)}"]
         if not all(map(math.isnan, self.ci)):
             low, high = self.ci
             if math.isinf(high) and not math.isinf(low):
-                bounds = f"at least {_number(low)}"
+                bounds = f"at least {shown_number(low)}"
             elif math.isinf(low) and not math.isinf(high):
-                bounds = f"at most {_number(high)}"
+                bounds = f"at most {shown_number(high)}"
             else:
-                bounds = f"{_number(low)} to {_number(high)}"
+                bounds = f"{shown_number(low)} to {shown_number(high)}"
             level = self.details.get("level", 1 - self.alpha)
             parts.append(f"{100 * level:.4g} % interval {bounds}")
         before, after = self.n
@@ -167,7 +167,8 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _number(value: float) -> str:
+def shown_number(value: float) -> str:
+    """Return a number for people, with four digits and a true minus sign."""
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 

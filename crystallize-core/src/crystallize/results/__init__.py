@@ -8,5 +8,6 @@ from __future__ import annotations
 from crystallize.results.columns import MetricValues
 from crystallize.results.metrics import ExperimentMetrics, TreatmentMetrics
 from crystallize.results.result import Result
+from crystallize.results.tabular import Tabular
 
-__all__ = ["ExperimentMetrics", "MetricValues", "Result", "TreatmentMetrics"]
+__all__ = ["ExperimentMetrics", "MetricValues", "Result", "Tabular", "TreatmentMetrics"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 import os
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
 
-__all__ = ["dump_json", "result_to_dict", "to_plain", "write_atomically", "write_json"]
+__all__ = ["dump_json", "result_to_dict", "to_plain", "write_atomically", "write_json", "written_atomically"]
 
 _DEEPEST = 100
 # Beyond this many bits Python refuses to write an integer in decimal digits.
@@ -70,13 +73,19 @@ def write_json(value: Any, path: str | os.PathLike[str] | None = None, *, indent
 
 def write_atomically(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file that appears whole or not at all; folders on the way are made."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a file to write, which takes its place at `path` at the end of the block, whole or not at all."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:

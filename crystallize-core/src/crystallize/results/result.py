@@ -30,6 +30,8 @@ from crystallize.results.provenance import (
     Conditions,
 )
 from crystallize.results.secrets import mask_secrets
+from crystallize.results.summary import summary_html, summary_text
+from crystallize.results.tabular import Tabular
 from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ FRAMEWORK_FACTS = frozenset(
 """Entries of provenance that are the framework's own."""
 
 
-class Result:
+class Result(Tabular):
     """The metrics of a run, what failed, what was written, and how it all came about.
 
     Runs give it; `build_result` makes one from outcomes.
@@ -221,6 +223,50 @@ class Result:
             listed = f"its hypotheses: {', '.join(map(repr, known))}" if known else "no hypothesis was tested in it"
             raise UnknownNameError(f"the result has no hypothesis {name!r}.{did_you_mean(name, known)} {listed}")
         return known[name]
+
+    def summary(
+        self,
+        metrics: str | Sequence[str] | None = None,
+        *,
+        hypotheses: str | Sequence[str] | None = None,
+        confidence: float = 0.95,
+    ) -> str:
+        """Return what a person should know of the result: what ran, a table, the verdicts, what failed.
+
+        Parameters
+        ----------
+        metrics : str or list of str, optional
+            Those in the table; by default every metric whose values are numbers.
+        hypotheses : str or list of str, optional
+            Names of the hypotheses that are told of; by default all.
+        confidence : float, default 0.95
+            Of the interval for the difference to the baseline, which the table has where nothing was tested.
+
+        Returns
+        -------
+        str
+            Plain text of several lines, the same for two runs with one seed: no times, no folders. Each verdict is a
+            sentence, with its warnings; where a claim is not shown, another says which effects the interval still
+            allows, and how many replicates would halve it. The number of comparisons, the correction of their p-values
+            and how far the verdicts may be believed follow.
+
+        Raises
+        ------
+        KeyError
+            There is no hypothesis of a name.
+        MissingMetricError
+            No condition recorded a metric that was asked for.
+        TypeError
+            A value of a metric that was asked for is no number.
+
+        Examples
+        --------
+        >>> print(experiment.run().summary())  # doctest: +SKIP
+        """
+        return summary_text(self, metrics, hypotheses=hypotheses, confidence=confidence)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
         """Return what `print_tree` prints, as text."""

@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from crystallize.hooks import BASELINE
-from crystallize.hooks.tools import counted
-from crystallize_plugins.reports.comparison import compare
+from crystallize.hooks.tools import compare, counted
 from crystallize_plugins.reports.page.elements import Markup, element, number, section, table
 from crystallize_plugins.reports.page.panels import (
     COLUMN,
@@ -18,14 +17,13 @@ from crystallize_plugins.reports.page.panels import (
     scale_of_estimates,
 )
 from crystallize_plugins.reports.page.verdicts import state_of
-from crystallize_plugins.reports.table import decimals_for, fixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from crystallize import Result
     from crystallize.hooks import Verdict
-    from crystallize_plugins.reports.comparison import ComparisonRow
+    from crystallize.hooks.tools import ComparisonRow
     from crystallize_plugins.reports.page.samples import Sample
 
 __all__ = ["plots_section"]
@@ -206,18 +204,13 @@ def _groups(result: Result) -> list[Markup]:
 
 
 def _numbers(rows: Sequence[ComparisonRow]) -> Markup:
-    spreads: dict[str, list[float]] = {}
-    for row in rows:
-        spreads.setdefault(row.metric, []).append(row.spread)
-    decimals = {metric: decimals_for(of_metric) for metric, of_metric in spreads.items()}
     listed = [
         [
             row.condition,
             row.metric,
             row.replicates,
-            fixed(row.mean, decimals[row.metric]),
-            fixed(row.spread, decimals[row.metric]),
-            fixed(row.difference, decimals[row.metric], sign=True),
+            *("" if math.isnan(value) else number(value) for value in (row.mean, row.spread)),
+            "" if math.isnan(row.difference) else number(row.difference, sign=True),
         ]
         for row in rows
     ]

@@ -7,9 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks import BASELINE, Verdict
-from crystallize.hooks.tools import dump_json, mean, standard_error, to_plain
+from crystallize.hooks.tools import as_number, dump_json, mean, standard_error, to_plain
 from crystallize_plugins.reports.page.elements import Markup
-from crystallize_plugins.samples import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crystallize.hooks import MetricValues
-from crystallize_plugins.reports.comparison import metrics_by_condition, numeric_metrics
+from crystallize.hooks import BASELINE, MetricValues
+from crystallize.hooks.tools import as_number
 from crystallize_plugins.reports.page.elements import number
-from crystallize_plugins.samples import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,12 +58,14 @@ class Sample:
 
 def samples_of(result: Result) -> dict[str, list[Sample]]:
     """Return by metric the sample of each condition, baseline first; of the metrics whose values are numbers."""
-    recorded = metrics_by_condition(result)
-    names = list(result.logs) or list(recorded)
-    return {
-        metric: [_sample(result, name, recorded.get(name, {}).get(metric, ())) for name in names]
-        for metric in numeric_metrics(recorded)
-    }
+    conditions = {BASELINE: result.metrics.baseline, **result.metrics.treatments}
+    recorded = {name: condition.metrics for name, condition in conditions.items()}
+    found: dict[str, list[Sample]] = {}
+    for metric in result.metric_names:
+        columns = {name: values.get(metric, ()) for name, values in recorded.items()}
+        if all(as_number(value) is not None for values in columns.values() for value in values):
+            found[metric] = [_sample(result, name, columns.get(name, ())) for name in result.logs]
+    return found
 
 
 def listed(values: Iterable[float]) -> str:
