@@ -105,9 +105,8 @@ class Application(App[None]):
         entries, runs = await asyncio.gather(
             asyncio.to_thread(find_entries, Path(), known), asyncio.to_thread(stored_runs)
         )
-        changed = entries != self.entries or [each.stamp for each in entries] != [each.stamp for each in self.entries]
         self.runs = runs
-        if changed:
+        if entries != self.entries:
             self.entries = entries
             self.check()
 

@@ -2,5 +2,20 @@
 
 | module | its job |
 | --- | --- |
+| `mlflow_plugin`, `mlflow_sender` | runs in MLflow: what the run's process does, and what the helper's does |
+| `records` | what a tracker is told of a run, and the file through which that reaches the helper |
 | `helper` | a process beside the run that talks to the network for it |
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crystallize_plugins.lazy import lazily
+
+if TYPE_CHECKING:
+    from crystallize_plugins.tracking.mlflow_plugin import MLflowPlugin
+
+__all__ = ["MLflowPlugin"]
+
+__getattr__ = lazily(__name__, {"MLflowPlugin": "mlflow_plugin"})
