@@ -149,7 +149,7 @@ def test_text_and_marks_stand_out_from_the_paper(page, report, dark):
 
 
 def test_it_is_accessible(page, report, axe):
-    page.show(report)
+    page.show(report, width=390, height=844)
     page.run(axe + "; undefined")
     page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
     rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}"

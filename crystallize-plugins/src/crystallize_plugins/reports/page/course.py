@@ -32,6 +32,7 @@ _MOST_POINTS = 400
 _MOST_LOST = 60
 _MOST_LOOKS = 40
 _MOST_SEQUENCES = 12
+_MOST_COUNTS = 8
 
 
 def course_section(result: Result, samples: Mapping[str, Sequence[Sample]]) -> Markup | None:
@@ -142,6 +143,13 @@ def _sequences(result: Result, samples: Mapping[str, Sequence[Sample]]) -> list[
     return figures
 
 
+def _counts(looks: Sequence[int], y: float) -> list[Markup]:
+    """Return the numbers of replicates below the looks, as many as there is room for."""
+    every = -(-len(looks) // _MOST_COUNTS)
+    shown = looks[::-1][::every][::-1]
+    return [element("text", count, class_="tick-x", x=f"{96 * count / looks[-1]:.3f}%", y=y) for count in shown]
+
+
 def _looks(
     verdict: Verdict, samples: Mapping[str, Sample], recorded: Sequence[int] | None
 ) -> list[tuple[int, Verdict]]:
@@ -180,7 +188,7 @@ def _sequence(
     scale = Scale([0.0, *ends], top=_EDGE, bottom=_HEIGHT_OF_LOOKS)
     last = looks[-1][0]
     zero = scale.at(0.0)
-    stop = f"stopped after {last}: {reason}" if reason else f"{last} replicates"
+    stop = f"stopped after {last} replicates: {reason}" if reason else "by the number of replicates"
     told = [
         f"after {count}: {number(each.estimate)}, {number(each.ci[0])} to {number(each.ci[1])}" for count, each in looks
     ]
@@ -203,7 +211,7 @@ def _sequence(
         *drawn,
         stretched(centres, height, "dots"),
         element("use", href=f"#mark-{kind}", class_="mark", x="96%", y=scale.at(looks[-1][1].estimate)),
-        element("text", stop, class_="value stop", x="96%", dx=6, y=height + 15),
+        *_counts([count for count, _ in looks], height + 15),
         name=name,
         height=height + 20,
         class_=f"panel estimate {kind}",
@@ -211,6 +219,6 @@ def _sequence(
     title = f"{', '.join(verdict.metrics)}, {verdict.treatment}: the interval over the looks"
     style = f"--gutter:{scale.gutter}px"
     return element(
-        "figure", element("h3", title), element("p", hypothesis, class_="panel-title"),
+        "figure", element("h3", title), element("p", f"{hypothesis}: {stop}", class_="panel-title"),
         element("div", panel, class_="canvas", style=style),
     )  # fmt: skip

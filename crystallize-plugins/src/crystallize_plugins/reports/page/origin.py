@@ -57,7 +57,13 @@ def _commands(known: Mapping[str, Any]) -> Markup:
     if run.get("folder"):
         where = shlex.quote(str(run["folder"]))
         lines.append(("To do it again and compare bit by bit", "", f"crystallize reproduce {where}"))
-    lines.append(("To confirm it on fresh seeds", "a plan first, then the run", "\n".join(_confirming(definition))))
+    lines.append(
+        (
+            "To confirm it on fresh seeds",
+            "a plan first, then the run",
+            "\n".join(_confirming(definition, known["replicates_requested"])),
+        )
+    )
     return element(
         "div",
         *(
@@ -73,17 +79,20 @@ def _commands(known: Mapping[str, Any]) -> Markup:
     )
 
 
-def _confirming(definition: Mapping[str, Any]) -> list[str]:
+def _confirming(definition: Mapping[str, Any], replicates: int) -> list[str]:
     """Give what preregisters the experiment, as a command where one can name it and else as code."""
     path = definition.get("config")
     file = definition.get("file")
     if path is None and file and definition.get("variables") and definition.get("function") == "<module>":
         path = file
     if path is None:
-        return ['experiment.preregister("plan.json")', 'experiment.run(preregistration="plan.json")']
+        return [
+            f'experiment.preregister("plan.json", replicates={replicates})',
+            'experiment.run(preregistration="plan.json")',
+        ]
     named = shlex.quote(str(path))
     return [
-        f"crystallize preregister {named} -o plan.json",
+        f"crystallize preregister {named} -o plan.json --replicates {replicates}",
         f"crystallize run {named} --preregistration plan.json",
     ]
 

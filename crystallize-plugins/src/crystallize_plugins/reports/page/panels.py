@@ -39,6 +39,8 @@ _EDGE = 8
 _ROOM_FOR_VALUES = 20
 _RAIL = 14
 _WIDEST_SWARM = 24
+_NARROW = 5
+"""Columns for which points and means are made; where there are fewer, they do not spread."""
 _FEW = 60
 _MOST_PAIRS = 50
 _MOST_POINTS = 200
@@ -127,12 +129,12 @@ def observations_panel(samples: Sequence[Sample], scale: Scale, *, name: str, me
     for sample, x in zip(samples, columns, strict=True):
         strip = as_strips or len(sample.values) > _MOST_POINTS
         offsets = [] if strip else _swarm([scale.at(value) for value in sample.values])
-        unit = 100 / len(samples) / COLUMN
+        unit = 100 / max(len(samples), _NARROW) / COLUMN
         at = [round(x + unit * offset, 3) for offset in offsets]
         marks: list[object] = [_strip(sample, x, scale, len(samples))] if strip else _points(sample, at, scale)
         if sample.values:
             y = scale.at(sample.mean)
-            reach = 100 / len(samples) * 0.3
+            reach = 100 / max(len(samples), _NARROW) * 0.35
             marks.append(element("line", class_="mean", x1=_percent(x - reach), x2=_percent(x + reach), y1=y, y2=y))
         drawn.append(element("g", *marks, _lost(sample, x, unit, scale.bottom), data_condition=sample.condition))
         told.append(_in_words(sample, strip=strip))

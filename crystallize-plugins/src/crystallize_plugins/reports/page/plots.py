@@ -99,7 +99,10 @@ def _families(result: Result, metric: str, rows: Sequence[ComparisonRow]) -> lis
             if row.metric == metric and math.isfinite(row.difference)
         ]
         if estimates:
-            families.append(("Mean difference, Student's 95 % interval; no hypothesis tested it", estimates))
+            tested = any(metric in verdict.metrics for each in result.metrics.hypotheses for verdict in each.verdicts)
+            families.append(
+                (f"Mean difference, Student's 95 % interval{'' if tested else '; no hypothesis tested it'}", estimates)
+            )
     return families
 
 

@@ -86,10 +86,11 @@ class Scale:
         )
 
     def _step(self) -> float:
-        count = max(2, (self.bottom - self.top) / _TICK_EVERY)
+        count = max(3, (self.bottom - self.top) / _TICK_EVERY)
         raw = (self._high / count - self._low / count) or 1.0
         magnitude = 10.0 ** math.floor(math.log10(raw))
-        return next((step * magnitude for step in (1.0, 2.0, 2.5, 5.0) if step * magnitude >= raw), 10.0 * magnitude)
+        steps = [number * magnitude for number in (1.0, 2.0, 2.5, 5.0, 10.0)]
+        return next((step for step in steps if raw <= step < math.inf), raw)
 
 
 def _bounded(value: float) -> float:
