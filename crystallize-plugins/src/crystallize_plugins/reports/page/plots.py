@@ -99,9 +99,14 @@ def _families(result: Result, metric: str, rows: Sequence[ComparisonRow]) -> lis
             if row.metric == metric and math.isfinite(row.difference)
         ]
         if estimates:
-            tested = any(metric in verdict.metrics for each in result.metrics.hypotheses for verdict in each.verdicts)
+            was_tested = any(
+                metric in verdict.metrics for each in result.metrics.hypotheses for verdict in each.verdicts
+            )
             families.append(
-                (f"Mean difference, Student's 95 % interval{'' if tested else '; no hypothesis tested it'}", estimates)
+                (
+                    f"Mean difference, Student's 95 % interval{'' if was_tested else '; no hypothesis tested it'}",
+                    estimates,
+                )
             )
     return families
 
