@@ -27,7 +27,7 @@ def origin_section(result: Result) -> Markup:
     known = result.provenance
     return section(
         "How it came about",
-        _commands(known),
+        _commands(known, tested=bool(result.metrics.hypotheses)),
         _facts(known),
         _cells(result),
         _details("Seeds", _seeds(result)),
@@ -49,7 +49,7 @@ def _details(title: str, content: Markup | None) -> Markup | None:
     return None if content is None else element("details", element("summary", title), content)
 
 
-def _commands(known: Mapping[str, Any]) -> Markup:
+def _commands(known: Mapping[str, Any], *, tested: bool) -> Markup:
     run, command, definition = (known.get(name) or {} for name in ("run", "command", "definition"))
     lines: list[tuple[str, str, str]] = []
     if command.get("command"):
@@ -57,13 +57,9 @@ def _commands(known: Mapping[str, Any]) -> Markup:
     if run.get("folder"):
         where = shlex.quote(str(run["folder"]))
         lines.append(("To do it again and compare bit by bit", "", f"crystallize reproduce {where}"))
-    lines.append(
-        (
-            "To confirm it on fresh seeds",
-            "a plan first, then the run",
-            "\n".join(_confirming(definition, known["replicates_requested"])),
-        )
-    )
+    if tested and not known.get("preregistration"):
+        plan = "\n".join(_confirming(definition, known["replicates_requested"]))
+        lines.append(("To confirm it on fresh seeds", "a plan first, then the run", plan))
     return element(
         "div",
         *(

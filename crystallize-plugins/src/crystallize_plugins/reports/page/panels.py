@@ -131,11 +131,15 @@ def observations_panel(samples: Sequence[Sample], scale: Scale, *, name: str, me
         offsets = [] if strip else _swarm([scale.at(value) for value in sample.values])
         unit = 100 / max(len(samples), _NARROW) / COLUMN
         at = [round(x + unit * offset, 3) for offset in offsets]
-        marks: list[object] = [_strip(sample, x, scale, len(samples))] if strip else _points(sample, at, scale)
+        marks: list[object] = []
         if sample.values:
             y = scale.at(sample.mean)
             reach = 100 / max(len(samples), _NARROW) * 0.35
             marks.append(element("line", class_="mean", x1=_percent(x - reach), x2=_percent(x + reach), y1=y, y2=y))
+        marks.append(_strip(sample, x, scale, len(samples)) if strip else _points(sample, at, scale))
+        if strip:
+            # Over the strip, and below single points, of which it would hide some.
+            marks.reverse()
         drawn.append(element("g", *marks, _lost(sample, x, unit, scale.bottom), data_condition=sample.condition))
         told.append(_in_words(sample, strip=strip))
         means = sample.by_replicate

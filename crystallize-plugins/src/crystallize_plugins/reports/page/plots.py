@@ -70,11 +70,11 @@ def plots_section(result: Result, samples: Mapping[str, Sequence[Sample]]) -> Ma
 
 
 def _reading(result: Result) -> str:
-    below = "the verifier's own interval" if result.metrics.hypotheses else "Student's 95 % interval"
-    return (
-        "Above: every value that was observed, with the mean of each condition; values of one replicate are joined. "
-        f"Below: how far each treatment is from the baseline, with {below}."
-    )
+    told = "Every value that was observed, with the mean of each condition; values of one replicate are joined."
+    if BASELINE not in result.logs or len(result.logs) == 1:
+        return told
+    interval = "the verifier's own interval" if result.metrics.hypotheses else "Student's 95 % interval"
+    return f"Above: e{told[1:]} Below: how far each treatment is from the baseline, with {interval}."
 
 
 def _parts(samples: Sequence[Sample]) -> list[list[Sample]]:
