@@ -49,10 +49,16 @@ def _record(result: Result) -> str:
 
 
 def _at_least(result: Result) -> int:
-    """Return how many values there are at the least, without looking at them."""
-    cells = sum(len(log.replicates) for log in result.logs.values())
+    """Return how many values there are at the least, with a look at one cell of each condition."""
     verdicts = sum(len(tested.verdicts) for tested in result.metrics.hypotheses)
-    return cells + verdicts * len(dataclasses.fields(Verdict))
+    count = verdicts * len(dataclasses.fields(Verdict))
+    for name, log in result.logs.items():
+        # Seed, duration and worker of each cell; name, duration and cache hit of each of its steps.
+        count += 3 * len(log.replicates)
+        succeeded = next((replicate for replicate in log.replicates if replicate not in log.failed), None)
+        if succeeded is not None:
+            count += 3 * log.succeeded * len(result.provenance["ctx_changes"][name][succeeded])
+    return count
 
 
 def _values(value: Any, most: int) -> int:
