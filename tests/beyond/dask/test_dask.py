@@ -14,8 +14,10 @@ import pytest
 
 from crystallize import (
     ArtifactPlugin,
+    BaseOptimizer,
     BasePlugin,
     Experiment,
+    Objective,
     SeedPlugin,
     Treatment,
     data_source,
@@ -164,6 +166,53 @@ def test_a_run_whose_scheduler_is_killed_ends_and_is_resumed_elsewhere(start_clu
     assert 4 <= len(seen) < 80
     again = [outcome.cell for outcome in experiment(cluster.address).stream(replicates=20, strategy="resume")]
     assert not set(again) & set(seen)
+
+
+class Pruning(BaseOptimizer):
+    def __init__(self):
+        super().__init__(Objective("loss", "minimize"))
+
+    def ask(self):
+        return [Treatment(f"x{x}", {"x": x}) for x in (1.0, 50.0)]
+
+    def tell(self, objective_values):
+        raise NotImplementedError
+
+    def tell_trials(self, trials):
+        pass
+
+    def get_best_treatment(self):
+        return Treatment("x1.0", {"x": 1.0})
+
+    def should_prune(self, condition, report):
+        return report.step == 2 and report.value > 10
+
+
+def test_a_trial_is_pruned_while_its_cell_runs_on_the_cluster(cluster):
+    @pipeline_step()
+    def train(data, ctx, *, x=0.0):
+        for epoch in range(3000 if x > 10 else 4):
+            ctx.report("loss", x, step=epoch)
+            time.sleep(0.02)
+        return data, {"loss": x}
+
+    experiment = Experiment(source(), pipeline(train()), plugins=[SeedPlugin(1), DaskExecution(cluster.address)])
+    experiment.optimize(Pruning(), 1)
+    whole, pruned = experiment.last_optimization.trials
+    assert (whole.state, len(whole.reports), pruned.state) == ("complete", 4, "pruned")
+    assert 3 <= len(pruned.reports) < 3000
+
+
+def test_cells_that_take_resources_wait_for_a_worker_that_has_them(start_cluster):
+    cluster = start_cluster(workers=1)
+    execution = DaskExecution(cluster.address, condition_resources={"more": {"gpu": 1}})
+    seen = []
+    for outcome in experiment_of(drawn(), execution).stream(replicates=2):
+        seen.append(outcome)
+        if len(seen) == 2:  # those of the baseline
+            cluster.worker("--resources", "gpu=1")
+    assert [outcome.cell.condition for outcome in seen[:2]] == ["baseline", "baseline"]
+    assert len({outcome.worker for outcome in seen}) == 2
 
 
 PROGRAM = """

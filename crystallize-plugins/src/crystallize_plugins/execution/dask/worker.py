@@ -85,8 +85,8 @@ def run_batch(parcel: str, cells: Sequence[Cell], topic: str, key: str) -> list[
         raise
 
 
-def ask_to_stop(parcel: str, cells: Sequence[Cell]) -> None:
-    """Have cells learn, at their next report, that they are to stop."""
+async def ask_to_stop(parcel: str, cells: Sequence[Cell]) -> None:
+    """Have cells learn, at their next report, that they are to stop; waited for by nobody."""
     asked = _asked.get(parcel)
     if asked is not None:
         asked.update(cells)
