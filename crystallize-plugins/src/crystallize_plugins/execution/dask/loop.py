@@ -381,7 +381,15 @@ class DaskLoop:
         for worker in self._workers.values():
             cells = [cell for several in worker.out.values() for cell in several if cell in asked]
             if cells:
-                self._client.run(there.ask_to_stop, self._parcel.id, cells, workers=[worker.address], wait=False)
+                # Of a worker that has just left, `_look` hears.
+                self._client.run(
+                    there.ask_to_stop,
+                    self._parcel.id,
+                    cells,
+                    workers=[worker.address],
+                    wait=False,
+                    on_error="ignore",
+                )
 
     # -- the end ----------------------------------------------------------------------------------
 
