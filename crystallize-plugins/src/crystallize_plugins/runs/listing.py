@@ -83,7 +83,8 @@ def described_runs(root: str | os.PathLike[str] = "data", experiment: str | None
         if entry is None or entry["status"] == "running":
             entry = _summarised(path) or _described(path)
             fresh.append((place, state, json.dumps(entry)))
-        described.append({**entry, "version": number, "path": path})
+        entry["version"], entry["path"] = number, path
+        described.append(entry)
     gone = {place for place in known.keys() - seen if within is None or place.startswith(f"{within}/")}
     if len(fresh) >= _WORTH_AN_INDEX or (known and (fresh or gone)):
         _write(index, fresh, gone)
