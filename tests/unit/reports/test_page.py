@@ -57,6 +57,14 @@ def test_secrets_in_messages_are_masked_in_the_page_and_its_json(result_of):
     assert "hunter2" not in result.to_json()
 
 
+def test_code_that_is_too_long_for_a_small_page_is_left_out(result_of):
+    result = result_of({"baseline": {"loss": [1.0]}})
+    result.provenance["code"] = {"sources": {"a": "<" * 2_000_000}, "complete": True}
+    page = render(result)
+    assert len(page.encode()) < 2_000_000
+    assert record_of(page)["provenance"]["code"] == {"complete": True}
+
+
 @pytest.mark.parametrize(
     "values",
     [[1e308, -1e308, 3e307], [1e-310, 2e-310, 3e-310], [1.0, 1.0, 1.0], [1e9, 1e9 + 1e-4, 1e9 + 3e-4],
