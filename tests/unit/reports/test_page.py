@@ -91,6 +91,20 @@ def test_a_verdict_of_ones_own_verifier_is_a_sentence(result_of):
     assert "loss: the claim holds: fast; p = 0.0300; adjusted p = 0.0300." in page
 
 
+def test_a_test_that_was_looked_at_again_shows_its_looks_and_why_it_stopped(result_of):
+    values = {"baseline": {"loss": [5.0, 6.0, 5.5, 7.0]}, "fast": {"loss": [4.0, 5.5, 4.2, 6.1]}}
+    result = result_of(values, hypotheses=[Hypothesis("sequential", metrics="loss", name="lower")])
+    result.provenance["stopping"] = {"hypothesis": "lower", "looks": [2, 3, 4], "reason": "budget"}
+    page = render(result)
+    assert "lower: stopped after 4 replicates: budget" in page
+    assert re.findall(r'class="interval"[^>]* data-replicates="(\d)"', page) == ["2", "3", "4"]
+
+
+def test_metrics_that_are_no_numbers_are_named(result_of):
+    page = render(result_of({"baseline": {"loss": [1.0, 2.0], "kind": ["a", "b"]}}))
+    assert "not all of their values are numbers: kind." in page
+
+
 def test_a_report_replaces_a_file_and_refuses_a_folder(wines, tmp_path):
     (tmp_path / "a.html").write_text("old")
     assert wines.report(tmp_path / "a.html") == tmp_path / "a.html"
