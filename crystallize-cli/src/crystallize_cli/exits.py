@@ -30,7 +30,7 @@ class ExitCode(enum.IntEnum):
     NOTHING = 5
     """There is nothing to do, or no such experiment or run."""
     INTEGRITY = 6
-    """What is stored is damaged, or is not what it says it is."""
+    """What is stored is damaged, or is not what it says it is; or a plan, or what it is of, was changed."""
     LOCKED = 75
     """Another process is running this experiment; nothing ran."""
     INTERRUPTED = 130
@@ -95,7 +95,7 @@ def code_of(error: BaseException) -> ExitCode:
 
     if isinstance(error, errors.RunLockedError):
         return ExitCode.LOCKED
-    if isinstance(error, errors.DamagedStoreError):
+    if isinstance(error, (errors.DamagedStoreError, errors.PreregistrationError)):
         return ExitCode.INTEGRITY
     if isinstance(error, errors.TooManyFailuresError):
         return ExitCode.FAILED

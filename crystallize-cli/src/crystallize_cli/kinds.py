@@ -19,6 +19,7 @@ GROUPS = {
     "optimizer": "crystallize.optimizers",
     "seeder": "crystallize.seeders",
     "config": "crystallize.configs",
+    "report": "crystallize.reports",
     "command": "crystallize.commands",
 }
 """What can be installed, and its entry-point group."""

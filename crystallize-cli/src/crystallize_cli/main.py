@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +24,7 @@ __all__ = ["BUILT_IN", "CommandGroup", "cli", "run"]
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
     "run": ("crystallize_cli.commands.run:run", "Run an experiment and show its results."),
+    "ui": ("crystallize_cli.commands.ui:ui", "Open the terminal UI in FOLDER, by default the current one."),
     "completion": (
         "crystallize_cli.commands.completion:completion",
         "Write the script that makes a shell complete `crystallize`.",
@@ -43,6 +46,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "show": (
         "crystallize_cli.commands.show:show",
         "Show what a stored run gave: its table, its errors, how it came about.",
+    ),
+    "report": (
+        "crystallize_cli.commands.report:report",
+        "Write a stored run as one HTML file: verdicts, plots, failures, how it came about.",
     ),
     "diff": ("crystallize_cli.commands.diff:diff", "Say what differs between two stored runs."),
     "reproduce": (
@@ -73,6 +80,10 @@ BUILT_IN: Mapping[str, tuple[str, str]] = {
     "plan": (
         "crystallize_cli.commands.plan:plan",
         "Say which cells would run, and why, without running or writing anything.",
+    ),
+    "preregister": (
+        "crystallize_cli.commands.preregister:preregister",
+        "Write down what will be run and tested, before it is.",
     ),
     "resume": (
         "crystallize_cli.commands.resume:resume",
@@ -114,14 +125,27 @@ def _origin(record: PluginRecord) -> str:
     return f"From {record.origin}." if record.problem is None else f"Cannot be used: {record.problem}."
 
 
-@click.group(cls=CommandGroup, table=BUILT_IN, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    table=BUILT_IN,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="crystallize", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Run experiments that can be trusted.
+@click.pass_context
+def cli(context: click.Context) -> int | None:
+    """Run experiments that can be trusted. Alone in a terminal it opens the terminal UI.
 
     Results are written to stdout, messages to stderr. Exit codes: 0 done, 1 a cell failed, 2 usage or
     configuration, 3 the run broke down, 130 interrupted.
     """
+    if context.invoked_subcommand is not None:
+        return None
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise click.exceptions.NoArgsIsHelpError(context)
+    from crystallize_cli.commands.ui import open_ui
+
+    return open_ui(Path())
 
 
 def run(arguments: Sequence[str], *, exits: bool = False) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         list_datasources,
         register_datasource,
     )
-    from crystallize.design import Hypothesis, Objective, Treatment, hypothesis, treatment, verifier
+    from crystallize.design import Hypothesis, Objective, Preregistration, Treatment, hypothesis, treatment, verifier
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.graphs import ExperimentGraph
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         "ParallelExecution",
         "Pipeline",
         "PipelineStep",
+        "Preregistration",
         "Result",
         "SeedPlugin",
         "SerialExecution",
@@ -92,6 +93,7 @@ _HOMES = {
     "Objective": "design",
     "Pipeline": "pipelines",
     "PipelineStep": "pipelines",
+    "Preregistration": "design",
     "Result": "results",
     "Treatment": "design",
     "data_source": "datasources",

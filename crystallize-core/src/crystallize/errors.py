@@ -11,21 +11,22 @@ import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from crystallize.results.result import Result
 
 __all__ = [
     "ArgumentTypeError", "ArtifactMissingError", "CellTimeoutError", "ConfigurationError",
     "ConfigurationMissingError", "ContextMutationError", "CrystallizeError", "DamagedStoreError",
-    "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
+    "DeliveryError", "DuplicateNameError", "ExperimentNotFoundError", "GraphError", "GraphRunError", "HypothesisError",
     "MissingDistributionError", "MissingExtraError", "MissingKeyError", "MissingMetricError", "MissingParameterError",
     "NeutralityError", "OptimizationError", "PipelineExecutionError", "PluginConflictError", "PluginContractError",
     "PluginDefinitionError", "PluginDeprecationWarning", "PluginError", "PluginHookError", "PluginImportError",
-    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PrunedError", "RandomnessError",
+    "PluginNotFoundError", "PluginOrderError", "PluginSettingError", "PreregistrationError",
+    "PreregistrationExistsError", "PrunedError", "RandomnessError",
     "ReadOnlyError", "ReplayError", "ReproductionError", "RunLockedError", "RunStateError", "SerializationError",
     "StepTimeoutError", "StoreError", "TooManyFailuresError", "TrialFailedError", "UnknownNameError",
-    "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerStartError",
+    "UnreadKeyError", "ValidationError", "WorkerCrashError", "WorkerMismatchError", "WorkerStartError",
 ]  # fmt: skip
 
 
@@ -234,6 +235,13 @@ class RunLockedError(StoreError):
         self.path = path
 
 
+class DeliveryError(CrystallizeError, RuntimeError):
+    """What a run sends elsewhere, to a tracker or a mirror, did not all arrive: the message says what to call.
+
+    The run itself, and what is stored of it, is not touched by that.
+    """
+
+
 class SerializationError(CrystallizeError, TypeError):
     """An object that has to travel to another process cannot; `path` says where it sits."""
 
@@ -246,6 +254,25 @@ class WorkerStartError(CrystallizeError, RuntimeError):
     """Worker processes could not be started, or cannot do the work asked of them."""
 
 
+class WorkerMismatchError(WorkerStartError):
+    """A worker on another machine has other code, plugins or libraries than the run; it gets no cells.
+
+    Attributes
+    ----------
+    worker : str
+        Which one.
+    differences : tuple of str
+        Sentences.
+    """
+
+    _carried = ("worker", "differences")
+
+    def __init__(self, message: str, *, worker: str = "", differences: Sequence[str] = ()) -> None:
+        self.worker = worker
+        self.differences = tuple(differences)
+        super().__init__(message)
+
+
 class WorkerCrashError(CrystallizeError, RuntimeError):
     """A worker process died while it ran a cell; `signal` or `exit_code` says how."""
 
@@ -253,6 +280,14 @@ class WorkerCrashError(CrystallizeError, RuntimeError):
         self.exit_code = exit_code
         self.signal = signal
         super().__init__(message)
+
+
+class PreregistrationError(CrystallizeError, ValueError):
+    """A plan that cannot be carried out: its file is no plan, or was changed since it was written."""
+
+
+class PreregistrationExistsError(CrystallizeError, FileExistsError):
+    """A plan would have taken the place of a file."""
 
 
 class _TimeLimitError(CrystallizeError, TimeoutError):

@@ -42,7 +42,7 @@ def test_events_come_live_with_their_cell(make, face, step):
         return data
 
     face(make(step, check, plugins=[ear]), replicates=2, treatments=[Treatment("t", {})])
-    assert seen == [["half_way", "report"]] * 4
+    assert seen == [["cell_started", "step_started", "half_way", "report", "step_started"]] * 4
     (event,) = [e for e in ear.heard if e.name == "half_way" and e.cell == Cell("t", 1)]
     assert dict(event.fields) == {"done": 0.5}
 
@@ -50,15 +50,24 @@ def test_events_come_live_with_their_cell(make, face, step):
 def test_the_engine_tells_of_its_progress(make):
     ear = Ear()
 
+    def pass_on(data, ctx):
+        return data
+
     def fail(data, ctx):
         if ctx["replicate"]:
             raise ValueError
 
-    make(fail, plugins=[ear]).run(replicates=2)
+    make(pass_on, fail, plugins=[ear]).run(replicates=2)
     told = [(event.name, event.cell, {k: v for k, v in event.fields.items() if k != "duration"}) for event in ear.heard]
     assert told == [
         ("run_started", None, {"cells": 2}),
+        ("cell_started", Cell("baseline", 0), {}),
+        ("step_started", Cell("baseline", 0), {"step": "PassOnStep", "position": 1}),
+        ("step_started", Cell("baseline", 0), {"step": "FailStep", "position": 2}),
         ("cell_finished", Cell("baseline", 0), {"failed": False}),
+        ("cell_started", Cell("baseline", 1), {}),
+        ("step_started", Cell("baseline", 1), {"step": "PassOnStep", "position": 1}),
+        ("step_started", Cell("baseline", 1), {"step": "FailStep", "position": 2}),
         ("cell_finished", Cell("baseline", 1), {"failed": True}),
         ("run_finished", None, {"failed": 1}),
     ]
@@ -89,7 +98,9 @@ def test_events_of_an_executor_that_does_not_pass_them_on_come_with_the_outcome(
     heard = Ear()
     make(tell, plugins=[heard, Elsewhere()]).run()
     names = [event.name for event in heard.heard]
-    assert names == ["run_started", "half_way", "report", "cell_finished", "run_finished"]
+    assert names == [
+        "run_started", "cell_started", "step_started", "half_way", "report", "cell_finished", "run_finished",
+    ]  # fmt: skip
     assert heard.heard[1].cell == Cell("baseline", 0)
 
 
@@ -104,7 +115,7 @@ def test_an_executor_may_take_the_events_itself(make):
 
     ear = Ear()
     make(tell, plugins=[ear, Takes()]).run()
-    assert [event.name for event in mine] == ["half_way", "report"]
+    assert [event.name for event in mine] == ["cell_started", "step_started", "half_way", "report"]
     assert "half_way" not in [event.name for event in ear.heard]
 
 
@@ -134,7 +145,9 @@ def test_events_of_threads_come_one_at_a_time(make):
 
     assert not make(burst, plugins=[Slow(), Pool()]).run(replicates=4).errors
     assert set(most) == {1}
-    assert len(most) == 4 * 200 + 4 + 2
+    assert (
+        len(most) == 4 * 200 + 4 * 3 + 2
+    )  # of each cell its start, its step's and its end; of the run the first and the last
 
 
 def test_a_listeners_trouble_is_not_the_steps(make):
@@ -157,6 +170,8 @@ def test_a_listeners_trouble_is_not_the_steps(make):
     [
         (("half_way",), ["half_way"] * 2),
         (("cell_finished", "run_finished"), ["cell_finished"] * 2 + ["run_finished"]),
+        (("cell_started",), ["cell_started"] * 2),
+        (("step_started",), ["step_started"] * 2),
         ((), []),
     ],
 )
@@ -166,4 +181,6 @@ def test_a_plugin_hears_the_events_that_it_wants_and_the_others_hear_all(make, w
     (make(tell, plugins=[choosy]) if wanted else make(tell, plugins=[choosy, ear])).run(replicates=2)
     assert [event.name for event in choosy.heard] == heard
     if not wanted:
-        assert {"run_started", "half_way", "report", "cell_finished", "run_finished"} == {e.name for e in ear.heard}
+        assert {e.name for e in ear.heard} == {
+            "run_started", "cell_started", "step_started", "half_way", "report", "cell_finished", "run_finished",
+        }  # fmt: skip

@@ -61,7 +61,10 @@ for _hook in ("worker_stop", *COORDINATOR, *WORKER):
 def test_the_order_of_hooks_in_a_run(make):
     diary = Diary()
     make(emitting, plugins=[diary]).run(replicates=2)
-    cell = ["before_replicate", "before_step", "on_event", "after_step", "after_replicate", "collect", "on_event"]
+    cell = [
+        *["on_event", "before_replicate", "on_event", "before_step", "on_event", "after_step"],  # cell, step, half_way
+        *["after_replicate", "collect", "on_event"],
+    ]
     assert diary.lines == [
         *["init_hook", "before_run", "on_event", "worker_start"],
         *cell * 2,
@@ -130,6 +133,7 @@ def test_a_recorded_error_is_data_and_the_run_goes_on(make, face, hook, log):
     if hook in ("before_replicate", "before_step", "after_step", "after_replicate", "collect"):
         assert [failure.cell.key for failure in result.plugin_errors] == ["baseline_rep_0", "baseline_rep_1"]
     assert log.text(logging.WARNING).count("plugin 'Raising'") == 1
+    assert not result.errors or hook in WORKER
 
 
 @pytest.mark.parametrize("hook", [hook for hook in (*COORDINATOR, *WORKER) if hook != "worker_stop"])

@@ -219,3 +219,12 @@ def test_a_run_cell_is_refused_where_the_versions_differ(tally):
     change(info, METADATA=("Version: 1.5", "Version: 1.6"))
     with pytest.raises(WorkerStartError, match=r"'tally'.* 1\.5, and this worker has acme-tools 1\.6"):
         pickle.loads(sent)
+
+
+def test_differences_are_given_as_records_too(tally):
+    tally()
+    lock = [*locked("tally"), {"name": "Own", "distribution": None, "class": "x:Own"}]
+    lock[0]["version"] = "1.4"
+    found = compare_lock(lock, detail=True)
+    assert [(each.kind, each.plugin) for each in found] == [("version", "tally"), ("unknown", "Own")]
+    assert [each.text for each in found] == compare_lock(lock)

@@ -307,6 +307,8 @@ class FrozenContext(MappingViews):
     def emit(self, event: str, **fields: Any) -> None:
         """Send an event to the ``on_event`` hooks, live where the executor can pass it on.
 
+        Whoever shows a run reads ``"progress"`` as how far the cell is: ``percent``, a number from 0 to 100.
+
         Parameters
         ----------
         event : str

@@ -238,9 +238,10 @@ class Cell(NamedTuple):
 class Event(NamedTuple):
     """Something that happened while a run went on: a step's ``ctx.emit`` or the engine's progress.
 
-    The engine's own are ``run_started`` (``cells``), ``cell_retried`` (``attempt``, the number of the one that failed,
-    ``step``, ``error_type``, ``error``, and ``delay``, the seconds until the next one), ``cell_finished`` (``failed``,
-    ``duration``) and ``run_finished`` (``failed``).
+    The engine's own are ``run_started`` (``cells``, how many are to run), ``cell_started``, once for each attempt,
+    ``step_started`` (``step``, its name, and ``position``, from 1), ``cell_retried`` (``attempt``, the number of the
+    one that failed, ``step``, ``error_type``, ``error``, and ``delay``, the seconds until the next one),
+    ``cell_finished`` (``failed``, ``duration``) and ``run_finished`` (``failed``).
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crystallize.design.hypotheses import Hypothesis, Metrics, Objective, Ranker, hypothesis
+from crystallize.design.preregistration import Preregistration
 from crystallize.design.treatments import Treatment, treatment
 from crystallize.design.verifiers import BoundVerifier, VerifierFactory, VerifierFunction, verifier
 
@@ -11,6 +12,7 @@ __all__ = [
     "Hypothesis",
     "Metrics",
     "Objective",
+    "Preregistration",
     "Ranker",
     "Treatment",
     "VerifierFactory",

@@ -12,6 +12,7 @@ from crystallize.checks import check_callable, check_choice
 from crystallize.design.verdicts import CORRECTIONS, Verdict
 from crystallize.design.verifiers import VerifierFactory, VerifierFunction, resolve_verifier
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, MissingMetricError, ValidationError
+from crystallize.fingerprint import value_of
 from crystallize.names import check_name
 from crystallize.signatures import accepts_positional, is_async
 
@@ -103,6 +104,17 @@ class Hypothesis:
     def is_family(self) -> bool:
         """Whether the verifier compares all treatments at once."""
         return bool(getattr(self.verifier, "family", False))
+
+    @property
+    def is_always_valid(self) -> bool:
+        """Whether the verifier's verdicts hold however often one looks at them."""
+        return bool(getattr(self.verifier, "always_valid", False))
+
+    @property
+    def digest(self) -> str:
+        """Its identity: the name, the verifier's code and settings, metrics, ranker and correction; 64 hex digits."""
+        metrics = None if self.metrics is None else self.groups
+        return value_of((self.name, self.verifier, metrics, self.is_grouped, self.ranker, self.correction))
 
     @property
     def groups(self) -> list[tuple[str, ...]]:

@@ -44,17 +44,26 @@ class BoundVerifier:
         The parameters in effect, defaults included.
     family : bool
         Whether it compares all treatments at once: ``(baseline, {treatment: metrics})``.
+    always_valid : bool
+        Whether what it says holds however often one looks.
     """
 
-    __slots__ = ("__weakref__", "explicit", "family", "fn", "params")
+    __slots__ = ("__weakref__", "always_valid", "explicit", "family", "fn", "params")
 
     def __init__(
-        self, fn: Callable[..., Any], explicit: Mapping[str, Any], params: Mapping[str, Any], *, family: bool = False
+        self,
+        fn: Callable[..., Any],
+        explicit: Mapping[str, Any],
+        params: Mapping[str, Any],
+        *,
+        family: bool = False,
+        always_valid: bool = False,
     ) -> None:
         self.fn = fn
         self.explicit = dict(explicit)
         self.params = dict(params)
         self.family = family
+        self.always_valid = always_valid
 
     @property
     def __name__(self) -> str:
@@ -68,8 +77,13 @@ class BoundVerifier:
         outcome: Mapping[str, Any] = self.fn(baseline, treatment, **self.explicit)
         return outcome
 
+    def __fingerprint__(self) -> object:
+        """Return what it does: a setting that was given as it would have been anyway makes no other verifier."""
+        return self.fn, self.params, self.family
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(BoundVerifier, family=self.family), (self.fn, self.explicit, self.params)
+        bound = functools.partial(BoundVerifier, family=self.family, always_valid=self.always_valid)
+        return bound, (self.fn, self.explicit, self.params)
 
     def __repr__(self) -> str:
         return f"{self.__name__}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
@@ -84,10 +98,11 @@ class VerifierFactory:
         The function that was decorated.
     """
 
-    def __init__(self, fn: Callable[..., Any], *, family: bool = False) -> None:
+    def __init__(self, fn: Callable[..., Any], *, family: bool = False, always_valid: bool = False) -> None:
         check_verifier(fn, what="a function decorated with @verifier", compared_only=False)
         self.fn = fn
         self.family = family
+        self.always_valid = always_valid
         self._parameters = dict(list(signature_of(fn).parameters.items())[_COMPARED:])
         self.__name__: str = getattr(fn, "__name__", type(fn).__name__)
         functools.update_wrapper(self, fn)
@@ -132,7 +147,7 @@ class VerifierFactory:
                 f"verifier {self.__name__}() needs {', '.join(missing)}: "
                 f"write {self.__name__}({', '.join(f'{name}=...' for name in missing)})"
             )
-        return BoundVerifier(self.fn, params, effective, family=self.family)
+        return BoundVerifier(self.fn, params, effective, family=self.family, always_valid=self.always_valid)
 
     def __repr__(self) -> str:
         return f"<verifier factory {self.__name__}>"
@@ -141,9 +156,9 @@ class VerifierFactory:
 @overload
 def verifier(fn: Callable[..., Any], /) -> VerifierFactory: ...
 @overload
-def verifier(*, family: bool = ...) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
+def verifier(*, family: bool = ..., always_valid: bool = ...) -> Callable[[Callable[..., Any]], VerifierFactory]: ...
 def verifier(
-    fn: Callable[..., Any] | None = None, /, *, family: bool = False
+    fn: Callable[..., Any] | None = None, /, *, family: bool = False, always_valid: bool = False
 ) -> VerifierFactory | Callable[[Callable[..., Any]], VerifierFactory]:
     """Turn a function ``(baseline, treatment, *, parameters)`` into a factory of verifiers.
 
@@ -155,6 +170,9 @@ def verifier(
     family : bool, default False
         Whether it compares all treatments at once: its second argument is a mapping of treatment to such metrics then,
         and it returns a mapping of treatment to what it says of each. It is not corrected for their number.
+    always_valid : bool, default False
+        Whether what it says holds however often one looks, so that ``run(until=...)`` may stop by it: under no effect
+        the probability that its p-value is ever at most alpha, after any number of replicates, is at most alpha.
 
     Returns
     -------
@@ -179,8 +197,8 @@ def verifier(
     {'gain': 0.25, 'accepted': True}
     """
     if fn is None:
-        return lambda decorated: VerifierFactory(decorated, family=family)
-    return VerifierFactory(fn, family=family)
+        return lambda decorated: VerifierFactory(decorated, family=family, always_valid=always_valid)
+    return VerifierFactory(fn, family=family, always_valid=always_valid)
 
 
 def resolve_verifier(given: Any, *, what: str) -> VerifierFunction:

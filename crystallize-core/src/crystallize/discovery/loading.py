@@ -81,7 +81,7 @@ def find_plugins(group: str = PLUGINS) -> tuple[PluginRecord, ...]:
     ----------
     group : str, default "crystallize.plugins"
         Or ``"crystallize.verifiers"``, ``"crystallize.optimizers"``, ``"crystallize.seeders"``,
-        ``"crystallize.configs"`` or ``"crystallize.commands"``.
+        ``"crystallize.configs"``, ``"crystallize.reports"`` or ``"crystallize.commands"``.
 
     Returns
     -------

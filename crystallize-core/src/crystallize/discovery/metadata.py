@@ -41,6 +41,7 @@ GROUPS = (
     "crystallize.optimizers",
     "crystallize.seeders",
     "crystallize.configs",
+    "crystallize.reports",
     "crystallize.commands",
 )
 OFFICIAL = "crystallize-plugins"

@@ -32,7 +32,8 @@ class CacheBrief(NamedTuple):
     Attributes
     ----------
     settings : CacheSettings or None
-        None where the environment makes no sense: whoever opens the cache says so.
+        None where the environment makes no sense (whoever opens the cache says so), and on other machines, which have
+        their own.
     plugins : str
         The digest of the plugins that may influence a step in a way that its context does not show; empty where there
         is none.

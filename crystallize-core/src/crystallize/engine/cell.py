@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Worker"]
 
+_HOST = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 _clock = time.perf_counter_ns  # whole numbers: what a store keeps of them is what was measured
 
 
@@ -77,10 +79,14 @@ class Job:
         When to try a cell again, and how long it may take; None where nothing was declared.
     accounts : bool
         Whether what plugins cost is noted.
+    tells_cells, tells_steps : bool
+        Whether somebody wants to hear when a cell, and a step of it, begins.
     keeps_logs : bool
         Whether what cells print is kept, for those that fail.
     cache : CacheBrief or None
         How the coordinating process sees the step cache; None there, and where no step is cacheable.
+    off_host : bool
+        Whether it is for another machine; see `elsewhere`.
     """
 
     view: ExperimentView
@@ -93,6 +99,9 @@ class Job:
     cache: CacheBrief | None = None
     keeps_logs: bool = False
     accounts: bool = False
+    tells_cells: bool = False
+    tells_steps: bool = False
+    off_host: bool = False
     programs: dict[str, tuple[Treatment | None, Program]] = field(default_factory=dict)
     """Conditions that were compiled before in this process, each with the treatment that it is for."""
     shown: ExperimentView | None = None
@@ -103,6 +112,21 @@ class Job:
         if self.shown is None:
             self.shown = handed_view(self.view) if self.active.infos else self.view
         return self.shown
+
+    def elsewhere(self) -> Job:
+        """Return the job as another machine needs it.
+
+        It has the plugins with hooks that run in workers, and no others: those may not be installed there. What names a
+        folder of this machine stays here, and the plugin lock goes along.
+        """
+        active = self.active.in_workers()
+        view = self.view.elsewhere([info.plugin for info in active.infos])
+        cache = self.cache
+        if cache is None and any(step.cacheable for step in view.pipeline.steps):
+            from crystallize.engine.caching import brief_for
+
+            cache = brief_for(self)._replace(settings=None)
+        return replace(self, view=view, active=active, cache=cache, off_host=True, programs={}, shown=None)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
@@ -152,10 +176,12 @@ class Worker:
         self._report = WorkerReport()
         self._account = Account() if job.accounts else None
         self._hooks = WorkerHooks(self._shown, self._shared)
-        self._before_replicate, self._before_step, self._after_step = (
+        hooks = (
             self._hooks.in_cell(calls, self._report) if (calls := self._calls(hook)) else None
             for hook in ("before_replicate", "before_step", "after_step")
         )
+        self._before_replicate, before_step, self._after_step = hooks
+        self._before_step = self._told_of_steps(before_step) if job.tells_steps else before_step
         self._after_replicate = [
             (call, self._hooks.in_cell((call,), self._report)) for call in self._calls("after_replicate")
         ]
@@ -200,6 +226,21 @@ class Worker:
         if shown is not self._steps[position] and hasattr(shown, "__dict__"):
             refresh(shown, self._steps[position])
         return shown
+
+    def _told_of_steps(self, then: Callable[..., object] | None) -> Callable[..., object]:
+        """Return a ``before_step`` that tells of the step first: where nobody listens, the loop asks nothing."""
+        labels = self._labels
+
+        def before_step(
+            cell: Cell, failures: list[PluginFailure], view: ExperimentView, step: PipelineStep, ctx: FrozenContext
+        ) -> None:
+            position = ctx._position
+            fields = {"step": labels[position - 1], "position": position}
+            ctx._deliver(Event("step_started", fields, cell, time.time()))
+            if then is not None:
+                then(cell, failures, view, step, ctx)
+
+        return before_step
 
     def _set_steps_up(self) -> None:
         # By identity: a step that stands in two places is one object, and is set up once.
@@ -325,10 +366,12 @@ class Worker:
     async def _run(  # noqa: C901, PLR0912, PLR0915 - the hot path: a step costs its call, and no other
         self, cell: Cell, emit: Callable[[Event], object] | None, loop: EventLoop | None
     ) -> CellOutcome:
-        started = _clock()
+        began, started = time.time(), _clock()
         if self._start_error is not None:
             place, reason = self._start_error
-            return CellOutcome(cell, {}, error=execution_error(reason, step=place, cell=cell))
+            return CellOutcome(
+                cell, {}, error=execution_error(reason, step=place, cell=cell), started=began, host=_HOST
+            )
         known = self._programs.get(cell.condition)
         try:
             if known is not None and known[0] is self.job.treatments.get(cell.condition):
@@ -338,7 +381,9 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # noqa: BLE001 - what a treatment holds is the user's
-            return CellOutcome(cell, {}, error=execution_error(exc, step="treatment", cell=cell))
+            return CellOutcome(
+                cell, {}, error=execution_error(exc, step="treatment", cell=cell), started=began, host=_HOST
+            )
         labels = program.labels
         own: dict[str, Any] = {"replicate": cell.replicate, "condition": cell.condition}
         copies = CellCopies(self._shared.handed_out)
@@ -361,6 +406,8 @@ class Worker:
         error = None
         forks = process.forks
         try:
+            if self.job.tells_cells:
+                ctx._deliver(Event("cell_started", {}, cell, time.time()))
             if program.shared:
                 copies.note(program.shared)
             if program.apply is not None:
@@ -444,6 +491,8 @@ class Worker:
             failures,
             ctx.metrics._tags,
             data if self.job.keeps_payload else None,
+            started=began,
+            host=_HOST,
         )
         if self._after_replicate:
             self._finish(cell, ctx, outcome, failures)

@@ -48,6 +48,8 @@ _PROGRESS = frozenset(
         "trials_told",
     }
 )
+_OF_WORKERS = frozenset({"cell_started", "step_started"})
+"""The engine's own, too, and sent by whoever runs the cell."""
 
 
 _HOOKS = tuple(name for name, spec in HOOKS.items() if spec.place == "coordinator" and name != "init_hook")
@@ -272,7 +274,7 @@ class HookDispatch:
         calls = self._listeners.get(name)
         if calls is None:
             calls = tuple(call for call, wanted in self._on_event if wanted is None or name in wanted)
-            if name in _PROGRESS:  # steps may send any number of names
+            if name in _PROGRESS or name in _OF_WORKERS:  # steps may send any number of names
                 self._listeners[name] = calls
         return calls
 
@@ -310,7 +312,8 @@ class HookDispatch:
                     stopping = stopping or exc
                 else:
                     self._keep(call, "after_run", None, exc)
-                    result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
+                    if call.on_error != "record":
+                        result.errors[free_key(f"after_run:{call.info.name}", result.errors)] = exc
             # At once: a store that comes later in the order is to keep them.
             result.note_plugin_errors(self.failures[known:])
             known = len(self.failures)

@@ -208,6 +208,8 @@ def handed_outcome(outcome: CellOutcome) -> CellOutcome:
         isolate(outcome.payload),
         tuple(outcome.reports),
         tuple(outcome.attempts),
+        outcome.started,
+        outcome.host,
     )
 
 

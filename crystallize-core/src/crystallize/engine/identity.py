@@ -17,7 +17,7 @@ from crystallize.fingerprint import Identity, added_code, combine, identify
 from crystallize.plugins.info import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from crystallize.design import Treatment
     from crystallize.hooks import ActivePlugins, ExperimentView
@@ -105,6 +105,10 @@ class CellIdentities:
             two of them is what changed.
         """
         return {**self.common_parts, **self._of(name)[1]}
+
+    def by_condition(self, names: Iterable[str]) -> dict[str, Mapping[str, str]]:
+        """Return `parts` of several conditions."""
+        return {name: self.parts(name) for name in names}
 
     def untracked_of(self, name: str | None = None) -> tuple[str, ...]:
         """Return what of a condition's identity cannot be compared, as ``"where: what"``.

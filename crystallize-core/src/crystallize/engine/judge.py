@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.design.hypotheses import by_metric
 from crystallize.design.verdicts import Verdict, adjusted_family
+from crystallize.engine.belief import STATES, Belief
 from crystallize.engine.failure import caught
 from crystallize.errors import HypothesisError, MissingMetricError
 from crystallize.results.metrics import HypothesisResult
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from crystallize.design import Hypothesis
 
-__all__ = ["STATES", "judge"]
+__all__ = ["judge"]
 
 _Key = tuple[str, int, str]
 """The place of a verdict: treatment, number of the group of metrics, metric within the group."""
@@ -32,6 +33,7 @@ def judge(
     *,
     absent: Iterable[str] = (),
     replicates: int | None = None,
+    belief: Belief | None = None,
 ) -> tuple[list[HypothesisResult], dict[str, Exception]]:
     """Test every hypothesis for every treatment.
 
@@ -46,6 +48,8 @@ def judge(
         Treatments of the run that have no metrics, because no cell of theirs ran to its end.
     replicates : int, optional
         How many the run had; by default as many as there are values of.
+    belief : Belief, optional
+        Whether it was planned; by default it was not.
 
     Returns
     -------
@@ -56,10 +60,11 @@ def judge(
         names the treatments; it is a `MissingMetricError` where nothing but metrics was missing.
     """
     absent = list(absent)
+    belief = belief or Belief()
     results: list[HypothesisResult] = []
     errors: dict[str, Exception] = {}
     for hypothesis in hypotheses:
-        tested, error = _judge_one(hypothesis, baseline, treatments, absent, replicates)
+        tested, error = _judge_one(hypothesis, baseline, treatments, absent, replicates, belief.of(hypothesis))
         results.append(tested)
         if error is not None:
             errors[f"hypothesis:{hypothesis.name}"] = error
@@ -72,6 +77,7 @@ def _judge_one(
     treatments: Mapping[str, Mapping[str, Sequence[Any]]],
     absent: Sequence[str],
     replicates: int | None,
+    believed: tuple[str, str],
 ) -> tuple[HypothesisResult, Exception | None]:
     outputs: dict[str, Any] = {}
     scores: dict[str, float] = {}
@@ -91,7 +97,10 @@ def _judge_one(
             with caught(partial(failures.__setitem__, name)):
                 outputs[name] = hypothesis.verify(baseline, metrics, where=f"treatment {name!r}")
     told = _verdicts(hypothesis, outputs, len(failures))
-    told = {key: _believed(verdict, baseline, treatments[key[0]], replicates) for key, verdict in told.items()}
+    for key, verdict in told.items():
+        confounded = _confounded(verdict, baseline, treatments[key[0]], replicates)
+        state, reason = min(believed, confounded or believed, key=lambda each: STATES.index(each[0]))
+        told[key] = verdict.replace(state=state, reason=reason)
     outputs = {name: _with_verdicts(hypothesis, name, output, told) for name, output in outputs.items()}
     for name, output in outputs.items():
         with caught(partial(failures.__setitem__, name)):
@@ -177,21 +186,18 @@ def _is_one_sided(hypothesis: Hypothesis, outputs: Mapping[str, Any]) -> bool:
 
 # ---------------------------------------------------------------------------------------------- belief
 
-STATES = ("changed hypothesis", "changed code", "reused data", "confounded", "exploratory", "valid")
-"""How far a verdict may be believed, worst first."""
-
 _LOST_SHARE = 0.05
 _LOST_P = 0.01
 _MOST_EXACT = 2_000
 
 
-def _believed(
+def _confounded(
     verdict: Verdict,
     baseline: Mapping[str, Sequence[Any]],
     treatment: Mapping[str, Sequence[Any]],
     replicates: int | None,
-) -> Verdict:
-    """Return a verdict with its state: confounded where failures on one side alone chose what was compared."""
+) -> tuple[str, str] | None:
+    """Return the state of a verdict, and why, where failures on one side alone chose what was compared."""
     metrics = [name for name in verdict.metrics or baseline if name in baseline]
     ours, theirs = (_complete(side, metrics) for side in (baseline, treatment))
     total = max(replicates or 0, len(ours | theirs))
@@ -201,8 +207,8 @@ def _believed(
             f"of {total} replicates {alone[0]} are lost in the treatment alone and {alone[1]} in the baseline alone, "
             "so chance did not choose which are compared"
         )
-        return verdict.replace(state="confounded", reason=reason)
-    return verdict.replace(state="exploratory", reason="it was not planned before the run")
+        return "confounded", reason
+    return None
 
 
 def _complete(metrics: Mapping[str, Sequence[Any]], names: Iterable[str]) -> set[int]:

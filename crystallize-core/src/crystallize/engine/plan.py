@@ -304,7 +304,7 @@ def _by_reason(cells: Sequence[PlannedCell]) -> Iterator[str]:
         yield f"  {len(keys)} {reason}: {', '.join(keys[:_MOST_SHOWN])}{more}"
 
 
-def settle_seed(view: ExperimentView, *, draw: bool = True) -> None:
+def settle_seed(view: ExperimentView, *, draw: bool = True, planned: int | None = None) -> None:
     """Set a run's base seed before anything else happens: what the seeder says, or has recorded, or draws.
 
     Parameters
@@ -313,8 +313,13 @@ def settle_seed(view: ExperimentView, *, draw: bool = True) -> None:
         Its ``run.seed`` is set.
     draw : bool, default True
         False leaves a seed that would be drawn open: a plan has nothing to say of it, since no stored cell can have it.
+    planned : int, optional
+        The seed of a preregistration, which counts more than what anybody says.
     """
     run = view.run
+    if planned is not None:
+        run._note(seed=planned)
+        return
     if run.strategy == "resume" and run.seed is None and run.kind in ("run", "trial"):
         stores = (plugin for plugin in view.plugins if isinstance(plugin, StorePlugin))
         recorded = (store.recorded_seed(view) for store in stores)

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.account import Account
+from crystallize.engine.belief import Belief
 from crystallize.engine.bridge import (
     STOPS,
     EventLoop,
@@ -25,7 +26,7 @@ from crystallize.engine.bridge import (
 )
 from crystallize.engine.cell import Job
 from crystallize.engine.dispatch import HookDispatch
-from crystallize.engine.failure import attach_result, free_key
+from crystallize.engine.failure import attach_result, caught, free_key
 from crystallize.engine.handed import HandedView, sealed_view
 from crystallize.engine.identity import cell_identities
 from crystallize.engine.interrupts import InterruptGuard
@@ -62,9 +63,11 @@ from crystallize.results.result import build_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.design import Treatment
+    from crystallize.design import Hypothesis, Preregistration, Treatment
+    from crystallize.engine.identity import CellIdentities
     from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies
+    from crystallize.engine.stopping import Stopping
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import ActivePlugins, ExperimentView, WorkerReport
     from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
@@ -101,6 +104,10 @@ class Run:
         Says whether another experiment that this one belongs with reads a key.
     account : bool, default False
         Whether what plugins cost is kept in the provenance.
+    stopping : Stopping, optional
+        The rule by which the run may stop before all replicates have run.
+    preregistration : Preregistration, optional
+        The plan that is carried out.
 
     Attributes
     ----------
@@ -121,6 +128,8 @@ class Run:
         most_failures: int | None = None,
         elsewhere: Callable[[str], bool] = nowhere,
         account: bool = False,
+        stopping: Stopping | None = None,
+        preregistration: Preregistration | None = None,
     ) -> None:
         self.view = view
         view.lock = active.lock
@@ -152,6 +161,7 @@ class Run:
         self.dispatch = HookDispatch(self.shown, self._store_view, active, self._account)
         if self._account is not None:
             self.annotators.append(self._account.note)
+        job.tells_cells, job.tells_steps = map(self.dispatch.listens, ("cell_started", "step_started"))
         self._executor = "the engine"
         self._started = time.perf_counter()
         self._logged: set[tuple[str, str]] = set()
@@ -168,9 +178,13 @@ class Run:
         self._store = None if view.run.kind != "run" else next(stores, None)
         self._released = False
         self._failures = None if most_failures is None else FailureCount(most_failures)
+        self.stopping = stopping
+        self._preregistration = preregistration
+        self._planned_parts: Mapping[str, Mapping[str, str]] = {}
         self.interrupts = InterruptGuard()
         self._streams = StreamHold()
         self.runner = CellRunner(job, self.dispatch.sink, self.dispatch.progress)
+        self.runner.hears_cells = self.dispatch.hears_cells
         self.dispatch.cells_run_here = self.runner.in_one_thread
 
     # -- faces ------------------------------------------------------------------------------------
@@ -185,11 +199,20 @@ class Run:
     def stream(self, cells: Sequence[Cell] | None = None, *, each: bool = True) -> Iterator[CellOutcome]:
         """Run everything and finish the run, whatever happens; yield each outcome once it is stored."""
         try:
-            yield from self.consume(self.begin(cells), each=each)
+            yield from self._consume_batches(self.begin(cells), each=each)
         except BaseException as exc:
             self.finish(exc)
             raise
         self.finish(None)
+
+    def _consume_batches(self, cells: Sequence[Cell], *, each: bool) -> Iterator[CellOutcome]:
+        # Apart: Ctrl-C may be raised where a loop begins anew, and there no `try` of the same function catches it.
+        for batch in self._batches(cells):
+            yield from self.consume(batch, each=each)
+
+    def _batches(self, cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
+        """Return the cells in the parts after which the run may stop."""
+        return iter((cells,)) if self.stopping is None else self.stopping.batches(self, cells)
 
     def consume(self, cells: Sequence[Cell], *, each: bool = False) -> Iterator[CellOutcome]:
         """Run cells in plain code; a run may do so several times between its beginning and its end."""
@@ -243,7 +266,8 @@ class Run:
     async def aexecute(self) -> Result:
         """Run everything in the running event loop; what blocks goes to a helper thread."""
         try:
-            await self.aconsume(self.begin(None))
+            for batch in self._batches(self.begin(None)):
+                await self.aconsume(batch)
         except BaseException as exc:
             self.finish(exc)
             raise
@@ -308,8 +332,13 @@ class Run:
         view = self.view
         view.run._note(started=time.time())
         self._started = time.perf_counter()
-        settle_seed(self._store_view)
+        plan = self._preregistration
+        settle_seed(self._store_view, planned=None if plan is None else plan.seed)
+        if self.stopping is not None and view.run.strategy == "resume":
+            self._set_replicates(self.stopping.recall(self._recorded_stopping()))
         self.dispatch.before_run()
+        if plan is not None:
+            self._planned_parts = self.identities().by_condition(self.conditions)  # before cells change anything
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
         planned = plan_cells(self.conditions, view.replicates) if cells is None else cells
@@ -331,6 +360,40 @@ class Run:
             if outcome.cell in wanted:
                 self.outcomes.add(outcome)
         return _without(planned, self.outcomes)
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def _recorded_stopping(self) -> Mapping[str, Any]:
+        """Return the record of the looks that were taken at the stored run which is resumed."""
+        store = next((plugin for plugin in self.view.plugins if isinstance(plugin, StorePlugin)), None)
+        stored = None if store is None else store.newest_run(self.view.name or self.view.id)
+        about = {} if stored is None else stored.metadata
+        return about.get("stopping") or {} if about.get("kind") == "run" else {}
+
+    def _set_replicates(self, count: int) -> None:
+        for view in (self.view, self.shown, self._store_view):
+            view._note(replicates=count)
+
+    def tested(self, hypothesis: Hypothesis, replicates: int) -> HypothesisResult:
+        """Test a hypothesis on what the first replicates gave."""
+        outcomes = self._all_outcomes()
+        if self.kept is not None:
+            outcomes = outcomes.restricted(plan_cells(self.conditions, replicates))
+        metrics = collect_metrics(outcomes, condition_records(self.view, self.conditions))
+        (result,), _ = self._judged([hypothesis], metrics, without_success(metrics, outcomes), replicates, Belief())
+        return result
+
+    def extend(self, replicates: int, start: int) -> Sequence[Cell]:
+        """Let the run have more replicates, and return the cells from a replicate on that are left to run."""
+        self._set_replicates(replicates)
+        left = self.without_completed(plan_cells(self.conditions, replicates))
+        return [cell for cell in left if cell.replicate >= start]
+
+    def end_at(self, replicates: int) -> None:
+        """Let the run have no more replicates than these."""
+        self._set_replicates(replicates)
+        if self.kept is not None:
+            self.kept = self.kept.restricted(plan_cells(self.conditions, replicates))
 
     # -- cells ------------------------------------------------------------------------------------
 
@@ -490,7 +553,9 @@ class Run:
         outcomes = self._all_outcomes()
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions)
-        hypotheses, judged = self._judged(metrics, without_success(metrics, outcomes))
+        absent = without_success(metrics, outcomes)
+        belief = self._belief(outcomes, stopped_by)
+        hypotheses, judged = self._judged(self.view.hypotheses, metrics, absent, self.view.replicates, belief)
         for key, error in judged.items():
             errors[key] = error
             _LOGGER.warning("%s: %s", key, error)
@@ -517,17 +582,46 @@ class Run:
             raise first
 
     def _judged(
-        self, metrics: ExperimentMetrics, absent: Sequence[str]
+        self,
+        hypotheses: Sequence[Hypothesis],
+        metrics: ExperimentMetrics,
+        absent: Sequence[str],
+        replicates: int,
+        belief: Belief,
     ) -> tuple[list[HypothesisResult], dict[str, Exception]]:
-        if not self.view.hypotheses:
+        if not hypotheses:
             return [], {}
         measured = {name: part.unpacked() for name, part in metrics.treatments.items() if name not in absent}
         return judge(
-            self.view.hypotheses,
-            metrics.baseline.unpacked(),
-            measured,
-            absent=absent,
-            replicates=self.view.replicates,
+            hypotheses, metrics.baseline.unpacked(), measured, absent=absent, replicates=replicates, belief=belief
+        )
+
+    def identities(self) -> CellIdentities:
+        """Return what makes the cells of this run what they are."""
+        found = self.view.cell_identities()
+        if found is None:
+            raise CrystallizeError("the view of a run has no identities of its cells; please report this")
+        return found
+
+    def _belief(self, outcomes: LazyOutcomes, stopped_by: BaseException | None) -> Belief:
+        """Find out whether the run went as it was planned."""
+        until = None if self.stopping is None else self.stopping.hypothesis
+        plan = self._preregistration
+        if plan is None:
+            return Belief(until=until)
+        used = {seed for name in outcomes.conditions for seed in outcomes.columns(name).seeds if seed is not None}
+        stores = [plugin for plugin in self.view.plugins if isinstance(plugin, StorePlugin)]
+        earlier: dict[int, str] = {}
+        doubts = [] if stopped_by is None else [f"{type(stopped_by).__name__} ended the run before the plan was done"]
+        # Whatever a store raises, the result is not lost to it.
+        with caught(lambda error: doubts.append(f"it cannot be said whether its data are new: {error}")):
+            earlier = {seed: run for store in stores for seed, run in store.used_seeds(self._store_view).items()}
+        return Belief(
+            plan,
+            identities=self._planned_parts,
+            until=until,
+            reused={seed: run for seed, run in earlier.items() if seed in used},
+            doubt="; ".join(doubts),
         )
 
     def _facts(
@@ -536,6 +630,13 @@ class Run:
         facts = {**self.dispatch.provenance(), **unread, "plugins": self.active.lock()}
         if self.runner.policies is not None:
             facts["policies"] = self.runner.policies.described()
+        if self.stopping is not None:
+            facts["stopping"] = self.stopping.record()
+        if self._preregistration is not None:
+            facts["preregistration"] = {
+                "digest": self._preregistration.digest,
+                "created": self._preregistration.created,
+            }
         if self._account is not None:
             facts["plugin_cost"] = self._account.record(self.active.infos, report)
         facts["run"] = run_record(self.view, duration=time.perf_counter() - self._started, stopped_by=stopped_by)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from crystallize.engine.bridge import EventLoop, run_without_loop
 from crystallize.engine.cell import Worker
 from crystallize.engine.failure import execution_error, free_frames, is_cancellation
+from crystallize.engine.identity import cell_identities
 from crystallize.engine.limits import TimeLimits
 from crystallize.engine.policies import History
 from crystallize.engine.program import steps_are_async
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from crystallize.design import Treatment
     from crystallize.engine.cell import Job
     from crystallize.engine.policies import Policies
+    from crystallize.hooks import ExperimentView
     from crystallize.hooks.roles import DeadlineListener, RunCell
     from crystallize.results.outcome import Attempt, Cell, Event
 
@@ -69,6 +72,8 @@ class CellRunner:
         self._job = job
         self._sink = emit
         self._progress = progress
+        self.hears_cells = False
+        """Whether somebody wants what cells send."""
         self.policies: Policies | None = job.policies
         """What was declared for cells that fail or take too long."""
         self._listener: DeadlineListener | None = None
@@ -258,6 +263,18 @@ class CellRunner:
     def listen(self, sink: Callable[[Event], object]) -> None:
         """Say who gets events; one that returns True asks the cell that reports to stop."""
         self._sink = sink
+        self.hears_cells = True
+
+    @property
+    def experiment(self) -> ExperimentView:
+        """See `RunCell.experiment`."""
+        return self._job.handed()
+
+    def elsewhere(self) -> CellRunner:
+        """See `RunCell.elsewhere`."""
+        copy = CellRunner(self._job.elsewhere())
+        copy.hears_cells = self.hears_cells
+        return copy
 
     def _started(self) -> Worker:
         with self._lock:
@@ -288,10 +305,19 @@ class CellRunner:
 
     def __getstate__(self) -> dict[str, Any]:
         # The first thing that a worker unpickles: with another version of a plugin the rest might not even load.
-        return {"versions": VersionCheck.of(self._job.active.infos), "job": self._job}
+        return {
+            "versions": VersionCheck.of(self._job.active.infos),
+            "job": self._job,
+            "hears_cells": self.hears_cells,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["job"])  # type: ignore[misc]
+        job: Job = state["job"]
+        self.__init__(job)  # type: ignore[misc]
+        self.hears_cells = state["hears_cells"]
+        if job.off_host:
+            # Of the code that is here, which may be another.
+            job.view.identities = partial(cell_identities, job.view, job.active)
 
 
 class SerialLoop:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from crystallize.design import Hypothesis, Objective
+    from crystallize.design import Hypothesis, Objective, Preregistration
     from crystallize.engine.plan import Plan
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimizers import BaseOptimizer
@@ -374,6 +374,9 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
+        preregistration: Preregistration | str | os.PathLike[str] | None = None,
     ) -> Result:
         """Run the experiment and wait for its result.
 
@@ -381,6 +384,15 @@ class Experiment:
         ----------
         treatments, hypotheses, replicates, strategy : optional
             For this run only; None means the experiment's own. `strategy` is ``"rerun"`` or ``"resume"``.
+        until : Hypothesis or str, optional
+            Stop once this hypothesis, or the one of this name, is decided: each of its verdicts holds, or says that the
+            effect lies within the verifier's margin. `replicates` is the budget then, after which the run ends in any
+            case. Its verifier has to be ``"sequential"``, or another that may be looked at again and again.
+        batch : int, default 10
+            How many replicates run before `until` is looked at again.
+        preregistration : Preregistration or path, optional
+            Carry out this plan, with its seed, its number of replicates and its rule to stop; see `preregister`.
+            Treatments and hypotheses need not be given, unless they have code or values that no file can hold.
 
         Returns
         -------
@@ -397,7 +409,9 @@ class Experiment:
         TooManyFailuresError
             If more cells fail than may; what was collected is its ``result``.
         """
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(
+            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+        )
         return self._run_of(request).execute()
 
     async def arun(
@@ -407,9 +421,14 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
+        preregistration: Preregistration | str | os.PathLike[str] | None = None,
     ) -> Result:
         """Run the experiment in the running event loop; see `run`."""
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(
+            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+        )
         return await self._run_of(request).aexecute()
 
     def stream(
@@ -419,12 +438,17 @@ class Experiment:
         hypotheses: Iterable[Hypothesis] | None = None,
         replicates: int | None = None,
         strategy: str | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
+        preregistration: Preregistration | str | os.PathLike[str] | None = None,
     ) -> Iterator[CellOutcome]:
         """Run the experiment, giving each cell's outcome as it completes and is stored; see `run`.
 
         Closing the iterator early ends the run; what was finished is kept.
         """
-        request = Request(treatments, hypotheses, replicates, strategy)
+        request = Request(
+            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+        )
         return self._run_of(request).stream()
 
     def plan(
@@ -447,6 +471,49 @@ class Experiment:
             Another process is working on the run that would be resumed.
         """
         return self._run_of(Request(treatments, (), replicates, strategy)).plan()
+
+    def preregister(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        hypotheses: Iterable[Hypothesis] | None = None,
+        treatments: Iterable[Treatment] | None = None,
+        replicates: int | None = None,
+        until: Hypothesis | str | None = None,
+        batch: int = 10,
+    ) -> Preregistration:
+        """Write down what will be run and tested, before it is: only then a verdict confirms anything.
+
+        A run that carries out the plan, ``run(preregistration=...)``, has a seed that is drawn here, so that its data
+        are new. Its verdicts are ``"valid"`` if hypotheses, code, data and parameters are as they are now, and nothing
+        went wrong; otherwise their state and reason say what did.
+
+        Parameters
+        ----------
+        path : path
+            Of the JSON file to write; none is ever overwritten.
+        hypotheses, treatments, replicates, until, batch : optional
+            As for `run`; None means the experiment's own.
+
+        Returns
+        -------
+        Preregistration
+
+        Raises
+        ------
+        PreregistrationExistsError
+            There is a file of that name; a `FileExistsError` too.
+        ArgumentTypeError, ValidationError
+            The run could not be begun, or there is no hypothesis.
+
+        Examples
+        --------
+        >>> plan = experiment.preregister("plan.json", replicates=30)  # doctest: +SKIP
+        >>> result = experiment.run(preregistration="plan.json")  # doctest: +SKIP
+        """
+        from crystallize.experiments.preregistering import preregister
+
+        return preregister(self, path, Request(treatments, hypotheses, replicates, until=until, batch=batch))
 
     def debug(self, treatment: Treatment | None = None, replicate: int = 0) -> CellOutcome:
         """Run one cell in the calling thread and let its own exception through.
@@ -634,6 +701,8 @@ class Experiment:
             most_failures=most_failures(self) if unattended else None,
             elsewhere=read_elsewhere(self),
             account=self.account,
+            stopping=settled.stopping,
+            preregistration=settled.preregistration,
         )
 
     def _run_cell(self, request: Request, replicate: int) -> CellOutcome:

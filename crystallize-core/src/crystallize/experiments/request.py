@@ -17,17 +17,21 @@ from crystallize.datasources.stored import StoredFileSource, steps_that_take
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.policies import NO_POLICY, Policies, policies_of
-from crystallize.errors import ArgumentTypeError, ValidationError
+from crystallize.engine.stopping import Stopping
+from crystallize.errors import ArgumentTypeError, DuplicateNameError, ValidationError
 from crystallize.experiments.definition import definition_of
+from crystallize.experiments.preregistering import checked_plan, request_of
 from crystallize.fingerprint import combine, value_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
-from crystallize.names import check_distinct, check_name, fresh_id
+from crystallize.names import check_distinct, check_name, did_you_mean, fresh_id
 from crystallize.pipelines import Pipeline, PipelineStep
 from crystallize.pipelines.policy import check_policy
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
+    from crystallize.design import Preregistration
     from crystallize.experiments.experiment import Experiment
 
 __all__ = [
@@ -82,6 +86,9 @@ class Request:
     kind: str = "run"
     data: Any = ABSENT
     seed: int | None = None
+    until: Hypothesis | str | None = None
+    batch: int = 10
+    preregistration: Preregistration | str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,8 @@ class Settled:
     kind: str
     data: Any
     seed: int | None
+    stopping: Stopping | None
+    preregistration: Preregistration | None
 
 
 def as_source(candidate: Any) -> Any:
@@ -237,9 +246,13 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         Naming what is missing or wrong.
     """
     check_parts(experiment)
+    plan = None if request.preregistration is None else checked_plan(request.preregistration)
+    if plan is not None:
+        request = request_of(experiment, plan, request)
     treatments = experiment.treatments if request.treatments is None else request.treatments
     checked = checked_treatments(treatments)
     hypotheses = checked_hypotheses(experiment.hypotheses if request.hypotheses is None else request.hypotheses)
+    until = None if request.until is None else _stopping_hypothesis(request.until, hypotheses)
     if hypotheses and all(treatment.name == BASELINE for treatment in checked):
         raise ValidationError(
             "hypotheses compare treatments with the baseline, and there is no treatment: "
@@ -251,15 +264,45 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         experiment.strategy if request.strategy is None else request.strategy, STRATEGIES, what="strategy"
     )
     check_flag(experiment.strict, what="strict")
+    replicates = _replicates(experiment, request)
+    batch = check_count(request.batch, what="batch")
     return Settled(
         checked,
         hypotheses,
-        _replicates(experiment, request),
+        replicates,
         strategy,
         request.kind,
         request.data,
         None if request.seed is None else check_integer(request.seed, what="seed"),
+        None if until is None else Stopping(until, batch, replicates),
+        plan,
     )
+
+
+def _stopping_hypothesis(until: Any, hypotheses: list[Hypothesis]) -> Hypothesis:
+    """Return the hypothesis by which a run stops; one that is not among those that are tested joins them."""
+    known = {hypothesis.name: hypothesis for hypothesis in hypotheses}
+    if isinstance(until, Hypothesis):
+        if known.get(until.name, until) is not until:
+            raise DuplicateNameError(
+                f"until is a hypothesis {until.name!r}, and another one of that name is tested: give one of them "
+                "another name, or until its name"
+            )
+        if until.name not in known:
+            hypotheses.append(until)
+    elif not isinstance(until, str):
+        raise ArgumentTypeError(f"until must be a Hypothesis, or the name of one, not {type(until).__name__}")
+    elif until not in known:
+        listed = f"tested: {', '.join(map(repr, known))}" if known else "none is tested: give hypotheses=[...]"
+        raise ValidationError(f"until names no hypothesis: {until!r}.{did_you_mean(until, known)} Hypotheses {listed}")
+    found = until if isinstance(until, Hypothesis) else known[until]
+    if not found.is_always_valid:
+        raise ValidationError(
+            f"a run cannot stop by hypothesis {found.name!r}: {getattr(found.verifier, '__name__', 'its verifier')} "
+            "shows an effect sooner or later if one looks often enough, also where there is none. Take the verifier "
+            '"sequential", or one made with @verifier(always_valid=True)'
+        )
+    return found
 
 
 def check_parts(experiment: Experiment) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from crystallize.hooks.base import BasePlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from crystallize.datasources.stored import StoredRun
     from crystallize.errors import CellTimeoutError, StepTimeoutError
@@ -152,6 +152,25 @@ class RunCell(Protocol):
     @property
     def policies(self) -> FailurePolicies | None:
         """What was declared for cells that fail or take too long; None where nothing was."""
+        ...
+
+    @property
+    def hears_cells(self) -> bool:
+        """Whether somebody wants what cells send with ``ctx.emit``; where nobody does, it need not leave the worker."""
+        ...
+
+    @property
+    def experiment(self) -> ExperimentView:
+        """The run's view as its hooks are handed it."""
+        ...
+
+    def elsewhere(self) -> RunCell:
+        """Return what another machine runs cells with: pickle this, and send it there.
+
+        Plugins without hooks that run in workers stay here, and need not be installed there. There the view's
+        ``run.folder`` is None, its ``lock()`` gives the plugin lock, its ``cell_identities()`` are computed of the code
+        that is there, and cacheable steps use the cache of that machine.
+        """
         ...
 
     def __call__(self, cell: Cell, emit: Callable[[Event], object] | None = None) -> CellOutcome:
@@ -360,6 +379,15 @@ class StorePlugin(BasePlugin):
         """
         del experiment
         return None
+
+    def used_seeds(self, experiment: ExperimentView) -> Mapping[int, str]:
+        """Return the seeds that cells of the experiment's earlier stored runs had, each with what to call its run.
+
+        Asked at the end of a preregistered run, before `HookSpecs.after_run`: what it shows confirms nothing where it
+        has data that were looked at before.
+        """
+        del experiment
+        return {}
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Return the newest stored run of an experiment, for data sources that read from it; None where there is none.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTRACT", "HOOKS", "PROJECT", "HookSpec", "HookSpecs", "facts_of", "hookspec"]
 
-CONTRACT = "1.2"
+CONTRACT = "1.3"
 """The version of the contract between the core and plugins."""
 
 
@@ -438,9 +438,10 @@ class HookSpecs:
         """Something happened: what a step sent with ``ctx.emit``, or the engine's own progress.
 
         *When:* at once where the executor passes ``emit`` on, otherwise when the cell's outcome arrives. The engine's
-        own are ``run_started``, ``cell_retried``, ``cell_finished`` and ``run_finished``; in an optimisation
-        ``optimization_started``, ``trials_asked`` and ``trials_told``, too. *How often:* once per event of the plugin's
-        ``wanted_events``.
+        own are ``run_started``, ``cell_started``, ``step_started``, ``cell_retried``, ``cell_finished`` and
+        ``run_finished``; in an optimisation ``optimization_started``, ``trials_asked`` and ``trials_told``, too.
+        *How often:* once per event of the plugin's ``wanted_events``. A plugin that wants ``step_started``, as one does
+        that names no events, costs every step some microseconds.
         *May change:* nothing.
         *Errors:* are kept in ``result.plugin_errors``.
 

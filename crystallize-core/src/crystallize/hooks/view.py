@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import copy
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crystallize.errors import ArgumentTypeError, ReadOnlyError
@@ -145,6 +146,16 @@ class HandedRun(RunInfo):
         return HandedRun, (RunInfo(**_facts(self)),)
 
 
+class _KnownLock:
+    """A plugin lock that travels."""
+
+    def __init__(self, entries: list[dict[str, Any]]) -> None:
+        self._entries = entries
+
+    def __call__(self) -> list[dict[str, Any]]:
+        return copy.deepcopy(self._entries)
+
+
 def _facts(run: RunInfo) -> dict[str, Any]:
     return {each.name: getattr(run, each.name) for each in fields(RunInfo) if each.name != "shown"}
 
@@ -174,11 +185,11 @@ class ExperimentView:
     identity: Callable[[], str] | str = ""
     """The experiment's identity, or what computes it: looking at code takes its time, and few runs ask."""
     identities: Callable[[], CellIdentities] | CellIdentities | None = None
-    """The identities of this run's cells, or what computes them; None in a worker. See `cell_identities`."""
+    """The identities of this run's cells, or what computes them. See `cell_identities`."""
     definition: Callable[[], Mapping[str, Any]] = dict
     """Gives where the experiment was made, so that it can be found again; in workers it gives nothing."""
     lock: Callable[[], list[dict[str, Any]]] = list
-    """Gives the plugin lock of this run; in workers it gives nothing."""
+    """Gives the plugin lock of this run; in worker processes of the same machine it gives nothing."""
 
     describe: Callable[[Sequence[str]], list[ConditionRecord]] = field(default=_nothing)
     """Gives what conditions are, by name: their parameters and context; in workers it gives nothing."""
@@ -199,7 +210,8 @@ class ExperimentView:
         Returns
         -------
         CellIdentities or None
-            With ``condition(name)`` and ``parts(name)``. None in a worker, and where the view belongs to no run.
+            With ``condition(name)`` and ``parts(name)``; on another machine, computed of the code that is there. None
+            in the other worker processes, and where the view belongs to no run.
         """
         found = self.identities
         if found is not None and callable(found):
@@ -212,6 +224,18 @@ class ExperimentView:
         for name, value in facts.items():
             object.__setattr__(self, name, value)
 
+    def elsewhere(self, plugins: Sequence[object]) -> ExperimentView:
+        """Return the view for another machine: with the plugins that are there, the plugin lock, and no run's folder.
+
+        Parameters
+        ----------
+        plugins : sequence of object
+            Those that travel.
+        """
+        run = RunInfo(**{**_facts(self.run), "folder": None})
+        those = [plugin for plugin in self.plugins if any(plugin is each for each in plugins)]
+        return replace(self, plugins=those, run=run, lock=_KnownLock(self.lock()))
+
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         _ = self.id if self.name is None else None
         state = {name: getattr(self, name) for name in self.__slots__}
@@ -219,7 +243,8 @@ class ExperimentView:
         if not isinstance(self.identity, str):
             state["identity"] = ""
         state["identities"] = None
-        state["definition"], state["lock"], state["describe"] = dict, list, _nothing
+        state["definition"], state["describe"] = dict, _nothing
+        state["lock"] = self.lock if isinstance(self.lock, _KnownLock) else list
         return None, state
 
     @property

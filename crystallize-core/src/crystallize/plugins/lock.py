@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from crystallize.discovery.metadata import normalized, scan
 from crystallize.errors import (
@@ -135,7 +135,7 @@ class LockDifference:
     ----------
     plugin : str
         The plugin's name; of another order, the first that is in another place.
-    kind : {"version", "missing", "extra", "order", "settings", "files", "entry_point", "editable"}
+    kind : {"version", "missing", "extra", "order", "settings", "files", "entry_point", "editable", "unknown"}
     recorded, now : object
         What the lock says, and what is there.
     text : str
@@ -193,31 +193,53 @@ def lock_differences(
 
 def lock_doubts(lock: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return sentences on what a lock does not pin: editable installations, and plugins of no distribution."""
-    doubts = []
+    return [str(doubt) for doubt in _doubts(lock)]
+
+
+def _doubts(lock: Iterable[Mapping[str, Any]]) -> Iterator[LockDifference]:
     for entry in lock:
         name, distribution = entry["name"], entry.get("distribution")
         if not distribution:
-            doubts.append(f"plugin {name!r} came from no distribution ({entry.get('class')}), and cannot be compared")
+            text = f"plugin {name!r} came from no distribution ({entry.get('class')}), and cannot be compared"
         elif entry.get("editable"):
-            doubts.append(f"plugin {name!r}: {distribution} is installed editable, so that its code cannot be compared")
-    return doubts
+            text = f"plugin {name!r}: {distribution} is installed editable, so that its code cannot be compared"
+        else:
+            continue
+        yield LockDifference(name, "unknown", entry.get("class"), None, text)
 
 
-def compare_lock(lock: Sequence[Mapping[str, Any]]) -> list[str]:
+@overload
+def compare_lock(lock: Sequence[Mapping[str, Any]], *, detail: Literal[False] = False) -> list[str]: ...
+@overload
+def compare_lock(lock: Sequence[Mapping[str, Any]], *, detail: Literal[True]) -> list[LockDifference]: ...
+def compare_lock(lock: Sequence[Mapping[str, Any]], *, detail: bool = False) -> list[str] | list[LockDifference]:
     """Say how what is installed now differs from what a lock names.
 
     Parameters
     ----------
     lock : sequence of mapping
         ``result.provenance["plugins"]``, or the same from a run's folder.
+    detail : bool, default False
+        Whether to give records instead of sentences.
 
     Returns
     -------
-    list of str
-        One sentence a difference; empty where everything is the same. A plugin that was installed editable cannot be
-        told apart by its version, and one that came from no distribution cannot be found: both are said.
+    list of str, or list of LockDifference
+        One a difference; empty where everything is the same. A plugin that was installed editable cannot be told apart
+        by its version, and one that came from no distribution cannot be found: both are said. A record has ``kind``
+        (``"missing"``, ``"version"``, ``"files"``, ``"entry_point"``, or ``"unknown"`` where it cannot be compared),
+        ``plugin`` and ``text``.
+
+    Examples
+    --------
+    >>> lock = [{"name": "csv", "distribution": "acme-csv", "version": "1.2", "class": "acme_csv:Csv"}]
+    >>> [difference.kind for difference in compare_lock(lock, detail=True)]
+    ['missing']
     """
-    return [*map(str, lock_differences(lock)), *lock_doubts(lock)]
+    # Installed otherwise than it was, it cannot be compared either.
+    found = [replace(each, kind="unknown") if each.kind == "editable" else each for each in lock_differences(lock)]
+    found += _doubts(lock)
+    return found if detail else [str(each) for each in found]
 
 
 def lock_requirements(lock: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -162,6 +162,15 @@ class ActivePlugins:
         """Give the implementations of a hook, in order; empty where nobody implements it."""
         return self._calls[hook]
 
+    def in_workers(self) -> ActivePlugins:
+        """Return those with hooks that run in workers, in order."""
+        kept = [
+            (info, methods)
+            for info, methods in zip(self.infos, self._found, strict=True)
+            if any(HOOKS[hook].place == "worker" for hook in info.hooks)
+        ]
+        return ActivePlugins([info for info, _ in kept], [methods for _, methods in kept])
+
     def lock(self) -> list[dict[str, Any]]:
         """Give the plugin lock: one mapping a plugin, in order.
 
@@ -176,7 +185,8 @@ class ActivePlugins:
         if self._lock is None:
             from crystallize.plugins.lock import lock_entry
 
-            self._lock = [lock_entry(info, order) for order, info in enumerate(self.infos)]
+            named = (info for info in self.infos if info.neutral is not True or declared(info.plugin, "recorded"))
+            self._lock = [lock_entry(info, order) for order, info in enumerate(named)]
         return isolate(self._lock)  # Results keep it, and belong to others.
 
     def identity(self) -> tuple[str, ...]:

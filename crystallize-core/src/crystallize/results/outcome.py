@@ -90,6 +90,10 @@ class CellOutcome:
         cells. Added in the coordinator.
     attempts : sequence of Attempt
         The attempts before the one that this outcome is of; all of them failed.
+    started : float
+        When the attempt began, in seconds since the epoch, by the worker's clock; 0 where no worker began it.
+    host : str
+        The name of the machine that ran it; empty where none did.
     """
 
     cell: Cell
@@ -106,6 +110,8 @@ class CellOutcome:
     payload: Any = None
     reports: Sequence[tuple[int, str, float, int]] = ()
     attempts: Sequence[Attempt] = ()
+    started: float = 0.0
+    host: str = ""
 
     @property
     def ok(self) -> bool:
@@ -117,12 +123,14 @@ class CellOutcome:
         return (
             tuple(self.cell), self.metrics, self.seed, self.error, self.artifacts, self.provenance,
             self.duration, self.worker, self.events, self.plugin_failures, self.tags, self.attempts,
+            self.started, self.host,
         )  # fmt: skip
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         (
             cell, self.metrics, self.seed, self.error, self.artifacts, self.provenance,
             self.duration, self.worker, self.events, self.plugin_failures, self.tags, self.attempts,
+            self.started, self.host,
         ) = state  # fmt: skip
         self.cell = Cell(*cell)
         self.payload = None

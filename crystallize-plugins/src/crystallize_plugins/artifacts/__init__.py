@@ -10,6 +10,7 @@
 | `operations` | every operation by which the store changes a disk |
 | `recorded` | what surrounds a run, from its code to its command line |
 | `journal`, `optimization` | what an optimiser asked and was told; its trials again |
+| `mirror`, `copies` | the run elsewhere: copied while it goes on; fetched |
 | `retention` | what is removed |
 """
 
@@ -17,18 +18,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize_plugins.artifacts.plugin import ArtifactPlugin
 from crystallize_plugins.lazy import lazily
 
 if TYPE_CHECKING:
     from crystallize_plugins.artifacts.database.typed_json import StoredText
     from crystallize_plugins.artifacts.database.writer import Ticket
+    from crystallize_plugins.artifacts.mirror import MirrorPlugin
     from crystallize_plugins.artifacts.optimization import open_optimization
+    from crystallize_plugins.artifacts.plugin import ArtifactPlugin
     from crystallize_plugins.artifacts.reading.documents import StoredError
     from crystallize_plugins.artifacts.reading.stored import StoredRun, list_runs, newest_run, open_run
 
 __all__ = [
     "ArtifactPlugin",
+    "MirrorPlugin",
     "StoredError",
     "StoredRun",
     "StoredText",
@@ -39,10 +42,12 @@ __all__ = [
     "open_run",
 ]
 
-# What is not needed to build an experiment is imported when somebody asks for it.
+# What is not needed is imported when somebody asks for it.
 __getattr__ = lazily(
     __name__,
     {
+        "ArtifactPlugin": "plugin",
+        "MirrorPlugin": "mirror",
         "StoredError": "reading.documents",
         "StoredRun": "reading.stored",
         "StoredText": "database.typed_json",

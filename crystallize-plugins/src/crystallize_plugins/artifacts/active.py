@@ -213,7 +213,9 @@ class ActiveRun:
         if more:
             documents["conditions"] = list(dict.fromkeys([*documents["conditions"], *more]))
         self.writer.add_documents(self.recorder.rest())
-        ticket = self.writer.finish(documents, stopped_by=stopped_by)
+        # A run with a rule by which it stops knows only now how long it is.
+        count = self._length(result) if result.facts.get("stopping", {}).get("reason") else None
+        ticket = self.writer.finish(documents, stopped_by=stopped_by, replicates=count)
         prepared: list[Prepared] = []
         try:
             # While the writer waits for the disk; unless that reads the database, whose log a reader would keep alive.
@@ -225,7 +227,7 @@ class ActiveRun:
             whole = StoredRun(self._path).result() if more else result
             self._lock.check()
             publish(prepared or readable.prepare_metrics(self._path, whole))
-            readable.write_end(self._path, self._facts, self._session, whole)
+            readable.write_end(self._path, self.writer.facts, self._session, whole)
             if not self._facts.versioned:
                 self._settle(experiment, result, complete=not stopped_by)
         except StoreError:
@@ -244,6 +246,13 @@ class ActiveRun:
         count = result.provenance["replicates_requested"]
         unasked = (name for name, replicate in self._before.cells if name not in asked or replicate >= count)
         return list(dict.fromkeys(unasked))
+
+    def _length(self, result: Result) -> int:
+        """Give how many replicates the run has, with those that nobody asked for this time."""
+        goes_on = self._before is not None and self._before.source is None
+        kept = [cell.replicate + 1 for cell in self._before.cells] if self._before is not None and goes_on else []
+        requested: int = result.provenance["replicates_requested"]
+        return max(requested, *kept, 0)
 
     def _move_kept(self, former: str) -> None:
         """Say of the files of the cells that were kept where they lie now."""

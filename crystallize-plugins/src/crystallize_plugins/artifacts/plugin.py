@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from crystallize.errors import ArgumentTypeError, RunLockedError
+from crystallize.errors import ArgumentTypeError, RunLockedError, ValidationError
 from crystallize.hooks import StorePlugin
-from crystallize.hooks.tools import check_count, check_flag
+from crystallize.hooks.tools import check_count, check_flag, mask_text
 from crystallize_plugins.artifacts.files import layout
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
 
     from crystallize import Result
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactPlugin"]
 
 _NOT_STORED = ("apply", "debug")
+# Of two letters at least: one is a drive. A `Path` has made one slash of two.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 class ArtifactPlugin(StorePlugin):
@@ -51,7 +54,7 @@ class ArtifactPlugin(StorePlugin):
     Raises
     ------
     ArgumentTypeError, ValidationError
-        A setting is of the wrong type, or `artifact_retention` smaller than 1.
+        A setting is of the wrong type, `artifact_retention` smaller than 1, or `root_dir` a URL (see `MirrorPlugin`).
 
     Examples
     --------
@@ -74,6 +77,12 @@ class ArtifactPlugin(StorePlugin):
             self.root_dir = Path(root_dir)
         except TypeError:
             raise ArgumentTypeError(f"root_dir must be a path, not {type(root_dir).__name__}: {root_dir!r}") from None
+        if _URL.match(url := os.fspath(root_dir)):
+            raise ValidationError(
+                f"root_dir must be a folder of this machine, not the URL {mask_text(url)!r}: a run's database needs a "
+                "local disk. Store runs in a local folder, and have MirrorPlugin(url) of "
+                "crystallize_plugins.artifacts copy them there while they go on"
+            )
         self.versioned = check_flag(versioned, what="versioned")
         self.artifact_retention = (
             None if artifact_retention is None else check_count(artifact_retention, what="artifact_retention")
@@ -170,7 +179,7 @@ class ArtifactPlugin(StorePlugin):
         facts = {} if active is None else dict(active.recorder.facts())
         facts.pop("plugins", None)  # The lock is recorded early as well; in a result it is the engine's to give.
         resumption = self._resumed.get(experiment.run.id)
-        return facts if resumption is None else {**facts, "resume": resumption.facts()}
+        return facts if resumption is None else {**facts, "resume": resumption.facts(experiment.replicates)}
 
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Store the result, and write the files that people read."""
@@ -184,6 +193,19 @@ class ArtifactPlugin(StorePlugin):
             active.finish(experiment, result)
             if self.artifact_retention is not None:
                 active.retain(self.artifact_retention)
+
+    def used_seeds(self, experiment: ExperimentView) -> dict[int, str]:
+        """Give the seeds of the cells of the experiment's earlier stored runs, with the folder of each."""
+        from crystallize_plugins.artifacts.reading.stored import StoredRun
+
+        active = self._active.get(experiment.run.id)
+        own = Path(experiment.run.folder or "") if active is None else active.writer.folder.absolute()
+        used: dict[int, str] = {}
+        for version in layout.versions(self._folder(experiment)):
+            if version.path.absolute() == own:
+                break
+            used.update(dict.fromkeys(StoredRun(version.path).seeds, version.path.name))
+        return used
 
     def newest_run(self, experiment_name: str) -> StoredRun | None:
         """Give the newest stored run of an experiment that is not being written, or None.

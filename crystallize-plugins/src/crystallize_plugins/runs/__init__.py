@@ -12,6 +12,7 @@
 | `experiment_lookup` | the experiment of a run, found again |
 | `verifying` | whether everything is as it was written |
 | `removing` | old runs, removed by a policy |
+| `mirroring` | copies in another place, made and fetched |
 | `listing` | what lists tell of runs, out of an index that is a cache |
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from crystallize_plugins.runs.comparing import diff
     from crystallize_plugins.runs.differences import Difference, RunDiff
     from crystallize_plugins.runs.listing import describe_run, described_runs
+    from crystallize_plugins.runs.mirroring import pull, push
     from crystallize_plugins.runs.removing import Collected, RemovedRun, SkippedRun, gc
     from crystallize_plugins.runs.reproducing import Drift, Reproduction, reproduce
     from crystallize_plugins.runs.verifying import Finding, Verification, verify
@@ -43,6 +45,8 @@ __all__ = [
     "described_runs",
     "diff",
     "gc",
+    "pull",
+    "push",
     "reproduce",
     "verify",
 ]
@@ -63,6 +67,8 @@ __getattr__ = lazily(
         "described_runs": "listing",
         "diff": "comparing",
         "gc": "removing",
+        "pull": "mirroring",
+        "push": "mirroring",
         "reproduce": "reproducing",
         "verify": "verifying",
     },

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
 from crystallize.hooks import MetricValues, Verdict
 from crystallize.hooks.declarations import BoundVerifier, VerifierFactory
-from crystallize.hooks.tools import check_choice
-from crystallize_plugins.samples import as_number
+from crystallize.hooks.tools import as_number, check_choice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,9 +112,15 @@ class CheckedFactory(VerifierFactory):
     """A factory of verifiers that looks at its settings when they are given, before anything has run."""
 
     def __init__(
-        self, fn: Callable[..., Any], check: Callable[..., None] | None, *, family: bool = False, scipy: bool = True
+        self,
+        fn: Callable[..., Any],
+        check: Callable[..., None] | None,
+        *,
+        family: bool = False,
+        always_valid: bool = False,
+        scipy: bool = True,
     ) -> None:
-        super().__init__(fn, family=family)
+        super().__init__(fn, family=family, always_valid=always_valid)
         self._check = check
         self._needs_scipy = scipy
 
@@ -135,10 +140,10 @@ class CheckedFactory(VerifierFactory):
 
 
 def checked_verifier(
-    check: Callable[..., None] | None = None, *, family: bool = False, scipy: bool = True
+    check: Callable[..., None] | None = None, *, family: bool = False, always_valid: bool = False, scipy: bool = True
 ) -> Callable[[Callable[..., Any]], CheckedFactory]:
     """Make a verifier of a function; settings of one name have one check, `check` looks at the others."""
-    return lambda fn: CheckedFactory(fn, check, family=family, scipy=scipy)
+    return lambda fn: CheckedFactory(fn, check, family=family, always_valid=always_valid, scipy=scipy)
 
 
 def check_number(value: Any, what: str, *, low: float = -math.inf, high: float = math.inf) -> None:

@@ -41,7 +41,7 @@ def _check_sequential(*, g: Any, bounds: Any, margin: Any, **_settings: Any) -> 
         check_range(margin, "margin")
 
 
-@checked_verifier(_check_sequential)
+@checked_verifier(_check_sequential, always_valid=True)
 def sequential(
     baseline: Any,
     treatment: Any,

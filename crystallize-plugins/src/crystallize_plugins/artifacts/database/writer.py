@@ -137,6 +137,8 @@ class _Group:
     ends: bool = False
     """Whether the run is over by it."""
     stopped_by: str | None = None
+    replicates: int | None = None
+    """How many the run has, where it was asked for another number."""
 
 
 class RunWriter:
@@ -299,7 +301,9 @@ class RunWriter:
         self._wake()
         return group.ticket
 
-    def finish(self, documents: Mapping[str, Any], *, stopped_by: str | None = None) -> Ticket:
+    def finish(
+        self, documents: Mapping[str, Any], *, stopped_by: str | None = None, replicates: int | None = None
+    ) -> Ticket:
         """Write what is left and what is known at the end, and close the run.
 
         Parameters
@@ -308,6 +312,8 @@ class RunWriter:
             The rows of the table ``document``; ``conditions`` are the names of all conditions, in order.
         stopped_by : str, optional
             What ended the run early.
+        replicates : int, optional
+            How many the run came to have, where that is not what it was asked for.
 
         Returns
         -------
@@ -328,6 +334,9 @@ class RunWriter:
             group.documents.update(encoded)
             group.last = group.ends = True
             group.stopped_by = stopped_by
+            if replicates is not None and replicates != self.facts.replicates:
+                self.facts = self.facts._replace(replicates=replicates)
+                group.replicates = replicates
             self._finished = True
         self._hurry()
         return group.ticket
@@ -509,6 +518,9 @@ class RunWriter:
             cells = encode_plain([[*row] for row in connection.execute(SUMMARY)])
             insert(connection, "document", [("cells", cells, seal("cells", cells))])
             self._put_session(connection, self._session._replace(ended=time.time(), stopped_by=group.stopped_by))
+            if group.replicates is not None:
+                values = (group.replicates, seal(*self.facts.row()))
+                operations.execute(connection, "UPDATE run SET replicates = ?, seal = ?", values)
 
     @staticmethod
     def _insert_cells(connection: RunDatabase, group: _Group) -> None:

@@ -147,6 +147,12 @@ class StoredRun:
             return tuple(name for name in self._documents.get("conditions", ran) if name in ran)
 
     @cached_property
+    def seeds(self) -> frozenset[int]:
+        """The seeds of the cells that are stored."""
+        with database.reading(self.path, whole=False) as source:
+            return frozenset(seed for (seed,) in source.execute("SELECT DISTINCT seed FROM cell") if seed is not None)
+
+    @cached_property
     def artifacts(self) -> dict[Cell, list[ArtifactRecord]]:
         """The files that each cell wrote, with their hashes; whether they are still there is another question."""
         with database.reading(self.path) as source:

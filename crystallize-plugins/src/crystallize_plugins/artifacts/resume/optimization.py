@@ -155,9 +155,9 @@ class Continuation(Resumption):
         else:
             _LOGGER.info("resume: the next version of the optimisation in %s begins: %s", self.previous.path, self.why)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, replicates: int) -> dict[str, Any]:
         """Give what is kept of all this with the run's provenance; cells of new trials are only counted."""
-        return {**super().facts(), "why": self.why, "new": self._new}
+        return {**super().facts(replicates), "why": self.why, "new": self._new}
 
     def log(self) -> None:
         """Say in one line what was kept in the end."""

@@ -303,8 +303,15 @@ class Resumption:
         """What could not be compared, as ``"where: what"``."""
         return () if self.identities is None or self.previous is None else tuple(self.identities.untracked)
 
-    def facts(self) -> dict[str, Any]:
-        """Give what is kept of all this with the run's provenance."""
+    def facts(self, replicates: int) -> dict[str, Any]:
+        """Give what is kept of all this with the run's provenance.
+
+        Parameters
+        ----------
+        replicates : int
+            How many the run came to have: it may have stopped before those that it was asked for.
+        """
+        self.reasons = {cell: reason for cell, reason in self.reasons.items() if cell.replicate < replicates}
         groups = self._grouped()
         return {
             "from": None

@@ -39,20 +39,31 @@ class CellQueue:
         How many cells are not done.
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
-        self._kinds = kinds
+    def __init__(self, kinds: Iterable[str]) -> None:
+        self._kinds = list(kinds)
         self._next = 0
         self._returned: deque[int] = deque()
-        self._finished = bytearray(len(kinds))
+        self._finished = bytearray(len(self._kinds))
         self._typical: dict[str, float] = {}
         self._suspects: deque[int] = deque()
         self._later: list[tuple[float, int]] = []
-        self.unfinished = len(kinds)
+        self.unfinished = len(self._kinds)
+
+    def add(self, kinds: Sequence[str]) -> None:
+        """Take in more cells, behind the others."""
+        self._kinds.extend(kinds)
+        self._finished.extend(bytes(len(kinds)))
+        self.unfinished += len(kinds)
 
     @property
     def has_suspects(self) -> bool:
         """Whether a cell that cost a worker its life waits for its second try."""
         return bool(self._suspects)
+
+    @property
+    def suspected(self) -> int:
+        """How many cells wait to be tried alone."""
+        return len(self._suspects)
 
     @property
     def waiting(self) -> int:
@@ -74,22 +85,22 @@ class CellQueue:
         self._typical[kind] = seconds if known is None else 0.7 * known + 0.3 * seconds
         return True
 
-    def batch(self, workers: int) -> list[int]:
-        """Take the next cells for one of `workers`.
+    def batch(self, workers: int, seconds: float = BATCH) -> list[int]:
+        """Take the next cells for one of `workers`, work of so many seconds.
 
         A kind that was never seen ends a batch, and no batch takes so much that the others would stand idle
         at the end for longer than it takes to ask again.
         """
-        room = BATCH
+        room = seconds
         taken: list[int] = []
         most = min(_MOST, max(1, self.waiting // (2 * workers)))
-        while self.waiting and room > 0 and (len(taken) < most or (BATCH - room < LEAST and len(taken) < _MOST)):
+        while self.waiting and room > 0 and (len(taken) < most or (seconds - room < LEAST and len(taken) < _MOST)):
             if self._returned:
                 index = self._returned.popleft()
             else:
                 index, self._next = self._next, self._next + 1
             taken.append(index)
-            room -= self._typical.get(self._kinds[index], BATCH)
+            room -= self._typical.get(self._kinds[index], seconds)
         return taken
 
     def later(self, index: int, delay: float) -> None:

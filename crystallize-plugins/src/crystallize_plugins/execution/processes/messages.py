@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import Cell, RunCell
 
-__all__ = ["Messages", "rebuilt"]
+__all__ = ["Messages", "is_plain", "rebuilt"]
 
 FLUSH_AFTER = 0.005
 """Seconds for which news may wait for more."""
@@ -93,10 +93,15 @@ class Messages:
             rows = []
             while self._outcomes:
                 index, outcome = self._outcomes.popleft()
-                if _is_plain(outcome):
-                    rows.append((index, outcome.metrics, outcome.seed, outcome.provenance, outcome.duration))
+                if is_plain(outcome):
+                    rows.append(
+                        (
+                            index, outcome.metrics, outcome.seed, outcome.provenance, outcome.duration,
+                            outcome.started, outcome.host,
+                        )
+                    )  # fmt: skip
                 else:
-                    self._news.append(("outcome", index, self._pickled(outcome)))
+                    self._news.append(("outcome", index, self.pickled(outcome)))
             if rows:
                 self._news.append(("outcomes", rows))
             if self._news:
@@ -106,7 +111,8 @@ class Messages:
                     self._link.send_bytes(message)
             self._last = time.perf_counter()
 
-    def _pickled(self, outcome: CellOutcome) -> bytes:
+    def pickled(self, outcome: CellOutcome) -> bytes:
+        """Return an outcome with objects of the user's; that of a failure where they cannot be pickled."""
         try:
             return dumps(outcome)
         except Exception as exc:
@@ -127,7 +133,7 @@ class Messages:
                     self.flush()
 
 
-def _is_plain(outcome: CellOutcome) -> bool:
+def is_plain(outcome: CellOutcome) -> bool:
     """Whether an outcome is as most are: of metrics that can surely be pickled and rebuilt, and nothing else."""
     if outcome.error is not None or outcome.artifacts or outcome.events or outcome.plugin_failures:
         return False
@@ -152,14 +158,16 @@ def rebuilt(row: tuple[Any, ...], cells: Sequence[Cell], worker: str) -> tuple[i
     Parameters
     ----------
     row : tuple
-        Index, metrics, seed, provenance, duration.
+        Index, metrics, seed, provenance, duration, start, host.
     cells : sequence of Cell
         Those of the run.
     worker : str
         Whose it is.
     """
-    index, metrics, seed, provenance, duration = row
-    return index, CellOutcome(cells[index], metrics, seed, None, (), provenance, duration, worker)
+    index, metrics, seed, provenance, duration, started, host = row
+    return index, CellOutcome(
+        cells[index], metrics, seed, None, (), provenance, duration, worker, started=started, host=host
+    )
 
 
 def _why_it_cannot_travel(outcome: CellOutcome, exc: BaseException) -> str:

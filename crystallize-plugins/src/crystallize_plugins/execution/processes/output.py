@@ -171,7 +171,9 @@ class OutputCapture:
             logging.Handler().handleError(record)
             return
         fields["exc_info"] = None
-        fields["cell"] = None if self.cell is None else tuple(self.cell)
+        # A site's process hands on what its workers have logged.
+        cell = self.cell or vars(record).get("cell")
+        fields["cell"] = tuple(cell) if isinstance(cell, Cell) else None
         self._messages.tell("log", fields)
         if record.levelno >= logging.ERROR:
             self._messages.flush()

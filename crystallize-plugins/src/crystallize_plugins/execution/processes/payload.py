@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crystallize.hooks import Cell
     from crystallize_plugins.execution.processes.shared_memory import PrivateMap
 
-__all__ = ["Payload", "pack"]
+__all__ = ["Payload", "pack", "pickled_for_interpreters", "rebuilt_in_interpreter"]
 
 LARGE = 1 << 17
 """Bytes from which a buffer is mapped instead of copied into every worker."""
@@ -138,6 +138,24 @@ def _place_of(raw: memoryview) -> int | tuple[int, int]:
     if numpy is None:
         return id(raw)
     return numpy.frombuffer(raw, numpy.uint8).__array_interface__["data"][0], raw.nbytes
+
+
+def pickled_for_interpreters(body: object) -> tuple[dict[str, Any], bytes]:
+    """Pickle for interpreters elsewhere, all in one piece.
+
+    Returns
+    -------
+    dict
+        What they are to have of the modules that they cannot import.
+    bytes
+    """
+    return _for_interpreters(body, lambda _: True)
+
+
+def rebuilt_in_interpreter(modules: Mapping[str, Any], stream: bytes) -> Any:
+    """Return what `pickled_for_interpreters` was given; this interpreter's ``__main__`` is that one's then."""
+    install(modules)
+    return pickle.loads(stream)
 
 
 def _for_interpreters(

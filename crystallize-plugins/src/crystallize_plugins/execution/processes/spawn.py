@@ -23,9 +23,10 @@ from crystallize_plugins.execution.processes.worker import work
 from crystallize_plugins.execution.processes.worker_pool import WorkerHandle, WorkerStarter, interpreter_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-__all__ = ["SpawnStarter", "main"]
+__all__ = ["SpawnStarter", "follow_parent", "handle_for", "main", "opened_link"]
 
 _TO_LEAVE = 1.5
 """Seconds that a worker has to leave after its report, or after it was killed."""
@@ -71,7 +72,7 @@ class SpawnStarter(WorkerStarter):
             raise WorkerStartError(f"worker processes could not be started: {exc}") from exc
         needs = {
             "number": number,
-            "link": _handle_for(process, theirs),
+            "link": handle_for(process, theirs),
             "payload": {"size": payload.size, "fd": payload.fd, "tag": payload.tag},
             "memory": {"size": memory.size, "fd": memory.fd, "tag": memory.tag},
         }
@@ -108,22 +109,38 @@ def main() -> None:
     needs = json.loads(line)
     lifeline = sys.stdin.buffer
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lives
-    threading.Thread(target=_watch, args=(lifeline,), name="crystallize-lifeline", daemon=True).start()
+    follow_parent(lifeline)
     if not _WINDOWS:
         for fd in (needs["link"], needs["payload"]["fd"], needs["memory"]["fd"]):
             os.set_inheritable(fd, False)  # noqa: FBT003 - takes no keywords
-    work(_link(needs["link"]), Segment(**needs["payload"]), Segment(**needs["memory"]), needs["number"])
+    work(opened_link(needs["link"]), Segment(**needs["payload"]), Segment(**needs["memory"]), needs["number"])
     os._exit(0)
 
 
-def _watch(lifeline: BinaryIO) -> None:
-    # Nothing more comes: this returns when the coordinator is gone, or has no more use for us.
-    while lifeline.read(4096):
-        pass
-    os._exit(1)
+def follow_parent(lifeline: BinaryIO, at_end: Callable[[], object] = int) -> None:
+    """Have this process end when its parent does.
+
+    Parameters
+    ----------
+    lifeline : binary file
+        Standard input: it ends with the parent.
+    at_end : callable, optional
+        What to do before.
+    """
+
+    def watch() -> None:
+        # Nothing more comes: this returns when the parent is gone, or has no more use for us.
+        while lifeline.read(4096):
+            pass
+        with contextlib.suppress(Exception):
+            at_end()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="crystallize-lifeline", daemon=True).start()
 
 
-def _handle_for(process: subprocess.Popen[bytes], link: Connection) -> int:
+def handle_for(process: subprocess.Popen[bytes], link: Connection) -> int:
+    """Return by what number a child process knows a line that it was handed."""
     if not _WINDOWS:
         return link.fileno()
     from multiprocessing import reduction
@@ -131,7 +148,8 @@ def _handle_for(process: subprocess.Popen[bytes], link: Connection) -> int:
     return reduction.duplicate(link.fileno(), int(process._handle))  # type: ignore[attr-defined,no-any-return]
 
 
-def _link(handle: int) -> Connection:
+def opened_link(handle: int) -> Connection:
+    """Return the line of a number that `handle_for` gave."""
     if _WINDOWS:
         from multiprocessing.connection import PipeConnection  # type: ignore[attr-defined]
 

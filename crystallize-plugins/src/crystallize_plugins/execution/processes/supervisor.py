@@ -7,7 +7,7 @@ import logging
 import pickle
 import time
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crystallize.errors import SerializationError, WorkerStartError
 from crystallize.hooks import STOPS, InterruptGuard, WorkerReport, ctrl_c_interrupts
@@ -21,13 +21,13 @@ from crystallize_plugins.execution.processes.payload import pack
 from crystallize_plugins.execution.processes.shared_memory import Segment, WorkerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from crystallize.hooks import Attempt, Cell, CellOutcome, ExperimentView, PluginFailure, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue
     from crystallize_plugins.execution.processes.worker_pool import WorkerHandle, WorkerStarter
 
-__all__ = ["Supervisor"]
+__all__ = ["CellFeed", "Supervisor"]
 
 _LOGGER = logging.getLogger("crystallize")
 _LOOK_EVERY = 0.2
@@ -37,6 +37,23 @@ _TO_FINISH = 0.25
 _TO_DIE = 1.0
 """Seconds after its deadline for which a worker that was killed is waited for; then it is left behind."""
 _MOST_SUCCESSORS = 3
+
+
+class CellFeed(Protocol):
+    """Where a supervisor gets more cells from while it runs."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more may come."""
+        ...
+
+    def waited_on(self) -> list[Any]:
+        """Return what to wait on to hear of more."""
+        ...
+
+    def receive(self) -> Sequence[Cell]:
+        """Return the cells that have come since; it never waits."""
+        ...
 
 
 class Supervisor:
@@ -55,6 +72,8 @@ class Supervisor:
         How many threads BLAS and OpenMP may use in each.
     give_back : callable of WorkerStarter
         Gets the starter when all ended well; otherwise it is closed.
+    feed : CellFeed, optional
+        Where more cells come from; without one, `cells` are all there are.
     """
 
     def __init__(
@@ -67,11 +86,14 @@ class Supervisor:
         starter: WorkerStarter,
         library_threads: int,
         give_back: Callable[[WorkerStarter], None],
+        feed: CellFeed | None = None,
     ) -> None:
         self._experiment = experiment
-        self._cells = cells
+        self._given = cells
+        self._cells = cells if feed is None else list(cells)
+        self._feed = feed
         self._runner = runner
-        self._size = min(workers, len(self._cells))
+        self._size = min(workers, len(cells)) if feed is None else workers
         self._starter = starter
         self._library_threads = library_threads
         self._give_back = give_back
@@ -115,7 +137,7 @@ class Supervisor:
     def _arriving(self) -> Iterator[list[CellOutcome]]:
         # Apart: Python may raise KeyboardInterrupt where a loop goes back to its beginning, and there no `try` of the
         # same function catches it.
-        while self._queue.unfinished:
+        while self._queue.unfinished or (self._feed is not None and self._feed.is_open):
             self._listen(self._queue.seconds_to_wait(_LOOK_EVERY))
             yield self._ready
             # Not before: an interrupt in between must not lose them.
@@ -128,7 +150,8 @@ class Supervisor:
 
     def _listen(self, timeout: float) -> None:
         workers = list(self._workers.values())
-        heard = wait([*(worker.link for worker in workers), *self._starter.waited_on()], timeout)
+        feed = [] if self._feed is None or self._closing else self._feed.waited_on()
+        heard = wait([*(worker.link for worker in workers), *self._starter.waited_on(), *feed], timeout)
         with InterruptGuard(hold=True):
             self._starter.receive()
             for worker in workers:
@@ -138,8 +161,21 @@ class Supervisor:
                     self._replace_dead(worker)
                 elif not heard:
                     self._read(worker)
+            if self._feed is not None and not self._closing:
+                self._take_in(self._feed.receive())
             for worker in self._workers.values():
                 self._assign(worker)
+
+    def _take_in(self, cells: Sequence[Cell]) -> None:
+        self._cells.extend(cells)  # type: ignore[attr-defined]  # with a feed it is a list
+        self._queue.add([cell.condition for cell in cells])
+
+    def ask_to_stop(self, cells: Collection[Cell]) -> None:
+        """Have cells that run now learn, with their next event, that they are to stop."""
+        for worker in self._workers.values():
+            index = worker.status.cell
+            if index >= 0 and self._cells[index] in cells:
+                worker.status.ask_to_stop()
 
     def _read(self, worker: WorkerHandle) -> None:
         for _ in range(64):  # others want to be heard too
@@ -221,7 +257,7 @@ class Supervisor:
             "hears_interrupts": ctrl_c_interrupts(),
         }
         try:
-            return pack(settings, self._runner, self._cells, main=self._starter.main)
+            return pack(settings, self._runner, self._given, main=self._starter.main)
         except Exception as exc:
             raise cannot_travel(self._experiment, self._runner, exc, fresh=self._starter.main is None) from exc
 
@@ -267,7 +303,8 @@ class Supervisor:
         worker.used = True
         worker.assigned.update(indexes)
         worker.refill_at = len(indexes) // 2
-        self._send(worker, (indexes, self._retries.attempts_before(indexes)))
+        later = {index: self._cells[index] for index in indexes if index >= len(self._given)}
+        self._send(worker, (indexes, self._retries.attempts_before(indexes), later))
 
     def _replace_dead(self, worker: WorkerHandle) -> None:
         """Find out which cell killed a worker, save the others', and start a new one where there is work."""
@@ -297,7 +334,7 @@ class Supervisor:
         else:
             self._queue.give_back(worker.assigned - {culprit})
             self._took_too_long(worker, culprit, worker.overdue)
-        if self._queue.unfinished:
+        if self._queue.unfinished or self._feed is not None:
             self._start_worker(worker.number)
 
     def _blame_cell(self, worker: WorkerHandle, culprit: int | None, code: int | None) -> None:

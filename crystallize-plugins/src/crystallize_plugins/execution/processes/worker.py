@@ -116,20 +116,21 @@ class _Worker:
             order = pickle.loads(link.recv_bytes())
             if order is None:
                 return
-            indexes, earlier = order
+            indexes, earlier, later = order
             for index in indexes:
                 if self._status.interrupted:
                     break
-                self._run(index, earlier.get(index, ()))
+                cell = later[index] if index in later else self._cells[index]
+                self._run(index, cell, earlier.get(index, ()))
             self._messages.flush()
             self._status.cell = -1
 
-    def _run(self, index: int, earlier: Sequence[Attempt]) -> None:
+    def _run(self, index: int, cell: Cell, earlier: Sequence[Attempt]) -> None:
         """Run one attempt at a cell; to the next one the coordinator sees, so that no worker waits for it."""
         if self._limits_time:
             self._messages.flush()  # nothing may be left behind in a process that is ended
         self._status.cell = index
-        self._output.cell = cell = self._cells[index]
+        self._output.cell = cell
         tried = self._attempt(cell, earlier)
         if tried is None:
             return

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
     from crystallize_plugins.execution.processes.shared_memory import Overdue, Segment
-    from crystallize_plugins.execution.processes.supervisor import Supervisor
+    from crystallize_plugins.execution.processes.supervisor import CellFeed, Supervisor
 
 __all__ = [
     "WorkerHandle",
@@ -202,8 +202,10 @@ class WorkerPool:
         self._starter: WorkerStarter | None = new_starter(_needs(experiment))
         self.method = self._starter.method
 
-    def loop(self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell) -> Supervisor:
-        """Return the outcomes of cells, to iterate over."""
+    def loop(
+        self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell, *, feed: CellFeed | None = None
+    ) -> Supervisor:
+        """Return the outcomes of cells, and of those that a feed brings, to iterate over."""
         from crystallize_plugins.execution.processes.supervisor import Supervisor
 
         starter, self._starter = self._starter or new_starter([]), None
@@ -215,6 +217,7 @@ class WorkerPool:
             library_threads=self._library_threads,
             starter=starter,
             give_back=self._take_back,
+            feed=feed,
         )
 
     def _take_back(self, starter: WorkerStarter) -> None:

@@ -1,0 +1,44 @@
+"""``crystallize ui [FOLDER]``: the terminal UI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from crystallize_cli.exits import ExitCode, Failure
+
+__all__ = ["open_ui", "ui"]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def ui(folder: Path) -> int:
+    """Open the terminal UI in FOLDER, by default the current one.
+
+    ? shows its keys, q leaves it. `crystallize` alone does the same.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Failure("the terminal UI needs a terminal: `crystallize list`, `run` and `runs` do without one")
+    return open_ui(folder)
+
+
+def open_ui(folder: Path) -> int:
+    """Open the terminal UI in a folder, which becomes the current one of this process.
+
+    Raises
+    ------
+    Failure
+        There is no such folder.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise Failure(f"{folder} cannot be opened: {error.strerror}", ExitCode.NOTHING) from error
+    from crystallize_cli.tui.application import Application
+
+    application = Application()
+    application.run()
+    return application.return_code or ExitCode.DONE

@@ -1,0 +1,56 @@
+"""The second screen: a run is started, followed, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.asyncio
+
+
+def stored(folder, version=0, condition="baseline"):
+    path = folder / "data" / "walrus" / f"v{version}" / condition / "results.json"
+    return json.loads(path.read_text())["metrics"]["value"] if path.exists() else []
+
+
+async def test_r_runs_and_the_summary_comes_when_it_is_over(folder, experiment, person):
+    experiment()
+    async with person((100, 30)) as somebody:
+        await somebody.press("enter")
+        await somebody.sees("Not run yet. R runs it.")
+        await somebody.press("R")
+        await somebody.sees("walrus@v0", "complete", "baseline", "●")
+        assert stored(folder) == [6.0, 6.001]
+        await somebody.press("S")
+        await somebody.sees("plus is more", "value")
+        await somebody.press(
+            "right_square_bracket", "left_square_bracket", "left_square_bracket", "left_square_bracket"
+        )
+        await somebody.sees("scored")
+
+
+async def test_a_run_is_stopped_and_gone_on_with(folder, experiment, person):
+    experiment(replicates=6, pause=0.5)
+    async with person((100, 30)) as somebody:
+        await somebody.press("R")
+        await somebody.sees("running", "/18 cells")
+        await somebody.press("q")
+        await somebody.sees("still running: walrus", "y leave it running", "s stop it", "escape stay")
+        await somebody.back()
+        await somebody.press("R")
+        await somebody.sees("interrupted")
+        assert len(stored(folder)) < 6
+        await somebody.press("R")
+        await somebody.sees("complete", seconds=90)
+        assert len(stored(folder)) == 6
+        assert not (folder / "data" / "walrus" / "v1").exists()
+
+
+async def test_failures_are_shown_with_cell_step_and_traceback(experiment, person):
+    experiment(extra='assert ctx["condition"] != "plus", "no [red]plus"')
+    async with person((100, 30)) as somebody:
+        await somebody.press("R")
+        await somebody.sees("complete", "2 failed")
+        await somebody.press("e")
+        await somebody.sees("plus_rep_0", "ScoreStep", "no [red]plus", "Traceback")
