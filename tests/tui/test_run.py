@@ -34,12 +34,12 @@ async def test_a_run_is_stopped_and_gone_on_with(folder, experiment, person):
     experiment(replicates=6, pause=0.5)
     async with person((100, 30)) as somebody:
         await somebody.press("R")
-        await somebody.sees("running", "/18 cells")
+        await somebody.sees("running", "/18 cells", "R Stop")
         await somebody.press("q")
         await somebody.sees("still running: walrus", "y leave it running", "s stop it", "escape stay")
         await somebody.back()
         await somebody.press("R")
-        await somebody.sees("interrupted")
+        await somebody.sees("interrupted", "R Run")
         assert len(stored(folder)) < 6
         await somebody.press("R")
         await somebody.sees("complete", seconds=90)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,8 @@ class Job:
         self._output.close()
         if self._events is not None:
             self._events.close()
+        elif self.is_over:  # it never began to write
+            shutil.rmtree(self._file.parent, ignore_errors=True)
 
     async def look(self) -> None:
         """See how far it is, and whether it is over."""

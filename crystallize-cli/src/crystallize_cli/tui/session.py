@@ -247,6 +247,12 @@ class Session:
             return self.job.state
         return self.progress.status if self.progress is not None else "not run"
 
+    @property
+    def refusal(self) -> str:
+        """Why the run could not begin: who runs it already, what is wrong."""
+        lines = self.job.complaint().strip().splitlines() if self.job is not None else []
+        return lines[-1].removeprefix("crystallize: ") if lines else ""
+
     def start(self) -> None:
         """Run it."""
         self.lines.clear()

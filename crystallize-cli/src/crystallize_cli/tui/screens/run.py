@@ -46,6 +46,7 @@ class RunScreen(BaseScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,ctrl+j", "switch", "Switch", show=False, id="switch"),
         Binding("R", "run", "Run", id="run"),
+        Binding("R", "stop", "Stop", id="run"),
         Binding("l", "cache", "Cache", id="cache"),
         Binding("x", "treatment", "Treatment", id="treatment"),
         Binding("plus,equals_sign", "replicates(1)", "Replicates", key_display="+/-", id="more"),
@@ -87,6 +88,7 @@ class RunScreen(BaseScreen):
     def on_mount(self) -> None:
         """Follow what is open."""
         self.session: Session | None = None
+        self._state = ""
         self._curves: Curves | None = None
         self.frozen = False
         self.everything = True
@@ -177,13 +179,18 @@ class RunScreen(BaseScreen):
     def _show_plan(self) -> None:
         session = self.session
         if session is not None:
-            told = session.job.state if session.job is not None and session.job.state == "locked" else session.plan
+            is_locked = session.job is not None and session.job.state == "locked"
+            told = session.refusal if is_locked else session.plan
             self.plan.update(Content(printable(told)))
 
     def _show_status(self) -> None:
         session = self.session
         if session is None:
             return
+        if session.state != self._state:
+            self._state = session.state
+            self.refresh_bindings()  # R runs, or stops
+            self._show_plan()
         parts: list[Content] = []
         progress = session.progress
         name = progress.run if progress is not None else session.name
@@ -289,8 +296,10 @@ class RunScreen(BaseScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Leave out what needs an experiment while none is open."""
-        needs = {"run", "cache", "treatment", "replicates"}
-        return not (action in needs and getattr(self, "session", None) is None)
+        session: Session | None = getattr(self, "session", None)
+        if action in ("run", "stop"):
+            return session is not None and session.is_running == (action == "stop")
+        return session is not None or action not in ("cache", "treatment", "replicates")
 
     async def action_run(self) -> None:
         """Run, or stop, what is open."""
@@ -310,6 +319,10 @@ class RunScreen(BaseScreen):
             session.start()
             self.panes.go("Live")
         self._show_status()
+
+    async def action_stop(self) -> None:
+        """Stop the run."""
+        await self.action_run()
 
     def action_cache(self) -> None:
         """Cache what the cursor is on, or do not any more."""
