@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["Asked", "carry_out", "plan_option", "refuse_graph", "run_options", "step_options", "stop_options"]
+__all__ = [
+    "Asked",
+    "carry_out",
+    "check_without",
+    "kept_treatments",
+    "plan_option",
+    "refuse_graph",
+    "run_options",
+    "settled_cache",
+    "step_options",
+    "stop_options",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
