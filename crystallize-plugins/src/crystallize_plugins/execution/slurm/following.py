@@ -360,7 +360,7 @@ class Following:
     def _top_up(self, each: str) -> None:
         """Queue jobs where there is more to do than those that wait or run will see to."""
         name = self._job_name(each)
-        alive = [task for task in self._tasks.values() if task.name == name and task.state != "CG"]
+        alive = [task for task in self._tasks.values() if task.name == name]
         waiting = len(self.folder.chunks(each))
         if not waiting and not alive and each in self._by_set(self.unfinished):
             self.requeue_lost(self.placed())
