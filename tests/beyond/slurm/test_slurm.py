@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from tests.beyond.slurm.cluster import MAX_ARRAY_SIZE
 
-from crystallize import SerialExecution, Treatment, pipeline_step
+from crystallize import PipelineStep, SerialExecution, Treatment, pipeline_step
 from crystallize.errors import ValidationError, WorkerStartError
 from crystallize_plugins.execution import SlurmExecution
 
@@ -73,3 +74,22 @@ def test_options_of_a_condition_that_there_is_not_are_refused(build):
     with pytest.raises(ValidationError, match="'othr'.*'other'"):
         experiment.run(replicates=2)
     assert not Path("jobs").exists()
+
+
+class ClosesLate(PipelineStep):
+    @property
+    def params(self):
+        return {}
+
+    def __call__(self, data, ctx):
+        return data, {"one": 1}
+
+    def teardown(self, ctx):
+        time.sleep(3)  # by then the outcomes are there
+        raise RuntimeError("cannot close")
+
+
+def test_what_jobs_say_when_they_close_is_heard(slurm, build):
+    result = build(ClosesLate(), plugins=[SlurmExecution(1, poll=0.3)]).run(replicates=2)
+    assert "cannot close" in str(list(result.errors.values()))
+    slurm.until(lambda: not slurm.queue(), "there are jobs")
