@@ -14,7 +14,7 @@ from crystallize_cli.output import shown, with_output
 from crystallize_cli.references import find_run, root_option, stored_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from crystallize import Result
     from crystallize_cli.output import Output
@@ -51,9 +51,9 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
         if chosen == "parquet":
             _write_parquet(result, target)
         else:
-            rows = list(long_rows(stored_name(stored), result))
+            rows = long_rows(stored_name(stored), result)
+            text = f"{dump_json(list(rows))}\n" if chosen == "json" else _csv(rows)
     if chosen != "parquet":
-        text = f"{dump_json(rows)}\n" if chosen == "json" else _csv(rows)
         if target is None:
             output.write(text, newline=False)
         else:
@@ -100,7 +100,7 @@ def _from_name(target: Path | None) -> str:
     return suffix if suffix in _FORMATS else "csv"
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
     from crystallize.hooks.tools import to_plain
 
     text = io.StringIO(newline="")

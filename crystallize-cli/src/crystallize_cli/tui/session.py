@@ -32,6 +32,7 @@ class Step:
     name: str
     declared: bool
     state: bool | None
+    line: int | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +58,12 @@ class Part:
     def steps(self) -> list[Step]:
         """The steps in order."""
         return [
-            Step(step.name, step.cacheable, self.choices.steps.get(step.name, True if step.cacheable else None))
+            Step(
+                step.name,
+                step.cacheable,
+                self.choices.steps.get(step.name, True if step.cacheable else None),
+                step.line,
+            )
             for step in (self.entry.description.steps if self.entry.description is not None else ())
         ]
 
@@ -193,12 +199,16 @@ class Session:
             return f"what is chosen cannot be kept: {error}"
         return ""
 
+    def plan_arguments(self) -> list[str]:
+        """Return what follows ``crystallize plan``."""
+        return self.arguments()[1:]
+
     async def ask_plan(self) -> None:
         """Find out what would run, in a process of its own."""
         self.plan = self.strategy
         if self.strategy != "resume":
             return
-        answer = await ask("plan", "--json", *self.arguments()[1:])
+        answer = await ask("plan", "--json", *self.plan_arguments())
         if not isinstance(answer.data, list):
             return
         mine = [cell for cell in answer.data if cell["experiment"] == self.name]

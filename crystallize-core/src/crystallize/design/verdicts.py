@@ -128,7 +128,12 @@ class Verdict(Mapping[str, Any]):
         """Return one sentence: the estimate, its interval, the numbers of replicates, p, adjusted p."""
         about = f"{', '.join(self.metrics)}: " if self.metrics else ""
         told = {True: "the claim holds", False: "not shown", None: "no telling"}[self.holds]
-        parts = [f"{self.estimand or 'estimate'} of {self.treatment or 'the treatment'} {shown_number(self.estimate)}"]
+        whose = self.treatment or "the treatment"
+        if math.isnan(self.estimate):
+            # A verifier of the user's own need not have one.
+            parts = [f"{self.estimand} of {whose} unknown" if self.estimand else whose]
+        else:
+            parts = [f"{self.estimand or 'estimate'} of {whose} {shown_number(self.estimate)}"]
         if not all(map(math.isnan, self.ci)):
             low, high = self.ci
             if math.isinf(high) and not math.isinf(low):
@@ -140,7 +145,8 @@ class Verdict(Mapping[str, Any]):
             level = self.details.get("level", 1 - self.alpha)
             parts.append(f"{100 * level:.4g} % interval {bounds}")
         before, after = self.n
-        parts.append(f"n = {after}" if before == after else f"n = {before} and {after}")
+        if self.n != (0, 0):
+            parts.append(f"n = {after}" if before == after else f"n = {before} and {after}")
         if not math.isnan(self.p_value):
             parts.append(f"p {shown_probability(self.p_value)}")
             parts.append(f"adjusted p {shown_probability(self.p_adjusted)}")

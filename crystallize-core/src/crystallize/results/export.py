@@ -12,6 +12,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.results.secrets import mask_secrets, mask_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -103,9 +105,15 @@ def result_to_dict(
             "treatments": {name: to_plain(condition.metrics) for name, condition in metrics.treatments.items()},
         },
         "hypotheses": [_hypothesis_entry(tested) for tested in metrics.hypotheses],
-        "errors": {key: str(error) or type(error).__name__ for key, error in errors.items()},
-        "provenance": to_plain(provenance),
+        "errors": {key: mask_text(str(error)) or type(error).__name__ for key, error in errors.items()},
+        "provenance": {name: _fact(name, value) for name, value in provenance.items()},
     }
+
+
+def _fact(name: str, value: Any) -> Any:
+    # What cells and plugins raised is masked where it leaves the process; all other facts were masked before.
+    plain = to_plain(value)
+    return mask_secrets(plain) if name in {"attempts", "plugin_failures"} else plain
 
 
 def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
@@ -119,7 +127,9 @@ def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
         "correction": tested.correction,
         "state": tested.state,
         "reason": tested.reason,
-        "errors": {treatment: f"{type(error).__name__}: {error}" for treatment, error in tested.errors.items()},
+        "errors": {
+            treatment: mask_text(f"{type(error).__name__}: {error}") for treatment, error in tested.errors.items()
+        },
     }
 
 

@@ -19,7 +19,7 @@ from crystallize.results.metrics import (
     ExperimentMetrics,
     HypothesisResult,
     by_condition,
-    collect_metrics,
+    metrics_of,
 )
 from crystallize.results.provenance import (
     ArtifactsView,
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from crystallize.results.columns import LazyOutcomes
+    from crystallize.results.columns import CellColumns, LazyOutcomes
     from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
 
-__all__ = ["FRAMEWORK_FACTS", "Result", "build_result"]
+__all__ = ["FRAMEWORK_FACTS", "Result", "build_result", "result_of_columns"]
 
 _DEFAULT_TREE = "treatment > replicate > step"
 # Facts in which a name such as ``get_token`` is that of a function or a package, and no secret stands beside it.
@@ -454,9 +454,32 @@ def build_result(
     -------
     Result
     """
-    outcomes = collected(outcomes)
+    return result_of_columns(
+        by_condition(collected(outcomes), conditions),
+        conditions=conditions,
+        replicates=replicates,
+        facts=facts,
+        errors=errors,
+        plugin_errors=plugin_errors,
+        hypotheses=hypotheses,
+        metrics=metrics,
+    )
+
+
+def result_of_columns(
+    columns_of: Mapping[str, CellColumns],
+    *,
+    conditions: Sequence[ConditionRecord],
+    replicates: int,
+    facts: Mapping[str, Any],
+    errors: Mapping[str, BaseException] | None = None,
+    plugin_errors: Sequence[PluginFailure] = (),
+    hypotheses: Sequence[HypothesisResult] = (),
+    metrics: ExperimentMetrics | None = None,
+) -> Result:
+    """Make a result of the cells of each condition by column; as `build_result`."""
     if metrics is None:
-        metrics = collect_metrics(outcomes, conditions)
+        metrics = metrics_of(columns_of)
     metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
     records = {condition.name: condition for condition in conditions}
     # Without an optimiser nobody prunes: there it is a failure like any other.
@@ -464,7 +487,7 @@ def build_result(
     logs = {}
     failures: dict[int, PluginFailure] = {}
     all_errors: dict[str, BaseException] = {}
-    for name, columns in by_condition(outcomes, conditions).items():
+    for name, columns in columns_of.items():
         log = logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), columns)
         if optimised:
             log.part_pruned()

@@ -71,13 +71,15 @@ def metric_parts(logs: Mapping[str, ConditionLog]) -> Iterator[MetricPart]:
         Those of a result, ``result.logs``.
     """
     for condition, log in logs.items():
-        columns = log.columns
-        seeds = dict(zip(columns.replicates, columns.seeds, strict=True))
-        for metric, column in columns.metrics.items():
-            replicates = column.replicates
-            yield MetricPart(
-                condition, metric, replicates, [seeds[each] for each in replicates], _counted(replicates), column.values
-            )
+        cells = log.columns
+        for metric, column in cells.metrics.items():
+            replicates, seeds = column.replicates, cells.seeds
+            if replicates == cells.replicates:  # one value of each cell
+                indices = array("q", bytes(8 * len(replicates)))
+            else:
+                by_cell = dict(zip(cells.replicates, seeds, strict=True))
+                seeds, indices = [by_cell[each] for each in replicates], _counted(replicates)
+            yield MetricPart(condition, metric, replicates, seeds, indices, column.values)
 
 
 def _counted(replicates: Iterable[int]) -> array[int]:

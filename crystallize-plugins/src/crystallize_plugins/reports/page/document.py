@@ -13,10 +13,14 @@ from crystallize import __version__
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks import BASELINE
 from crystallize.hooks.tools import counted, write_atomically
+from crystallize_plugins.reports.page.course import course_section
 from crystallize_plugins.reports.page.elements import Markup, element, joined
 from crystallize_plugins.reports.page.failures import failures_section
 from crystallize_plugins.reports.page.origin import origin_section, started
+from crystallize_plugins.reports.page.panels import MARKS
+from crystallize_plugins.reports.page.plots import plots_section
 from crystallize_plugins.reports.page.record import embedded_record
+from crystallize_plugins.reports.page.samples import samples_of
 from crystallize_plugins.reports.page.verdicts import verdicts_section
 
 if TYPE_CHECKING:
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from crystallize import Result
 
 __all__ = ["render", "write_report"]
+
+_LARGEST = 1_990_000
+"""Bytes of the page, all but what frames it."""
 
 
 def write_report(result: Result, path: str | os.PathLike[str]) -> Path:
@@ -63,6 +70,7 @@ def render(result: Result) -> str:
     Everything is in it, and it loads nothing: neither scripts, nor fonts, nor images. It reads the same without
     JavaScript. The same run gives the same text but for the line that says when it was written.
     """
+    samples = samples_of(result)
     style, script = _asset("page.css"), _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -76,15 +84,22 @@ def render(result: Result) -> str:
         element("title", f"{title} · Crystallize"),
         element("style", Markup(style)),
     )
-    body = element(
-        "body",
+    shown = joined(
         _header(result, title),
-        element("main", verdicts_section(result), failures_section(result), origin_section(result)),
+        MARKS,
+        element(
+            "main",
+            verdicts_section(result),
+            plots_section(result, samples),
+            course_section(result, samples),
+            failures_section(result),
+            origin_section(result),
+        ),
         _footer(),
-        embedded_record(result),
         element("script", Markup(script)),
     )
-    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+    record = embedded_record(result, _LARGEST - len(head.encode()) - len(shown.encode()))
+    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n<body>{shown}\n{record}</body>\n</html>\n'
 
 
 def _asset(name: str) -> str:
