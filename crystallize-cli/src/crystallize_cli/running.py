@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["carry_out", "plan_option", "refuse_graph", "stop_options"]
+__all__ = ["carry_out", "how_to_run", "plan_option", "refuse_graph", "stop_options"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -48,6 +48,19 @@ def plan_option(command: F) -> F:
         help="Carry out a plan that `crystallize preregister` wrote; ends with 6 where it, or what it is of, changed.",
     )
     return option(command)
+
+
+def how_to_run(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out of a command's options those of `stop_options` and `plan_option`.
+
+    Raises
+    ------
+    Failure
+        A seed is given beside a plan, which has its own.
+    """
+    if options["preregistration"] is not None and options["seed"] is not None:
+        raise Failure("a plan has a seed of its own, so that its data are new: leave --seed out")
+    return {name: options.pop(name) for name in ("until", "batch", "preregistration")}
 
 
 def carry_out(

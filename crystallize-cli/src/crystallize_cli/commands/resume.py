@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out, plan_option, stop_options
+from crystallize_cli.running import carry_out, how_to_run, plan_option, stop_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -28,5 +28,5 @@ def resume(check: bool, output: Output, **options: Any) -> int:
     PATH and KEY=VALUE as for `crystallize run`. Ends with 5 where there is nothing to do, and with 75 where another
     process is running the experiment. `crystallize plan` says beforehand what would run, and why.
     """
-    how = {name: options.pop(name) for name in ("until", "batch", "preregistration")}
+    how = how_to_run(options)
     return carry_out(load_target(**options), output, strategy="resume", check=check, **how)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out, plan_option, stop_options
+from crystallize_cli.running import carry_out, how_to_run, plan_option, stop_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1; of a Python file it can be
     replicates=N. plugins.NAME.SETTING=VALUE gives a plugin another setting, in a folder and in a file.
     """
-    how = {name: options.pop(name) for name in ("until", "batch", "preregistration")}
+    how = how_to_run(options)
     target = load_target(**options)
     for experiment in target.experiments if account else ():
         experiment.account = True

@@ -338,7 +338,7 @@ class Run:
             self._set_replicates(self.stopping.recall(self._recorded_stopping()))
         self.dispatch.before_run()
         if plan is not None:
-            self._planned_parts = self.identities().by_condition(self.conditions)  # before cells change anything
+            self._planned_parts = self.identities().without_seed(self.conditions)  # before cells change anything
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
         planned = plan_cells(self.conditions, view.replicates) if cells is None else cells
