@@ -30,7 +30,7 @@ INTO = @$(BIN)/python -m pip --python .venvs/$*/bin/python $(INSTALL)
 PYTEST := $(BIN)/python -m pytest
 
 # Tests that need what only the development environment has; the suite on other interpreters leaves them out.
-ONE_INTERPRETER := tests/beyond tests/docs tests/packaging tests/typing tests/architecture
+ONE_INTERPRETER := tests/beyond tests/docs tests/report tests/packaging tests/typing tests/architecture
 
 .PHONY: help
 help: ## this list
@@ -72,11 +72,12 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli tui store cells pages steps same storage kills wheels resume search stops beyond
+PARTS := rest ways cli tui store cells pages report steps same storage kills wheels resume search stops beyond
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
 ROOMS_pages := docs
+ROOMS_report := report
 ROOMS_store := unit/artifacts unit/runs
 ROOMS_ways := unit/execution
 ROOMS_wheels := packaging plugin_distributions typing architecture
@@ -118,7 +119,7 @@ quick: $(VENV)/.dev ## the tests without the slow ones
 
 .PHONY: faults
 faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py $(ARGS)
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part

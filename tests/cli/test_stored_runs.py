@@ -1,4 +1,4 @@
-"""Commands that look at stored runs: `runs`, `show`, `compare`, `export`."""
+"""Commands that look at stored runs: `runs`, `show`, `compare`, `export`, `report`."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_every_format_has_the_same_numbers(crystallize, stored, tmp_path):
     key = ("doubled", 1, "total")
     assert float(as_csv[key]) == as_json[key] == as_parquet[key]
     texts = parquet.read_table(tmp_path / "out" / "draws.parquet").to_pylist()
-    assert {row["text"] for row in texts if row["metric"] == "kind"} == {'"plain"'}
+    assert {row["text"] for row in texts if row["metric"] == "kind"} == {"plain"}
 
 
 def test_a_file_is_written_in_the_format_of_its_name(crystallize, stored, tmp_path):
@@ -210,3 +210,16 @@ def test_damage_ends_with_6_and_names_the_file(crystallize, stored, tmp_path, ar
     listed = crystallize("runs")
     assert listed.returncode == 0, "one damaged run hides no other"
     assert "draws@v1" in listed.stdout
+
+
+def test_a_report_is_named_after_its_run(crystallize, stored, tmp_path):
+    done = crystallize("report", "draws@v0")
+    assert (done.returncode, done.stdout) == (0, "draws-v0.html\n"), done.stderr
+    page = (tmp_path / "draws-v0.html").read_text(encoding="utf-8")
+    assert "1 of 6 cells failed" in page
+    assert "ValueError: no total" in page
+    assert json.loads(crystallize("report", "draws", "-o", "new/page.html", "--json").stdout) == {
+        "report": "new/page.html"
+    }
+    assert (tmp_path / "new" / "page.html").is_file()
+    assert crystallize("report", "unknown").returncode == 5

@@ -94,6 +94,7 @@ class LiveProgress(BasePlugin):
 
     neutral = True
     on_error = "record"
+    recorded = False
     wanted_events = frozenset({"run_started"})
 
     def __init__(self, board: Board | None = None) -> None:

@@ -131,7 +131,7 @@ class Output:
         listed = list(rows)
 
         def text() -> str:
-            from crystallize_plugins.reports import aligned
+            from crystallize.hooks.tools import aligned
 
             body = [[_cell(row.get(column)) for column in columns] for row in listed]
             return "\n".join(aligned([list(columns), *body], [columns.index(name) for name in right])) if body else ""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from crystallize_cli.events import following
 from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.live import show_progress
 
@@ -16,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crystallize import Result
+    from crystallize_cli.events import EventFile
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["carry_out", "how_to_run", "plan_option", "refuse_graph", "stop_options"]
+__all__ = ["Asked", "carry_out", "plan_option", "refuse_graph", "run_options", "stop_options"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -50,60 +54,90 @@ def plan_option(command: F) -> F:
     return option(command)
 
 
-def how_to_run(options: dict[str, Any]) -> dict[str, Any]:
-    """Take out of a command's options those of `stop_options` and `plan_option`.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks of a run.
 
-    Raises
-    ------
-    Failure
-        A seed is given beside a plan, which has its own.
+    Attributes
+    ----------
+    strategy : str or None
+        None means the experiment's own.
+    check : bool
+        Whether a hypothesis that is not supported is a failure.
+    until : str or None
+        The hypothesis by which the run stops, looked at after each `batch` of replicates.
+    batch : int
+    preregistration : Path or None
+        The file of the plan that is carried out.
+    events : Path or None
+        Where to write what happens, as lines of JSON.
     """
-    if options["preregistration"] is not None and options["seed"] is not None:
-        raise Failure("a plan has a seed of its own, so that its data are new: leave --seed out")
-    return {name: options.pop(name) for name in ("until", "batch", "preregistration")}
+
+    strategy: str | None = None
+    check: bool = False
+    until: str | None = None
+    batch: int = 10
+    preregistration: Path | None = None
+    events: Path | None = None
+
+    @classmethod
+    def among(cls, options: dict[str, Any]) -> Asked:
+        """Take what `run_options` have given out of a command's options.
+
+        Raises
+        ------
+        Failure
+            A seed is given beside a plan, which has its own.
+        """
+        if options["preregistration"] is not None and options["seed"] is not None:
+            raise Failure("a plan has a seed of its own, so that its data are new: leave --seed out")
+        return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
 
 
-def carry_out(
-    target: Target,
-    output: Output,
-    *,
-    strategy: str | None,
-    check: bool,
-    until: str | None = None,
-    batch: int = 10,
-    preregistration: Path | None = None,
-) -> int:
+def run_options(command: F) -> F:
+    """Return a command the options that `Asked` holds."""
+    for option in (
+        click.option(
+            "--events", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+            help="Write what happens to FILE, as lines of JSON.",
+        ),
+        plan_option,
+        stop_options,
+        click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def carry_out(target: Target, output: Output, asked: Asked) -> int:
     """Run an experiment or a graph, show the results and give the exit code.
 
     Parameters
     ----------
     target : Target
     output : Output
-    strategy : str or None
-        None means the experiment's own.
-    check : bool
-        Whether a hypothesis that is not supported is a failure.
-    until : str, optional
-        The hypothesis by which the run stops, looked at after each `batch` of replicates.
-    batch : int, default 10
-    preregistration : Path, optional
-        The file of the plan that is carried out.
+    asked : Asked
 
     Raises
     ------
     Failure
         The run could not be begun, or broke down; what was finished is kept.
     """
-    how = {"until": until, "batch": batch, "preregistration": preregistration}
-    results, problem = _run(target, output, strategy, how)
+    with following(asked.events, target.experiments) as file:
+        code = _carry_out(target, output, asked, file)
+        if file is not None:
+            file.code = int(code)
+        return code
+
+
+def _carry_out(target: Target, output: Output, asked: Asked, file: EventFile | None) -> int:
+    results, problem = _run(target, output, asked, file)
     if output.json:
         output.data(
             {name: result.to_dict() for name, result in results.items()} if target.graph else _only(results), str
         )
     else:
-        from crystallize_plugins.reports import summary_text
-
-        output.write("\n\n".join(summary_text(result) for result in results.values()))
+        output.write("\n\n".join(result.summary() for result in results.values()))
     for name, reason in getattr(results, "skipped", {}).items():
         output.say(f"{name} was not run, since it depends on {reason}")
     _say_what_failed(target, results, output)
@@ -115,31 +149,33 @@ def carry_out(
         return ExitCode.INTEGRITY
     if any(result.errors for result in results.values()) or getattr(results, "skipped", None):
         return ExitCode.FAILED
-    if check and (unsupported := [text for result in results.values() for text in _unsupported(result)]):
+    if asked.check and (unsupported := [text for result in results.values() for text in _unsupported(result)]):
         output.say("not supported: " + "; ".join(unsupported))
         return ExitCode.UNSUPPORTED
-    if strategy == "resume" and not any(_ran(result) for result in results.values()):
+    if asked.strategy == "resume" and not any(_ran(result) for result in results.values()):
         output.say("nothing to do: every cell is stored")
         return ExitCode.NOTHING
     return ExitCode.DONE
 
 
 def _run(
-    target: Target, output: Output, strategy: str | None, how: Mapping[str, Any]
+    target: Target, output: Output, asked: Asked, file: EventFile | None
 ) -> tuple[Mapping[str, Result], Failure | None]:
     """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
+    how = {name: getattr(asked, name) for name in ("until", "batch", "preregistration")}
     if target.graph is not None:
         for option in ("until", "preregistration"):
             if how[option] is not None:
                 refuse_graph(target, f"--{option}")
     board = None if output.quiet or output.json else show_progress(target.experiments)
     try:
-        if target.graph is None:
-            result = target.experiment.run(replicates=target.replicates, strategy=strategy, **how)
-            return {target.experiment.name or target.experiment.id: result}, None
-        return target.graph.run(replicates=target.replicates, strategy=strategy), None
+        with nullcontext() if file is None else file.listening():
+            if target.graph is None:
+                result = target.experiment.run(replicates=target.replicates, strategy=asked.strategy, **how)
+                return {target.experiment.name or target.experiment.id: result}, None
+            return target.graph.run(replicates=target.replicates, strategy=asked.strategy), None
     except KeyboardInterrupt as interrupt:
         _say_what_is_kept(interrupt, target)
         raise

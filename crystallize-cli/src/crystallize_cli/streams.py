@@ -8,13 +8,16 @@ import os
 import select
 import stat
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["lost_output", "open_standard_streams", "reserved_stdout", "write"]
+    from crystallize_cli.events import EventFile
+
+__all__ = ["Tee", "lost_output", "open_standard_streams", "reserved_stdout", "write"]
 
 _STDOUT, _STDERR = 1, 2
 # The reader of a pipe has gone; Windows says "invalid argument".
@@ -111,6 +114,54 @@ def write(text: str, stream: TextIO | None = None) -> None:
     if stream is not None:
         stream.write(text)
         stream.flush()
+
+
+class Tee:
+    """A standard stream whose lines go to a file of events, too.
+
+    Parameters
+    ----------
+    stream : text stream
+    events : EventFile
+    name : str
+        ``"stdout"`` or ``"stderr"``.
+
+    Attributes
+    ----------
+    stream : text stream
+        The one below: what is written there goes to no file.
+    """
+
+    def __init__(self, stream: TextIO | None, events: EventFile, name: str) -> None:
+        self.stream = stream
+        self._events = events
+        self._name = name
+        self._begun: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        """Write text, and hand in the lines that are whole: those of each thread apart."""
+        if not getattr(self._events.mine, "muted", False):
+            thread = threading.get_ident()
+            *lines, rest = (self._begun.pop(thread, "") + text).split("\n")
+            for line in lines:
+                self._events.put("text", stream=self._name, text=line)
+            if rest:
+                self._begun[thread] = rest
+        return len(text) if self.stream is None else self.stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several pieces of text."""
+        for line in lines:
+            self.write(line)
+
+    def finish(self) -> None:
+        """Hand in lines that were left unfinished."""
+        for rest in self._begun.values():
+            self._events.put("text", stream=self._name, text=rest)
+        self._begun.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class _Output(io.RawIOBase):

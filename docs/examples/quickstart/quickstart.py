@@ -80,6 +80,4 @@ experiment = Experiment(
 )
 
 if __name__ == "__main__":
-    from crystallize_plugins.reports import summary_text
-
-    print(summary_text(experiment.run()))
+    print(experiment.run().summary())

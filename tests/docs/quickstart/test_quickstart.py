@@ -7,7 +7,7 @@ import runpy
 import pytest
 
 from crystallize import AsyncExecution, ParallelExecution, SerialExecution
-from crystallize_plugins.reports import compare, summary_text
+from crystallize_plugins.reports import compare
 
 pytest.importorskip("sklearn")
 
@@ -38,7 +38,7 @@ def test_two_runs_with_one_seed_print_the_same_numbers(quickstart, ran):
     experiment = quickstart()
     first = experiment.run()
     assert not first.errors
-    assert summary_text(first) == summary_text(experiment.run()) == summary_text(ran())
+    assert first.summary() == experiment.run().summary() == ran().summary()
 
 
 def test_another_seed_gives_other_numbers(quickstart, ran):
@@ -46,7 +46,7 @@ def test_another_seed_gives_other_numbers(quickstart, ran):
 
     other = quickstart()
     other.get_plugin(SeedPlugin).seed += 1
-    assert summary_text(other.run(replicates=6)) != summary_text(ran(6))
+    assert other.run(replicates=6).summary() != ran(6).summary()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_every_executor_prints_the_same_numbers(quickstart, ran, executor):
     other.plugins.append(executor)
     result = other.run(replicates=6)
     assert len(result.metrics.treatments["standardised"].metrics["accuracy"]) == 6
-    assert summary_text(result) == summary_text(ran(6))
+    assert result.summary() == ran(6).summary()
 
 
 def test_three_changes_are_compared_over_splits_that_differ(ran):
@@ -78,5 +78,5 @@ def test_the_run_is_kept_under_data(quickstart, tmp_path):
 
 def test_the_tutorial_shows_what_the_quickstart_prints(ran, repository):
     page = (repository / "docs" / "tutorial" / "quickstart.md").read_text(encoding="utf-8")
-    for line in summary_text(ran()).splitlines()[2:]:
+    for line in ran().summary().splitlines()[2:]:
         assert line in page

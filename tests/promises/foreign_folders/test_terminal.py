@@ -16,7 +16,7 @@ import pytest
 from crystallize.hooks.tools import printable
 from crystallize_cli.main import run
 from crystallize_plugins.artifacts import open_run
-from crystallize_plugins.reports import comparison_table, summary_text
+from crystallize_plugins.reports import comparison_table
 from crystallize_plugins.runs import diff, verify
 
 COMMANDS = [
@@ -29,6 +29,7 @@ COMMANDS = [
     ["diff", "sent@v0", "other@v0"],
     ["compare", "--all", "sent@v0", "other@v0"],
     ["export", "sent"],
+    ["report", "sent", "-o", "sent.html"],
     ["verify", "received"],
     ["verify", "received/sent/v0"],
     ["gc", "received", "--keep", "0", "--dry-run"],
@@ -77,7 +78,11 @@ def project(made, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command).replace("\x1b[2J", ""))
 def test_no_command_writes_what_steers_a_terminal(command, project, capfd, monkeypatch):
-    root = ["--root", "received"] if command[0] in ("runs", "show", "diff", "compare", "export", "reproduce") else []
+    root = (
+        ["--root", "received"]
+        if command[0] in ("runs", "show", "diff", "compare", "export", "report", "reproduce")
+        else []
+    )
     run([*command, *root])
     out, err = capfd.readouterr()
     assert out + err
@@ -86,7 +91,11 @@ def test_no_command_writes_what_steers_a_terminal(command, project, capfd, monke
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "unknown" not in str(command)], ids="-".join)
 def test_json_is_pure_and_exact_and_all_ascii(command, project, capfd):
-    root = ["--root", "received"] if command[0] in ("runs", "show", "diff", "compare", "export", "reproduce") else []
+    root = (
+        ["--root", "received"]
+        if command[0] in ("runs", "show", "diff", "compare", "export", "report", "reproduce")
+        else []
+    )
     run([command[0], "--json", *command[1:], *root])
     out, err = capfd.readouterr()
     assert not steers(out + err)
@@ -96,7 +105,7 @@ def test_json_is_pure_and_exact_and_all_ascii(command, project, capfd):
 
 
 def test_a_name_cannot_forge_a_line_of_a_table(project):
-    text = summary_text(open_run("received/other/v0"))
+    text = open_run("received/other/v0").summary()
     assert not [line for line in text.splitlines() if line.startswith("forged")]
     assert "\\nforged 0.0" in comparison_table(open_run("received/other/v0"))
 
@@ -105,6 +114,12 @@ def test_what_people_print_of_runs_is_escaped_without_the_command_line_too(proje
     sent = project / "received/sent/v0"
     texts = [str(diff(sent, "received/other/v0")), str(verify("received")), open_run(sent).tree_text()]
     assert not steers("".join(texts))
+
+
+def test_a_report_shows_what_steers_as_text(project):
+    page = open_run("received/sent/v0").report("sent.html").read_text(encoding="utf-8")
+    assert not steers(page)
+    assert "it failed\\x1b[2J" in page
 
 
 def test_the_log_of_a_run_is_escaped(sent_again, tmp_path, capsys, monkeypatch):

@@ -29,6 +29,33 @@ def test_a_description_has_what_a_list_shows(write):
     assert found.references == (("rows", "makes", "table"),)
 
 
+def test_a_description_has_what_a_run_is_made_of(write):
+    text = """
+        replicates: 30
+        strategy: rerun
+        steps: [split, {fit: {rate: 1}}, Score, absent]
+        treatments: {deep: {depth: 9}, wide: }
+        hypotheses: [{name: deep is better, verifier: welch}]
+    """
+    steps = """
+        import crystallize
+        raise RuntimeError("imported")
+
+        @crystallize.pipeline_step(cacheable=True)
+        def split(data, ctx): ...
+
+        @pipeline_step()
+        def fit(data, ctx, rate): ...
+
+        class Score(PipelineStep):
+            cacheable = True
+    """
+    found = read_description(write(text, steps=steps))
+    assert found.steps == (("split", True, 6), ("fit", False, 9), ("Score", True, 11), ("absent", False, None))
+    assert (found.treatments, found.hypotheses) == (("deep", "wide"), ("deep is better",))
+    assert (found.replicates, found.strategy) == (30, "rerun")
+
+
 def test_what_is_left_out_has_defaults(write):
     found = read_description(write("steps: [a]\n", name="lab"))
     assert (found.name, found.description, found.cli, found.outputs) == ("lab", None, Cli(), ())

@@ -22,7 +22,6 @@ from crystallize import (
 )
 from crystallize.errors import MissingParameterError, UnreadKeyError
 from crystallize_plugins.artifacts import open_run
-from crystallize_plugins.reports import summary_text
 
 
 @data_source
@@ -231,7 +230,7 @@ def test_a_key_that_no_cell_has_read_is_told_of_once_and_kept(values, function, 
     assert result.conditions["t"].unread == (bad,)
     assert result.conditions["baseline"].unread == ()
     assert result.provenance["unread"] == {"t": [bad]}
-    assert repr(bad) in summary_text(result)
+    assert repr(bad) in result.summary()
 
 
 def test_the_nearest_key_is_named(caplog):
@@ -347,7 +346,7 @@ def test_a_stored_run_keeps_what_was_not_read(caplog):
     result, _ = unread(experiment, caplog, replicates=2)
     stored = open_run(result.provenance["run"]["folder"])
     assert stored.conditions["t"].unread == ("xx",)
-    assert "'xx'" in summary_text(stored)
+    assert "'xx'" in stored.summary()
     again = experiment.run(replicates=4, strategy="resume")
     assert again.conditions["t"].unread == ("xx",)
     assert experiment.run(replicates=4, strategy="resume").conditions["t"].unread == ("xx",)

@@ -9,7 +9,6 @@ import pytest
 from crystallize import BaseOptimizer, Experiment, Objective, Treatment, data_source, pipeline_step
 from crystallize.errors import UnreadKeyError
 from crystallize_plugins.optimizers import GridSearch, RandomSearch, floating
-from crystallize_plugins.reports import summary_text
 
 
 @data_source
@@ -85,7 +84,7 @@ def test_a_key_that_no_trial_has_read_is_told_of_once(caplog):
     assert len(told_of) == 1
     result = experiment.last_optimization.result
     assert [condition.unread for condition in result.conditions] == [("xx",)] * 4
-    assert "set 'xx', which nothing has read" in summary_text(result)
+    assert "set 'xx', which nothing has read" in result.summary()
 
 
 def test_a_space_may_address_a_step_and_a_data_source():

@@ -20,7 +20,6 @@ from crystallize.errors import PrunedError
 from crystallize_cli.commands.export import long_rows
 from crystallize_cli.commands.runs import describe_run
 from crystallize_plugins.artifacts import list_runs
-from crystallize_plugins.reports import summary_text
 
 
 @pipeline_step()
@@ -167,12 +166,12 @@ def test_a_stored_optimisation_tells_pruned_cells_from_failed_ones(make_experime
     (run,) = list_runs("data", "tuning")
     result = run.result()
     assert list(result.errors) == ["x_3.0_rep_0"]
-    assert "pruned" in summary_text(result)
-    assert "1 error:" in summary_text(result)
+    assert "pruned" in result.summary()
+    assert "1 error:" in result.summary()
     assert len(list(run.path.glob("*/results.json"))) == 4
     described = describe_run(run)
     assert (described["cells"], described["failed"], described["pruned"]) == (4, 1, 2)
-    states = {row["condition"]: row["status"] for row in long_rows(run)}
+    states = {row["condition"]: row["status"] for row in long_rows("tuning@v0", result)}
     assert states == {"x_1.0": "done", "x_50.0": "pruned", "x_60.0": "pruned", "x_3.0": "failed"}
 
 

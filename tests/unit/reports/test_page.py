@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
@@ -49,9 +50,37 @@ def test_a_large_run_is_abridged_and_says_where_the_rest_is(result_of):
     assert record["metrics"]["baseline"]["loss"]["n"] == 7000
 
 
-def test_secrets_in_messages_are_masked(result_of):
+def test_secrets_in_messages_are_masked_in_the_page_and_its_json(result_of):
     result = result_of({"baseline": {"loss": [1.0]}}, stopped_by="ConnectionError: password=hunter2")
+    result.errors["teardown"] = RuntimeError("login with password=hunter2 failed")
     assert "hunter2" not in render(result)
+    assert "hunter2" not in result.to_json()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1e308, -1e308, 3e307], [1e-310, 2e-310, 3e-310], [1.0, 1.0, 1.0], [1e9, 1e9 + 1e-4, 1e9 + 3e-4],
+     [math.inf, math.nan, -math.inf], [True, False, True], ["a", "b", "c"]],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the statistics, of numbers that overflow
+def test_any_values_can_be_drawn(result_of, values):
+    result = result_of({"baseline": {"loss": values}, "fast": {"loss": values[::-1]}})
+    page = render(result)
+    assert not re.search(r'[xyrd]\d?="[^"]*(nan|inf)', page)
+    assert record_of(page) == json.loads(result.to_json())
+
+
+def test_a_run_of_which_every_cell_failed_has_a_report(result_of):
+    page = render(result_of({"baseline": {"loss": [None, None]}}))
+    assert "2 of 2 cells failed" in page
+    assert "in FitStep: 2 cells" in page
+
+
+def test_a_verdict_of_ones_own_verifier_is_a_sentence(result_of):
+    own = Hypothesis(lambda before, after: {"p_value": 0.03}, "loss", name="own")
+    page = render(result_of({"baseline": {"loss": [1.0, 2.0]}, "fast": {"loss": [2.0, 4.0]}}, hypotheses=[own]))
+    assert "loss: the claim holds: fast; p = 0.0300; adjusted p = 0.0300." in page
 
 
 def test_a_report_replaces_a_file_and_refuses_a_folder(wines, tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 
 import pytest
 
 from crystallize import Hypothesis, verifier
+from crystallize.design.verdicts import shown_number
 from crystallize.hooks import PluginFailure
-from crystallize_plugins.reports import comparison_table, summary_text
-from crystallize_plugins.reports.table import aligned, decimals_for, fixed
+from crystallize.results.text_table import aligned, decimals_for, fixed
+from crystallize_plugins.reports import comparison_table
 
 
 @verifier
@@ -27,7 +29,7 @@ VALUES = {
 
 def test_the_whole_summary_reads_like_this(result_of):
     result = result_of(VALUES, hypotheses=[Hypothesis(given_p(), "m", name="differs")])
-    assert summary_text(result) == (
+    assert result.summary() == (
         "wines: baseline and 2 treatments, 4 replicates, seed 7\n"
         "\n"
         "condition  metric  n  mean    sd  difference  differs                failed\n"
@@ -48,12 +50,12 @@ def test_the_whole_summary_reads_like_this(result_of):
 def test_two_runs_with_the_same_numbers_read_the_same(result_of):
     first = result_of(VALUES, folder="/data/wines/v0", started=1.0, duration=2.0)
     second = result_of(VALUES, folder="/data/wines/v1", started=9.0, duration=3.0)
-    assert summary_text(first) == summary_text(second)
+    assert first.summary() == second.summary()
 
 
 def test_the_table_is_part_of_the_summary(result_of):
     result = result_of(VALUES)
-    assert comparison_table(result) in summary_text(result)
+    assert comparison_table(result) in result.summary()
 
 
 def test_a_condition_that_failed_altogether_is_in_the_table(result_of):
@@ -62,20 +64,20 @@ def test_a_condition_that_failed_altogether_is_in_the_table(result_of):
 
 
 def test_a_run_in_which_everything_failed_still_has_a_table(result_of):
-    text = summary_text(result_of({"baseline": {"m": [None, None]}, "t": {"m": [None, None]}}))
+    text = result_of({"baseline": {"m": [None, None]}, "t": {"m": [None, None]}}).summary()
     assert re.search(r"^baseline +2 of 2$", text, flags=re.MULTILINE)
     assert "4 errors" in text
 
 
 def test_many_errors_are_counted_and_the_first_ones_shown(result_of):
-    text = summary_text(result_of({"baseline": {"m": [None] * 30}}))
+    text = result_of({"baseline": {"m": [None] * 30}}).summary()
     assert "30 errors:" in text
     assert "… and 25 more" in text
     assert text.count("boom") == 5
 
 
 def test_a_run_that_was_interrupted_says_how_far_it_came(result_of):
-    text = summary_text(result_of({"baseline": {"m": [1.0, 2.0]}}, replicates=20))
+    text = result_of({"baseline": {"m": [1.0, 2.0]}}, replicates=20).summary()
     assert "2 of 20 replicates" in text
     assert "18 not run" in text
 
@@ -102,8 +104,8 @@ def test_each_hypothesis_has_a_column_and_some_can_be_chosen(result_of):
     result = result_of(VALUES, hypotheses=[Hypothesis(given_p, "m", name=name) for name in ("first", "second")])
     assert "first" in comparison_table(result)
     assert "second" in comparison_table(result)
-    assert "second" not in summary_text(result, hypotheses=["first"])
-    assert summary_text(result, hypotheses="first") == summary_text(result, hypotheses=["first"])
+    assert "second" not in result.summary(hypotheses=["first"])
+    assert result.summary(hypotheses="first") == result.summary(hypotheses=["first"])
     with pytest.raises(KeyError, match=r"'third'.*'first', 'second'"):
         comparison_table(result, hypotheses=["third"])
 
@@ -111,31 +113,31 @@ def test_each_hypothesis_has_a_column_and_some_can_be_chosen(result_of):
 def test_a_hypothesis_that_could_not_be_tested_is_seen_in_the_table_and_explained_below(result_of):
     result = result_of(VALUES, hypotheses=[Hypothesis(lambda b, t: 1 / 0, "m", name="broken")])
     assert comparison_table(result).count("not tested") == 2
-    assert "hypothesis:broken" in summary_text(result)
-    assert "division by zero" in summary_text(result)
+    assert "hypothesis:broken" in result.summary()
+    assert "division by zero" in result.summary()
 
 
 def test_a_verifier_that_decides_itself_needs_no_explanation_of_p(result_of):
     result = result_of(VALUES, hypotheses=[Hypothesis(lambda b, t: {"holds": True}, "m", name="h")])
     assert re.search(r"^better .*holds", comparison_table(result), flags=re.MULTILINE)
-    assert "Holm" not in summary_text(result)
-    assert "ranks best" not in summary_text(result)
+    assert "Holm" not in result.summary()
+    assert "ranks best" not in result.summary()
 
 
 def test_metrics_that_are_not_numbers_are_named_below(result_of):
-    text = summary_text(result_of({"baseline": {"m": [1.0], "curve": [[1, 2]]}}))
+    text = result_of({"baseline": {"m": [1.0], "curve": [[1, 2]]}}).summary()
     assert "not numbers, and not in the table: curve" in text
 
 
 def test_a_metric_can_be_chosen(result_of):
-    text = summary_text(result_of({"baseline": {"m": [1.0], "n": [2.0], "curve": [[1]]}}), "n")
+    text = result_of({"baseline": {"m": [1.0], "n": [2.0], "curve": [[1]]}}).summary("n")
     assert "curve" not in text
     assert " m " not in text
 
 
 def test_errors_of_plugins_make_the_record_incomplete(result_of):
     failure = PluginFailure("audit", None, None, "after_run", None, "OSError: disk full")
-    text = summary_text(result_of(VALUES, plugin_errors=[failure]))
+    text = result_of(VALUES, plugin_errors=[failure]).summary()
     assert "the record is incomplete" in text
     assert "audit, after_run: OSError: disk full" in text
 
@@ -147,8 +149,43 @@ def test_a_run_of_one_replicate_has_no_spread(result_of):
 
 
 def test_a_result_without_a_name_and_a_seed_has_a_headline_too(result_of):
-    text = summary_text(result_of({"baseline": {"m": [1.0]}}, experiment=None, seed=None))
+    text = result_of({"baseline": {"m": [1.0]}}, experiment=None, seed=None).summary()
     assert text.startswith("baseline, 1 replicate\n")
+
+
+def test_where_a_claim_is_not_shown_the_summary_says_what_may_still_be(result_of):
+    hypotheses = [
+        Hypothesis("paired_t", "m", name="differs"),
+        Hypothesis(("paired_t", {"alternative": "greater"}), "m", name="more"),
+        Hypothesis(("paired_t", {"alternative": "less"}), "m", name="less"),
+    ]
+    result = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [2.0, 1.5, 5.5]}}, hypotheses=hypotheses)
+    limits = [shown_number(bound) for each in result.metrics.hypotheses for bound in each.verdicts[0].ci]
+    for told in (
+        f"The interval still allows a mean difference from {limits[0]} to {limits[1]}. To halve it takes about 12",
+        f"The interval still allows any mean difference above {limits[2]}. To halve",
+        f"The interval still allows any mean difference below {limits[5]}. To halve",
+    ):
+        assert told in result.summary()
+        assert told in result._repr_html_()
+    held = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [9.0, 10.1, 12.0]}}, hypotheses=hypotheses[:2])
+    assert "still allows" not in held.summary()
+
+
+def test_a_notebook_shows_the_same_escaped_and_no_more_than_a_page(result_of):
+    name = '<script>alert("x")</script>'
+    result = result_of({"baseline": {"m": [1.0, None]}, name: {"m": [1.0, 2.0]}})
+    tags, cells, texts = [], [], []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append(tag)
+    parser.handle_data = lambda text: (texts.append(text), cells.append(text) if tags[-1] in ("td", "th") else None)
+    parser.feed(result._repr_html_())
+    assert {*tags} == {"div", "p", "strong", "br", "table", "thead", "tbody", "tr", "th", "td"}
+    assert name in cells
+    assert "boom" in " ".join(texts)
+    many = result_of({f"t{number}": {"m": [1.0, None]} for number in range(3000)})
+    assert len(many._repr_html_()) < 20_000
+    assert "2960 more rows" in many._repr_html_()
 
 
 # ------------------------------------------------------------------ columns

@@ -19,7 +19,7 @@ from crystallize import (
 )
 from crystallize.errors import CrystallizeError, HypothesisError
 from crystallize_plugins.artifacts import open_run
-from crystallize_plugins.reports import compare, comparison_table, summary_text
+from crystallize_plugins.reports import compare, comparison_table
 from crystallize_plugins.verifiers import paired_t
 
 ABSENT = ("broken", "never")
@@ -66,7 +66,7 @@ def test_a_condition_without_a_success_is_there_with_no_values(names, executor):
             assert given.metrics.treatments[name].metrics == ({} if name in ABSENT else {"total": [2, 4, 8]})
         written = json.loads(given.to_json())["metrics"]["treatments"]
         assert written == {name: {} if name in ABSENT else {"total": [2, 4, 8]} for name in names}
-        for text in (given.tree_text(), comparison_table(given), summary_text(given), repr(given)):
+        for text in (given.tree_text(), comparison_table(given), given.summary(), repr(given)):
             assert text
         rows = [(row.condition, row.replicates) for row in compare(given)]
         assert rows == [("baseline", 3), *((name, 0 if name in ABSENT else 3) for name in names)]
@@ -92,7 +92,7 @@ def test_a_hypothesis_is_void_for_a_condition_without_a_success_and_says_why(kin
     assert isinstance(tested.errors["broken"], HypothesisError)
     assert "no replicate of it ran to its end" in str(result.errors["hypothesis:h"])
     assert open_run("data/exp/v0").get_hypothesis("h").ranking["best"] == "fine"
-    assert summary_text(result)
+    assert result.summary()
 
 
 def test_a_condition_that_recorded_nothing_is_told_from_one_that_never_succeeded():
@@ -162,7 +162,7 @@ def test_a_run_in_which_no_step_recorded_a_metric_says_so(step, executor, caplog
     assert said.levelname == "INFO"
     for each in (result, open_run("data/exp/v0")):
         assert each.metric_names == []
-        text = summary_text(each)
+        text = each.summary()
         assert "no step recorded a metric: return (data," in text
         assert "ctx.metrics.add(" in text
 
@@ -171,7 +171,7 @@ def test_a_run_in_which_no_step_recorded_a_metric_says_so(step, executor, caplog
 def test_it_is_not_said_where_there_are_metrics_or_nothing_succeeded(step, caplog):
     with caplog.at_level(logging.INFO, "crystallize"):
         result = experiment("broken", step=step).run()
-    assert "no step recorded a metric" not in caplog.text + summary_text(result)
+    assert "no step recorded a metric" not in caplog.text + result.summary()
 
 
 def test_it_is_not_said_of_a_single_cell(caplog):

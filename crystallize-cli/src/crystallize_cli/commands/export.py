@@ -14,10 +14,10 @@ from crystallize_cli.output import shown, with_output
 from crystallize_cli.references import find_run, root_option, stored_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from crystallize import Result
     from crystallize_cli.output import Output
-    from crystallize_plugins.artifacts import StoredRun
 
 __all__ = ["COLUMNS", "export", "long_rows"]
 
@@ -38,19 +38,22 @@ _FORMATS = ("csv", "json", "parquet")
 def export(run: str, root: Path, form: str | None, target: Path | None, output: Output) -> int:
     """Write every recorded value of a run as one row: condition, replicate, metric, value.
 
-    RUN is a run's folder, an experiment's name for its newest run, or name@v3. CSV and JSON go to stdout, or to a file;
-    Parquet needs a file, and pip install "crystallize-cli[parquet]".
+    RUN is a run's folder, an experiment's name for its newest run, or name@v3. CSV and JSON go to stdout, or to a file,
+    with a row for each failed cell; Parquet needs a file, and pip install "crystallize-cli[parquet]", and is what
+    Result.to_parquet writes.
     """
     from crystallize.hooks.tools import dump_json, write_atomically
 
     stored = find_run(run, root)
     chosen = form or ("json" if output.json else _from_name(target))
     with stored_errors():
-        rows = list(long_rows(stored))
-    if chosen == "parquet":
-        _write_parquet(rows, target)
-    else:
-        text = f"{dump_json(rows)}\n" if chosen == "json" else _csv(rows)
+        result = stored.result()
+        if chosen == "parquet":
+            _write_parquet(result, target)
+        else:
+            rows = long_rows(stored_name(stored), result)
+            text = f"{dump_json(list(rows))}\n" if chosen == "json" else _csv(rows)
+    if chosen != "parquet":
         if target is None:
             output.write(text, newline=False)
         else:
@@ -60,31 +63,36 @@ def export(run: str, root: Path, form: str | None, target: Path | None, output: 
     return ExitCode.DONE
 
 
-def long_rows(run: StoredRun) -> Iterator[dict[str, Any]]:
-    """Return the rows of a run, in the order of replicates and conditions."""
-    from crystallize.hooks import was_pruned
+def long_rows(run: str, result: Result) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a result, in the order of conditions, metrics and replicates, failed cells last.
 
-    outcomes = run.lazy_outcomes()
-    prunes = run.kind == "trial"
-    order = {name: number for number, name in enumerate(run.conditions)}
-    name = stored_name(run)
-    for cell in sorted(outcomes, key=lambda cell: (cell.replicate, order.get(cell.condition, len(order)))):
-        outcome = outcomes[cell]
-        shared = {
-            "run": name,
-            "condition": cell.condition,
-            "replicate": cell.replicate,
-            "seed": outcome.seed,
-            "status": "done" if outcome.ok else "pruned" if prunes and was_pruned(outcome) else "failed",
-            "duration": outcome.duration,
-            "worker": outcome.worker,
-        }
-        values: list[tuple[str | None, int | None, Any]] = [
-            (metric, index, value) for metric, found in outcome.metrics.items() for index, value in enumerate(found)
-        ]
-        for metric, index, value in values or [(None, None, None)]:
-            row = {**shared, "metric": metric, "index": index, "value": value}
-            yield {column: row[column] for column in COLUMNS}
+    Parameters
+    ----------
+    run : str
+        The name of the run, which is in each row.
+    result : Result
+    """
+    from crystallize.hooks.tools import metric_parts
+
+    about = {
+        condition: dict(zip(log.replicates, zip(log.columns.durations, log.columns.workers, strict=True), strict=True))
+        for condition, log in result.logs.items()
+    }
+
+    def row(condition: str, replicate: int, seed: int | None, *recorded: Any, status: str = "done") -> dict[str, Any]:
+        metric, index, value = recorded or (None, None, None)
+        found = (run, condition, replicate, seed, metric, index, value, status, *about[condition][replicate])
+        return dict(zip(COLUMNS, found, strict=True))
+
+    for part in metric_parts(result.logs):
+        cells = zip(part.replicates, part.seeds, part.indices, part.values, strict=True)
+        for replicate, seed, index, value in cells:
+            yield row(part.condition, replicate, seed, part.metric, index, value)
+    for condition, log in result.logs.items():
+        seeds = dict(zip(log.replicates, log.columns.seeds, strict=True))
+        for status, several in (("failed", log.failed), ("pruned", log.pruned)):
+            for replicate in several:
+                yield row(condition, replicate, seeds[replicate], status=status)
 
 
 def _from_name(target: Path | None) -> str:
@@ -92,7 +100,7 @@ def _from_name(target: Path | None) -> str:
     return suffix if suffix in _FORMATS else "csv"
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: Iterable[dict[str, Any]]) -> str:
     from crystallize.hooks.tools import to_plain
 
     text = io.StringIO(newline="")
@@ -114,34 +122,12 @@ def _harmless(cell: Any) -> Any:
     return f"'{text}" if text.lstrip()[:1] in _FORMULAS and text.strip() else text
 
 
-def _write_parquet(rows: list[dict[str, Any]], target: Path | None) -> None:
+def _write_parquet(result: Result, target: Path | None) -> None:
+    from crystallize.errors import MissingExtraError
+
     if target is None:
         raise Failure("Parquet is not for a terminal: give a file with -o")
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        message = f'Parquet needs pyarrow, which cannot be imported ({error}): pip install "crystallize-cli[parquet]"'
-        raise Failure(message) from error
-
-    from crystallize.hooks.tools import dump_json
-
-    def number(value: Any) -> float | None:
-        return float(value) if isinstance(value, (bool, int, float)) or hasattr(value, "__float__") else None
-
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in COLUMNS if name != "value"}
-    # A seed may have more than 64 bits.
-    columns["seed"] = [None if seed is None else str(seed) for seed in columns["seed"]]
-    columns["value"] = [number(row["value"]) for row in rows]
-    # What is no number keeps its value, as JSON.
-    columns["text"] = [
-        None if row["value"] is None or number(row["value"]) is not None else dump_json(row["value"], indent=None)
-        for row in rows
-    ]
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        parquet.write_table(pa.table(columns), temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        result.to_parquet(target)
+    except MissingExtraError as error:
+        raise Failure(str(error)) from error

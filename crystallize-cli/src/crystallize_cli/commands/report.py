@@ -9,7 +9,7 @@ import click
 
 from crystallize_cli.exits import ExitCode, stored_errors
 from crystallize_cli.output import with_output
-from crystallize_cli.references import find_run, root_option, stored_name
+from crystallize_cli.references import find_run, root_option
 
 if TYPE_CHECKING:
     from crystallize_cli.output import Output
@@ -29,10 +29,10 @@ def report(run: str, root: Path, target: Path | None, opened: bool, output: Outp
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. Nothing of the folder is imported or
     unpickled. The page loads nothing, and reads the same without JavaScript.
     """
-    from crystallize.hooks.tools import folder_name
-
     stored = find_run(run, root)
-    named = target or Path(f"{folder_name(stored_name(stored).replace('@', '-'))}.html")
+    # Not by the name in the record, which may be any text.
+    folder = stored.path.absolute()
+    named = target or Path(f"{folder.parent.name}-{folder.name}.html")
     with stored_errors():
         written = stored.result().report(named)
     output.data({"report": str(written)}, lambda: str(written))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crystallize_cli.output import with_output
-from crystallize_cli.running import carry_out, how_to_run, plan_option, stop_options
+from crystallize_cli.running import Asked, carry_out, run_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ __all__ = ["run"]
 
 @click.command()
 @target_options
-@click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported.")
 @click.option(
     "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
 )
-@stop_options
-@plan_option
+@run_options
 @with_output
-def run(check: bool, account: bool, output: Output, **options: Any) -> int:
+def run(account: bool, output: Output, **options: Any) -> int:
     """Run an experiment and show its results.
 
     PATH is a folder with a config.yaml, its name as `crystallize list` shows it, or a Python file with one Experiment
@@ -33,8 +31,8 @@ def run(check: bool, account: bool, output: Output, **options: Any) -> int:
     KEY=VALUE replaces what config.yaml says: replicates=30 treatments.fast.lr=0.1; of a Python file it can be
     replicates=N. plugins.NAME.SETTING=VALUE gives a plugin another setting, in a folder and in a file.
     """
-    how = how_to_run(options)
+    asked = Asked.among(options)
     target = load_target(**options)
     for experiment in target.experiments if account else ():
         experiment.account = True
-    return carry_out(target, output, strategy=None, check=check, **how)
+    return carry_out(target, output, asked)

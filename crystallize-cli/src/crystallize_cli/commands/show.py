@@ -48,9 +48,7 @@ def show(run: str, root: Path, tree: bool, cell: str | None, metrics: tuple[str,
         record = result.to_dict() if output.json else result
 
     def text() -> str:
-        from crystallize_plugins.reports import summary_text
-
-        parts = [_heading(describe_run(stored)), summary_text(result, list(metrics) or None), *_tracebacks(errors)]
+        parts = [_heading(describe_run(stored)), result.summary(list(metrics) or None), *_tracebacks(errors)]
         if tree:
             parts.append(result.tree_text())
         return "\n\n".join(part for part in parts if part)

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 
-from crystallize_cli.tui.asking import ask
+from crystallize.hooks.tools import counted, did_you_mean, printable
+from crystallize_cli.exits import Failure
+from crystallize_cli.tui.asking import ask, program
 from crystallize_cli.tui.catalog import Entry, find_entries, newest_runs, stored_runs
+from crystallize_cli.tui.copying import copy_by_system, keep_copied
+from crystallize_cli.tui.editing import editor_command, has_window
+from crystallize_cli.tui.screens.base import Shows
 from crystallize_cli.tui.screens.dialogs import Help, Question, TooSmall
 from crystallize_cli.tui.screens.experiments import ExperimentsScreen
+from crystallize_cli.tui.screens.opened import OpenedRun
 from crystallize_cli.tui.screens.run import RunScreen
 from crystallize_cli.tui.screens.runs import RunsScreen
 from crystallize_cli.tui.session import Session
+from crystallize_cli.tui.settings import Settings, keep_theme, read_settings, settings_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from textual.events import Resize
     from textual.screen import Screen
+    from textual.theme import Theme
 
 __all__ = ["Application"]
 
@@ -67,14 +80,46 @@ class Application(App[None]):
         # Read before the first picture, so that keys that were typed by then find the list.
         self.set_reactive(Application.entries, find_entries(Path()))
         self.sessions: dict[Path, Session] = {}
+        self.damaged = ""
+        try:
+            self._settings = read_settings()
+        except Failure as error:
+            self._settings, self.damaged = Settings(), error.message
 
     # -- the life of it
 
     def on_mount(self) -> None:
         """Begin to look at what is stored, and at what is wrong."""
+        self._apply(self._settings)
         self.set_interval(_RENEWED, self.look)
         self.look()
         self.check()
+
+    def _apply(self, settings: Settings) -> None:
+        """Take the theme and the keys that are wanted; name what cannot be had."""
+        if settings.theme in self.available_themes:
+            self.theme = settings.theme
+        elif settings.theme is not None:
+            advice = did_you_mean(settings.theme, self.available_themes)
+            self.damaged = f"{settings_file()}: there is no theme {settings.theme!r}.{advice}"
+        known = {
+            binding.id: binding
+            for place in (Application, Shows, ExperimentsScreen, RunScreen, RunsScreen, OpenedRun)
+            for binding in place.BINDINGS
+            if isinstance(binding, Binding) and binding.id is not None
+        }
+        self.set_keymap({action: key for action, key in settings.keys.items() if action in known})
+        for action in settings.keys.keys() - known:
+            self.damaged = f"{settings_file()}: there is no action {action!r}.{did_you_mean(action, known)}"
+        if self.damaged:
+            self.tell(self.damaged, severe=True)
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+
+    def _keep_theme(self, theme: Theme) -> None:
+        try:
+            keep_theme(theme.name)
+        except OSError as error:
+            self.tell(f"the theme cannot be kept: {error}", severe=True)
 
     def on_unmount(self) -> None:
         """Let go of what runs: it goes on."""
@@ -105,9 +150,8 @@ class Application(App[None]):
         entries, runs = await asyncio.gather(
             asyncio.to_thread(find_entries, Path(), known), asyncio.to_thread(stored_runs)
         )
-        changed = entries != self.entries or [each.stamp for each in entries] != [each.stamp for each in self.entries]
         self.runs = runs
-        if changed:
+        if entries != self.entries:
             self.entries = entries
             self.check()
 
@@ -129,8 +173,8 @@ class Application(App[None]):
         others = {folder: found for folder, found in self.problems.items() if folder != entry.folder}
         self.problems = {**others, entry.folder: problems} if problems else others
 
-    def open_experiment(self, entry: Entry, *, run: bool = False) -> None:
-        """Show an experiment on the second screen."""
+    def open_experiment(self, entry: Entry, *, run: bool = False, stop: bool = False) -> None:
+        """Show an experiment on the second screen, and run it, or stop the run that goes on."""
         session = self.sessions.get(entry.folder)
         if session is None or (session.entry != entry and not session.is_running):
             session = Session(entry, {each.folder.name: each for each in self.entries})
@@ -138,12 +182,27 @@ class Application(App[None]):
             if session.problem:
                 self.tell(session.problem, severe=True)
         self.action_go("run")
-        self.call_after_refresh(self._open, session, run)
+        self.call_after_refresh(self._open, session, run, stop)
 
-    def _open(self, session: Session, run: bool) -> None:
+    def run_in_turn(self, entries: list[Entry]) -> None:
+        """Run several experiments, each when the one before is over; what was stopped stops the rest."""
+        self.run_worker(self._run_in_turn(entries), group="turn", exclusive=True)
+
+    async def _run_in_turn(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.open_experiment(entry, run=True)
+            await asyncio.sleep(1)  # it is opened after the next picture
+            session = self.sessions[entry.folder]
+            if session.job is None:
+                return
+            await asyncio.to_thread(session.job.process.wait)
+            if session.job.state == "stopping":
+                return
+
+    def _open(self, session: Session, run: bool, stop: bool) -> None:
         screen = self.screen
         if isinstance(screen, RunScreen):
-            screen.open(session, run=run)
+            screen.open(session, run=run, stop=stop and not run)
 
     def problems_of(self, entry: Entry) -> list[dict[str, Any]]:
         """Return what is wrong with an experiment, as far as it is known."""
@@ -200,6 +259,80 @@ class Application(App[None]):
         await asyncio.gather(*(asyncio.to_thread(job.process.wait) for job in jobs))
         self.exit()
 
+    async def copy(self, text: str) -> None:
+        """Copy a text, and say so."""
+        if not text.strip():
+            self.tell("there is nothing here to copy")
+            return
+        self.copy_to_clipboard(text)
+        await asyncio.gather(asyncio.to_thread(copy_by_system, text), asyncio.to_thread(self._keep_copied, text))
+        self.tell(f"copied, {counted(len(text.splitlines()), 'line')}")
+
+    def _keep_copied(self, text: str) -> None:
+        with suppress(OSError):  # a folder that is not ours to write to; the clipboard has the text
+            keep_copied(text)
+
+    async def check_text(self, entry: Entry, text: str) -> str:
+        """Return what is wrong with a text that is to be an experiment's config.yaml; nothing where it is valid."""
+        return await asyncio.to_thread(_wrong, entry, text)
+
+    async def digest(self, path: str) -> str:
+        """Return a stored run as Markdown for a language model."""
+        return (await ask("show", "--digest", path)).text
+
+    def edit(self, file: Path, line: int | None = None) -> None:
+        """Open a file in the editor of whoever sits here."""
+        command = editor_command(file, line)
+        if not command:
+            self.tell("no editor is known: set EDITOR, for example to nano", severe=True)
+            return
+        try:
+            if has_window(command):
+                subprocess.Popen(command, start_new_session=True)  # noqa: S603 - what the user has chosen
+            else:
+                with self.suspend():
+                    subprocess.run(command, check=False)  # noqa: S603 - what the user has chosen
+                self.refresh()
+                self.action_renew()
+        except (OSError, SuspendNotSupported) as error:
+            self.tell(f"{command[0]} cannot be started: {error}", severe=True)
+
+    def run_here(self, arguments: Sequence[str]) -> None:
+        """Run a command in the ordinary terminal, and come back after enter."""
+        try:
+            with self.suspend():
+                subprocess.run(program(arguments), check=False)  # noqa: S603 - this program
+                sys.stdout.write("\nenter goes back ")
+                sys.stdout.flush()
+                sys.stdin.readline()
+        except SuspendNotSupported:
+            self.tell("this terminal cannot be left for a moment", severe=True)
+        self.refresh()
+
+    def print_plainly(self, text: str) -> None:
+        """Print a text into the ordinary terminal, and come back after enter."""
+        try:
+            with self.suspend():
+                sys.stdout.write(f"{printable(text, lines=True)}\n\nenter goes back ")
+                sys.stdout.flush()
+                sys.stdin.readline()
+        except SuspendNotSupported:
+            self.tell("this terminal cannot be left for a moment", severe=True)
+        self.refresh()
+
+    def report(self, path: str) -> None:
+        """Write a run's report into its folder, and open it."""
+        self.run_worker(self._report(path), group="report", exclusive=True)
+
+    async def _report(self, path: str) -> None:
+        target = str(Path(path, "report.html"))
+        shows = bool(sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY") or os.environ.get("BROWSER"))
+        answer = await ask("report", path, "-o", target, *(["--open"] if shows else []))
+        if answer.code:
+            self.tell(answer.err.strip().removeprefix("crystallize: "), severe=True)
+        else:
+            self.tell(f"written: {target}")
+
     def tell(self, message: str, *, severe: bool = False) -> None:
         """Show a message for a moment."""
         self.notify(message, markup=False, severity="error" if severe else "information", timeout=6 if severe else 3)
@@ -216,6 +349,20 @@ class Application(App[None]):
 
     def _doing(self, key: str) -> Any:
         return lambda: self.call_later(self.simulate_key, key)
+
+
+def _wrong(entry: Entry, text: str) -> str:
+    from crystallize.errors import CrystallizeError
+    from crystallize_plugins.config import read_description
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, entry.config.name)
+        file.write_text(text, encoding="utf-8")
+        try:
+            read_description(file)
+        except CrystallizeError as error:
+            return str(error).replace(f"{folder}{os.sep}", "")
+    return ""
 
 
 def _told(session: Session) -> str:

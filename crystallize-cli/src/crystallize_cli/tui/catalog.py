@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +32,14 @@ class Entry:
         What its config.yaml says; None where that cannot be read.
     problem : str
         Why not.
-    stamp : int
-        When the file was changed, as the system counts.
+    stamp : tuple of int
+        When the files that say so were changed, as the system counts.
     """
 
     folder: Path
     description: Description | None
     problem: str = ""
-    stamp: int = field(default=0, compare=False)
+    stamp: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -81,16 +81,20 @@ def _entry(folder: Path, before: Entry | None) -> Entry:
     from crystallize.errors import CrystallizeError
     from crystallize_plugins.config import read_description
 
-    try:
-        stamp = (folder / CONFIG).stat().st_mtime_ns
-    except OSError:
-        stamp = 0
+    stamp = tuple(_changed(folder / file) for file in (CONFIG, "steps.py"))
     if before is not None and before.stamp == stamp:
         return before
     try:
         return Entry(folder, read_description(folder), stamp=stamp)
     except (CrystallizeError, OSError) as error:
         return Entry(folder, None, str(error), stamp)
+
+
+def _changed(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def stored_runs() -> list[dict[str, Any]]:

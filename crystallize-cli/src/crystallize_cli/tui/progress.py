@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crystallize_cli.references import stored_name
@@ -10,7 +12,6 @@ from crystallize_cli.tui.catalog import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from crystallize.errors import PipelineExecutionError
     from crystallize.hooks import Cell
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Condition", "FailedCell", "Progress", "newest_run", "read_progress"]
 
+_FRAME = re.compile(r'File "(.+?)", line (\d+)')
 _MOST_FAILURES = 200
 """Failed cells that are told one by one."""
 
@@ -36,6 +38,16 @@ class FailedCell:
     def key(self) -> str:
         """The cell, as commands take it."""
         return f"{self.condition}_rep_{self.replicate}"
+
+    @property
+    def place(self) -> tuple[Path, int | None] | None:
+        """The line of the experiment's own code that was running."""
+        frames = [(Path(file), int(line)) for file, line in _FRAME.findall(self.traceback)]
+        own = [(file, line) for file, line in frames if file.is_file() and Path.cwd() in file.absolute().parents]
+        return own[-1] if own else None
+
+    def __str__(self) -> str:
+        return f"{self.key}, step {self.step}: {self.message}\n{self.traceback.rstrip()}"
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ class Step:
     name: str
     declared: bool
     state: bool | None
+    line: int | None = None
 
 
 @dataclass(slots=True)
@@ -51,20 +52,26 @@ class Part:
         """Whether stored cells are kept."""
         if self.choices.cached is not None:
             return self.choices.cached
-        return getattr(self.entry.description, "strategy", None) != "rerun"
+        return self.entry.description is None or self.entry.description.strategy != "rerun"
 
     @property
     def steps(self) -> list[Step]:
         """The steps in order."""
         return [
-            Step(step.name, step.cacheable, self.choices.steps.get(step.name, True if step.cacheable else None))
-            for step in getattr(self.entry.description, "steps", ())
+            Step(
+                step.name,
+                step.cacheable,
+                self.choices.steps.get(step.name, True if step.cacheable else None),
+                step.line,
+            )
+            for step in (self.entry.description.steps if self.entry.description is not None else ())
         ]
 
     @property
     def treatments(self) -> Mapping[str, bool]:
         """The treatments, and whether each is to run."""
-        return {name: name not in self.choices.inactive for name in getattr(self.entry.description, "treatments", ())}
+        found = self.entry.description
+        return {} if found is None else {name: name not in self.choices.inactive for name in found.treatments}
 
     @property
     def off(self) -> list[str]:
@@ -117,8 +124,8 @@ class Session:
         """How many replicates there are to be."""
         if self.is_running and self.progress is not None:
             return self.progress.replicates
-        declared: int = getattr(self.entry.description, "replicates", None) or 1
-        return self.parts[0].choices.replicates or (self.progress.replicates if self.progress else declared)
+        declared = 1 if self.entry.description is None else self.entry.description.replicates
+        return self.parts[0].choices.replicates or declared
 
     @property
     def conditions(self) -> list[str]:
@@ -192,12 +199,16 @@ class Session:
             return f"what is chosen cannot be kept: {error}"
         return ""
 
+    def plan_arguments(self) -> list[str]:
+        """Return what follows ``crystallize plan``."""
+        return self.arguments()[1:]
+
     async def ask_plan(self) -> None:
         """Find out what would run, in a process of its own."""
         self.plan = self.strategy
         if self.strategy != "resume":
             return
-        answer = await ask("plan", "--json", *self.arguments()[1:])
+        answer = await ask("plan", "--json", *self.plan_arguments())
         if not isinstance(answer.data, list):
             return
         mine = [cell for cell in answer.data if cell["experiment"] == self.name]

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import ContentSwitcher, DataTable, Static, Tree
+from textual.widgets import ContentSwitcher, DataTable, Log, Static, Tree
 
 from crystallize.hooks.tools import printable
 
@@ -250,14 +250,16 @@ class Reading(VerticalScroll, can_focus=True):
         Binding("h", "scroll_left", "Left", show=False),
     ]
     DEFAULT_CSS = """
-    Reading { padding: 0 1; scrollbar-size-vertical: 1; }
+    Reading { padding: 0 1; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
     Reading > Static { width: 1fr; }
+    Reading.-unwrapped { overflow-x: auto; }
+    Reading.-unwrapped > Static { width: auto; text-wrap: nowrap; }
     """
 
-    def __init__(self, text: str | Content = "", **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, text: str | Content = "", *, wrap: bool = True, **options: Any) -> None:
+        super().__init__(classes="" if wrap else "-unwrapped", **options)
         self._body = Static(_content(text), markup=False)
-        self.text = str(text)
+        self.text = _content(text).plain
 
     def compose(self) -> Iterable[Static]:
         """Hold the text."""
@@ -265,8 +267,9 @@ class Reading(VerticalScroll, can_focus=True):
 
     def show(self, text: str | Content) -> None:
         """Show another text."""
-        self.text = str(text)
-        self._body.update(_content(text))
+        content = _content(text)
+        self.text = content.plain
+        self._body.update(content)
 
 
 def _content(text: str | Content) -> Content:
@@ -315,6 +318,20 @@ class Panes(Vertical):
     def pane(self) -> Widget:
         """The pane that is seen."""
         return self._panes[self.current]
+
+    @property
+    def text(self) -> str:
+        """What is to be read in the pane that is seen."""
+        pane = self.pane
+        if isinstance(pane, Log):
+            return "\n".join(pane.lines)
+        return pane.text if isinstance(pane, Reading) else ""
+
+    def show(self, name: str, text: str | Content) -> None:
+        """Show another text in a pane."""
+        pane = self._panes[name]
+        if isinstance(pane, Reading):
+            pane.show(text)
 
     def go(self, name: str) -> None:
         """Show a pane."""

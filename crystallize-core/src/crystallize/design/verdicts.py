@@ -11,7 +11,7 @@ from typing import Any, overload
 from crystallize.checks import check_choice
 from crystallize.errors import ArgumentTypeError, ValidationError
 
-__all__ = ["CORRECTIONS", "Verdict", "adjust", "adjusted_family", "shown_probability"]
+__all__ = ["CORRECTIONS", "Verdict", "adjust", "adjusted_family", "shown_number", "shown_probability"]
 
 CORRECTIONS = ("holm", "bh", "by", "bonferroni", "none")
 """The ways in which `adjust` adjusts p-values."""
@@ -128,19 +128,25 @@ class Verdict(Mapping[str, Any]):
         """Return one sentence: the estimate, its interval, the numbers of replicates, p, adjusted p."""
         about = f"{', '.join(self.metrics)}: " if self.metrics else ""
         told = {True: "the claim holds", False: "not shown", None: "no telling"}[self.holds]
-        parts = [f"{self.estimand or 'estimate'} of {self.treatment or 'the treatment'} {_number(self.estimate)}"]
+        whose = self.treatment or "the treatment"
+        if math.isnan(self.estimate):
+            # A verifier of the user's own need not have one.
+            parts = [f"{self.estimand} of {whose} unknown" if self.estimand else whose]
+        else:
+            parts = [f"{self.estimand or 'estimate'} of {whose} {shown_number(self.estimate)}"]
         if not all(map(math.isnan, self.ci)):
             low, high = self.ci
             if math.isinf(high) and not math.isinf(low):
-                bounds = f"at least {_number(low)}"
+                bounds = f"at least {shown_number(low)}"
             elif math.isinf(low) and not math.isinf(high):
-                bounds = f"at most {_number(high)}"
+                bounds = f"at most {shown_number(high)}"
             else:
-                bounds = f"{_number(low)} to {_number(high)}"
+                bounds = f"{shown_number(low)} to {shown_number(high)}"
             level = self.details.get("level", 1 - self.alpha)
             parts.append(f"{100 * level:.4g} % interval {bounds}")
         before, after = self.n
-        parts.append(f"n = {after}" if before == after else f"n = {before} and {after}")
+        if self.n != (0, 0):
+            parts.append(f"n = {after}" if before == after else f"n = {before} and {after}")
         if not math.isnan(self.p_value):
             parts.append(f"p {shown_probability(self.p_value)}")
             parts.append(f"adjusted p {shown_probability(self.p_adjusted)}")
@@ -167,7 +173,8 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _number(value: float) -> str:
+def shown_number(value: float) -> str:
+    """Return a number for people, with four digits and a true minus sign."""
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 

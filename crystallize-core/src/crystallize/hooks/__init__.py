@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from crystallize.optimization.trial import Report, TrialResult, trial_result, was_pruned
     from crystallize.plugins.build import build_plugin, build_plugins
     from crystallize.plugins.info import Origin, PluginInfo
-    from crystallize.plugins.lock import LockDifference, compare_lock, lock_requirements, plugins_from_lock
+    from crystallize.plugins.lock import compare_lock, lock_requirements, plugins_from_lock
     from crystallize.plugins.manager import ActivePlugins, HookCall
     from crystallize.results.columns import CellColumns, LazyOutcomes, MetricColumn, MetricColumns, MetricValues
     from crystallize.results.metrics import BASELINE, NO_METRIC, HypothesisResult
@@ -94,7 +94,6 @@ __all__ = [
     "InterruptGuard",
     "JournalEntry",
     "LazyOutcomes",
-    "LockDifference",
     "MetricColumn",
     "MetricColumns",
     "MetricValues",
@@ -175,7 +174,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "discovery.loading": "PluginReport examine_plugins find_plugin find_plugins load_plugin load_public "
             "public_plugin_names",
             "plugins.info": "Origin PluginInfo",
-            "plugins.lock": "LockDifference compare_lock lock_requirements plugins_from_lock",
+            "plugins.lock": "compare_lock lock_requirements plugins_from_lock",
             "plugins.manager": "ActivePlugins HookCall",
             "discovery.metadata": "PluginRecord",
             "results.columns": "CellColumns LazyOutcomes MetricColumn MetricColumns MetricValues",

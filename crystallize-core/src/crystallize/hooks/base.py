@@ -87,6 +87,9 @@ class BasePlugin:
     wanted_events : collection of str or None, default None
         Names of the events that `on_event` is called for, where these are few: all others then cost nothing. None is
         all; looked at once, at the start of each run.
+    recorded : bool, default True
+        Whether the plugin lock, and with it the record of a run, names this plugin. A neutral one that only shows a run
+        while it goes on says False: whether somebody watched is no difference between two runs.
     seen_by_cache : bool, default False
         Whether the step cache sees by itself whatever this plugin does to a step: it shows in the step's context, in
         ``ctx.rng`` and in the global states of ``random`` and NumPy alone. Of one that is neither neutral nor seen,
@@ -115,6 +118,7 @@ class BasePlugin:
     contract: str | None = None
     silent_hooks: Collection[str] = ()
     wanted_events: Collection[str] | None = None
+    recorded: bool = True
     seen_by_cache: bool = False
 
     def __repr__(self) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from crystallize.checks import check_count
 from crystallize.engine.plan import plan_cells
-from crystallize.errors import MissingExtraError, OptimizationError, RunStateError, UnknownNameError
+from crystallize.errors import OptimizationError, RunStateError, UnknownNameError
 from crystallize.optimization.trial import ConditionNames
 from crystallize.results.outcome import Cell
 from crystallize.results.statistics import confidence_interval, mean
+from crystallize.results.tabular import pandas_frame
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -203,11 +203,9 @@ class OptimizationResult:
         MissingExtraError
             If pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ImportError:
-            raise MissingExtraError("to_frame() needs pandas: pip install pandas. rows() does without") from None
-        return pandas.DataFrame(self.rows())
+        rows = self.rows()
+        names = dict.fromkeys(name for row in rows for name in row)
+        return pandas_frame({name: [row.get(name) for row in rows] for name in names}, {}, what="to_frame()")
 
     def reevaluate(
         self, *, top: int = 3, replicates: int = 10, metric: str | None = None, baseline: bool | None = None

@@ -185,7 +185,8 @@ class ActivePlugins:
         if self._lock is None:
             from crystallize.plugins.lock import lock_entry
 
-            self._lock = [lock_entry(info, order) for order, info in enumerate(self.infos)]
+            named = (info for info in self.infos if info.neutral is not True or declared(info.plugin, "recorded"))
+            self._lock = [lock_entry(info, order) for order, info in enumerate(named)]
         return isolate(self._lock)  # Results keep it, and belong to others.
 
     def identity(self) -> tuple[str, ...]:

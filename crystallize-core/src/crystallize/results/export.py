@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 import os
@@ -11,10 +12,14 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crystallize.results.secrets import mask_secrets, mask_text
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from crystallize.results.metrics import ExperimentMetrics, HypothesisResult
 
-__all__ = ["dump_json", "result_to_dict", "to_plain", "write_atomically", "write_json"]
+__all__ = ["dump_json", "result_to_dict", "to_plain", "write_atomically", "write_json", "written_atomically"]
 
 _DEEPEST = 100
 # Beyond this many bits Python refuses to write an integer in decimal digits.
@@ -70,13 +75,19 @@ def write_json(value: Any, path: str | os.PathLike[str] | None = None, *, indent
 
 def write_atomically(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file that appears whole or not at all; folders on the way are made."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextlib.contextmanager
+def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a file to write, which takes its place at `path` at the end of the block, whole or not at all."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
@@ -94,9 +105,15 @@ def result_to_dict(
             "treatments": {name: to_plain(condition.metrics) for name, condition in metrics.treatments.items()},
         },
         "hypotheses": [_hypothesis_entry(tested) for tested in metrics.hypotheses],
-        "errors": {key: str(error) or type(error).__name__ for key, error in errors.items()},
-        "provenance": to_plain(provenance),
+        "errors": {key: mask_text(str(error)) or type(error).__name__ for key, error in errors.items()},
+        "provenance": {name: _fact(name, value) for name, value in provenance.items()},
     }
+
+
+def _fact(name: str, value: Any) -> Any:
+    # What cells and plugins raised is masked where it leaves the process; all other facts were masked before.
+    plain = to_plain(value)
+    return mask_secrets(plain) if name in {"attempts", "plugin_failures"} else plain
 
 
 def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
@@ -110,7 +127,9 @@ def _hypothesis_entry(tested: HypothesisResult) -> dict[str, Any]:
         "correction": tested.correction,
         "state": tested.state,
         "reason": tested.reason,
-        "errors": {treatment: f"{type(error).__name__}: {error}" for treatment, error in tested.errors.items()},
+        "errors": {
+            treatment: mask_text(f"{type(error).__name__}: {error}") for treatment, error in tested.errors.items()
+        },
     }
 
 

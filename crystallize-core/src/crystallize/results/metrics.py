@@ -26,6 +26,7 @@ __all__ = [
     "TreatmentMetrics",
     "by_condition",
     "collect_metrics",
+    "metrics_of",
 ]
 
 BASELINE = "baseline"
@@ -186,10 +187,12 @@ def collect_metrics(
     ExperimentMetrics
         Without hypotheses.
     """
-    found = {
-        name: TreatmentMetrics(columns=columns.metrics)
-        for name, columns in by_condition(collected(outcomes), conditions).items()
-    }
+    return metrics_of(by_condition(collected(outcomes), conditions))
+
+
+def metrics_of(columns: Mapping[str, CellColumns]) -> ExperimentMetrics:
+    """Return the metrics of conditions, of which the columns are given by name."""
+    found = {name: TreatmentMetrics(columns=each.metrics) for name, each in columns.items()}
     return ExperimentMetrics(found.pop(BASELINE, TreatmentMetrics()), found)
 
 

@@ -19,7 +19,7 @@ from crystallize.results.metrics import (
     ExperimentMetrics,
     HypothesisResult,
     by_condition,
-    collect_metrics,
+    metrics_of,
 )
 from crystallize.results.provenance import (
     ArtifactsView,
@@ -30,16 +30,18 @@ from crystallize.results.provenance import (
     Conditions,
 )
 from crystallize.results.secrets import mask_secrets
+from crystallize.results.summary import summary_html, summary_text
+from crystallize.results.tabular import Tabular
 from crystallize.results.tree import print_text, tree_text
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from crystallize.results.columns import LazyOutcomes
+    from crystallize.results.columns import CellColumns, LazyOutcomes
     from crystallize.results.outcome import ArtifactRecord, CellOutcome, PluginFailure
 
-__all__ = ["FRAMEWORK_FACTS", "Result", "build_result"]
+__all__ = ["FRAMEWORK_FACTS", "Result", "build_result", "result_of_columns"]
 
 _DEFAULT_TREE = "treatment > replicate > step"
 # Facts in which a name such as ``get_token`` is that of a function or a package, and no secret stands beside it.
@@ -56,7 +58,7 @@ FRAMEWORK_FACTS = frozenset(
 """Entries of provenance that are the framework's own."""
 
 
-class Result:
+class Result(Tabular):
     """The metrics of a run, what failed, what was written, and how it all came about.
 
     Runs give it; `build_result` makes one from outcomes.
@@ -221,6 +223,50 @@ class Result:
             listed = f"its hypotheses: {', '.join(map(repr, known))}" if known else "no hypothesis was tested in it"
             raise UnknownNameError(f"the result has no hypothesis {name!r}.{did_you_mean(name, known)} {listed}")
         return known[name]
+
+    def summary(
+        self,
+        metrics: str | Sequence[str] | None = None,
+        *,
+        hypotheses: str | Sequence[str] | None = None,
+        confidence: float = 0.95,
+    ) -> str:
+        """Return what a person should know of the result: what ran, a table, the verdicts, what failed.
+
+        Parameters
+        ----------
+        metrics : str or list of str, optional
+            Those in the table; by default every metric whose values are numbers.
+        hypotheses : str or list of str, optional
+            Names of the hypotheses that are told of; by default all.
+        confidence : float, default 0.95
+            Of the interval for the difference to the baseline, which the table has where nothing was tested.
+
+        Returns
+        -------
+        str
+            Plain text of several lines, the same for two runs with one seed: no times, no folders. Each verdict is a
+            sentence, with its warnings; where a claim is not shown, another says which effects the interval still
+            allows, and how many replicates would halve it. The number of comparisons, the correction of their p-values
+            and how far the verdicts may be believed follow.
+
+        Raises
+        ------
+        KeyError
+            There is no hypothesis of a name.
+        MissingMetricError
+            No condition recorded a metric that was asked for.
+        TypeError
+            A value of a metric that was asked for is no number.
+
+        Examples
+        --------
+        >>> print(experiment.run().summary())  # doctest: +SKIP
+        """
+        return summary_text(self, metrics, hypotheses=hypotheses, confidence=confidence)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:
         """Return what `print_tree` prints, as text."""
@@ -408,9 +454,32 @@ def build_result(
     -------
     Result
     """
-    outcomes = collected(outcomes)
+    return result_of_columns(
+        by_condition(collected(outcomes), conditions),
+        conditions=conditions,
+        replicates=replicates,
+        facts=facts,
+        errors=errors,
+        plugin_errors=plugin_errors,
+        hypotheses=hypotheses,
+        metrics=metrics,
+    )
+
+
+def result_of_columns(
+    columns_of: Mapping[str, CellColumns],
+    *,
+    conditions: Sequence[ConditionRecord],
+    replicates: int,
+    facts: Mapping[str, Any],
+    errors: Mapping[str, BaseException] | None = None,
+    plugin_errors: Sequence[PluginFailure] = (),
+    hypotheses: Sequence[HypothesisResult] = (),
+    metrics: ExperimentMetrics | None = None,
+) -> Result:
+    """Make a result of the cells of each condition by column; as `build_result`."""
     if metrics is None:
-        metrics = collect_metrics(outcomes, conditions)
+        metrics = metrics_of(columns_of)
     metrics = ExperimentMetrics(metrics.baseline, metrics.treatments, [*metrics.hypotheses, *hypotheses])
     records = {condition.name: condition for condition in conditions}
     # Without an optimiser nobody prunes: there it is a failure like any other.
@@ -418,7 +487,7 @@ def build_result(
     logs = {}
     failures: dict[int, PluginFailure] = {}
     all_errors: dict[str, BaseException] = {}
-    for name, columns in by_condition(outcomes, conditions).items():
+    for name, columns in columns_of.items():
         log = logs[name] = ConditionLog(records.get(name) or ConditionRecord(name), columns)
         if optimised:
             log.part_pruned()

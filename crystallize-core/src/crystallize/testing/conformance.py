@@ -12,6 +12,7 @@ from unittest import SkipTest
 
 from crystallize.errors import CrystallizeError
 from crystallize.hooks import HOOKS, ActivePlugins, BasePlugin, StorePlugin, build_plugins, find_plugins, load_plugin
+from crystallize.plugins.lock import lock_entry
 from crystallize.testing.examination import examine_plugin
 from crystallize.testing.leaks import check_leaks
 from crystallize.testing.overriding import check_overrides
@@ -308,8 +309,7 @@ class PluginConformance:
         return next(info for info in self._resolved(plugin).infos if info.plugin is plugin)
 
     def _locked(self, plugin: Any) -> dict[str, Any]:
-        active = self._resolved(plugin)
-        return next(entry for entry, info in zip(active.lock(), active.infos, strict=True) if info.plugin is plugin)
+        return lock_entry(self._info(plugin), 0)
 
     def _run(self, plugin: Any, *more: Any, strict: bool = False) -> Result:
         """Run the sample with the plugin, and with others before it in the list."""

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crystallize_plugins.config.describing import Cli, Description, Reference, named_plugins, read_description
+from crystallize_plugins.config.describing import (
+    Cli,
+    DescribedStep,
+    Description,
+    Reference,
+    named_plugins,
+    read_description,
+)
 from crystallize_plugins.config.loading import LoadedExperiment, YamlFolders, load_folder
 from crystallize_plugins.config.overrides import values_of
 from crystallize_plugins.config.problems import Place, Problem
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cli",
+    "DescribedStep",
     "Description",
     "LoadedExperiment",
     "Place",

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from crystallize.errors import ConfigurationMissingError
 from crystallize_plugins.config.problems import CONFIG_FILE, Problem, Problems
 from crystallize_plugins.config.reading import read_document
 from crystallize_plugins.config.schema import published
-from crystallize_plugins.config.values import MapNode, Node, ScalarNode, found
+from crystallize_plugins.config.step_sources import DescribedStep, declared_steps
+from crystallize_plugins.config.values import ListNode, MapNode, Node, ScalarNode, found
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from crystallize_plugins.config.problems import Place
     from crystallize_plugins.config.values import Node
 
 __all__ = [
     "Cli",
+    "DescribedStep",
     "Description",
     "Reference",
     "described",
@@ -28,6 +31,8 @@ __all__ = [
     "read_description",
     "references_of",
 ]
+
+STEPS_FILE = "steps.py"
 
 
 class Reference(NamedTuple):
@@ -103,6 +108,13 @@ class Description(NamedTuple):
         The aliases of what it writes.
     references : tuple of (str, str, str)
         What it reads of other experiments: alias, folder, output.
+    steps : tuple of DescribedStep
+        In order; whether each is cacheable is read from the text of steps.py.
+    treatments, hypotheses : tuple of str
+        Their names.
+    replicates : int, default 1
+    strategy : {"rerun", "resume"} or None
+        None where it is not given.
     """
 
     name: str
@@ -111,6 +123,11 @@ class Description(NamedTuple):
     cli: Cli
     outputs: tuple[str, ...]
     references: tuple[tuple[str, str, str], ...]
+    steps: tuple[DescribedStep, ...] = ()
+    treatments: tuple[str, ...] = ()
+    hypotheses: tuple[str, ...] = ()
+    replicates: int = 1
+    strategy: Literal["rerun", "resume"] | None = None
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:
@@ -189,7 +206,9 @@ def described(root: MapNode, file: Path) -> Description:
     """Return what a document that was checked says of its experiment."""
     cli = root.get("cli")
     shown = {key: value for key in Cli._fields if isinstance(cli, MapNode) and (value := _scalar(cli, key)) is not None}
-    outputs = root.get("outputs")
+    outputs, treatments = root.get("outputs"), root.get("treatments")
+    replicates, strategy = _scalar(root, "replicates"), _scalar(root, "strategy")
+    declared = declared_steps(file.parent / STEPS_FILE)
     return Description(
         name=_scalar(root, "name") or _own_name(file.absolute().parent),
         description=_scalar(root, "description"),
@@ -197,7 +216,25 @@ def described(root: MapNode, file: Path) -> Description:
         cli=Cli(**shown),
         outputs=tuple(outputs.entries) if isinstance(outputs, MapNode) else (),
         references=tuple(reference[:3] for reference in references_of(root)),
+        steps=tuple(declared.get(name, DescribedStep(name)) for name in _names(root.get("steps"))),
+        treatments=tuple(treatments.entries) if isinstance(treatments, MapNode) else (),
+        hypotheses=tuple(_names(root.get("hypotheses"))),
+        replicates=replicates if type(replicates) is int and replicates > 0 else 1,
+        strategy=strategy if strategy in ("rerun", "resume") else None,
     )
+
+
+def _names(section: Node | None) -> Iterator[str]:
+    """Return what the items of a list are called: by themselves, by their one key, or by what is under ``name``."""
+    for item in section.items if isinstance(section, ListNode) else ():
+        if isinstance(item, ScalarNode):
+            yield item.text
+        elif isinstance(item, MapNode):
+            named = item.get("name")
+            if isinstance(named, ScalarNode):
+                yield named.text
+            elif len(item.entries) == 1:
+                yield from item.entries
 
 
 def _own_name(folder: Path) -> str:

@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DeliveryError
+from crystallize.hooks.tools import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class Helper:
             self.close()
         returned, problem = pickle.loads(answer)  # noqa: S301 - from our own child
         if problem is not None:
-            raise DeliveryError(problem)
+            raise DeliveryError(mask_text(problem))
         return returned
 
     def close(self) -> None:

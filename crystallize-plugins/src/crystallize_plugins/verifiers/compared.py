@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from crystallize.errors import ArgumentTypeError, MissingExtraError, ValidationError
 from crystallize.hooks import MetricValues, Verdict
 from crystallize.hooks.declarations import BoundVerifier, VerifierFactory
-from crystallize.hooks.tools import check_choice
-from crystallize_plugins.samples import as_number
+from crystallize.hooks.tools import as_number, check_choice
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,12 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Checkbox, Footer, Input, Label, Static
 
+from crystallize_cli.tui.screens.base import Shows
 from crystallize_cli.tui.widgets import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from textual.app import ComposeResult
 
@@ -35,13 +37,19 @@ class TooSmall(ModalScreen[None]):
         yield Label("too small: 60 columns and 16 rows are needed", markup=False)
 
 
-class Reader(ModalScreen[None]):
+class Reader(Shows, ModalScreen[None]):
     """A text over the screen.
 
     Parameters
     ----------
     heading : str
     text : str or Content
+    arguments : sequence of str, optional
+        What follows ``crystallize`` to see it in a shell.
+    place : (Path, int or None), optional
+        The file and the line that it is about.
+    wrap : bool, default True
+        Whether long lines go on in the next.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back")]
@@ -50,10 +58,32 @@ class Reader(ModalScreen[None]):
     Reader > Vertical { width: 92%; height: 90%; border: round $primary; background: $surface; }
     """
 
-    def __init__(self, heading: str, text: str | Content) -> None:
+    def __init__(
+        self,
+        heading: str,
+        text: str | Content,
+        *,
+        arguments: Sequence[str] = (),
+        place: tuple[Path, int | None] | None = None,
+        wrap: bool = True,
+    ) -> None:
         super().__init__()
         self._heading = heading
-        self.reading = Reading(text)
+        self._arguments = arguments
+        self._place = place
+        self.reading = Reading(text, wrap=wrap)
+
+    def shown_text(self) -> str:
+        """Return the text."""
+        return self.reading.text
+
+    def shown_arguments(self) -> Sequence[str]:
+        """Return what shows the same in a shell."""
+        return self._arguments
+
+    def place(self) -> tuple[Path, int | None] | None:
+        """Return the file and the line that it is about."""
+        return self._place
 
     def compose(self) -> ComposeResult:
         """Put the text into a frame."""

@@ -10,13 +10,17 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from crystallize.hooks.tools import counted, printable
+from crystallize_cli.exits import Failure
 from crystallize_cli.tui.asking import ask
 from crystallize_cli.tui.catalog import Entry, ago, run_name
+from crystallize_cli.tui.choices import read_choices
+from crystallize_cli.tui.pictures import short
 from crystallize_cli.tui.screens.base import BaseScreen
 from crystallize_cli.tui.screens.dialogs import NewExperiment, Reader
+from crystallize_cli.tui.screens.editor import ConfigEditor
 from crystallize_cli.tui.widgets import Line, Outline, Reading, plain
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
     from textual.events import Click
     from textual.widget import Widget
+
+    from crystallize_plugins.config import Description
 
 __all__ = ["ExperimentsScreen"]
 
@@ -39,14 +45,20 @@ class ExperimentsScreen(BaseScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         # A terminal that nobody had switched yet makes a new line of an early "enter".
         Binding("enter,ctrl+j", "open", "Open", key_display="enter", id="open"),
-        Binding("R", "run", "Run", key_display="R", id="run"),
+        Binding("R", "run", "Run", id="run"),
         Binding("n", "new", "New", id="new"),
         Binding("e", "errors", "Errors", id="errors"),
+        Binding("E", "configure", "Edit", id="configure"),
+        Binding("space", "mark", "Mark", show=False, id="mark"),
+        Binding("slash", "find", "Find", key_display="/", id="find"),
+        Binding("escape", "back", "Back", show=False),
     ]
     DEFAULT_CSS = """
     ExperimentsScreen Horizontal { height: 1fr; }
     ExperimentsScreen Outline { width: 45%; min-width: 32; max-width: 60; }
     ExperimentsScreen Reading { border-left: solid $panel-lighten-1; }
+    ExperimentsScreen Input { height: 1; border: none; padding: 0 1; display: none; }
+    ExperimentsScreen Input.-shown { display: block; }
     ExperimentsScreen #message { height: 1; padding: 0 1; color: $text-warning; }
     """
 
@@ -55,7 +67,9 @@ class ExperimentsScreen(BaseScreen):
         self.outline = Outline()
         self.about = Reading()
         self.message = Static("", id="message", markup=False)
-        return [Horizontal(self.outline, self.about), self.message]
+        self.filter = Input(placeholder="part of a name", compact=True)
+        self.marked: set[Path] = set()
+        return [Horizontal(self.outline, self.about), self.filter, self.message]
 
     def on_mount(self) -> None:
         """Show what is known, and whatever comes to be known."""
@@ -70,11 +84,18 @@ class ExperimentsScreen(BaseScreen):
         """Show what is known by now."""
         app = self.application
         newest = app.newest
-        groups = groupby(app.entries, key=lambda entry: entry.group)
+        wanted = self.filter.value.casefold()
+        found = [entry for entry in app.entries if wanted in entry.name.casefold()]
+        groups = groupby(found, key=lambda entry: entry.group)
         self.outline.show(
             (
                 Line((plain(group, "bold"),), ("group", group)),
-                [_line(entry, newest.get(entry.name), len(app.problems_of(entry))) for entry in entries],
+                [
+                    _line(
+                        entry, newest.get(entry.name), len(app.problems_of(entry)), marked=entry.folder in self.marked
+                    )
+                    for entry in entries
+                ],
             )
             for group, entries in groups
         )
@@ -123,9 +144,47 @@ class ExperimentsScreen(BaseScreen):
             self.outline.cursor_node.toggle()
 
     def action_run(self) -> None:
-        """Open the chosen experiment and run it."""
-        if self.chosen is not None:
+        """Open the chosen experiment and run it, or run all that are marked, one after the other."""
+        marked = [entry for entry in self.application.entries if entry.folder in self.marked]
+        if marked:
+            self.marked.clear()
+            self.renew()
+            self.application.run_in_turn(marked)
+        elif self.chosen is not None:
             self.application.open_experiment(self.chosen, run=True)
+
+    def action_mark(self) -> None:
+        """Mark the chosen experiment, or do not any more."""
+        if self.chosen is not None:
+            self.marked ^= {self.chosen.folder}
+            self.renew()
+
+    def action_configure(self) -> None:
+        """Edit the chosen experiment's config.yaml."""
+        if self.chosen is not None:
+            try:
+                self.app.push_screen(ConfigEditor(self.chosen))
+            except (OSError, ValueError) as error:
+                self.application.tell(f"{self.chosen.config} cannot be read: {error}", severe=True)
+
+    def action_find(self) -> None:
+        """Ask which experiments are to be shown."""
+        self.filter.add_class("-shown")
+        self.filter.focus()
+
+    def on_input_changed(self) -> None:
+        """Show what fits."""
+        self.renew()
+
+    def on_input_submitted(self) -> None:
+        """Go back to the list."""
+        self.outline.focus()
+
+    def action_back(self) -> None:
+        """Show all experiments again."""
+        self.filter.value = ""
+        self.filter.remove_class("-shown")
+        self.outline.focus()
 
     def action_new(self) -> None:
         """Ask for the name of a new experiment, make it and open it."""
@@ -153,6 +212,19 @@ class ExperimentsScreen(BaseScreen):
                 self.outline.go(_key(entry))
                 self.application.open_experiment(entry)
 
+    def shown_text(self) -> str:
+        """Return what is said of the chosen one."""
+        return self.about.text
+
+    def shown_arguments(self) -> list[str]:
+        """Return what runs it."""
+        return ["run", str(self.chosen.folder)] if self.chosen is not None else ["list"]
+
+    def place(self) -> tuple[Path, int | None] | None:
+        """Return its config.yaml, at what is wrong there."""
+        entry = self.chosen
+        return None if entry is None else _place(self.application.problems_of(entry), entry)
+
     def action_errors(self) -> None:
         """Show what is wrong, with the places."""
         app = self.application
@@ -161,11 +233,19 @@ class ExperimentsScreen(BaseScreen):
             for entry in app.entries
             if (problems := app.problems_of(entry))
         ]
-        self.app.push_screen(Reader("Problems", "\n\n".join(texts) or "Nothing is wrong, as far as is known."))
+        told = "\n\n".join(texts) or "Nothing is wrong, as far as is known."
+        first = next((entry for entry in app.entries if app.problems_of(entry)), None)
+        place = None if first is None else _place(app.problems_of(first), first)
+        self.app.push_screen(Reader("Problems", told, arguments=["check"], place=place))
 
 
 def _key(entry: Entry) -> tuple[str, ...]:
     return ("experiment", str(entry.folder))
+
+
+def _place(problems: list[dict[str, Any]], entry: Entry) -> tuple[Path, int | None]:
+    placed = next((problem for problem in problems if problem.get("line") is not None), None)
+    return (entry.config, None) if placed is None else (Path(placed["file"]), placed["line"])
 
 
 def _placed(problem: Mapping[str, Any]) -> str:
@@ -176,10 +256,10 @@ def _placed(problem: Mapping[str, Any]) -> str:
     return f"{place}: {problem['message']}. {problem['advice']}".replace("..", ".")
 
 
-def _line(entry: Entry, run: Mapping[str, Any] | None, problems: int) -> Line:
+def _line(entry: Entry, run: Mapping[str, Any] | None, problems: int, *, marked: bool = False) -> Line:
     style = entry.description.cli.color or "" if entry.description is not None else ""
     icon = entry.description.cli.icon if entry.description is not None else None
-    name = plain(f"{icon} {entry.name}" if icon else entry.name)
+    name = plain(f"{'● ' if marked else ''}{f'{icon} ' if icon else ''}{entry.name}")
     if style:
         try:
             name.stylize(style)
@@ -197,19 +277,40 @@ def _line(entry: Entry, run: Mapping[str, Any] | None, problems: int) -> Line:
 
 def _about(entry: Entry, run: Mapping[str, Any] | None, problems: list[dict[str, Any]]) -> Content:
     parts = [Content.assemble((printable(entry.name), "bold"))]
+    try:
+        inactive = read_choices(entry.folder).inactive
+    except Failure:
+        inactive = set()  # it is named when the experiment is opened
     found = entry.description
     if found is not None:
         if found.description:
             parts.append(Content(printable(found.description)))
-        parts += [_named("outputs", found.outputs)] if found.outputs else []
-        if found.references:
-            parts.append(_named("reads", [f"{experiment}#{output}" for _, experiment, output in found.references]))
+        parts += [
+            _named(what, values)
+            for what, values in (
+                ("data", [f"{experiment}#{output}" for _, experiment, output in found.references]),
+                ("steps", [step.name for step in found.steps]),
+                ("treatments", [name if name not in inactive else f"{name} (off)" for name in found.treatments]),
+                ("hypotheses", found.hypotheses),
+                ("outputs", found.outputs),
+            )
+            if values
+        ]
+        conditions = 1 + len(set(found.treatments) - inactive - {"baseline"})
+        parts.append(Content(f"{counted(found.replicates * conditions, 'cell')}{_expected(found, conditions, run)}"))
     if run is not None:
         failed = f", {run['failed']} failed" if run.get("failed") else ""
         parts.append(Content(f"{run_name(run)}: {run['status']}, {run.get('cells')} cells{failed}"))
     parts += [Content.styled(_placed(problem), "$text-error") for problem in problems[:5]]
     parts.append(Content.styled(str(entry.folder), "dim"))
     return Content("\n").join(parts)
+
+
+def _expected(found: Description, conditions: int, run: Mapping[str, Any] | None) -> str:
+    """Say how long it may take, by what the last run took."""
+    if run is None or not run.get("duration") or not run.get("cells"):
+        return ""
+    return f", about {short(run['duration'] / run['cells'] * found.replicates * conditions)}"
 
 
 def _named(what: str, values: Iterable[str]) -> Content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -15,10 +15,13 @@ from crystallize.hooks.tools import printable
 from crystallize_cli.tui.asking import ask, command_line
 from crystallize_cli.tui.pictures import bar, clock, intervals
 from crystallize_cli.tui.screens.base import BaseScreen
+from crystallize_cli.tui.screens.dialogs import Reader
+from crystallize_cli.tui.screens.editor import ConfigEditor
 from crystallize_cli.tui.widgets import Line, Outline, Panes, Reading, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from textual.widget import Widget
 
@@ -38,14 +41,19 @@ class RunScreen(BaseScreen):
     MODE = "run"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,ctrl+j", "switch", "Switch", show=False, id="switch"),
-        Binding("R", "run", "Run", key_display="R", id="run"),
+        Binding("R", "run", "Run", id="run"),
         Binding("l", "cache", "Cache", id="cache"),
         Binding("x", "treatment", "Treatment", id="treatment"),
         Binding("plus,equals_sign", "replicates(1)", "Replicates", key_display="+/-", id="more"),
         Binding("minus", "replicates(-1)", "Fewer replicates", show=False, id="fewer"),
         Binding("L", "pane('Live')", "Live", show=False, id="live"),
         Binding("e", "pane('Errors')", "Errors", show=False, id="errors"),
-        Binding("S", "pane('Summary')", "Summary", key_display="S", id="summary"),
+        Binding("S", "pane('Summary')", "Summary", id="summary"),
+        Binding("p", "plan", "Plan by cell", show=False, id="plan"),
+        Binding("v", "level", "More or fewer lines", show=False, id="level"),
+        Binding("space", "freeze", "Freeze", show=False, id="freeze"),
+        Binding("D", "debug", "Debug the failed cell", show=False, id="debug"),
+        Binding("E", "configure", "Edit config.yaml", show=False, id="configure"),
         Binding("left_square_bracket", "step(-1)", "Pane before", show=False),
         Binding("right_square_bracket", "step(1)", "Next pane", show=False),
         Binding("escape", "back", "Back", show=False),
@@ -77,20 +85,20 @@ class RunScreen(BaseScreen):
     def on_mount(self) -> None:
         """Follow what is open."""
         self.session: Session | None = None
-        self.shown: tuple[Any, ...] = ()
+        self.frozen = False
+        self.everything = True
         self.set_interval(0.4, self._follow)
         self.set_interval(1.0, self._tick)
         self.outline.focus()
         self._renew()
 
-    def open(self, session: Session, *, run: bool = False) -> None:
-        """Show another experiment."""
+    def open(self, session: Session, *, run: bool = False, stop: bool = False) -> None:
+        """Show another experiment, and run it, or stop the run that goes on."""
         if session is not self.session:
             self.session = session
-            self.shown = ()
             self.log_pane.clear()
             for line in session.lines:
-                self.log_pane.write_line(line)
+                self._write(line)
             self.errors.show("No failures.")
             self.summary.show("Nothing has run yet.")
             self.panes.go("Live")
@@ -99,6 +107,13 @@ class RunScreen(BaseScreen):
             self.run_worker(self._begin(session), group="begin", exclusive=True)
         self.outline.focus()
         if run and not session.is_running:
+            self.action_run()
+        elif stop:
+            self.run_worker(self._stop(session), group="stop")
+
+    async def _stop(self, session: Session) -> None:
+        await session.look()
+        if session is self.session and session.is_running:
             self.action_run()
 
     async def _begin(self, session: Session) -> None:
@@ -198,12 +213,7 @@ class RunScreen(BaseScreen):
         self.live.show(Content("\n").join(_live(progress, session, width)))
         self.panes.count("Errors", progress.failed)
         if progress.failures:
-            self.errors.show(
-                "\n\n".join(
-                    f"{each.key}, step {each.step}: {each.message}\n{each.traceback.rstrip()}"
-                    for each in progress.failures
-                )
-            )
+            self.errors.show("\n\n".join(map(str, progress.failures)))
 
     # -- following
 
@@ -212,20 +222,20 @@ class RunScreen(BaseScreen):
         if session is None:
             return
         over = not session.is_running
-        while written := session.read():
-            for line in written:
-                self.log_pane.write_line(printable(line))
+        for line in session.read():
+            self._write(line)
         if not await session.follow() and over:
             return
         if session is not self.session:
             return
-        self._show_progress()
-        self._show_status()
-        self.refresh_bindings()
+        if not self.frozen or session.has_just_ended:
+            self._show_progress()
+            self._show_status()
         if session.has_just_ended:
             session.has_just_ended = False
-            for line in session.read():
-                self.log_pane.write_line(printable(line))
+            while written := session.read():
+                for line in written:
+                    self._write(line)
             self.application.look()
             if session.state == "broken":
                 self.errors.show("\n".join(session.lines))
@@ -315,6 +325,81 @@ class RunScreen(BaseScreen):
         line = self.outline.line
         if line is not None:
             self.action_treatment() if line.value[0] == "treatment" else self.action_cache()
+
+    def shown_text(self) -> str:
+        """Return the text of the pane."""
+        return self.panes.text
+
+    async def copied(self) -> str:
+        """Return the run as a digest, else the text of the pane."""
+        session = self.session
+        if self.panes.current == "Summary" and session is not None and session.progress is not None:
+            return await self.application.digest(str(session.progress.path))
+        return self.panes.text
+
+    def shown_arguments(self) -> list[str]:
+        """Return the command at the foot of the screen."""
+        return [] if self.session is None else self.session.arguments()
+
+    def place(self) -> tuple[Path, int | None] | None:
+        """Return where the first failure came from, where a step is defined, or the config.yaml."""
+        session, line = self.session, self.outline.line
+        if session is None:
+            return None
+        if self.panes.current == "Errors" and session.progress is not None and session.progress.failures:
+            found = session.progress.failures[0].place
+            if found is not None:
+                return found
+        if line is not None and line.value[0] == "step":
+            return line.value[1].entry.folder / "steps.py", line.value[2].line
+        return session.entry.config, None
+
+    def action_plan(self) -> None:
+        """Show for each cell whether it would run, and why."""
+        self.run_worker(self._plan_by_cell(), group="cells", exclusive=True)
+
+    async def _plan_by_cell(self) -> None:
+        if self.session is not None:
+            arguments = ["plan", "--verbose", *self.session.plan_arguments()]
+            answer = await ask(*arguments)
+            self.app.push_screen(Reader("Plan", answer.text, arguments=arguments, wrap=False))
+
+    def action_level(self) -> None:
+        """Show all lines of the log, or only warnings and errors."""
+        self.everything = not self.everything
+        self.log_pane.clear()
+        for line in self.session.lines if self.session is not None else ():
+            self._write(line)
+        self.panes.go("Log")
+        self.application.tell("all lines" if self.everything else "warnings and errors alone")
+
+    def action_freeze(self) -> None:
+        """Leave the screen as it is, while the run goes on."""
+        self.frozen = not self.frozen
+        self.application.tell("frozen: space goes on" if self.frozen else "live again")
+
+    def action_debug(self) -> None:
+        """Run the first failed cell in a debugger, in the ordinary terminal."""
+        session = self.session
+        failed = session.progress.failures if session is not None and session.progress is not None else []
+        if session is None or not failed:
+            self.application.tell("no cell has failed")
+            return
+        first = failed[0]
+        where = ["--condition", first.condition, "--replicate", str(first.replicate)]
+        self.application.run_here(["debug", session.target, *where])
+
+    def action_configure(self) -> None:
+        """Edit the experiment's config.yaml."""
+        if self.session is not None:
+            try:
+                self.app.push_screen(ConfigEditor(self.session.entry))
+            except (OSError, ValueError) as error:
+                self.application.tell(f"{self.session.entry.config} cannot be read: {error}", severe=True)
+
+    def _write(self, line: str) -> None:
+        if self.everything or line.lower().startswith(("warning", "error", "critical", "crystallize:")):
+            self.log_pane.write_line(printable(line))
 
     def action_pane(self, name: str) -> None:
         """Show a pane."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import Input, Static
 
+from crystallize_cli.tui.asking import ask
 from crystallize_cli.tui.catalog import run_name
 from crystallize_cli.tui.screens.base import BaseScreen
+from crystallize_cli.tui.screens.dialogs import Reader
+from crystallize_cli.tui.screens.opened import OpenedRun
 from crystallize_cli.tui.widgets import Table, plain
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunsScreen"]
 
+_TWO = 2
 _AT_ONCE = 100
 """Rows that are added before the keys are looked at again."""
 _COLUMNS = ("", "run", "status", "started", "cells", "failed", "verdict")
@@ -34,6 +39,10 @@ class RunsScreen(BaseScreen):
         # A terminal that nobody had switched yet makes a new line of an early "enter".
         Binding("enter,ctrl+j", "open", "Open", key_display="enter", id="open_run"),
         Binding("space", "mark", "Mark", id="mark"),
+        Binding("d", "diff", "Diff", id="diff"),
+        Binding("c", "compare", "Compare", id="compare"),
+        Binding("b", "report", "Report", id="report"),
+        Binding("R", "run", "Stop or resume", show=False, id="run"),
         Binding("s", "sort", "Sort", id="sort"),
         Binding("i", "invert", "Invert", show=False, id="invert"),
         Binding("slash", "find", "Find", key_display="/", id="find"),
@@ -162,6 +171,87 @@ class RunsScreen(BaseScreen):
 
     def action_open(self) -> None:
         """Open the run."""
+        run = self.chosen
+        if run is not None:
+            self.app.push_screen(OpenedRun(run_name(run), run["path"]))
+
+    def action_diff(self) -> None:
+        """Say what differs between two runs: those marked, or this one and the one before it."""
+        names = [name for name in self.marked if name in self.known]
+        if len(names) != _TWO:
+            second = self.chosen if not names else self.known.get(names[0])
+            first = None if second is None else self._before(second)
+            if first is None or second is None:
+                self.application.tell("mark two runs with space; or move to one that has a predecessor")
+                return
+            names = [run_name(first), run_name(second)]
+        else:
+            names.sort(key=lambda name: self.known[name]["started"] or "")
+        self.run_worker(self._read("Diff", ["diff", *names]), group="read", exclusive=True)
+
+    def action_compare(self) -> None:
+        """Show the marked runs beside each other."""
+        names = [name for name in self.marked if name in self.known]
+        if len(names) < _TWO:
+            self.application.tell("mark the runs with space that are to be compared")
+            return
+        self.run_worker(self._read("Compare", ["compare", *names]), group="read", exclusive=True)
+
+    async def _read(self, heading: str, arguments: list[str]) -> None:
+        answer = await ask(*arguments)
+        self.app.push_screen(Reader(heading, answer.text, arguments=arguments, wrap=False))
+
+    def action_report(self) -> None:
+        """Write the run's report and open it."""
+        if self.chosen is not None:
+            self.application.report(self.chosen["path"])
+
+    def action_run(self) -> None:
+        """Stop the run, or go on with it."""
+        run = self.chosen
+        entry = (
+            None
+            if run is None
+            else next((each for each in self.application.entries if each.name == run["experiment"]), None)
+        )
+        if entry is None:
+            self.application.tell("its experiment is not in this folder")
+            return
+        self.application.open_experiment(entry, run=run is not None and run["status"] != "running", stop=True)
+
+    def _before(self, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the run of the same experiment before one."""
+        same = [each for each in self.known.values() if each["experiment"] == run["experiment"]]
+        earlier_ones = [each for each in same if each["version"] < run["version"]]
+        return max(earlier_ones, key=lambda each: each["version"], default=None)
+
+    @property
+    def known(self) -> dict[str, dict[str, Any]]:
+        """All stored runs by name."""
+        return {run_name(run): run for run in self.application.runs or []}
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The run that the cursor is on."""
+        name = self.chosen_name
+        return None if name is None else self.known.get(name)
+
+    def shown_text(self) -> str:
+        """Return the table as text."""
+        rows = [self.table.get_row_at(number) for number in range(self.table.row_count)]
+        return "\n".join("  ".join(cell.plain for cell in row if cell.plain.strip()) for row in rows)
+
+    async def copied(self) -> str:
+        """Return the run as a digest."""
+        return "" if self.chosen is None else await self.application.digest(self.chosen["path"])
+
+    def shown_arguments(self) -> list[str]:
+        """Return what shows the run."""
+        return ["runs"] if self.chosen_name is None else ["show", self.chosen_name]
+
+    def place(self) -> tuple[Path, int | None] | None:
+        """Return the run's document for people."""
+        return None if self.chosen is None else (Path(self.chosen["path"], "run.json"), None)
 
 
 _STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "damaged": "red"}

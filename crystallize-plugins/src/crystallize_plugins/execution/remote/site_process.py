@@ -147,7 +147,9 @@ def _send(messages: Messages, feed: _Feed, outcomes: Iterable[CellOutcome], name
     for outcome in outcomes:
         number = feed.batch_of.pop(outcome.cell)
         feed.asked.discard(outcome.cell)
-        outcome.worker = f"{name}/{outcome.worker}"
+        # An engine may have several sites on one host: it says which, behind a slash.
+        process = outcome.worker.removeprefix("process-")
+        outcome.worker = f"{name}-{process}" if "/" in name else f"{name}/{outcome.worker}"
         if is_plain(outcome):
             plain.setdefault(number, []).append(outcome)
         else:

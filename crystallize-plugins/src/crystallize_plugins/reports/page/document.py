@@ -13,10 +13,14 @@ from crystallize import __version__
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks import BASELINE
 from crystallize.hooks.tools import counted, write_atomically
+from crystallize_plugins.reports.page.course import course_section
 from crystallize_plugins.reports.page.elements import Markup, element, joined
 from crystallize_plugins.reports.page.failures import failures_section
 from crystallize_plugins.reports.page.origin import origin_section, started
+from crystallize_plugins.reports.page.panels import MARKS
+from crystallize_plugins.reports.page.plots import plots_section
 from crystallize_plugins.reports.page.record import embedded_record
+from crystallize_plugins.reports.page.samples import samples_of
 from crystallize_plugins.reports.page.verdicts import verdicts_section
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ def render(result: Result) -> str:
     Everything is in it, and it loads nothing: neither scripts, nor fonts, nor images. It reads the same without
     JavaScript. The same run gives the same text but for the line that says when it was written.
     """
+    samples = samples_of(result)
     style, script = _asset("page.css"), _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
@@ -79,7 +84,15 @@ def render(result: Result) -> str:
     body = element(
         "body",
         _header(result, title),
-        element("main", verdicts_section(result), failures_section(result), origin_section(result)),
+        MARKS,
+        element(
+            "main",
+            verdicts_section(result),
+            plots_section(result, samples),
+            course_section(result, samples),
+            failures_section(result),
+            origin_section(result),
+        ),
         _footer(),
         embedded_record(result),
         element("script", Markup(script)),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import html
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.tools import mask_text, printable
+from crystallize.hooks.tools import counted, mask_text, printable
 
-__all__ = ["Markup", "element", "escaped", "joined", "number", "section"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
+__all__ = ["MOST_ROWS", "Markup", "element", "escaped", "joined", "number", "section", "table"]
+
+MOST_ROWS = 200
+"""Of a table: the rest is told in a line below it."""
 _EMPTY = frozenset({"meta", "line", "circle", "path", "use", "br"})
 
 
@@ -74,6 +79,35 @@ def section(title: str, *parts: object) -> Markup:
     """Return a section of the page under its heading."""
     name = f"{title.lower().replace(' ', '-')}-heading"
     return element("section", element("h2", title, id=name), *parts, aria_labelledby=name)
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[object]], *, label: str, right: Iterable[int] = ()) -> Markup:
+    """Return a table in a box of its own, in which it scrolls where it is wider than the page.
+
+    Parameters
+    ----------
+    heading : sequence of str
+    rows : iterable of sequence
+        The first cell of each row names it.
+    label : str
+        What the box is called for those who do not see it.
+    right : iterable of int
+        Columns of numbers.
+    """
+    numeric = set(right)
+
+    kinds = ["n" if place in numeric else None for place in range(len(heading))]
+
+    def cells(row: Sequence[object]) -> list[Markup]:
+        return [element("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)]
+
+    listed = list(rows)
+    shown = [element("tr", element("th", row[0], scope="row"), *cells(row)) for row in listed[:MOST_ROWS]]
+    head = [element("th", name, scope="col", class_=kind) for name, kind in zip(heading, kinds, strict=True)]
+    body = element("table", element("thead", element("tr", *head)), element("tbody", *shown))
+    left = len(listed) - len(shown)
+    rest = element("p", f"… and {counted(left, 'row')} more, stored with the run.", class_="note") if left > 0 else None
+    return Markup(element("div", body, class_="scroll", tabindex="0", role="region", aria_label=label) + (rest or ""))
 
 
 def number(value: float, *, sign: bool = False, digits: int = 4) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crystallize.errors import PipelineExecutionError
-from crystallize.hooks.tools import counted
+from crystallize.hooks.tools import counted, one_line
 from crystallize_plugins.reports.page.elements import Markup, element, section
-from crystallize_plugins.reports.table import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,17 +8,16 @@ from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.tools import counted, dump_json
-from crystallize_plugins.reports.page.elements import Markup, element, section
+from crystallize.hooks.tools import dump_json
+from crystallize_plugins.reports.page.elements import MOST_ROWS, Markup, element, section, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from crystallize import Result
 
-__all__ = ["origin_section", "started", "table"]
+__all__ = ["origin_section", "started"]
 
-_MOST_ROWS = 200
 _SHORT = 12
 """Characters of a digest that people compare by eye; the whole is in the embedded JSON."""
 
@@ -28,7 +27,7 @@ def origin_section(result: Result) -> Markup:
     known = result.provenance
     return section(
         "How it came about",
-        _commands(known),
+        _commands(known, tested=bool(result.metrics.hypotheses)),
         _facts(known),
         _cells(result),
         _details("Seeds", _seeds(result)),
@@ -46,40 +45,11 @@ def started(run: Mapping[str, Any]) -> str | None:
     return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[object]], *, label: str, right: Iterable[int] = ()) -> Markup:
-    """Return a table in a box of its own, in which it scrolls where it is wider than the page.
-
-    Parameters
-    ----------
-    heading : sequence of str
-    rows : iterable of sequence
-        The first cell of each row names it.
-    label : str
-        What the box is called for those who do not see it.
-    right : iterable of int
-        Columns of numbers.
-    """
-    numeric = set(right)
-
-    kinds = ["n" if place in numeric else None for place in range(len(heading))]
-
-    def cells(row: Sequence[object]) -> list[Markup]:
-        return [element("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)]
-
-    listed = list(rows)
-    shown = [element("tr", element("th", row[0], scope="row"), *cells(row)) for row in listed[:_MOST_ROWS]]
-    head = [element("th", name, scope="col", class_=kind) for name, kind in zip(heading, kinds, strict=True)]
-    body = element("table", element("thead", element("tr", *head)), element("tbody", *shown))
-    left = len(listed) - len(shown)
-    rest = element("p", f"… and {counted(left, 'row')} more, stored with the run.", class_="note") if left > 0 else None
-    return Markup(element("div", body, class_="scroll", tabindex="0", role="region", aria_label=label) + (rest or ""))
-
-
 def _details(title: str, content: Markup | None) -> Markup | None:
     return None if content is None else element("details", element("summary", title), content)
 
 
-def _commands(known: Mapping[str, Any]) -> Markup:
+def _commands(known: Mapping[str, Any], *, tested: bool) -> Markup:
     run, command, definition = (known.get(name) or {} for name in ("run", "command", "definition"))
     lines: list[tuple[str, str, str]] = []
     if command.get("command"):
@@ -87,7 +57,9 @@ def _commands(known: Mapping[str, Any]) -> Markup:
     if run.get("folder"):
         where = shlex.quote(str(run["folder"]))
         lines.append(("To do it again and compare bit by bit", "", f"crystallize reproduce {where}"))
-    lines.append(("To confirm it on fresh seeds", "a plan first, then the run", "\n".join(_confirming(definition))))
+    if tested and not known.get("preregistration"):
+        plan = "\n".join(_confirming(definition, known["replicates_requested"]))
+        lines.append(("To confirm it on fresh seeds", "a plan first, then the run", plan))
     return element(
         "div",
         *(
@@ -103,17 +75,20 @@ def _commands(known: Mapping[str, Any]) -> Markup:
     )
 
 
-def _confirming(definition: Mapping[str, Any]) -> list[str]:
+def _confirming(definition: Mapping[str, Any], replicates: int) -> list[str]:
     """Give what preregisters the experiment, as a command where one can name it and else as code."""
     path = definition.get("config")
     file = definition.get("file")
     if path is None and file and definition.get("variables") and definition.get("function") == "<module>":
         path = file
     if path is None:
-        return ['experiment.preregister("plan.json")', 'experiment.run(preregistration="plan.json")']
+        return [
+            f'experiment.preregister("plan.json", replicates={replicates})',
+            'experiment.run(preregistration="plan.json")',
+        ]
     named = shlex.quote(str(path))
     return [
-        f"crystallize preregister {named} -o plan.json",
+        f"crystallize preregister {named} -o plan.json --replicates {replicates}",
         f"crystallize run {named} --preregistration plan.json",
     ]
 
@@ -206,7 +181,7 @@ def _prunes(result: Result) -> bool:
 def _seeds(result: Result) -> Markup | None:
     by_replicate: dict[int, dict[str, int]] = {}
     for name, log in result.logs.items():
-        for replicate, seed in zip(log.columns.replicates[:_MOST_ROWS], log.columns.seeds[:_MOST_ROWS], strict=True):
+        for replicate, seed in zip(log.columns.replicates[:MOST_ROWS], log.columns.seeds[:MOST_ROWS], strict=True):
             if seed is not None:
                 by_replicate.setdefault(replicate, {})[name] = seed
     if not by_replicate:
@@ -217,7 +192,7 @@ def _seeds(result: Result) -> Markup | None:
         # Cells of one replicate share their seed, unless somebody seeds otherwise.
         rows.append([replicate, ", ".join(map(str, seeds))])
     most = max(len(log.replicates) for log in result.logs.values())
-    note = element("p", f"Those of the first {_MOST_ROWS} replicates.", class_="note") if most > _MOST_ROWS else None
+    note = element("p", f"Those of the first {MOST_ROWS} replicates.", class_="note") if most > MOST_ROWS else None
     return Markup(table(["replicate", "seed"], rows, label="Seeds", right=[1]) + (note or ""))
 
 

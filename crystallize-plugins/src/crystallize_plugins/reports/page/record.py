@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks import BASELINE
-from crystallize.hooks.tools import dump_json, mean, standard_error, to_plain
+from crystallize.hooks import BASELINE, Verdict
+from crystallize.hooks.tools import as_number, dump_json, mean, standard_error, to_plain
 from crystallize_plugins.reports.page.elements import Markup
-from crystallize_plugins.samples import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ _BY_CELL = frozenset({
     "attempts", "plugin_failures", "unread",
 })  # fmt: skip
 _MOST_ERRORS = 200
+_MOST_VERDICTS = 1000
 
 
 def embedded_record(result: Result) -> Markup:
@@ -35,8 +36,7 @@ def embedded_record(result: Result) -> Markup:
 
 
 def _record(result: Result) -> str:
-    cells = sum(len(log.replicates) for log in result.logs.values())
-    if cells <= _MOST_VALUES:
+    if _at_least(result) <= _MOST_VALUES:
         whole = result.to_dict()
         if _values(whole, _MOST_VALUES + 1) <= _MOST_VALUES:
             # A stored run gives its facts in another order than the run itself did.
@@ -46,6 +46,19 @@ def _record(result: Result) -> str:
                 return text
     text = dump_json(_abridged(result), indent=None)
     return text if len(text) <= _LONGEST else dump_json({"abridged": _words(result)}, indent=None)
+
+
+def _at_least(result: Result) -> int:
+    """Return how many values there are at the least, with a look at one cell of each condition."""
+    verdicts = sum(len(tested.verdicts) for tested in result.metrics.hypotheses)
+    count = verdicts * len(dataclasses.fields(Verdict))
+    for name, log in result.logs.items():
+        # Seed, duration and worker of each cell; name, duration and cache hit of each of its steps.
+        count += 3 * len(log.replicates)
+        succeeded = next((replicate for replicate in log.replicates if replicate not in log.failed), None)
+        if succeeded is not None:
+            count += 3 * log.succeeded * len(result.provenance["ctx_changes"][name][succeeded])
+    return count
 
 
 def _values(value: Any, most: int) -> int:
@@ -74,7 +87,7 @@ def _abridged(result: Result) -> dict[str, Any]:
         "hypotheses": [
             {
                 "name": tested.name,
-                "verdicts": [dict(verdict) for verdict in tested.verdicts],
+                "verdicts": [dict(verdict) for verdict in tested.verdicts[: _MOST_VERDICTS // len(metrics.hypotheses)]],
                 "comparisons": tested.comparisons,
                 "correction": tested.correction,
                 "state": tested.state,
@@ -91,7 +104,8 @@ def _words(result: Result) -> str:
     folder = result.provenance.get("run", {}).get("folder")
     where = f"the run is stored in {folder}" if folder else "Result.to_json() gives it"
     return (
-        f"more than {_MOST_VALUES} values: summaries stand for them, and what belongs to single cells is left out; "
+        f"more than {_MOST_VALUES} values: summaries stand for them; what belongs to single cells, and verdicts "
+        f"and errors beyond {_MOST_VERDICTS} and {_MOST_ERRORS}, are left out; "
         f"{where}"
     )
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from crystallize.hooks import NO_METRIC
-from crystallize.hooks.tools import counted
+from crystallize.hooks.tools import counted, still_allowed
 from crystallize_plugins.reports.page.elements import Markup, element, number, section
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _verdict(verdict: Verdict, *, detailed: bool) -> Markup:
         "equivalent within its margin" if verdict.details.get("equivalent") is True else "",
     ]
     warnings = [element("li", warning) for warning in verdict.warnings]
-    allows = _allowed(verdict)
+    allows = still_allowed(verdict)
     return _row(
         kind,
         glyph,
@@ -137,22 +137,3 @@ def _verdict(verdict: Verdict, *, detailed: bool) -> Markup:
 def _row(kind: str, glyph: str, word: str, *said: object) -> Markup:
     badge = element("p", element("span", glyph, class_="glyph", aria_hidden="true"), f" {word}", class_="badge")
     return element("li", badge, element("div", *said), class_=f"verdict {kind}")
-
-
-def _allowed(verdict: Verdict) -> str:
-    """Say which differences the interval of what is not shown still allows, and what it takes to know more."""
-    low, high = verdict.ci
-    if verdict.holds is not False or math.isnan(low) or math.isnan(high):
-        return ""
-    if math.isinf(low) and math.isinf(high):
-        return "The interval allows any difference yet: more replicates are needed."
-    if math.isinf(high):
-        allowed = f"any difference above {number(low)}"
-    elif math.isinf(low):
-        allowed = f"any difference below {number(high)}"
-    else:
-        allowed = f"differences from {number(low)} to {number(high)}"
-    before, after = verdict.n
-    # The width goes with one over the square root of n.
-    needed = f"{4 * after}" if before == after else f"{4 * before} and {4 * after}"
-    return f"The interval still allows {allowed}. To halve it takes about {needed} replicates."

@@ -6,12 +6,12 @@ import math
 import unicodedata
 from typing import TYPE_CHECKING
 
-from crystallize.hooks.tools import printable
+from crystallize.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["aligned", "decimals_for", "fixed", "one_line"]
+__all__ = ["aligned", "decimals_for", "filled_columns", "fixed", "one_line"]
 
 _MOST_DECIMALS = 7
 _LARGE = 1e9
@@ -39,7 +39,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
     """
     right = set(right)
     rows = [[*map(printable, row)] for row in rows]
-    shown = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
+    shown = filled_columns(rows)
     widths = {column: max(_width(row[column]) for row in rows) for column in shown}
     lines = []
     for row in rows:
@@ -49,6 +49,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[st
             cells.append(padding + row[column] if column in right else row[column] + padding)
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def filled_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return which columns have something below the heading."""
+    return [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
 
 
 def decimals_for(spreads: Iterable[float]) -> int | None:

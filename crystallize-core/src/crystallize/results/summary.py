@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import html
 import math
 from typing import TYPE_CHECKING
 
-from crystallize.hooks import BASELINE, NO_METRIC
-from crystallize.hooks.tools import counted, printable, shown_probability
-from crystallize_plugins.reports.comparison import compare, metrics_by_condition, numeric_metrics
-from crystallize_plugins.reports.table import aligned, decimals_for, fixed, one_line
+from crystallize.design.verdicts import shown_number, shown_probability
+from crystallize.names import counted, printable
+from crystallize.results.comparison import compare, metrics_by_condition, numeric_metrics
+from crystallize.results.metrics import BASELINE, NO_METRIC
+from crystallize.results.text_table import aligned, decimals_for, filled_columns, fixed, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from crystallize import Result
-    from crystallize.hooks import HypothesisResult
-    from crystallize_plugins.reports.comparison import ComparisonRow
+    from crystallize.design.verdicts import Verdict
+    from crystallize.results.comparison import ComparisonRow
+    from crystallize.results.metrics import HypothesisResult
+    from crystallize.results.result import Result
 
-__all__ = ["comparison_table", "summary_text"]
+__all__ = ["comparison_table", "still_allowed", "summary_html", "summary_text"]
 
 _LONGEST = 160
 _MOST_FAILURES = 5
+_MOST_ROWS = 40
+_LEFT = ' style="text-align:left"'
 
 
 def comparison_table(
@@ -49,6 +54,16 @@ def comparison_table(
         baseline with its interval, a verdict for each hypothesis, and failed cells where there are some. A column that
         would be empty is left out.
     """
+    return "\n".join(aligned(*_table(result, metrics, hypotheses, confidence)))
+
+
+def _table(
+    result: Result,
+    metrics: str | Sequence[str] | None = None,
+    hypotheses: str | Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> tuple[list[list[str]], Sequence[int]]:
+    """Return the cells of the table, the heading first, and which columns are numbers."""
     rows = compare(result, metrics, confidence=confidence)
     tested = _chosen(result, hypotheses)
     told = [_verdict_words(each) for each in tested]
@@ -66,7 +81,7 @@ def comparison_table(
         lines.append([*_numbers(row, decimals)[: len(heading)], *verdict, _failed(result, row.condition)])
     if not rows:
         lines = [["condition", "failed"], *([name, _failed(result, name)] for name in result.provenance["cells"])]
-    return "\n".join(aligned(lines, right=range(2, 6) if rows else ()))
+    return lines, range(2, 6) if rows else ()
 
 
 def summary_text(
@@ -88,16 +103,88 @@ def summary_text(
     str
         Plain text of several lines. The same for two runs with one seed: no times, no folders.
     """
-    tested = _chosen(result, hypotheses)
     parts = [
         [_headline(result)],
-        comparison_table(result, metrics, hypotheses=hypotheses, confidence=confidence).split("\n"),
-        *map(_said, tested),
-        _left_out(result) if metrics is None else [],
+        aligned(*_table(result, metrics, hypotheses, confidence)),
+        *_remarks(result, hypotheses, left_out=metrics is None),
+    ]
+    return "\n\n".join("\n".join(map(printable, part)) for part in parts)
+
+
+def summary_html(result: Result) -> str:
+    """Return what `summary_text` says as a piece of HTML for notebooks: escaped, without scripts, of limited length."""
+
+    def shown(text: str) -> str:
+        return html.escape(printable(text))
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        aligned_right = ' style="text-align:right"'
+        texts = (f"<{tag}{aligned_right if i in right else _LEFT}>{shown(cells[i])}</{tag}>" for i in columns)
+        return f"<tr>{''.join(texts)}</tr>"
+
+    rows, right = _table(result)
+    columns = filled_columns(rows)
+    body = [line(row, "td") for row in rows[1 : _MOST_ROWS + 1]]
+    parts = [
+        f"<p><strong>{shown(_headline(result))}</strong></p>",
+        f"<table><thead>{line(rows[0], 'th')}</thead><tbody>{''.join(body)}</tbody></table>",
+    ]
+    if len(rows) - 1 > _MOST_ROWS:
+        parts.append(f"<p>… and {len(rows) - 1 - _MOST_ROWS} more rows: print(result.summary()) shows all.</p>")
+    for remarks in _remarks(result):
+        told = [shown(remark.strip()) for remark in _cut(remarks, _MOST_ROWS)]
+        parts.append(f"<p>{'<br>'.join(told)}</p>")
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _remarks(
+    result: Result, hypotheses: str | Sequence[str] | None = None, *, left_out: bool = True
+) -> list[list[str]]:
+    """Return what is said below the table, by paragraph."""
+    parts = [
+        *map(_said, _chosen(result, hypotheses)),
+        _left_out(result) if left_out else [],
         _unread(result),
         _failures(result),
     ]
-    return "\n\n".join("\n".join(map(printable, part)) for part in parts if part)
+    return [part for part in parts if part]
+
+
+def still_allowed(verdict: Verdict) -> str:
+    """Say which effects the interval of a claim that is not shown still allows, and what would halve it.
+
+    Parameters
+    ----------
+    verdict : Verdict
+
+    Returns
+    -------
+    str
+        Two sentences; empty where the claim holds, there is no telling, or there is no interval. The width of an
+        interval falls as one over the square root of the number of replicates, so that four times as many halve it;
+        where there are few, a little less is enough.
+
+    Examples
+    --------
+    >>> from crystallize.hooks import Verdict
+    >>> still_allowed(Verdict("paired_t", estimand="mean difference", ci=(0.1, 1.5), n=(9, 9), holds=False))
+    'The interval still allows a mean difference from 0.1 to 1.5. To halve it takes about 36 replicates in place of 9.'
+    """
+    low, high = verdict.ci
+    if verdict.holds is not False or math.isnan(low) or math.isnan(high):
+        return ""
+    effect = verdict.estimand or "difference"
+    if math.isinf(low) and math.isinf(high):
+        return f"The interval still allows any {effect}: more replicates are needed."
+    if math.isinf(low) or math.isinf(high):
+        limit = f"below {shown_number(high)}" if math.isinf(low) else f"above {shown_number(low)}"
+        allowed, halved = f"any {effect} {limit}", "that limit's distance from the estimate"
+    else:
+        allowed, halved = f"a {effect} from {shown_number(low)} to {shown_number(high)}", "it"
+    before, after = verdict.n
+    needed = f"{4 * after}" if before == after else f"{4 * before} and {4 * after}"
+    had = f"{after}" if before == after else f"{before} and {after}"
+    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} replicates in place of {had}."
 
 
 def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:
@@ -181,7 +268,7 @@ def _said(tested: HypothesisResult) -> list[str]:
     for verdict in tested.verdicts:
         # What a verifier of the user's own said, which has no estimate, is in the table.
         if verdict.method:
-            lines += [f"  {verdict}", *(f"    {warning}" for warning in verdict.warnings)]
+            lines += [f"  {verdict}", *(f"    {each}" for each in (still_allowed(verdict), *verdict.warnings) if each)]
     if any(not math.isnan(verdict.p_adjusted) for verdict in tested.verdicts):
         counting = counted(tested.comparisons, "comparison")
         lines.append(f"  {counting}; p-values adjusted for their number ({_CORRECTIONS[tested.correction]}).")
@@ -256,7 +343,8 @@ def _failures(result: Result) -> list[str]:
 
 
 def _shortened(lines: Iterable[str]) -> list[str]:
-    lines = list(lines)
-    if len(lines) <= _MOST_FAILURES:
-        return lines
-    return [*lines[:_MOST_FAILURES], f"  … and {len(lines) - _MOST_FAILURES} more"]
+    return _cut(list(lines), _MOST_FAILURES)
+
+
+def _cut(lines: list[str], most: int) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"  … and {len(lines) - most} more"]

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crystallize.errors import MissingMetricError
-from crystallize.hooks import BASELINE
-from crystallize.hooks.tools import confidence_interval, mean, standard_error
-from crystallize_plugins.samples import as_number, pairs_of, per_replicate
+from crystallize.results.metrics import BASELINE
+from crystallize.results.samples import as_number, pairs_of, per_replicate
+from crystallize.results.statistics import confidence_interval, mean, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from crystallize import Result
-    from crystallize.hooks import MetricValues
+    from crystallize.results.columns import MetricValues
+    from crystallize.results.result import Result
 
 __all__ = ["ComparisonRow", "compare", "metrics_by_condition", "numeric_metrics"]
 

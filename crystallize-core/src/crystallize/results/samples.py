@@ -6,12 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import ArgumentTypeError
-from crystallize.hooks import MetricValues
+from crystallize.results.columns import MetricValues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["as_number", "pairs_of", "per_replicate"]
+
+# Kinds of NumPy: a complex number, a date and a text would be made a float, too. "V" has the short floats of others.
+_REAL = frozenset("biufV")
 
 
 def as_number(value: Any) -> float | None:
@@ -22,15 +25,18 @@ def as_number(value: Any) -> float | None:
     >>> as_number(True), as_number("0.5")
     (1.0, None)
     """
-    if isinstance(value, (int, float)):
-        return float(value)
     kind = type(value)
-    if hasattr(kind, "dtype") and getattr(value, "shape", None) == ():
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return None
-    return None
+    if kind is float:
+        return value  # type: ignore[no-any-return]
+    is_number = isinstance(value, (int, float))
+    if not is_number and hasattr(kind, "dtype") and getattr(value, "shape", None) == ():
+        is_number = getattr(value.dtype, "kind", "f") in _REAL
+    if not is_number:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):  # the last of integers that no float can hold
+        return None
 
 
 def per_replicate(values: Sequence[Any], *, metric: str) -> dict[int, float]:
