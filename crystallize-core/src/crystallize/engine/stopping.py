@@ -79,7 +79,7 @@ class Stopping:
         planned : sequence of Cell
             Those that are left to run, replicate by replicate.
         """
-        if not run.kept:
+        if not run.takes_over:
             self.looks.clear()  # what was looked at is not what this run has
         if planned:
             self.reason = ""
