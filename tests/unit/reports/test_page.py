@@ -57,6 +57,14 @@ def test_secrets_in_messages_are_masked_in_the_page_and_its_json(result_of):
     assert "hunter2" not in result.to_json()
 
 
+def test_code_that_is_too_long_for_a_small_page_is_left_out(result_of):
+    result = result_of({"baseline": {"loss": [1.0]}})
+    result.provenance["code"] = {"sources": {"a": "<" * 2_000_000}, "complete": True}
+    page = render(result)
+    assert len(page.encode()) < 2_000_000
+    assert record_of(page)["provenance"]["code"] == {"complete": True}
+
+
 @pytest.mark.parametrize(
     "values",
     [[1e308, -1e308, 3e307], [1e-310, 2e-310, 3e-310], [1.0, 1.0, 1.0], [1e9, 1e9 + 1e-4, 1e9 + 3e-4],
@@ -81,6 +89,20 @@ def test_a_verdict_of_ones_own_verifier_is_a_sentence(result_of):
     own = Hypothesis(lambda before, after: {"p_value": 0.03}, "loss", name="own")
     page = render(result_of({"baseline": {"loss": [1.0, 2.0]}, "fast": {"loss": [2.0, 4.0]}}, hypotheses=[own]))
     assert "loss: the claim holds: fast; p = 0.0300; adjusted p = 0.0300." in page
+
+
+def test_a_test_that_was_looked_at_again_shows_its_looks_and_why_it_stopped(result_of):
+    values = {"baseline": {"loss": [5.0, 6.0, 5.5, 7.0]}, "fast": {"loss": [4.0, 5.5, 4.2, 6.1]}}
+    result = result_of(values, hypotheses=[Hypothesis("sequential", metrics="loss", name="lower")])
+    result.provenance["stopping"] = {"hypothesis": "lower", "looks": [2, 3, 4], "reason": "budget"}
+    page = render(result)
+    assert "lower: stopped after 4 replicates: budget" in page
+    assert re.findall(r'class="interval"[^>]* data-replicates="(\d)"', page) == ["2", "3", "4"]
+
+
+def test_metrics_that_are_no_numbers_are_named(result_of):
+    page = render(result_of({"baseline": {"loss": [1.0, 2.0], "kind": ["a", "b"]}}))
+    assert "not all of their values are numbers: kind." in page
 
 
 def test_a_report_replaces_a_file_and_refuses_a_folder(wines, tmp_path):

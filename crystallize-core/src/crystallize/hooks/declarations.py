@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from crystallize.plugins.build import build_own_plugin, rebuild_plugin
     from crystallize.plugins.info import note_asked_by
     from crystallize.plugins.lock import (
-        LockDifference,
         lock_differences,
         lock_digest,
         lock_document,
@@ -44,7 +43,6 @@ __all__ = [
     "CodePart",
     "Declaration",
     "FolderModules",
-    "LockDifference",
     "Request",
     "VerifierFactory",
     "active_plugins",
@@ -96,8 +94,7 @@ if not TYPE_CHECKING:  # a checker that saw this would take every misspelt name 
             "pipelines.step": "as_step step_class_of",
             "plugins.build": "build_own_plugin rebuild_plugin",
             "plugins.info": "note_asked_by",
-            "plugins.lock": "LockDifference lock_differences lock_digest lock_document lock_doubts plugins_as_locked "
-            "read_lock",
+            "plugins.lock": "lock_differences lock_digest lock_document lock_doubts plugins_as_locked read_lock",
             "plugins.manager": "explain_order",
             "signatures": "signature_of",
         },

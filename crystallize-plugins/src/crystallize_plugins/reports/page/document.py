@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "write_report"]
 
+_LARGEST = 1_990_000
+"""Bytes of the page, all but what frames it."""
+
 
 def write_report(result: Result, path: str | os.PathLike[str]) -> Path:
     """Write the report of a run; what `Result.report` finds through the entry-point group ``crystallize.reports``.
@@ -81,8 +84,7 @@ def render(result: Result) -> str:
         element("title", f"{title} · Crystallize"),
         element("style", Markup(style)),
     )
-    body = element(
-        "body",
+    shown = joined(
         _header(result, title),
         MARKS,
         element(
@@ -94,10 +96,10 @@ def render(result: Result) -> str:
             origin_section(result),
         ),
         _footer(),
-        embedded_record(result),
         element("script", Markup(script)),
     )
-    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+    record = embedded_record(result, _LARGEST - len(head.encode()) - len(shown.encode()))
+    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n<body>{shown}\n{record}</body>\n</html>\n'
 
 
 def _asset(name: str) -> str:

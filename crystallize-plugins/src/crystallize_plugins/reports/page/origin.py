@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from crystallize.hooks.tools import dump_json
+from crystallize.hooks.tools import counted, dump_json
 from crystallize_plugins.reports.page.elements import MOST_ROWS, Markup, element, section, table
 
 if TYPE_CHECKING:
@@ -131,8 +131,9 @@ def _git(git: Mapping[str, Any]) -> str | None:
     commit = git.get("commit")
     if not commit:
         return str(git["reason"]) if git.get("reason") else None
-    told = [str(commit)[:_SHORT], *(str(git[name]) for name in ("branch", "remote") if git.get(name))]
-    return f"{', '.join(told)}{', with changes that were not committed' if git.get('dirty') else ''}"
+    told = [str(commit)[:_SHORT], *(str(git[name]) for name in ("branch",) if git.get(name))]
+    changed = f"; {counted(git.get('changed_count') or 1, 'file')} not committed as it ran" if git.get("dirty") else ""
+    return f"{', '.join(told)}{changed}"
 
 
 def _python(environment: Mapping[str, Any]) -> str | None:

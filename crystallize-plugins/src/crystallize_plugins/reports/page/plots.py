@@ -37,9 +37,12 @@ _POINTS_OF_STRIPS = 200
 
 
 def plots_section(result: Result, samples: Mapping[str, Sequence[Sample]]) -> Markup | None:
-    """Return the section of observations and estimates; None where no metric is a number."""
+    """Return the section of observations and estimates; None where nothing was recorded."""
+    others = [name for name in result.metric_names if name not in samples]
+    told = f"Not drawn, for not all of their values are numbers: {', '.join(others)}." if others else None
+    others_note = element("p", told, class_="note") if told else None
     if not samples:
-        return None
+        return None if others_note is None else section("Observations and estimates", others_note)
     rows = compare(result, list(samples))
     drawn = sum(
         len(sample.values) for each in samples.values() for sample in each if len(sample.values) <= _POINTS_OF_STRIPS
@@ -65,6 +68,7 @@ def plots_section(result: Result, samples: Mapping[str, Sequence[Sample]]) -> Ma
         *figures,
         *_groups(result),
         element("p", note, class_="note") if note else None,
+        others_note,
         element("details", element("summary", "All conditions in numbers"), _numbers(rows), open=bool(left) or None),
     )
 
@@ -192,7 +196,7 @@ def _groups(result: Result) -> list[Markup]:
             scale = scale_of_estimates(estimates)
             conditions = [each.condition for each in estimates]
             title = f"{tested.name}: {_told(verdicts[0])}"
-            name = f"group-{len(figures)}-{len(result.metrics.hypotheses)}"
+            name = f"group-{len(figures)}"
             labels = element("div", *(element("div", element("strong", each)) for each in conditions), class_="labels")
             panel = estimates_panel(estimates, conditions, scale, name=name, title=title)
             about = ", ".join(metrics)

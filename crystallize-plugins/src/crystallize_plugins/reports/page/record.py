@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks import BASELINE, Verdict
@@ -11,15 +10,13 @@ from crystallize.hooks.tools import as_number, dump_json, mean, standard_error, 
 from crystallize_plugins.reports.page.elements import Markup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from crystallize import Result
 
 __all__ = ["embedded_record"]
 
 _MOST_VALUES = 20_000
-_LONGEST = 1_000_000
-"""Characters, of which a page of at most 2 MB has room for so many."""
 _BY_CELL = frozenset({
     "seeds", "durations", "workers", "ctx_changes", "before_steps", "artifacts", "artifacts_of_failed_cells",
     "attempts", "plugin_failures", "unread",
@@ -28,24 +25,32 @@ _MOST_ERRORS = 200
 _MOST_VERDICTS = 1000
 
 
-def embedded_record(result: Result) -> Markup:
-    """Return the script element that holds the result, which no browser runs."""
-    # What could end the element, or begin a comment in it, is written in the way that JSON has for any character.
-    text = _record(result).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    return Markup(f'<script type="application/json" id="crystallize-result">{text}</script>')
+def embedded_record(result: Result, room: int) -> Markup:
+    """Return the script element that holds the result, which no browser runs.
 
-
-def _record(result: Result) -> str:
+    Parameters
+    ----------
+    result : Result
+    room : int
+        How many characters it may have.
+    """
     if _at_least(result) <= _MOST_VALUES:
         whole = result.to_dict()
         if _values(whole, _MOST_VALUES + 1) <= _MOST_VALUES:
             # A stored run gives its facts in another order than the run itself did.
             whole["provenance"] = dict(sorted(whole["provenance"].items()))
-            text = json.dumps(whole, allow_nan=False)
-            if len(text) <= _LONGEST:
-                return text
-    text = dump_json(_abridged(result), indent=None)
-    return text if len(text) <= _LONGEST else dump_json({"abridged": _words(result)}, indent=None)
+            element = _element(whole)
+            if len(element) <= room:
+                return element
+    element = _element(_abridged(result))
+    return element if len(element) <= room else _element({"abridged": _words(result)})
+
+
+def _element(record: Any) -> Markup:
+    # What could end the element, or begin a comment in it, is written in the way that JSON has for any character.
+    text = dump_json(record, indent=None)
+    text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(f'<script type="application/json" id="crystallize-result">{text}</script>')
 
 
 def _at_least(result: Result) -> int:
@@ -81,6 +86,7 @@ def _abridged(result: Result) -> dict[str, Any]:
         for name, condition in conditions.items()
     }
     provenance = {name: value for name, value in result.provenance.items() if name not in _BY_CELL}
+    code, git = provenance.get("code", {}), provenance.get("git", {})
     return {
         "abridged": _words(result),
         "metrics": {"baseline": summaries.pop(BASELINE), "treatments": summaries},
@@ -96,17 +102,21 @@ def _abridged(result: Result) -> dict[str, Any]:
             for tested in metrics.hypotheses
         ],
         "errors": {key: str(error) for key, error in list(result.errors.items())[:_MOST_ERRORS]},
-        "provenance": to_plain(provenance),
+        "provenance": to_plain({**provenance, "code": _without(code, "sources"), "git": _without(git, "diff")}),
     }
+
+
+def _without(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key != name}
 
 
 def _words(result: Result) -> str:
     folder = result.provenance.get("run", {}).get("folder")
     where = f"the run is stored in {folder}" if folder else "Result.to_json() gives it"
     return (
-        f"more than {_MOST_VALUES} values: summaries stand for them; what belongs to single cells, and verdicts "
-        f"and errors beyond {_MOST_VERDICTS} and {_MOST_ERRORS}, are left out; "
-        f"{where}"
+        f"more than {_MOST_VALUES} values, or more text than a page of 2 MB has room for: summaries stand for metrics; "
+        f"what belongs to single cells, verdicts and errors beyond {_MOST_VERDICTS} and {_MOST_ERRORS}, and source "
+        f"code are left out; {where}"
     )
 
 
