@@ -286,6 +286,7 @@ _CORRECTIONS = {
     "family": "by the test itself",
 }
 _STATES = {
+    "valid": "Valid",
     "exploratory": "Exploratory",
     "confounded": "Confounded",
     "reused data": "Reused data",
