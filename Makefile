@@ -169,7 +169,7 @@ smoke-%: .venvs/%/.smoke
 # What depends on libraries, with the newest releases on the newest interpreter, and on the oldest with the oldest that the
 # metadata allow. Where tests fail, the libraries that broke them are named. The command line comes without its terminal
 # UI, which needs a NumPy newer than the oldest.
-LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers) \
+LIBRARIES := $(addprefix tests/unit/,fingerprint seed verifiers results/test_tables.py) \
 	$(addprefix tests/unit/config/test_,extra.py hostile.py malformed.py round_trip.py schema.py words.py) \
 	$(addprefix tests/unit/execution/test_,cores.py starting.py) $(addprefix tests/cli/test_,group.py run.py) \
 	tests/promises/same_numbers/test_reference_model.py tests/promises/identity tests/unit/optimizers/test_optuna.py \

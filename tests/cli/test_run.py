@@ -278,3 +278,25 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(command, write, tmp_path):
     assert "interrupted" in messages
     assert "Traceback" not in messages
     assert stored(tmp_path, name="slow") == {"m": [1, 1]}
+
+
+def test_what_is_cached_and_left_out_can_be_said_for_one_run(crystallize, write):
+    write()
+    done = crystallize(
+        "run", "file.py", "--json", "--without", "doubled", "--cache", "scale=on", "--strategy", "resume"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["metrics"]["treatments"] == {}
+    assert result["provenance"]["run"]["cache"] == {"ScaleStep": True, "TotalStep": False}
+    wrong = {
+        "no treatment of that name": ["--without", "double"],
+        "STEP=on or STEP=off": ["--cache", "scale"],
+        "leave out --cache": ["--no-cache", "--cache", "scale=on"],
+        "the steps are ScaleStep, TotalStep": ["--cache", "scales=on"],
+        "--strategy rerun": ["--rerun", "draws"],
+    }
+    for advice, arguments in wrong.items():
+        refused = crystallize("run", "file.py", *arguments)
+        assert refused.returncode == 2, advice
+        assert advice in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import sys
@@ -33,6 +34,8 @@ _MOST_WAITING = 20_000
 _PATIENCE = 5.0
 """Seconds after which a reader that takes nothing counts as gone."""
 _FORMATTER = logging.Formatter()
+# Most lines are plain: `dump_json` takes ten times as long to make sure of it.
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 @contextmanager
@@ -146,7 +149,7 @@ class EventFile:
     def _write_all(self) -> None:
         while self._lines:
             lines = [self._lines.popleft() for _ in range(min(len(self._lines), 1000))]
-            content = "".join(f"{dump_json(line, indent=None)}\n" for line in lines).encode()
+            content = "".join(f"{_json(line)}\n" for line in lines).encode()
             while content:
                 content = content[os.write(self._descriptor, content) :]
 
@@ -231,6 +234,13 @@ class Follower(BasePlugin):
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process writes nothing.
         return {"_file": None}
+
+
+def _json(line: dict[str, Any]) -> str:
+    try:
+        return _encode(line)
+    except (TypeError, ValueError, RecursionError):  # there is something in it that JSON does not have
+        return dump_json(line, indent=None)
 
 
 def _content(outcome: CellOutcome) -> dict[str, Any]:

@@ -16,14 +16,25 @@ from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.live import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
-    from crystallize import Result
+    from crystallize import Experiment, ExperimentGraph, Result
     from crystallize_cli.events import EventFile
     from crystallize_cli.output import Output
     from crystallize_cli.targets import Target
 
-__all__ = ["Asked", "carry_out", "plan_option", "refuse_graph", "run_options", "stop_options"]
+__all__ = [
+    "Asked",
+    "carry_out",
+    "check_without",
+    "kept_treatments",
+    "plan_option",
+    "refuse_graph",
+    "run_options",
+    "settled_cache",
+    "step_options",
+    "stop_options",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -71,6 +82,14 @@ class Asked:
         The file of the plan that is carried out.
     events : Path or None
         Where to write what happens, as lines of JSON.
+    cache : tuple of str
+        ``STEP=on`` or ``STEP=off`` each.
+    no_cache : bool
+        Whether no step uses the step cache.
+    without : tuple of str
+        Treatments that are left out.
+    rerun : tuple of str
+        Experiments of a graph of which every cell runs, whatever the strategy of the others.
     """
 
     strategy: str | None = None
@@ -79,11 +98,81 @@ class Asked:
     batch: int = 10
     preregistration: Path | None = None
     events: Path | None = None
+    cache: tuple[str, ...] = ()
+    no_cache: bool = False
+    without: tuple[str, ...] = ()
+    rerun: tuple[str, ...] = ()
 
     @classmethod
     def among(cls, options: dict[str, Any]) -> Asked:
         """Take what `run_options` have given out of a command's options."""
         return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
+
+
+def settled_cache(cache: Iterable[str], *, none: bool) -> bool | dict[str, bool] | None:
+    """Return what ``--cache`` and ``--no-cache`` mean, as `Experiment.run` takes it.
+
+    Raises
+    ------
+    Failure
+        They contradict each other, or one cannot be read.
+
+    Examples
+    --------
+    >>> settled_cache(["fit=off"], none=False)
+    {'fit': False}
+    """
+    found = {}
+    for text in cache:
+        step, _, word = text.rpartition("=")
+        if not step or word not in ("on", "off"):
+            raise Failure(f"--cache takes STEP=on or STEP=off, not {text!r}")
+        found[step] = word == "on"
+    if none and found:
+        raise Failure("--no-cache is for all steps: leave out --cache")
+    return False if none else found or None
+
+
+def kept_treatments(experiment: Experiment, without: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of `Experiment.run` that leave treatments out; without any, hypotheses go, too.
+
+    Raises
+    ------
+    Failure
+        The experiment has no treatment of such a name.
+    """
+    if not without:
+        return {}
+    check_without([experiment], without)
+    kept = [treatment for treatment in experiment.treatments if treatment.name not in without]
+    return {"treatments": kept, **({} if any(each.name != "baseline" for each in kept) else {"hypotheses": ()})}
+
+
+def check_without(experiments: Iterable[Experiment], without: Iterable[str]) -> None:
+    """Refuse names that no treatment has."""
+    from crystallize.hooks.tools import did_you_mean
+
+    known = list(dict.fromkeys(each.name for experiment in experiments for each in experiment.treatments))
+    for name in without:
+        if name not in known:
+            raise Failure(f"--without {name}: there is no treatment of that name.{did_you_mean(name, known)}")
+
+
+def step_options(command: F) -> F:
+    """Return a command ``--cache``, ``--no-cache`` and ``--without``."""
+    for option in (
+        click.option(
+            "--without", multiple=True, metavar="TREATMENT",
+            help="Leave a treatment out; without any, hypotheses go, too. Can be repeated.",
+        ),
+        click.option("--no-cache", is_flag=True, help="Run every step: read no entries of the step cache, write none."),
+        click.option(
+            "--cache", multiple=True, metavar="STEP=on|off",
+            help="Use the step cache for this step, or not; in a graph EXPERIMENT.STEP. Can be repeated.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def run_options(command: F) -> F:
@@ -95,6 +184,7 @@ def run_options(command: F) -> F:
         ),
         plan_option,
         stop_options,
+        step_options,
         click.option("--check", is_flag=True, help="End with 4 where a hypothesis is not supported."),
     ):  # fmt: skip
         command = option(command)
@@ -156,18 +246,11 @@ def _run(
     """Return the results by name; of a graph that broke down those that there are, and what to raise."""
     from crystallize.errors import CrystallizeError, GraphRunError
 
-    how = {name: getattr(asked, name) for name in ("until", "batch", "preregistration")}
-    if target.graph is not None:
-        for option in ("until", "preregistration"):
-            if how[option] is not None:
-                refuse_graph(target, f"--{option}")
+    go = _alone(target, asked) if target.graph is None else _as_graph(target, target.graph, asked)
     board = None if output.quiet or output.json else show_progress(target.experiments)
     try:
         with nullcontext() if file is None else file.listening():
-            if target.graph is None:
-                result = target.experiment.run(replicates=target.replicates, strategy=asked.strategy, **how)
-                return {target.experiment.name or target.experiment.id: result}, None
-            return target.graph.run(replicates=target.replicates, strategy=asked.strategy), None
+            return go(), None
     except KeyboardInterrupt as interrupt:
         _say_what_is_kept(interrupt, target)
         raise
@@ -196,6 +279,37 @@ def _changed(result: Result) -> list[str]:
     """Say which hypotheses were not tested as they were planned, or on other code than was planned."""
     changed = ("changed hypothesis", "changed code")
     return [f"{tested.name}: {tested.reason}" for tested in result.metrics.hypotheses if tested.state in changed]
+
+
+def _alone(target: Target, asked: Asked) -> Callable[[], Mapping[str, Result]]:
+    if asked.rerun:
+        raise Failure("--rerun names experiments of a graph, and this one runs alone: write --strategy rerun")
+    experiment = target.experiment
+    how = {
+        "replicates": target.replicates,
+        "cache": settled_cache(asked.cache, none=asked.no_cache),
+        **kept_treatments(experiment, asked.without),
+        **{name: getattr(asked, name) for name in ("strategy", "until", "batch", "preregistration")},
+    }
+    return lambda: {experiment.name or experiment.id: experiment.run(**how)}
+
+
+def _as_graph(target: Target, graph: ExperimentGraph, asked: Asked) -> Callable[[], Mapping[str, Result]]:
+    for option in ("until", "preregistration"):
+        if getattr(asked, option) is not None:
+            refuse_graph(target, f"--{option}")
+    check_without(target.experiments, asked.without)
+    strategy: Any = asked.strategy
+    if asked.rerun:
+        others = {} if strategy is None else dict.fromkeys(graph.order, strategy)
+        strategy = {**others, **dict.fromkeys(asked.rerun, "rerun")}
+    how: dict[str, Any] = {
+        "replicates": target.replicates,
+        "strategy": strategy,
+        "cache": settled_cache(asked.cache, none=asked.no_cache),
+        "without": asked.without,
+    }
+    return lambda: graph.run(**how)
 
 
 def _only(results: Mapping[str, Result]) -> Any:

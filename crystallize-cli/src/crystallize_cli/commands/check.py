@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +24,34 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("paths", nargs=-1, type=ExperimentPath())
+@click.option("--no-code", is_flag=True, help="Look at config.yaml alone: import no module.")
+@click.option(
+    "--stdin",
+    "unsaved",
+    is_flag=True,
+    help="Look at the text on standard input in place of what the file of the one PATH holds; implies --no-code.",
+)
 @with_output
-def check(paths: tuple[Path, ...], output: Output) -> int:
+def check(paths: tuple[Path, ...], no_code: bool, unsaved: bool, output: Output) -> int:
     """Load every experiment below PATHS and say all that is wrong, with file, line and column.
 
     PATHS are folders, config.yaml files, Python files and names that `crystallize list` shows; by default the current
-    folder. Their modules are imported, and no cell runs. A key of a treatment that nothing reads, as far as the code
-    shows it, is a problem, too.
+    folder. Their modules are imported, unless --no-code says otherwise, and no cell runs. A key of a treatment that
+    nothing reads, as far as the code shows it, is a problem, too.
     """
-    found = [each for path in paths or (Path(),) for each in _experiments(path)]
-    if not found:
-        raise Failure("there is no experiment to check. `crystallize new NAME` makes one", ExitCode.NOTHING)
-    checked = _checked(found)
+    if unsaved:
+        if len(paths) != 1:
+            raise click.UsageError("--stdin takes the text of one config.yaml: name it")
+        text = sys.stdin.read()
+        checked = [(paths[0], _problems(paths[0], partial(_check_text, paths[0], text)))]
+    else:
+        found = [each for path in paths or (Path(),) for each in _experiments(path)]
+        if not found:
+            raise Failure("there is no experiment to check. `crystallize new NAME` makes one", ExitCode.NOTHING)
+        if no_code:
+            checked = [(path, _problems(path, partial(_check_text, path))) for path in dict.fromkeys(found)]
+        else:
+            checked = _checked(found)
     problems = [problem for _, each in checked for problem in each]
     rows = [{"experiment": str(path), "problems": each} for path, each in checked]
     output.data(rows, lambda: "\n".join(problem["text"] for problem in problems))
@@ -77,6 +94,17 @@ def _load(path: Path, known: dict[Path, Any], loaded: dict[Path, Experiment]) ->
         from crystallize_plugins.config import load_folder
 
         loaded[path] = load_folder(path, known=known).experiment
+
+
+def _check_text(path: Path, text: str | None = None) -> None:
+    from crystallize.errors import ConfigurationError
+    from crystallize_plugins.config import config_problems
+
+    if path.suffix == ".py":
+        return  # it is code, and nothing else
+    problems = config_problems(path, text)
+    if problems:
+        raise ConfigurationError(f"{path} is not in order", problems=problems)
 
 
 def _check_keys(experiment: Experiment, others: Collection[Experiment]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from crystallize_cli.exits import ExitCode, Failure, code_of
 from crystallize_cli.output import with_output
+from crystallize_cli.running import check_without, settled_cache, step_options
 from crystallize_cli.targets import load_target, target_options
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ __all__ = ["plan"]
 @click.option(
     "--strategy", type=click.Choice(["resume", "rerun"]), default="resume", show_default=True, help="What to plan for."
 )
+@step_options
 @with_output
-def plan(strategy: str, output: Output, **options: Any) -> int:
+def plan(
+    strategy: str, cache: tuple[str, ...], no_cache: bool, without: tuple[str, ...], output: Output, **options: Any
+) -> int:
     """Say which cells would run, and why, without running or writing anything.
 
     PATH and KEY=VALUE as for `crystallize run`. Of an experiment that reads what others write, the plan is for the
@@ -30,11 +34,17 @@ def plan(strategy: str, output: Output, **options: Any) -> int:
     """
     from crystallize.errors import CrystallizeError
 
+    settled_cache(cache, none=no_cache)  # which changes nothing of a plan
     target = load_target(**options)
+    check_without(target.experiments, without)
     names = [target.experiment.name] if target.graph is None else target.graph.order
     try:
         plans = {
-            experiment.name or experiment.id: experiment.plan(replicates=target.replicates, strategy=strategy)
+            experiment.name or experiment.id: experiment.plan(
+                treatments=[each for each in experiment.treatments if each.name not in without] if without else None,
+                replicates=target.replicates,
+                strategy=strategy,
+            )
             for experiment in sorted(target.experiments, key=lambda each: names.index(each.name))
         }
     except CrystallizeError as error:

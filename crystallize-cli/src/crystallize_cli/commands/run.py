@@ -21,6 +21,13 @@ __all__ = ["run"]
 @click.option(
     "--account", is_flag=True, help="Keep an account of what plugins cost: `crystallize plugins cost` shows it."
 )
+@click.option("--strategy", type=click.Choice(["resume", "rerun"]), help="By default the experiment's own.")
+@click.option(
+    "--rerun",
+    multiple=True,
+    metavar="EXPERIMENT",
+    help="Of a graph: run every cell of this experiment. Can be repeated.",
+)
 @run_options
 @with_output
 def run(account: bool, output: Output, **options: Any) -> int:

@@ -30,8 +30,11 @@ _LAST_LINES = 20
 @click.option("--tree", is_flag=True, help="Show what each step of each cell did.")
 @click.option("--cell", metavar="KEY", help="Show how a cell failed, and all of its log: KEY as in baseline_rep_0.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Show only this metric; may be given again.")
+@click.option("--digest", "as_digest", is_flag=True, help="Show at most 4 kB of Markdown, for a language model.")
 @with_output
-def show(run: str, root: Path, tree: bool, cell: str | None, metrics: tuple[str, ...], output: Output) -> int:
+def show(
+    run: str, root: Path, tree: bool, cell: str | None, metrics: tuple[str, ...], as_digest: bool, output: Output
+) -> int:
     """Show what a stored run gave: its table, its errors, how it came about.
 
     RUN is a run's folder, an experiment's name for its newest run, or name@v3. Nothing of the folder is imported or
@@ -43,6 +46,12 @@ def show(run: str, root: Path, tree: bool, cell: str | None, metrics: tuple[str,
         errors = _errors_of_cells(result)
         if cell is not None:
             output.data(_described(_error_of(errors, cell)), lambda: _told(errors[cell]))
+            return ExitCode.DONE
+        if as_digest:
+            from crystallize_cli.digest import digest
+
+            told = digest(describe_run(stored), result, errors)
+            output.data({"digest": told}, lambda: told)
             return ExitCode.DONE
         # Looked at here, so that damage anywhere in it is told as such.
         record = result.to_dict() if output.json else result

@@ -80,7 +80,7 @@ def session_for(job: Job) -> CacheSession:
 def fetch_for(job: Job, session: CacheSession, fetch: Callable[..., Any]) -> Callable[..., Any]:
     """Return a `fetch` that notes what its data is, where the source can say so and the first step asks for it."""
     source = job.view.datasource
-    if job.view.pipeline.steps[0].cacheable and source.is_declared:
+    if job.cached[0] and source.is_declared:
         return watched_fetch(session, source, fetch)
     return fetch
 

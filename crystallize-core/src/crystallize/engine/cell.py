@@ -107,6 +107,12 @@ class Job:
     shown: ExperimentView | None = None
     """The view as hooks are handed it, made once in each process."""
 
+    @property
+    def cached(self) -> tuple[bool, ...]:
+        """Of each step, whether the step cache is used for it: as the coordinating process has settled it."""
+        asked = self.view.run.cache
+        return tuple(step.cacheable for step in self.view.pipeline.steps) if asked is None else asked
+
     def handed(self) -> ExperimentView:
         """Return the view as hooks are handed it; without any plugin nobody looks."""
         if self.shown is None:
@@ -122,7 +128,7 @@ class Job:
         active = self.active.in_workers()
         view = self.view.elsewhere([info.plugin for info in active.infos])
         cache = self.cache
-        if cache is None and any(step.cacheable for step in view.pipeline.steps):
+        if cache is None and any(self.cached):
             from crystallize.engine.caching import brief_for
 
             cache = brief_for(self)._replace(settings=None)
@@ -130,7 +136,7 @@ class Job:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         state = {name: getattr(self, name) for name in self.__slots__}
-        if self.cache is None and any(step.cacheable for step in self.view.pipeline.steps):
+        if self.cache is None and any(self.cached):
             from crystallize.engine.caching import brief_for
 
             state["cache"] = brief_for(self)
@@ -171,7 +177,7 @@ class Worker:
             copied if step._calls_function else None for step, copied in zip(self._steps, shown, strict=True)
         ]
         self._cache: CacheSession | None = None
-        if job.view.run.kind != "debug" and any(step.cacheable for step in self._steps):
+        if job.view.run.kind != "debug" and any(job.cached):
             self._use_cache()
         self._report = WorkerReport()
         self._account = Account() if job.accounts else None
@@ -340,6 +346,7 @@ class Worker:
             outputs=self.view.outputs,
             shapes=self._shapes,
             cache=self._cache,
+            cached=self.job.cached,
         )
         if self._limits is not None:
             self._limits.limit_steps(program)

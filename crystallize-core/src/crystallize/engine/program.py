@@ -106,11 +106,12 @@ def compile_condition(
     outputs: Mapping[str, Artifact],
     shapes: dict[Any, dict[Any, TraceShape]] | None = None,
     cache: CacheSession | None = None,
+    cached: Sequence[bool] = (),
 ) -> Program:
     """Bind the steps of a pipeline to one condition.
 
     Conditions of one pipeline that read alike share what `shapes` holds: an optimisation has thousands of them.
-    With a `cache`, the calls of cacheable steps look there first.
+    With a `cache`, the calls of the steps that are `cached` look there first.
     """
     context = dict(base)
     objects: list[Any] = []
@@ -135,9 +136,9 @@ def compile_condition(
         bound = step._bind(context, outputs, addresses, cell_may_address=apply is not None)
         reads.append(bound.reads)
         objects += bound.shared
-        if cache is not None and step.cacheable:
-            cached = _cached(cache, step, pipeline.labels[position - 1], position, bound, outputs)
-            calls.append((position, cached, True, None))
+        if cache is not None and cached[position - 1]:
+            call = _cached(cache, step, pipeline.labels[position - 1], position, bound, outputs)
+            calls.append((position, call, True, None))
         else:
             calls.append((position, bound.call, bound.wants_ctx, bound.late))
             late_names.update(bound.late_names)

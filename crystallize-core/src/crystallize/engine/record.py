@@ -167,6 +167,7 @@ def run_record(view: ExperimentView, *, duration: float, stopped_by: BaseExcepti
         "experiment": view.name,
         "kind": run.kind,
         "strategy": run.strategy,
+        "cache": None if run.cache is None else dict(zip(view.pipeline.labels, run.cache, strict=True)),
         "version": run.version,
         "folder": run.folder,
         "seed": run.seed,

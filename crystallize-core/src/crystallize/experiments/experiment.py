@@ -377,6 +377,7 @@ class Experiment:
         until: Hypothesis | str | None = None,
         batch: int = 10,
         preregistration: Preregistration | str | os.PathLike[str] | None = None,
+        cache: bool | Mapping[str, bool] | None = None,
     ) -> Result:
         """Run the experiment and wait for its result.
 
@@ -393,6 +394,10 @@ class Experiment:
         preregistration : Preregistration or path, optional
             Carry out this plan, with its seed, its number of replicates and its rule to stop; see `preregister`.
             Treatments and hypotheses need not be given, unless they have code or values that no file can hold.
+        cache : bool or mapping of str to bool, optional
+            Whether steps use the step cache in this run: all of them, none, or those that are named, as in
+            ``{"train": False}``; the others, and by default all, as they are declared. A step whose cache is off
+            neither reads entries nor writes any. What was asked is in the provenance, and no part of any identity.
 
         Returns
         -------
@@ -410,7 +415,14 @@ class Experiment:
             If more cells fail than may; what was collected is its ``result``.
         """
         request = Request(
-            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+            treatments,
+            hypotheses,
+            replicates,
+            strategy,
+            until=until,
+            batch=batch,
+            preregistration=preregistration,
+            cache=cache,
         )
         return self._run_of(request).execute()
 
@@ -424,10 +436,18 @@ class Experiment:
         until: Hypothesis | str | None = None,
         batch: int = 10,
         preregistration: Preregistration | str | os.PathLike[str] | None = None,
+        cache: bool | Mapping[str, bool] | None = None,
     ) -> Result:
         """Run the experiment in the running event loop; see `run`."""
         request = Request(
-            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+            treatments,
+            hypotheses,
+            replicates,
+            strategy,
+            until=until,
+            batch=batch,
+            preregistration=preregistration,
+            cache=cache,
         )
         return await self._run_of(request).aexecute()
 
@@ -441,13 +461,21 @@ class Experiment:
         until: Hypothesis | str | None = None,
         batch: int = 10,
         preregistration: Preregistration | str | os.PathLike[str] | None = None,
+        cache: bool | Mapping[str, bool] | None = None,
     ) -> Iterator[CellOutcome]:
         """Run the experiment, giving each cell's outcome as it completes and is stored; see `run`.
 
         Closing the iterator early ends the run; what was finished is kept.
         """
         request = Request(
-            treatments, hypotheses, replicates, strategy, until=until, batch=batch, preregistration=preregistration
+            treatments,
+            hypotheses,
+            replicates,
+            strategy,
+            until=until,
+            batch=batch,
+            preregistration=preregistration,
+            cache=cache,
         )
         return self._run_of(request).stream()
 
@@ -457,20 +485,21 @@ class Experiment:
         treatments: Iterable[Treatment] | None = None,
         replicates: int | None = None,
         strategy: str = "resume",
+        cache: bool | Mapping[str, bool] | None = None,
     ) -> Plan:
         """Say what a run would do with each cell, and why, without running or writing anything.
 
         Parameters
         ----------
-        treatments, replicates, strategy : optional
-            As for `run`, and for ``"resume"`` by default.
+        treatments, replicates, strategy, cache : optional
+            As for `run`, and for ``"resume"`` by default. The cache changes nothing of a plan.
 
         Raises
         ------
         RunLockedError
             Another process is working on the run that would be resumed.
         """
-        return self._run_of(Request(treatments, (), replicates, strategy)).plan()
+        return self._run_of(Request(treatments, (), replicates, strategy, cache=cache)).plan()
 
     def preregister(
         self,

@@ -42,6 +42,7 @@ __all__ = [
     "as_pipeline",
     "as_source",
     "check_parts",
+    "checked_cache",
     "checked_hypotheses",
     "checked_limit",
     "checked_outputs",
@@ -88,6 +89,7 @@ class Request:
     seed: int | None = None
     until: Hypothesis | str | None = None
     batch: int = 10
+    cache: bool | Mapping[str, bool] | None = None
     preregistration: Preregistration | str | os.PathLike[str] | None = None
 
 
@@ -104,6 +106,7 @@ class Settled:
     seed: int | None
     stopping: Stopping | None
     preregistration: Preregistration | None
+    cache: tuple[bool, ...]
 
 
 def as_source(candidate: Any) -> Any:
@@ -276,6 +279,7 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         None if request.seed is None else check_integer(request.seed, what="seed"),
         None if until is None else Stopping(until, batch, replicates),
         plan,
+        checked_cache(experiment.pipeline, request.cache),
     )
 
 
@@ -384,10 +388,41 @@ def run_view(experiment: Experiment, settled: Settled) -> ExperimentView:
         initial_ctx=frozen_context(experiment),
         strict=experiment.strict,
         declared=tuple([own.name for own in checked_treatments(experiment.treatments)]),
-        run=RunInfo(id=fresh_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed),
+        run=RunInfo(
+            id=fresh_id(), kind=settled.kind, strategy=settled.strategy, seed_override=settled.seed, cache=settled.cache
+        ),
         identity=lambda: experiment.id,
         definition=lambda: definition_of(experiment),
     )
+
+
+def checked_cache(pipeline: Pipeline, cache: bool | Mapping[str, bool] | None) -> tuple[bool, ...]:
+    """Settle for each step whether the step cache is used: as asked, else as the step says.
+
+    Raises
+    ------
+    ArgumentTypeError, ValidationError
+        What is asked is neither of that, or there is no such step.
+    """
+    found = [bool(step.cacheable) for step in pipeline.steps]
+    if cache is None:
+        return tuple(found)
+    if isinstance(cache, bool):
+        return (cache,) * len(found)
+    if not isinstance(cache, Mapping):
+        raise ArgumentTypeError(
+            f"cache must be True, False or a mapping of steps to these, not {type(cache).__name__}: "
+            'write cache={"step": False}'
+        )
+    places = {address: place for place, known in enumerate(pipeline.addresses) for address in known}
+    for name, wanted in cache.items():
+        if name not in places:
+            hint = did_you_mean(str(name), places)
+            raise ValidationError(
+                f"cache names the step {name!r}, and there is none: the steps are {', '.join(pipeline.labels)}.{hint}"
+            )
+        found[places[name]] = check_flag(wanted, what=f"cache[{name!r}]")
+    return tuple(found)
 
 
 def checked_limit(value: Any) -> int | None:

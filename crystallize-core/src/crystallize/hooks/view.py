@@ -83,6 +83,8 @@ class RunInfo:
         The seed that ``apply(seed=...)`` or ``debug`` asks for, in place of every computed one.
     started : float
         Seconds since the epoch.
+    cache : tuple of bool or None
+        Of each step in turn, whether this run uses the step cache for it.
     optimization : OptimizationRequest or None
         What is wanted of an optimisation, where the run is of kind ``"trial"``.
     """
@@ -95,6 +97,7 @@ class RunInfo:
     seed: int | None = None
     seed_override: int | None = None
     started: float = 0.0
+    cache: tuple[bool, ...] | None = None
     optimization: OptimizationRequest | None = None
     shown: HandedRun | None = field(default=None, repr=False, compare=False)
 

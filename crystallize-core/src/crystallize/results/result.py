@@ -30,7 +30,6 @@ from crystallize.results.provenance import (
     Conditions,
 )
 from crystallize.results.secrets import mask_secrets
-from crystallize.results.summary import summary_html, summary_text
 from crystallize.results.tabular import Tabular
 from crystallize.results.tree import print_text, tree_text
 
@@ -263,9 +262,13 @@ class Result(Tabular):
         --------
         >>> print(experiment.run().summary())  # doctest: +SKIP
         """
+        from crystallize.results.summary import summary_text  # a run does not wait for it
+
         return summary_text(self, metrics, hypotheses=hypotheses, confidence=confidence)
 
     def _repr_html_(self) -> str:
+        from crystallize.results.summary import summary_html
+
         return summary_html(self)
 
     def tree_text(self, fmt: str = _DEFAULT_TREE) -> str:

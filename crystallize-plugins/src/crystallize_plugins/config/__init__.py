@@ -16,7 +16,7 @@ from crystallize_plugins.config.describing import (
     named_plugins,
     read_description,
 )
-from crystallize_plugins.config.loading import LoadedExperiment, YamlFolders, load_folder
+from crystallize_plugins.config.loading import LoadedExperiment, YamlFolders, config_problems, load_folder
 from crystallize_plugins.config.overrides import values_of
 from crystallize_plugins.config.problems import Place, Problem
 from crystallize_plugins.config.schema import schema
@@ -34,6 +34,7 @@ __all__ = [
     "Problem",
     "Reference",
     "YamlFolders",
+    "config_problems",
     "load_folder",
     "named_plugins",
     "read_description",

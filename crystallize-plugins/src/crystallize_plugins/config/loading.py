@@ -11,7 +11,7 @@ from crystallize.hooks.tools import check_name, did_you_mean
 from crystallize_plugins.config.describing import Description, described, find_config, references_of
 from crystallize_plugins.config.overrides import apply_overrides
 from crystallize_plugins.config.problems import CONFIG_FILE, Problems
-from crystallize_plugins.config.reading import read_document
+from crystallize_plugins.config.reading import compose, read_document
 from crystallize_plugins.config.schema import check_schema
 from crystallize_plugins.config.values import MapNode
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from crystallize import Artifact, Experiment
     from crystallize_plugins.config.describing import Reference
     from crystallize_plugins.config.document import Document
+    from crystallize_plugins.config.problems import Problem
+    from crystallize_plugins.config.values import Node
 
-__all__ = ["POLICIES", "LoadedExperiment", "YamlFolders", "load_folder"]
+__all__ = ["POLICIES", "LoadedExperiment", "YamlFolders", "config_problems", "load_folder"]
 
 POLICIES = {
     "retries": "retries",
@@ -114,6 +116,67 @@ def load_folder(
     if known is not None:
         known.update(loader.made)
     return loaded
+
+
+def config_problems(path: str | os.PathLike[str], text: str | None = None) -> list[Problem]:
+    """Say what is wrong with a config.yaml as far as the file alone shows it; no code is run.
+
+    Parameters
+    ----------
+    path : path
+        The folder, or its config.yaml, which need not be there where there is a text.
+    text : str, optional
+        What to look at in place of what the file holds, such as what an editor has not saved yet.
+
+    Returns
+    -------
+    list of Problem
+        Of the YAML, of keys and types by the schema, and of references to folders that are not there.
+
+    Raises
+    ------
+    ConfigurationMissingError
+        There is no such file, and no text.
+    MissingExtraError
+        The extra ``yaml`` is not installed.
+
+    Examples
+    --------
+    >>> [problem] = config_problems("config.yaml", "replicats: 3")
+    >>> problem.line, "Did you mean" in problem.advice
+    (1, True)
+    """
+    problems = Problems(str(path))
+    if text is None:
+        file = find_config(Path(path))
+        root = read_document(file, str(file), problems)
+    else:
+        given = Path(path)
+        file = given / CONFIG_FILE if given.is_dir() else given
+        root = compose(text, str(file), problems)
+    if root is not None:
+        wrong = check_schema(root, problems)
+        if not any(key[:1] == ("datasource",) for key in wrong):
+            _check_references(root, file.absolute().parent, problems)
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
+
+
+def _check_references(root: Node, folder: Path, problems: Problems) -> None:
+    siblings = _siblings(folder)
+    for reference in references_of(root):
+        if reference.experiment not in siblings:
+            problems.add(reference.place, *_no_such_folder(reference.experiment, folder, folder.name, siblings))
+
+
+def _siblings(folder: Path) -> list[str]:
+    """Return the names of the folder experiments beside a folder, with its own."""
+    return sorted(found.parent.name for found in folder.parent.glob(f"*/{CONFIG_FILE}"))
+
+
+def _no_such_folder(name: str, folder: Path, shown: str, siblings: list[str]) -> tuple[str, str]:
+    others = [sibling for sibling in siblings if sibling != folder.name]
+    advice = f"{did_you_mean(name, others)} Folders there: {', '.join(others) or 'none'}".strip()
+    return f"there is no folder {name!r} with a {CONFIG_FILE} beside {shown!r}", advice
 
 
 class YamlFolders:
@@ -230,16 +293,11 @@ class _Loader:
         self, reference: Reference, folder: Path, shown: Path, readers: tuple[Path, ...]
     ) -> LoadedExperiment | None:
         name = reference.experiment
-        beside = folder.parent
-        siblings = sorted(found.parent.name for found in beside.glob(f"*/{CONFIG_FILE}"))
+        siblings = _siblings(folder)
         if name not in siblings:
-            others = [sibling for sibling in siblings if sibling != folder.name]
-            advice = f"{did_you_mean(name, others)} Folders there: {', '.join(others) or 'none'}".strip()
-            self._problems.add(
-                reference.place, f"there is no folder {name!r} with a {CONFIG_FILE} beside {shown.name!r}", advice
-            )
+            self._problems.add(reference.place, *_no_such_folder(name, folder, shown.name, siblings))
             return None
-        target = (beside / name).resolve()
+        target = (folder.parent / name).resolve()
         if target in readers:
             cycle = " -> ".join([*(reader.name for reader in readers[readers.index(target) :]), name])
             self._problems.add(

@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from crystallize.errors import DamagedStoreError, StoreError
 from crystallize.hooks import was_pruned
-from crystallize.hooks.tools import folder_name
+from crystallize.hooks.tools import folder_name, to_plain
 from crystallize_plugins.artifacts import StoredRun
 from crystallize_plugins.artifacts.database import connection as database
 from crystallize_plugins.artifacts.files.inside import is_folder, make_folder, read_file
+from crystallize_plugins.artifacts.files.readable import means_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from crystallize import Result
 
 __all__ = ["INDEX", "describe_run", "described_runs"]
 
 INDEX = ".crystallize/runs.db"
 """Where the index lies in the folder of all experiments."""
 
-_FORMAT = 1
+_FORMAT = 2
 """What an entry holds; an index of another format is made again."""
 _WORTH_AN_INDEX = 50
 """How many runs that no index knows of make one: fewer are read as fast as it is."""
@@ -34,7 +37,7 @@ _PATIENCE = 2.0
 """Seconds to wait for another process that writes the index."""
 
 _TABLE = "CREATE TABLE run (place TEXT PRIMARY KEY, state TEXT, entry TEXT) WITHOUT ROWID"
-_COLUMNS = ("started", "duration", "seed", "conditions", "cells", "failed", "pruned")
+_COLUMNS = ("started", "duration", "seed", "conditions", "cells", "failed", "pruned", "means", "verdicts")
 
 _DATABASE, _JOURNAL, _SUMMARY = "run.db", "run.db-wal", "run.json"
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
@@ -80,7 +83,8 @@ def described_runs(root: str | os.PathLike[str] = "data", experiment: str | None
         if entry is None or entry["status"] == "running":
             entry = _summarised(path) or _described(path)
             fresh.append((place, state, json.dumps(entry)))
-        described.append({**entry, "version": number, "path": path})
+        entry["version"], entry["path"] = number, path
+        described.append(entry)
     gone = {place for place in known.keys() - seen if within is None or place.startswith(f"{within}/")}
     if len(fresh) >= _WORTH_AN_INDEX or (known and (fresh or gone)):
         _write(index, fresh, gone)
@@ -101,7 +105,16 @@ def _described(path: str) -> dict[str, Any]:
 
 
 def describe_run(run: StoredRun) -> dict[str, Any]:
-    """Return what lists tell of a run: plain data, the start as text in UTC."""
+    """Return what lists tell of a run: plain data, the start as text in UTC.
+
+    Returns
+    -------
+    dict
+        ``experiment``, ``version``, ``status``, ``started``, ``duration`` (seconds), ``replicates``, ``seed``,
+        ``path``; ``conditions``, ``cells``, ``failed`` and ``pruned``, numbers of them; ``means``, by condition and
+        metric, of metrics that are numbers; ``verdicts``, each with ``hypothesis``, ``treatment``, ``holds`` (None
+        where that is not known) and ``p``, the p-value after correction. What is not known is None.
+    """
     described: dict[str, Any] = {
         "experiment": run.experiment,
         "version": run.version,
@@ -121,11 +134,15 @@ def describe_run(run: StoredRun) -> dict[str, Any]:
             "cells": len(outcomes),
             "failed": len(failed) - pruned or None,
             "pruned": pruned or None,
+            "means": None,
+            "verdicts": None,
         }
+        if run.kind == "run":  # an optimisation has thousands of conditions
+            described |= _measured(run.result())
         if run.status != "running":
             described["duration"] = run.metadata.get("run", {}).get("duration")
     except StoreError as error:
-        described |= dict.fromkeys(("conditions", "cells", "failed", "pruned")) | {"problem": str(error)}
+        described |= dict.fromkeys(_COLUMNS[3:]) | {"problem": str(error)}
     return described
 
 
@@ -154,9 +171,26 @@ def _summarised(path: str) -> dict[str, Any] | None:
             "cells": sum(map(_ended, cells)),
             "failed": failed or None,
             "pruned": pruned or None,
+            "means": told.get("means"),
+            "verdicts": _verdicts((each["name"], each["results"]) for each in told.get("hypotheses") or ()),
         }
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _measured(result: Result) -> dict[str, Any]:
+    tested = ((each.name, each.results) for each in result.metrics.hypotheses)
+    return {"means": means_of(result), "verdicts": to_plain(_verdicts(tested))}
+
+
+def _verdicts(tested: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    found = []
+    for name, results in tested:
+        for treatment, told in results.items():
+            adjusted = told.get("p_adjusted")
+            p = told.get("p_value") if adjusted is None else adjusted
+            found.append({"hypothesis": name, "treatment": treatment, "holds": told.get("holds"), "p": p})
+    return found
 
 
 def _ended(counts: Mapping[str, int]) -> int:

@@ -15,7 +15,7 @@ from crystallize.names import check_distinct, did_you_mean
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from crystallize.design import Treatment
     from crystallize.experiments.graphs.running import GraphResults
@@ -237,9 +237,11 @@ class ExperimentGraph:
         self,
         treatments: Iterable[Treatment] | None = None,
         replicates: int | None = None,
-        strategy: str | None = None,
+        strategy: str | Mapping[str, str] | None = None,
         *,
         max_parallel: int | None = None,
+        cache: bool | Mapping[str, bool] | None = None,
+        without: Collection[str] = (),
     ) -> GraphResults:
         """Run every experiment after those that it depends on, and wait for all of them.
 
@@ -252,10 +254,15 @@ class ExperimentGraph:
             experiments it depends on; where two have one name, its own counts.
         replicates : int, optional
             For every experiment. By default each has its own, else those of what it reads.
-        strategy : str, optional
-            ``"rerun"`` or ``"resume"``, for every experiment.
+        strategy : str or mapping of str to str, optional
+            ``"rerun"`` or ``"resume"``, for every experiment or, by name, for some.
         max_parallel : int, optional
             How many experiments may run at the same time; by default all that can.
+        cache : bool or mapping of str to bool, optional
+            As for `Experiment.run`; steps are named ``"experiment.step"``.
+        without : collection of str, optional
+            Names of treatments that are left out, wherever they come from. An experiment that has none left tests no
+            hypotheses.
 
         Returns
         -------
@@ -275,15 +282,18 @@ class ExperimentGraph:
         from crystallize.experiments.graphs.running import run_plan
 
         with among(self.experiments.values()):
-            return run_plan(planned(self, treatments, replicates, strategy), max_parallel)
+            plan = planned(self, treatments, replicates, strategy, cache=cache, without=without)
+            return run_plan(plan, max_parallel)
 
     async def arun(
         self,
         treatments: Iterable[Treatment] | None = None,
         replicates: int | None = None,
-        strategy: str | None = None,
+        strategy: str | Mapping[str, str] | None = None,
         *,
         max_parallel: int | None = None,
+        cache: bool | Mapping[str, bool] | None = None,
+        without: Collection[str] = (),
     ) -> GraphResults:
         """Run the graph without blocking the running event loop; see `run`.
 
@@ -293,7 +303,8 @@ class ExperimentGraph:
         from crystallize.experiments.graphs.running import arun_plan
 
         with among(self.experiments.values()):
-            return await arun_plan(planned(self, treatments, replicates, strategy), max_parallel)
+            plan = planned(self, treatments, replicates, strategy, cache=cache, without=without)
+            return await arun_plan(plan, max_parallel)
 
     # -- pictures ---------------------------------------------------------------------------------
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from crystallize.datasources.inputs import ExperimentInput, producers
 from crystallize.datasources.stored import ArtifactStore
 from crystallize.design import Treatment
+from crystallize.engine.plan import BASELINE
 from crystallize.errors import GraphError, ValidationError
 from crystallize.experiments.request import Request, checked_replicates, checked_treatments, validate
 from crystallize.experiments.treatment_keys import check_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.graphs.graph import ExperimentGraph
@@ -31,11 +33,19 @@ class PlannedRun:
     treatments: list[Treatment]
     replicates: int
     strategy: str | None
+    cache: bool | dict[str, bool] | None
+    without_hypotheses: bool
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What `Experiment.run` and `Experiment.arun` are called with."""
-        return {"treatments": self.treatments, "replicates": self.replicates, "strategy": self.strategy}
+        return {
+            "treatments": self.treatments,
+            "hypotheses": () if self.without_hypotheses else None,
+            "replicates": self.replicates,
+            "strategy": self.strategy,
+            "cache": self.cache,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,13 @@ class GraphPlan:
 
 
 def planned(
-    graph: ExperimentGraph, treatments: Iterable[Treatment] | None, replicates: int | None, strategy: str | None
+    graph: ExperimentGraph,
+    treatments: Iterable[Treatment] | None,
+    replicates: int | None,
+    strategy: str | Mapping[str, str] | None,
+    *,
+    cache: bool | Mapping[str, bool] | None = None,
+    without: Collection[str] = (),
 ) -> GraphPlan:
     """Settle what every experiment runs, and check it.
 
@@ -58,21 +74,59 @@ def planned(
     graph.validate()
     given = None if treatments is None else checked_treatments(treatments)
     count = None if replicates is None else checked_replicates(replicates)
+    strategies = _strategies(graph, strategy)
+    caches = _caches(graph, cache)
     edges = graph.edges()
     runs: dict[str, PlannedRun] = {}
     for name in graph.order:
         experiment = graph.experiments[name]
         above = tuple(edges[name])
         own = given if given is not None else _with_inherited(name, experiment, [runs[parent] for parent in above])
-        run = PlannedRun(name, experiment, above, own, _replicates(name, experiment, count, runs), strategy)
+        kept = [treatment for treatment in own if treatment.name not in without]
+        run = PlannedRun(
+            name,
+            experiment,
+            above,
+            kept,
+            _replicates(name, experiment, count, runs),
+            strategies.get(name),
+            caches.get(name),
+            len(kept) < len(own) and all(treatment.name == BASELINE for treatment in kept),
+        )
         _check(run, runs)
         runs[name] = run
     return GraphPlan(runs)
 
 
+def _strategies(graph: ExperimentGraph, strategy: str | Mapping[str, str] | None) -> dict[str, str | None]:
+    if not isinstance(strategy, Mapping):
+        return dict.fromkeys(graph.order, strategy)
+    for name in strategy:
+        graph.upstream(name)  # which raises where there is none
+    return dict(strategy)
+
+
+def _caches(
+    graph: ExperimentGraph, cache: bool | Mapping[str, bool] | None
+) -> dict[str, bool | dict[str, bool] | None]:
+    """Return what is asked of each experiment's cache; steps are named ``experiment.step``."""
+    if not isinstance(cache, Mapping):
+        return dict.fromkeys(graph.order, cache)
+    found: dict[str, dict[str, bool]] = {name: {} for name in graph.order}
+    for address, wanted in cache.items():
+        name = max((each for each in graph.order if str(address).startswith(f"{each}.")), key=len, default=None)
+        if name is None:
+            raise ValidationError(
+                f"cache names {address!r}, which is no step of an experiment of the graph: write it as "
+                f"'experiment.step'; the experiments are {', '.join(graph.order)}"
+            )
+        found[name][address[len(name) + 1 :]] = wanted
+    return {name: asked or None for name, asked in found.items()}
+
+
 def _check(run: PlannedRun, runs: Mapping[str, PlannedRun]) -> None:
     try:
-        validate(run.experiment, Request(run.treatments, None, run.replicates, run.strategy))
+        validate(run.experiment, Request(**run.arguments))
         check_keys(run.experiment, run.treatments)
     except (TypeError, ValueError) as exc:
         # The error itself, which says what to do, and in which of the experiments.

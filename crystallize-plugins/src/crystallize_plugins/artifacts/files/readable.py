@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from crystallize.hooks.tools import mask_secrets, mask_text, to_plain
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATABASE_FILE",
     "FILES_REMOVED",
+    "means_of",
     "metrics_json",
     "note_files_removed",
     "prepare_metrics",
@@ -228,7 +231,23 @@ def _brief(result: Result) -> dict[str, Any]:
             {"name": tested.name, "results": tested.results, "ranking": tested.ranking}
             for tested in result.metrics.hypotheses
         ],
+        # Of an optimisation, with its thousands of conditions, nobody lists them.
+        "means": None if result.facts.get("run", {}).get("kind") == "trial" else means_of(result),
     }
+
+
+def means_of(result: Result) -> dict[str, dict[str, float]]:
+    """Return the mean of each metric of each condition, for lists: of those whose values are numbers."""
+    found: dict[str, dict[str, float]] = {}
+    for name, part in {"baseline": result.metrics.baseline, **result.metrics.treatments}.items():
+        numbers = {
+            metric: float(sum(values) / len(values))
+            for metric, values in part.metrics.items()
+            if values and all(isinstance(value, Real) for value in values)
+        }
+        if numbers:
+            found[name] = {metric: value for metric, value in numbers.items() if isfinite(value)}
+    return found
 
 
 def _inside(folder: Path, entries: Any) -> Any:
