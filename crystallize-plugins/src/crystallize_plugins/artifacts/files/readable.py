@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from math import isfinite
+from math import isfinite, nan
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from crystallize_plugins.artifacts.files.layout import DATABASE, RESULTS, RUN, c
 from crystallize_plugins.artifacts.files.synced import file_digest, prepare_text, replace_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from crystallize import Result
@@ -241,13 +241,20 @@ def means_of(result: Result) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, part in {"baseline": result.metrics.baseline, **result.metrics.treatments}.items():
         numbers = {
-            metric: float(sum(values) / len(values))
+            metric: _mean(values)
             for metric, values in part.metrics.items()
             if values and all(isinstance(value, Real) for value in values)
         }
         if numbers:
             found[name] = {metric: value for metric, value in numbers.items() if isfinite(value)}
     return found
+
+
+def _mean(values: Sequence[Any]) -> float:
+    try:
+        return float(sum(values) / len(values))
+    except OverflowError:
+        return nan  # an integer that no float holds
 
 
 def _inside(folder: Path, entries: Any) -> Any:
