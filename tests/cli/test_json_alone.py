@@ -96,7 +96,9 @@ FOLDER = {
 
 COMMANDS = {
     "run": (("run", "folder"),),
-    "preregister": (("preregister", "folder", "-o", "plan.json"),),
+    "preregister": (
+        ("preregister", "folder", "-o", "plan.json", "+treatments={more: {}}", "+hypotheses=[{name: h, metrics: m}]"),
+    ),
     "resume": (("resume", "folder"),),
     "plan": (("plan", "folder"), ("plan", "file.py")),
     "check": (("check",), ("check", "file.py")),

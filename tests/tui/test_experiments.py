@@ -47,7 +47,7 @@ async def test_n_makes_an_experiment_that_is_opened(folder, person):
         await somebody.press("enter")
         await somebody.sees("it needs a name")
         await somebody.press(*"otter", "enter")
-        await somebody.sees("Live", "crystallize resume experiments/otter")
+        await somebody.sees("Live", "crystallize run experiments/otter")
         assert (folder / "experiments" / "otter" / "config.yaml").is_file()
 
 

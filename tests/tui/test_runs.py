@@ -51,7 +51,8 @@ async def test_runs_are_listed_sorted_found_compared_and_copied(folder, two_runs
         await somebody.sees("Compare", "plus.delta")
         await somebody.back()
 
-        await somebody.press("slash", *"@v0 complete")
+        await somebody.sees("✓ plus is more")
+        await somebody.press("slash", *"complete value>10")
         await somebody.sees("1 of 2")
         assert somebody.application.screen.table.row_count == 1
         await somebody.press("escape")

@@ -105,7 +105,15 @@ class Asked:
 
     @classmethod
     def among(cls, options: dict[str, Any]) -> Asked:
-        """Take what `run_options` have given out of a command's options."""
+        """Take what `run_options` have given out of a command's options.
+
+        Raises
+        ------
+        Failure
+            A seed is given beside a plan, which has its own.
+        """
+        if options["preregistration"] is not None and options["seed"] is not None:
+            raise Failure("a plan has a seed of its own, so that its data are new: leave --seed out")
         return cls(**{each.name: options.pop(each.name) for each in fields(cls) if each.name in options})
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from tests.beyond.slurm.cluster import MAX_ARRAY_SIZE
 
-from crystallize import SerialExecution, Treatment, pipeline_step
+from crystallize import PipelineStep, SerialExecution, Treatment, pipeline_step
 from crystallize.errors import ValidationError, WorkerStartError
+from crystallize.experiments.optimizers import BaseOptimizer, Objective
 from crystallize_plugins.execution import SlurmExecution
 
 
@@ -73,3 +75,59 @@ def test_options_of_a_condition_that_there_is_not_are_refused(build):
     with pytest.raises(ValidationError, match="'othr'.*'other'"):
         experiment.run(replicates=2)
     assert not Path("jobs").exists()
+
+
+class ClosesLate(PipelineStep):
+    @property
+    def params(self):
+        return {}
+
+    def __call__(self, data, ctx):
+        return data, {"one": 1}
+
+    def teardown(self, ctx):
+        time.sleep(3)  # by then the outcomes are there
+        raise RuntimeError("cannot close")
+
+
+def test_what_jobs_say_when_they_close_is_heard(slurm, build):
+    result = build(ClosesLate(), plugins=[SlurmExecution(1, poll=0.3)]).run(replicates=2)
+    assert "cannot close" in str(list(result.errors.values()))
+    slurm.until(lambda: not slurm.queue(), "there are jobs")
+
+
+@pipeline_step()
+def train(data, ctx, *, x=0.0):
+    epochs = 600 if x > 10 else 4
+    for epoch in range(epochs):
+        ctx.report("loss", x, step=epoch)
+        time.sleep(0.05)
+    return data, {"loss": x}
+
+
+class Pruning(BaseOptimizer):
+    def __init__(self):
+        super().__init__(Objective("loss"))
+
+    def ask(self):
+        return [Treatment("near", {"x": 1.0}), Treatment("far", {"x": 50.0})]
+
+    def should_prune(self, condition, report):
+        return report.value > 10
+
+    def tell_trials(self, trials):
+        pass
+
+    def tell(self, objective_values):
+        pass
+
+    def get_best_treatment(self):
+        return Treatment("best", {"x": 1.0})
+
+
+def test_events_are_heard_while_cells_run_and_a_trial_is_pruned_at_its_next_report(slurm, build):
+    experiment = build(train(), plugins=[SlurmExecution(2, poll=0.3)])
+    experiment.optimize(Pruning(), 1)
+    trials = experiment.last_optimization.trials
+    assert [trial.state for trial in trials] == ["complete", "pruned"]
+    assert len(trials[1].reports) < 600

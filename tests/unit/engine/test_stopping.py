@@ -21,6 +21,7 @@ from crystallize import (
     pipeline_step,
     verifier,
 )
+from crystallize.hooks import StorePlugin
 from crystallize_plugins.artifacts import open_run
 
 
@@ -160,6 +161,23 @@ def test_a_run_that_broke_down_between_two_looks_goes_on_to_the_next():
     result = experiment.run(until=claim(), batch=5, replicates=200, strategy="resume")
     assert looks(result) == list(range(5, looks(result)[-1] + 1, 5))
     assert result.metrics.treatments == growing().run(replicates=looks(result)[-1]).metrics.treatments
+
+
+def test_what_a_store_has_beyond_the_end_is_no_part_of_the_run():
+    class Kept(StorePlugin):
+        def __init__(self, outcomes):
+            self.outcomes = outcomes
+
+        def completed_cells(self, cells):
+            return [outcome for outcome in self.outcomes if outcome.cell in cells]
+
+    outcomes = list(growing().stream(replicates=60))
+    fresh = growing().run(until=claim(), batch=7, replicates=60)
+    length = fresh.provenance["replicates_requested"]
+    assert length < 60
+    result = growing(plugins=[Kept(outcomes)]).run(until=claim(), batch=7, replicates=60, strategy="resume")
+    assert result.metrics == fresh.metrics
+    assert result.provenance["cells"] == fresh.provenance["cells"]
 
 
 def test_without_an_effect_a_run_that_looks_often_seldom_stops():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ def test_a_plan_is_read_as_it_was_written_and_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         plan.replicates = 3
     with pytest.raises(TypeError):
-        plan.identities["baseline"]["seed"] = ""
+        plan.identities["baseline"]["datasource"] = ""
     other = experiment().preregister("other.json", hypotheses=[claim()], replicates=12)
     assert (other.seed, other.digest) != (plan.seed, plan.digest)
 
@@ -169,6 +169,8 @@ def test_the_same_seeds_again_confirm_nothing():
     assert state(again) == "reused data"
     assert "4 of its seeds were used before, by v0" in again.get_hypothesis("h").reason
     assert state(experiment().run(preregistration=plan, strategy="resume")) == "reused data"
+    forged = replace(plan, seed=experiment().run(replicates=1).provenance["run"]["seed"])
+    assert state(experiment().run(preregistration=forged)) == "reused data"
 
 
 def test_a_seeder_that_takes_no_seed_from_the_plan_is_found_out():

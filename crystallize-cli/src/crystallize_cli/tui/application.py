@@ -21,6 +21,7 @@ from crystallize_cli.tui.asking import ask, program
 from crystallize_cli.tui.catalog import Entry, find_entries, newest_runs, stored_runs
 from crystallize_cli.tui.copying import copy_by_system, keep_copied
 from crystallize_cli.tui.editing import editor_command, has_window
+from crystallize_cli.tui.findings import Findings, key_of, read_findings
 from crystallize_cli.tui.screens.base import Shows
 from crystallize_cli.tui.screens.dialogs import Help, Question, TooSmall
 from crystallize_cli.tui.screens.experiments import ExperimentsScreen
@@ -41,6 +42,9 @@ __all__ = ["Application"]
 
 _LEAST = (60, 16)
 """Columns and rows below which there is no room for the screens."""
+_FOUND = 200
+"""How many of the newest runs are looked into."""
+_FOUND_AT_ONCE = 20
 _RENEWED = 3.0
 """Seconds between two looks at what is stored."""
 
@@ -80,6 +84,7 @@ class Application(App[None]):
         # Read before the first picture, so that keys that were typed by then find the list.
         self.set_reactive(Application.entries, find_entries(Path()))
         self.sessions: dict[Path, Session] = {}
+        self.findings: dict[tuple[Any, ...], Findings] = {}
         self.damaged = ""
         try:
             self._settings = read_settings()
@@ -151,9 +156,23 @@ class Application(App[None]):
             asyncio.to_thread(find_entries, Path(), known), asyncio.to_thread(stored_runs)
         )
         self.runs = runs
+        if any(key_of(run) not in self.findings for run in _over(runs)):
+            self.run_worker(self._find(runs), group="find", exclusive=True)
         if entries != self.entries:
             self.entries = entries
             self.check()
+
+    async def _find(self, runs: list[dict[str, Any]]) -> None:
+        """Read what the newest runs came to, each once; in parts, so that the first are soon seen."""
+        missing = [run for run in _over(runs) if key_of(run) not in self.findings]
+        for start in range(0, len(missing), _FOUND_AT_ONCE):
+            for run in missing[start : start + _FOUND_AT_ONCE]:
+                self.findings[key_of(run)] = await asyncio.to_thread(read_findings, run["path"])
+            self.mutate_reactive(Application.runs)
+
+    def found(self, run: Mapping[str, Any]) -> Findings:
+        """Return what a run came to, as far as it is known."""
+        return self.findings.get(key_of(run), Findings())
 
     def check(self) -> None:
         """Find out what is wrong with the configurations, in a process of its own."""
@@ -349,6 +368,11 @@ class Application(App[None]):
 
     def _doing(self, key: str) -> Any:
         return lambda: self.call_later(self.simulate_key, key)
+
+
+def _over(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest runs that are over."""
+    return [run for run in runs[:_FOUND] if run["status"] in ("complete", "interrupted")]
 
 
 def _wrong(entry: Entry, text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,20 +75,19 @@ async def ask(*arguments: str, given: str | None = None) -> Answer:
     given : str, optional
         What is written to its standard input.
     """
-    process = await asyncio.create_subprocess_exec(
-        *program(arguments),
-        stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    process = subprocess.Popen(  # noqa: ASYNC220, S603 - this program, which takes milliseconds to start
+        program(arguments),
+        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment(),
     )
     try:
-        out, err = await process.communicate(None if given is None else given.encode())
+        out, err = await asyncio.to_thread(process.communicate, None if given is None else given.encode())
     except asyncio.CancelledError:
-        process.kill()  # nobody waits for what it says any more
-        await process.communicate()
+        process.kill()  # nobody waits for what it says any more; the thread sees it end
         raise
-    return Answer(process.returncode or 0, _text(out), _text(err))
+    return Answer(process.returncode, _text(out), _text(err))
 
 
 def _text(written: bytes) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from crystallize_cli.exits import ExitCode
 from crystallize_cli.tui.asking import environment, program
@@ -35,8 +39,8 @@ _WORDS: dict[int, State] = {
 }
 # On Windows the flag of a process group of its own, which elsewhere comes with the session.
 _APART = 0x200 if sys.platform == "win32" else 0
-_AT_ONCE = 65_536
-"""Bytes of output that are read before the keys are looked at again."""
+_AT_ONCE = 262_144
+"""Bytes of events that are read before the keys are looked at again."""
 
 
 def stop_process(pid: int, *, force: bool = False) -> None:
@@ -76,13 +80,13 @@ class Job:
         self.state: State = "running"
         self.begun = time.time()
         self.ended: float | None = None
-        self.kept: int | None = None
         self.progress: Progress | None = None
         self.code: int | None = None
+        self._file = Path(tempfile.mkdtemp(prefix="crystallize-"), "events.jsonl")
         # A file that is nobody's: what is written to it hurts nobody, however long the interface lives.
         self._output: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the job
         self.process = subprocess.Popen(  # noqa: S603 - this program
-            program(self.arguments),
+            program([*self.arguments, "--events", str(self._file)]),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
@@ -91,7 +95,8 @@ class Job:
             start_new_session=True,
             creationflags=_APART,
         )
-        self._read = 0
+        self._events: BinaryIO | None = None
+        self._rest = b""
 
     @property
     def is_over(self) -> bool:
@@ -105,22 +110,36 @@ class Job:
         if self.process.poll() is None:
             stop_process(self.process.pid, force=again)
 
-    def output(self) -> str:
-        """Return what it has printed and logged since the last time, a part at a time."""
-        written = os.pread(self._output.fileno(), _AT_ONCE, self._read) if hasattr(os, "pread") else self._reread()
-        self._read += len(written)
-        return written.decode("utf-8", "replace")
+    def events(self) -> list[dict[str, Any]]:
+        """Return what has happened since the last time, a part at a time: see ``crystallize run --events``."""
+        if self._events is None:
+            try:
+                self._events = self._file.open("rb")
+            except OSError:
+                return []  # it has not begun to write
+            self._forget_file()
+        *lines, self._rest = (self._rest + self._events.read(_AT_ONCE)).split(b"\n")
+        found = [json.loads(line) for line in lines if line]
+        return [each for each in found if isinstance(each, dict)]
+
+    def complaint(self) -> str:
+        """Return what it has written to its standard streams: why it could not begin."""
+        self._output.seek(0)
+        return self._output.read(_AT_ONCE).decode("utf-8", "replace")
+
+    def _forget_file(self) -> None:
+        """Take the file's name away: whatever ends first, nothing is left behind."""
+        with suppress(OSError):  # where an open file cannot be removed, the system's own cleaning does it
+            self._file.unlink()
+            self._file.parent.rmdir()
 
     def close(self) -> None:
         """Read no more of what it prints; it goes on as it is."""
         self._output.close()
-
-    def _reread(self) -> bytes:
-        place = self._output.tell()
-        self._output.seek(self._read)
-        written = self._output.read(_AT_ONCE)
-        self._output.seek(place)
-        return written
+        if self._events is not None:
+            self._events.close()
+        elif self.is_over:  # it never began to write
+            shutil.rmtree(self._file.parent, ignore_errors=True)
 
     async def look(self) -> None:
         """See how far it is, and whether it is over."""
@@ -128,8 +147,6 @@ class Job:
         run = await asyncio.to_thread(newest_run, self.experiment)
         if run is not None and (code is not None or (run.owner is not None and run.owner.pid == self.process.pid)):
             progress = await asyncio.to_thread(read_progress, run)
-            if self.kept is None and not progress.problem:
-                self.kept = progress.done if progress.started < self.begun else 0
             if not progress.problem or self.progress is None:
                 self.progress = progress
         if code is not None:

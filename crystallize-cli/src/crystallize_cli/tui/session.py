@@ -6,12 +6,13 @@ import asyncio
 import socket
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crystallize_cli.exits import Failure
 from crystallize_cli.tui.asking import ask
 from crystallize_cli.tui.choices import Choices, read_choices, write_choices
 from crystallize_cli.tui.job import Job, stop_process
+from crystallize_cli.tui.pictures import short
 from crystallize_cli.tui.progress import newest_run, read_progress
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
     from crystallize_cli.tui.catalog import Entry
     from crystallize_cli.tui.progress import Progress
 
-__all__ = ["Part", "Session", "Step"]
+__all__ = ["LogLine", "Part", "Session", "Step"]
 
 _LINES = 10_000
+
+
+class LogLine(NamedTuple):
+    """A line that was logged or printed."""
+
+    level: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -101,11 +109,13 @@ class Session:
                 self.problem = error.message
         self.job: Job | None = None
         self.progress: Progress | None = None
-        self.lines: deque[str] = deque(maxlen=_LINES)
+        self.lines: deque[LogLine] = deque(maxlen=_LINES)
         self.plan = ""
         self.has_just_ended = False
-        self._rest = ""
-        self._durations: dict[tuple[str, str], float] = {}
+        self.kept = 0
+        self._labels: dict[tuple[str, str], str] = {}
+        self._durations: dict[tuple[str, str], list[float]] = {}
+        self._at: dict[tuple[str, str, int], tuple[str, float | None]] = {}
 
     @property
     def name(self) -> str:
@@ -158,17 +168,15 @@ class Session:
             options += ["--without", name]
         if mine.choices.replicates is not None:
             options += ["--replicates", str(mine.choices.replicates)]
-        if options == ["--strategy", "resume"]:
-            return ["resume", self.target]
         return ["run", self.target, *options]
 
     @property
     def strategy(self) -> str:
         """What becomes of stored cells, and why."""
         off = [name for part in self.parts for name in part.off]
-        if not off:
-            return "resume"
-        return f"rerun: {', '.join(off)} {'is' if len(off) == 1 else 'are'} not cached"
+        told = f"rerun: {', '.join(off)} {'is' if len(off) == 1 else 'are'} not cached" if off else "resume"
+        treatments = self.parts[0].treatments
+        return f"{told}; hypotheses are left out" if treatments and not any(treatments.values()) else told
 
     def toggle_cache(self, part: Part, step: Step | None = None) -> None:
         """Cache the experiment or a step of it, or do not any more."""
@@ -200,13 +208,18 @@ class Session:
         return ""
 
     def plan_arguments(self) -> list[str]:
-        """Return what follows ``crystallize plan``."""
-        return self.arguments()[1:]
+        """Return what follows ``crystallize plan``, which knows nothing of experiments that run anew."""
+        _, *arguments = self.arguments()
+        while "--rerun" in arguments:
+            at = arguments.index("--rerun")
+            del arguments[at : at + 2]
+        return arguments
 
     async def ask_plan(self) -> None:
         """Find out what would run, in a process of its own."""
         self.plan = self.strategy
-        if self.strategy != "resume":
+        strategy = self.strategy
+        if not strategy.startswith("resume"):
             return
         answer = await ask("plan", "--json", *self.plan_arguments())
         if not isinstance(answer.data, list):
@@ -215,7 +228,8 @@ class Session:
         kept = sum(cell["action"] != "run" for cell in mine)
         reasons = Counter(cell["reason"] for cell in mine if cell["action"] == "run")
         why = f" ({', '.join(reason for reason, _ in reasons.most_common(2))})" if kept or len(reasons) == 1 else ""
-        self.plan = f"resume: {kept} kept, {len(mine) - kept} to run{why if len(mine) > kept else ''}"
+        told = f": {kept} kept, {len(mine) - kept} to run{why if len(mine) > kept else ''}"
+        self.plan = strategy.replace("resume", f"resume{told}", 1)
 
     # -- the run
 
@@ -233,10 +247,18 @@ class Session:
             return self.job.state
         return self.progress.status if self.progress is not None else "not run"
 
+    @property
+    def refusal(self) -> str:
+        """Why the run could not begin: who runs it already, what is wrong."""
+        lines = self.job.complaint().strip().splitlines() if self.job is not None else []
+        return lines[-1].removeprefix("crystallize: ") if lines else ""
+
     def start(self) -> None:
         """Run it."""
         self.lines.clear()
-        self._rest = ""
+        self.kept = 0
+        self._at.clear()
+        self._durations.clear()
         self.progress = None
         self.close()
         self.job = Job(self.name, self.arguments())
@@ -261,16 +283,49 @@ class Session:
                 raise OSError(f"it runs on {self.progress.host}")
             stop_process(self.progress.pid)
 
-    def read(self) -> list[str]:
-        """Return the lines that the run has printed since the last time."""
-        if self.job is None:
-            return []
-        text = self._rest + self.job.output()
-        if not text or text == self._rest:
-            return []
-        *lines, self._rest = text.split("\n")
-        self.lines.extend(lines)
-        return lines
+    def read(self) -> list[LogLine] | None:
+        """Return the lines that the run has logged and printed since the last time; None where nothing happened."""
+        events = [] if self.job is None else self.job.events()
+        if not events:
+            return None
+        found: list[LogLine] = []
+        for event in events:
+            kind = event.get("kind")
+            if kind == "run":
+                self._begun(event)
+            elif kind == "outcome":
+                self._done(event)
+            elif kind == "event":
+                self._moved(event)
+            elif kind in ("log", "text"):
+                found.append(LogLine(str(event.get("level") or "INFO"), str(event.get("text"))))
+        self.lines.extend(found)
+        return found
+
+    def _begun(self, event: Mapping[str, Any]) -> None:
+        name = event["experiment"]
+        if name == self.name:
+            self.kept = event["kept"]
+        part = next((part for part in self.parts if part.name == name), None)
+        for label, step in zip(event["steps"], part.steps if part is not None else (), strict=False):
+            self._labels[name, label] = step.name
+
+    def _moved(self, event: Mapping[str, Any]) -> None:
+        cell = (event["experiment"], event.get("condition") or "", event.get("replicate") or 0)
+        fields = event.get("fields") or {}
+        if event["name"] == "step_started":
+            self._at[cell] = (self._labels.get((cell[0], fields["step"]), fields["step"]), None)
+        elif event["name"] == "progress" and cell in self._at and isinstance(fields.get("percent"), (int, float)):
+            self._at[cell] = (self._at[cell][0], fields["percent"])
+
+    def _done(self, event: Mapping[str, Any]) -> None:
+        name = event["experiment"]
+        self._at.pop((name, event["condition"], event["replicate"]), None)
+        for step in event["steps"]:
+            if not step["cached"]:
+                key = (name, self._labels.get((name, step["step"]), step["step"]))
+                count, total = self._durations.get(key, [0, 0.0])
+                self._durations[key] = [count + 1, total + step["duration"]]
 
     async def follow(self) -> bool:
         """See how far it is; say whether anything may have changed."""
@@ -295,7 +350,7 @@ class Session:
         """Say how long it will take, where that can be told."""
         if self.progress is None or self.job is None or self.job.is_over:
             return ""
-        done = self.progress.done - (self.job.kept or 0)
+        done = self.progress.done - self.kept
         missing = self.cells - self.progress.done
         if done < 1 or missing < 1 or took < 1:
             return ""
@@ -303,8 +358,16 @@ class Session:
         return f", {seconds // 60}:{seconds % 60:02} left"
 
     def duration(self, experiment: str, step: str) -> str:
-        """Return how long a step takes, where it is known."""
-        return str(self._durations.get((experiment, step), ""))
+        """Return how far a step is that says so, else how long it takes on the average, where that is known."""
+        told = [
+            percent
+            for (name, *_), (at, percent) in self._at.items()
+            if (name, at) == (experiment, step) and percent is not None
+        ]
+        if told:
+            return f"{sum(told) / len(told):.0f} %"
+        count, total = self._durations.get((experiment, step), [0, 0.0])
+        return short(total / count) if count else ""
 
 
 def _needed(entry: Entry, others: Mapping[str, Entry]) -> list[Entry]:

@@ -153,7 +153,8 @@ class Preregistration:
         The treatments and hypotheses themselves that were given to `Experiment.preregister`, in the process that did
         so; they are in no file.
     digest : str
-        Of everything else; 64 hexadecimal digits.
+        Of everything else in the file: the SHA-256 of that as JSON, keys sorted, nothing between the tokens; 64
+        hexadecimal digits.
 
     Examples
     --------

@@ -106,9 +106,9 @@ class CellIdentities:
         """
         return {**self.common_parts, **self._of(name)[1]}
 
-    def by_condition(self, names: Iterable[str]) -> dict[str, Mapping[str, str]]:
-        """Return `parts` of several conditions."""
-        return {name: self.parts(name) for name in names}
+    def without_seed(self, names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return `parts` of several conditions: code, data and parameters, whatever the seed is."""
+        return {name: {part: of for part, of in self.parts(name).items() if part != "seed"} for name in names}
 
     def untracked_of(self, name: str | None = None) -> tuple[str, ...]:
         """Return what of a condition's identity cannot be compared, as ``"where: what"``.

@@ -338,7 +338,7 @@ class Run:
             self._set_replicates(self.stopping.recall(self._recorded_stopping()))
         self.dispatch.before_run()
         if plan is not None:
-            self._planned_parts = self.identities().by_condition(self.conditions)  # before cells change anything
+            self._planned_parts = self.identities().without_seed(self.conditions)  # before cells change anything
         if view.run.kind in ("run", "trial") and self.active.calls("completed_cells"):
             self.runner.keep_logs()  # somebody stores the run
         planned = plan_cells(self.conditions, view.replicates) if cells is None else cells
@@ -376,9 +376,7 @@ class Run:
 
     def tested(self, hypothesis: Hypothesis, replicates: int) -> HypothesisResult:
         """Test a hypothesis on what the first replicates gave."""
-        outcomes = self._all_outcomes()
-        if self.kept is not None:
-            outcomes = outcomes.restricted(plan_cells(self.conditions, replicates))
+        outcomes = self._outcomes_of(replicates)
         metrics = collect_metrics(outcomes, condition_records(self.view, self.conditions))
         (result,), _ = self._judged([hypothesis], metrics, without_success(metrics, outcomes), replicates, Belief())
         return result
@@ -392,8 +390,18 @@ class Run:
     def end_at(self, replicates: int) -> None:
         """Let the run have no more replicates than these."""
         self._set_replicates(replicates)
-        if self.kept is not None:
-            self.kept = self.kept.restricted(plan_cells(self.conditions, replicates))
+
+    def _outcomes_of(self, replicates: int) -> LazyOutcomes:
+        """Return those of the first replicates: where a run stops by a rule, more may be stored."""
+        outcomes = self._all_outcomes()
+        if self.stopping is None or self.view.run.strategy != "resume":
+            return outcomes
+        return outcomes.restricted(plan_cells(self.conditions, replicates))
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether something that was stored is kept; asked before any cell runs."""
+        return bool(self.kept or self.outcomes)
 
     # -- cells ------------------------------------------------------------------------------------
 
@@ -550,7 +558,7 @@ class Run:
         for key, text, traceback_text in report.errors:
             errors[free_key(key, errors)] = CrystallizeError(text)
             _LOGGER.warning("%s\n%s", text, traceback_text.rstrip())
-        outcomes = self._all_outcomes()
+        outcomes = self._outcomes_of(self.view.replicates)
         conditions = condition_records(self.view, self.conditions, report.setup)
         metrics = collect_metrics(outcomes, conditions)
         absent = without_success(metrics, outcomes)

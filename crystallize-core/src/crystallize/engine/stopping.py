@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crystallize.results.metrics import HypothesisResult
     from crystallize.results.outcome import Cell
 
-__all__ = ["Stopping", "is_decided"]
+__all__ = ["Stopping"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -62,9 +62,10 @@ class Stopping:
         """
         if recorded.get("hypothesis") != self.hypothesis.name:
             return self.budget
-        self.looks = [look for look in recorded["looks"] if look <= self.budget]
-        same = recorded["digest"] == self.hypothesis.digest and self.looks == list(recorded["looks"])
-        if not same or recorded["reason"] != "decided":
+        looks = recorded.get("looks", [])
+        self.looks = [look for look in looks if look <= self.budget]
+        same = recorded.get("digest") == self.hypothesis.digest and self.looks == looks
+        if not (looks and same and recorded.get("reason") == "decided"):
             return self.budget
         self.reason = "decided"
         return self.looks[-1]
@@ -78,7 +79,7 @@ class Stopping:
         planned : sequence of Cell
             Those that are left to run, replicate by replicate.
         """
-        if not run.kept:
+        if not run.takes_over:
             self.looks.clear()  # what was looked at is not what this run has
         if planned:
             self.reason = ""
@@ -88,7 +89,7 @@ class Stopping:
             yield planned[first:last]
             if look not in self.looks:
                 self.looks.append(look)
-            if is_decided(run.tested(self.hypothesis, look)):
+            if _is_decided(run.tested(self.hypothesis, look)):
                 self.reason = "decided"
             elif look == self.budget:
                 self.reason = "budget"
@@ -112,10 +113,10 @@ class Stopping:
         }
 
 
-def is_decided(tested: HypothesisResult) -> bool:
+def _is_decided(tested: HypothesisResult) -> bool:
     """Whether nothing is open: each claim holds, or its effect is within the margin that counts as none."""
     return (
         bool(tested.verdicts)
         and not tested.errors
-        and all(verdict.holds is True or verdict.details.get("equivalent") is True for verdict in tested.verdicts)
+        and all(verdict.holds or verdict.details.get("equivalent") for verdict in tested.verdicts)
     )

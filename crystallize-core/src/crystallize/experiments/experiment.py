@@ -405,7 +405,7 @@ class Experiment:
 
         Raises
         ------
-        ArgumentTypeError, ValidationError
+        ArgumentTypeError, ValidationError, PreregistrationError
             Before the first cell runs.
         ConfigurationError
             Before the first cell runs, if a time-out cannot be kept.

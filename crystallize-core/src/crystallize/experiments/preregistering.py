@@ -54,7 +54,7 @@ def preregister(experiment: Experiment, path: str | os.PathLike[str], request: R
             )
             for each in view.treatments
         ),
-        identities=identities.by_condition(run.conditions),
+        identities=identities.without_seed(run.conditions),
         untracked=tuple(identities.untracked),
         given=(*view.treatments, *view.hypotheses),
     )

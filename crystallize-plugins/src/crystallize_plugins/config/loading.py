@@ -142,9 +142,10 @@ def config_problems(path: str | os.PathLike[str], text: str | None = None) -> li
 
     Examples
     --------
-    >>> [problem] = config_problems("config.yaml", "replicats: 3")
-    >>> problem.line, "Did you mean" in problem.advice
-    (1, True)
+    >>> text = "{datasource: {rows: rows}, steps: [fit], replicats: 3}"
+    >>> [problem] = config_problems("config.yaml", text)
+    >>> problem.column, "Did you mean" in problem.advice
+    (42, True)
     """
     problems = Problems(str(path))
     if text is None:

@@ -24,7 +24,7 @@ from crystallize_cli.tui.screens.editor import ConfigEditor
 from crystallize_cli.tui.widgets import Line, Outline, Reading, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from textual.events import Click
     from textual.widget import Widget
@@ -131,7 +131,9 @@ class ExperimentsScreen(BaseScreen):
         if entry is None:
             self.about.show("")
             return
-        self.about.show(_about(entry, app.newest.get(entry.name), app.problems_of(entry)))
+        run = app.newest.get(entry.name)
+        found = () if run is None else app.found(run).words
+        self.about.show(_about(entry, run, found, app.problems_of(entry)))
 
     # -- what keys do
 
@@ -275,7 +277,9 @@ def _line(entry: Entry, run: Mapping[str, Any] | None, problems: int, *, marked:
     return Line((name, told, Text(ago(run["started"]), style="dim")), _key(entry), entry)
 
 
-def _about(entry: Entry, run: Mapping[str, Any] | None, problems: list[dict[str, Any]]) -> Content:
+def _about(
+    entry: Entry, run: Mapping[str, Any] | None, words: Sequence[str], problems: list[dict[str, Any]]
+) -> Content:
     parts = [Content.assemble((printable(entry.name), "bold"))]
     try:
         inactive = read_choices(entry.folder).inactive
@@ -301,6 +305,7 @@ def _about(entry: Entry, run: Mapping[str, Any] | None, problems: list[dict[str,
     if run is not None:
         failed = f", {run['failed']} failed" if run.get("failed") else ""
         parts.append(Content(f"{run_name(run)}: {run['status']}, {run.get('cells')} cells{failed}"))
+        parts += [Content(f"  {printable(word)}") for word in words]
     parts += [Content.styled(_placed(problem), "$text-error") for problem in problems[:5]]
     parts.append(Content.styled(str(entry.folder), "dim"))
     return Content("\n").join(parts)

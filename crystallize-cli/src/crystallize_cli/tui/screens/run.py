@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from crystallize_cli.tui.curves import Curves
     from crystallize_cli.tui.progress import Progress
-    from crystallize_cli.tui.session import Session
+    from crystallize_cli.tui.session import LogLine, Session
 
 __all__ = ["RunScreen"]
 
 _NEVER = "\N{EN DASH}"
+_ROWS_FOR_CURVES = 24
 _LINES = 10_000
 """Lines of the log that are kept."""
 
@@ -42,6 +46,7 @@ class RunScreen(BaseScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,ctrl+j", "switch", "Switch", show=False, id="switch"),
         Binding("R", "run", "Run", id="run"),
+        Binding("R", "stop", "Stop", id="run"),
         Binding("l", "cache", "Cache", id="cache"),
         Binding("x", "treatment", "Treatment", id="treatment"),
         Binding("plus,equals_sign", "replicates(1)", "Replicates", key_display="+/-", id="more"),
@@ -64,9 +69,7 @@ class RunScreen(BaseScreen):
     RunScreen Panes { border-left: solid $panel-lighten-1; }
     RunScreen Log { background: $background; padding: 0 1; scrollbar-size-vertical: 1; }
     RunScreen #status { height: 1; padding: 0 1; }
-    RunScreen #plan, RunScreen #command {
-        height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis;
-    }
+    RunScreen #plan, RunScreen #command { height: auto; max-height: 3; padding: 0 1; color: $text-muted; }
     """
 
     def body(self) -> Iterable[Widget]:
@@ -85,6 +88,8 @@ class RunScreen(BaseScreen):
     def on_mount(self) -> None:
         """Follow what is open."""
         self.session: Session | None = None
+        self._state = ""
+        self._curves: Curves | None = None
         self.frozen = False
         self.everything = True
         self.set_interval(0.4, self._follow)
@@ -97,8 +102,7 @@ class RunScreen(BaseScreen):
         if session is not self.session:
             self.session = session
             self.log_pane.clear()
-            for line in session.lines:
-                self._write(line)
+            self._write(session.lines)
             self.errors.show("No failures.")
             self.summary.show("Nothing has run yet.")
             self.panes.go("Live")
@@ -106,20 +110,21 @@ class RunScreen(BaseScreen):
             self.outline.go(("experiment", session.name))
             self.run_worker(self._begin(session), group="begin", exclusive=True)
         self.outline.focus()
-        if run and not session.is_running:
-            self.action_run()
-        elif stop:
-            self.run_worker(self._stop(session), group="stop")
+        if run or stop:
+            self.run_worker(self._run_or_stop(session, stop=stop), group="start")
 
-    async def _stop(self, session: Session) -> None:
-        await session.look()
-        if session is self.session and session.is_running:
-            self.action_run()
+    async def _run_or_stop(self, session: Session, *, stop: bool) -> None:
+        if session.job is None or session.job.is_over:
+            await session.look()  # somebody else may be running it
+        if session is self.session and session.is_running == stop:
+            await self.action_run()
 
     async def _begin(self, session: Session) -> None:
         await session.look()
         if session is self.session:
             self._show_progress()
+            self._show_status()
+            await self._draw()
             await self._summarise()
         await self._check(session)
         await self._plan()
@@ -174,13 +179,18 @@ class RunScreen(BaseScreen):
     def _show_plan(self) -> None:
         session = self.session
         if session is not None:
-            told = session.job.state if session.job is not None and session.job.state == "locked" else session.plan
+            is_locked = session.job is not None and session.job.state == "locked"
+            told = session.refusal if is_locked else session.plan
             self.plan.update(Content(printable(told)))
 
     def _show_status(self) -> None:
         session = self.session
         if session is None:
             return
+        if session.state != self._state:
+            self._state = session.state
+            self.refresh_bindings()  # R runs, or stops
+            self._show_plan()
         parts: list[Content] = []
         progress = session.progress
         name = progress.run if progress is not None else session.name
@@ -194,8 +204,8 @@ class RunScreen(BaseScreen):
             parts.append(Content(f"{done} cells"))
             if progress.failed:
                 parts.append(Content.styled(f"{progress.failed} failed", "$error"))
-            if session.job is not None and session.job.kept:
-                parts.append(Content(f"{session.job.kept} kept"))
+            if session.kept:
+                parts.append(Content(f"{session.kept} kept"))
         if session.job is not None:
             end = session.job.ended or time.time()
             took = end - session.job.begun
@@ -215,6 +225,24 @@ class RunScreen(BaseScreen):
         if progress.failures:
             self.errors.show("\n\n".join(map(str, progress.failures)))
 
+    async def _draw(self) -> None:
+        """Draw the running means of the first metric, once there are some and room for them."""
+        progress = self.session.progress if self.session is not None else None
+        told = {} if progress is None else {name: each.metrics for name, each in progress.conditions.items()}
+        metric = next((name for metrics in told.values() for name, values in metrics.items() if len(values) > 1), None)
+        shown = metric is not None and self.size.height >= _ROWS_FOR_CURVES
+        if self._curves is None and shown:
+            # Importing it takes some tenths of a second.
+            module = await asyncio.to_thread(import_module, "crystallize_cli.tui.curves")
+            self._curves = module.Curves()
+            await self.live.mount(self._curves)
+        if self._curves is not None:
+            self._curves.display = shown
+            if metric is not None and shown:
+                values = {name: each[metric] for name, each in told.items() if metric in each}
+                # What is drawn before the first picture of it is thrown away.
+                self.call_after_refresh(self._curves.show, printable(metric), values)
+
     # -- following
 
     async def _follow(self) -> None:
@@ -222,23 +250,22 @@ class RunScreen(BaseScreen):
         if session is None:
             return
         over = not session.is_running
-        for line in session.read():
-            self._write(line)
+        self._write(session.read() or ())
         if not await session.follow() and over:
             return
         if session is not self.session:
             return
         if not self.frozen or session.has_just_ended:
             self._show_progress()
+            await self._draw()
             self._show_status()
         if session.has_just_ended:
             session.has_just_ended = False
-            while written := session.read():
-                for line in written:
-                    self._write(line)
+            while (written := session.read()) is not None:
+                self._write(written)
             self.application.look()
             if session.state == "broken":
-                self.errors.show("\n".join(session.lines))
+                self.errors.show(session.job.complaint() if session.job is not None else "")
                 self.panes.go("Errors")
             self.run_worker(self._after(), group="summary", exclusive=True)
 
@@ -269,14 +296,18 @@ class RunScreen(BaseScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Leave out what needs an experiment while none is open."""
-        needs = {"run", "cache", "treatment", "replicates"}
-        return not (action in needs and getattr(self, "session", None) is None)
+        session: Session | None = getattr(self, "session", None)
+        if action in ("run", "stop"):
+            return session is not None and session.is_running == (action == "stop")
+        return session is not None or action not in ("cache", "treatment", "replicates")
 
-    def action_run(self) -> None:
+    async def action_run(self) -> None:
         """Run, or stop, what is open."""
         session = self.session
         if session is None:
             return
+        if session.progress is None and session.job is None:
+            await session.look()  # somebody else may be running it
         if session.is_running:
             try:
                 session.stop()
@@ -288,6 +319,10 @@ class RunScreen(BaseScreen):
             session.start()
             self.panes.go("Live")
         self._show_status()
+
+    async def action_stop(self) -> None:
+        """Stop the run."""
+        await self.action_run()
 
     def action_cache(self) -> None:
         """Cache what the cursor is on, or do not any more."""
@@ -368,8 +403,7 @@ class RunScreen(BaseScreen):
         """Show all lines of the log, or only warnings and errors."""
         self.everything = not self.everything
         self.log_pane.clear()
-        for line in self.session.lines if self.session is not None else ():
-            self._write(line)
+        self._write(self.session.lines if self.session is not None else ())
         self.panes.go("Log")
         self.application.tell("all lines" if self.everything else "warnings and errors alone")
 
@@ -397,9 +431,14 @@ class RunScreen(BaseScreen):
             except (OSError, ValueError) as error:
                 self.application.tell(f"{self.session.entry.config} cannot be read: {error}", severe=True)
 
-    def _write(self, line: str) -> None:
-        if self.everything or line.lower().startswith(("warning", "error", "critical", "crystallize:")):
-            self.log_pane.write_line(printable(line))
+    def _write(self, lines: Iterable[LogLine]) -> None:
+        shown = [
+            printable(line.text if line.level == "INFO" else f"{line.level.lower()}: {line.text}", lines=True)
+            for line in lines
+            if self.everything or line.level not in ("DEBUG", "INFO")
+        ]
+        if shown:
+            self.log_pane.write_lines(shown)
 
     def action_pane(self, name: str) -> None:
         """Show a pane."""

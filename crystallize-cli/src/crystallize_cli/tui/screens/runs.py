@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import operator
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +15,7 @@ from textual.widgets import Input, Static
 
 from crystallize_cli.tui.asking import ask
 from crystallize_cli.tui.catalog import run_name
+from crystallize_cli.tui.findings import key_of
 from crystallize_cli.tui.screens.base import BaseScreen
 from crystallize_cli.tui.screens.dialogs import Reader
 from crystallize_cli.tui.screens.opened import OpenedRun
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["RunsScreen"]
 
 _TWO = 2
+_COMPARISON = re.compile(r"(.+?)(<=|>=|<|>|=)(-?[0-9.]+(?:e-?[0-9]+)?)")
+_RELATIONS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "=": operator.eq}
 _AT_ONCE = 100
 """Rows that are added before the keys are looked at again."""
 _COLUMNS = ("", "run", "status", "started", "cells", "failed", "verdict")
@@ -62,6 +67,7 @@ class RunsScreen(BaseScreen):
         self.table = Table()
         self.marked: list[str] = []
         self._sort, self._downwards = "started", True
+        self._drawn: dict[str, tuple[Any, ...]] = {}
         return [self.count, self.filter, self.table]
 
     def on_mount(self) -> None:
@@ -73,11 +79,27 @@ class RunsScreen(BaseScreen):
     @property
     def shown(self) -> list[dict[str, Any]]:
         """The runs that the filter lets through, in order."""
-        runs = [run for run in self.application.runs or [] if _fits(run, self.filter.value)]
-        key = self._sort
-        known = [run for run in runs if _value(run, key) is not None]
-        known.sort(key=lambda run: _value(run, key), reverse=self._downwards)
-        return known + [run for run in runs if _value(run, key) is None]
+        runs = [
+            run
+            for run in self.application.runs or []
+            if _fits(
+                f"{run_name(run)} {run['status']} {self._verdict(run)}",
+                self.application.found(run).means,
+                self.filter.value,
+            )
+        ]
+        known = [run for run in runs if self._value(run) is not None]
+        known.sort(key=self._value, reverse=self._downwards)
+        return known + [run for run in runs if self._value(run) is None]
+
+    def _verdict(self, run: Mapping[str, Any]) -> str:
+        return ", ".join(self.application.found(run).verdicts)
+
+    def _value(self, run: Mapping[str, Any]) -> Any:
+        """Return what is sorted by."""
+        if self._sort == "run":
+            return (run["experiment"], run["version"])
+        return self._verdict(run) if self._sort == "verdict" else run.get(self._sort)
 
     def renew(self) -> None:
         """Show what is stored by now."""
@@ -91,17 +113,21 @@ class RunsScreen(BaseScreen):
         waiting = "  looking…" if everything is None else "  nothing has run yet" if not total else ""
         arrow = "▼" if self._downwards else "▲"
         self.count.update(f"{count} runs{waiting}   sort: {self._sort} {arrow}")
-        rows = {run_name(run): self._row(run) for run in runs}
-        if [key.value for key in self.table.rows] == list(rows):
-            for name, cells in rows.items():
-                if [*self.table.get_row(name)] != cells:
-                    for column, cell in zip(_COLUMNS, cells, strict=True):
+        # Compared before anything is drawn: there may be ten thousand, of which one goes on.
+        now = {run_name(run): (key_of(run), self._verdict(run), run_name(run) in self.marked) for run in runs}
+        before, self._drawn = self._drawn, now
+        if list(before) == list(now) and self.table.row_count == len(now):
+            for run in runs:
+                name = run_name(run)
+                if before[name] != now[name]:
+                    for column, cell in zip(_COLUMNS, self._row(run), strict=True):
                         self.table.update_cell(name, column, cell, update_width=True)
             return
         at = self.chosen_name
         self.table.clear()
-        for number, (name, cells) in enumerate(rows.items()):
-            self.table.add_row(*cells, key=name)
+        for number, run in enumerate(runs):
+            name = run_name(run)
+            self.table.add_row(*self._row(run), key=name)
             if name == at:
                 self.table.move_cursor(row=number)
             if number % _AT_ONCE == _AT_ONCE - 1:
@@ -116,7 +142,7 @@ class RunsScreen(BaseScreen):
             plain(_local(run["started"])),
             plain("" if run.get("cells") is None else run["cells"]),
             plain(run.get("failed") or "", "red"),
-            plain(_verdict(run)),
+            plain(self._verdict(run)),
         ]
 
     @property
@@ -134,7 +160,7 @@ class RunsScreen(BaseScreen):
         if name is None:
             return
         self.marked.remove(name) if name in self.marked else self.marked.append(name)
-        self.table.update_cell(name, "", Text("●" if name in self.marked else " "))
+        self.renew()
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -265,14 +291,16 @@ def _local(started: str | None) -> str:
     return moment.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
 
 
-def _verdict(run: Mapping[str, Any]) -> str:
-    return ", ".join(map(str, run.get("verdicts") or ()))
-
-
-def _value(run: Mapping[str, Any], key: str) -> Any:
-    return run_name(run) if key == "run" else _verdict(run) if key == "verdict" else run.get(key)
-
-
-def _fits(run: Mapping[str, Any], wanted: str) -> bool:
-    text = f"{run_name(run)} {run['status']} {_verdict(run)}".casefold()
-    return all(word.casefold() in text for word in wanted.split())
+def _fits(text: str, means: Mapping[str, Mapping[str, float]], wanted: str) -> bool:
+    """Whether a run has all words, and a condition whose means are as is wanted: ``complete accuracy>0.9``."""
+    for word in wanted.split():
+        asked = _COMPARISON.fullmatch(word)
+        if asked is None:
+            if word.casefold() not in text.casefold():
+                return False
+        else:
+            metric, relation, number = asked.groups()
+            values = [each[metric] for each in means.values() if metric in each]
+            if not any(_RELATIONS[relation](value, float(number)) for value in values):
+                return False
+    return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from math import isfinite, nan
+from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -240,21 +240,19 @@ def means_of(result: Result) -> dict[str, dict[str, float]]:
     """Return the mean of each metric of each condition, for lists: of those whose values are numbers."""
     found: dict[str, dict[str, float]] = {}
     for name, part in {"baseline": result.metrics.baseline, **result.metrics.treatments}.items():
-        numbers = {
-            metric: _mean(values)
-            for metric, values in part.metrics.items()
-            if values and all(isinstance(value, Real) for value in values)
-        }
-        if numbers:
-            found[name] = {metric: value for metric, value in numbers.items() if isfinite(value)}
+        means = {metric: _mean(values) for metric, values in part.metrics.items()}
+        if numbers := {metric: value for metric, value in means.items() if value is not None and isfinite(value)}:
+            found[name] = numbers
     return found
 
 
-def _mean(values: Sequence[Any]) -> float:
+def _mean(values: Sequence[Any]) -> float | None:
+    if not values or not all(isinstance(value, Real) for value in values):
+        return None
     try:
         return float(sum(values) / len(values))
-    except OverflowError:
-        return nan  # an integer that no float holds
+    except (ArithmeticError, TypeError, ValueError):  # a whole number too large for a float, a type with no division
+        return None
 
 
 def _inside(folder: Path, entries: Any) -> Any:

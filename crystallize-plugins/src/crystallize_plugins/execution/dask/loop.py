@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import pickle
 import queue
 import time
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +32,8 @@ _LOOK_EVERY = 0.5
 """Seconds after which the workers of the cluster are looked at."""
 _IN_VAIN = 10.0
 """Seconds after which it is said that nobody takes cells."""
-_TO_STOP = 2.0
-"""Seconds that workers have to say that they have ended what they were at."""
+_TO_ARRIVE = 2.0
+"""Seconds after which it is asked whether the worker that has a result is still there."""
 
 
 @dataclass
@@ -169,7 +171,9 @@ class DaskLoop:
         worker.begun.discard(key)
         if future.status == "finished":
             outcomes: list[CellOutcome] = []
-            news = future.result()
+            arrived, news = self._result(future, worker)
+            if not arrived:
+                return self._ledger.lost(cells, f"the Dask worker {worker.address} left", site=worker.name)
             if news is None:
                 self._ledger.returned(cells)
                 worker.name, worker.opening = "", None
@@ -185,6 +189,20 @@ class DaskLoop:
             self._ledger.returned(cells)
             return []
         return self._ledger.lost(cells, f"{type(reason).__name__}: {reason}", site=site)
+
+    def _result(self, future: Any, worker: _Worker) -> tuple[bool, Any]:
+        """Return whether the result of a finished task could be had, and what it is: it goes with its worker.
+
+        Dask would have the task run again, on the worker that is gone, and wait for that.
+        """
+        while True:
+            try:
+                return True, future.result(timeout=_TO_ARRIVE)
+            except (TimeoutError, asyncio.TimeoutError):
+                if worker.address not in self._known():
+                    return False, None
+            except CancelledError:
+                return False, None
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -265,7 +283,10 @@ class DaskLoop:
 
     def _take_site(self, future: Any, worker: _Worker) -> None:
         if future.status == "finished":
-            worker.name, host, drift = future.result()
+            arrived, opened = self._result(future, worker)
+            if not arrived:
+                return
+            worker.name, host, drift = opened
             self._ledger.workers.setdefault(worker.name, {"host": host, "cells": 0, "seconds": 0.0, "losses": 0})
             if drift:
                 self._facts.setdefault("drift", {})[worker.name] = list(drift)
@@ -360,7 +381,15 @@ class DaskLoop:
         for worker in self._workers.values():
             cells = [cell for several in worker.out.values() for cell in several if cell in asked]
             if cells:
-                self._client.run(there.ask_to_stop, self._parcel.id, cells, workers=[worker.address], wait=False)
+                # Of a worker that has just left, `_look` hears.
+                self._client.run(
+                    there.ask_to_stop,
+                    self._parcel.id,
+                    cells,
+                    workers=[worker.address],
+                    wait=False,
+                    on_error="ignore",
+                )
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -147,9 +147,10 @@ def tasks(names: Sequence[str]) -> dict[str, Task] | str:
     return found
 
 
-def cancel(name: str) -> None:
-    """Cancel the jobs of a name, whether they wait or run."""
-    _run(["scancel", f"--name={name}", f"--user={getpass.getuser()}"])
+def cancel(name: str, *, waiting: bool = False) -> None:
+    """Cancel the jobs of a name, or those of them alone that wait."""
+    state = ["--state=PENDING"] if waiting else []
+    _run(["scancel", f"--name={name}", f"--user={getpass.getuser()}", *state])
 
 
 def largest_array() -> int:

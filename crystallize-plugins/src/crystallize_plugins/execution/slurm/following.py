@@ -51,6 +51,7 @@ class _Life:
     node: str = ""
     at: dict[int, list[Cell]] = field(default_factory=dict)
     worked: bool = False
+    reported: bool = False
     over: bool = False
 
 
@@ -239,6 +240,7 @@ class Following:
             self._warn(f"drift of {life.node}", f"other libraries than here: {'; '.join(found)}")
         else:
             life.worked = True
+            life.reported = kind == b"r"
             return self._took(self.ledger.take(data))
         return []
 
@@ -360,7 +362,7 @@ class Following:
     def _top_up(self, each: str) -> None:
         """Queue jobs where there is more to do than those that wait or run will see to."""
         name = self._job_name(each)
-        alive = [task for task in self._tasks.values() if task.name == name and task.state != "CG"]
+        alive = [task for task in self._tasks.values() if task.name == name]
         waiting = len(self.folder.chunks(each))
         if not waiting and not alive and each in self._by_set(self.unfinished):
             self.requeue_lost(self.placed())
@@ -432,10 +434,15 @@ class Following:
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def cancel(self) -> None:
-        """Cancel all jobs."""
+    @property
+    def is_closing(self) -> bool:
+        """Whether a job that has worked has not reported yet."""
+        return any(life.task in self._tasks for life in self._lives.values() if not (life.over or life.reported))
+
+    def cancel(self, *, waiting: bool = False) -> None:
+        """Cancel all jobs, or those alone that have not begun."""
         for name in self.names:
-            commands.cancel(name)
+            commands.cancel(name, waiting=waiting)
 
     def discard(self) -> None:
         """Remove what was needed for running: all outcomes have been taken in. The logs stay."""

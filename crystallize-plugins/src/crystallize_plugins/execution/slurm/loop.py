@@ -21,7 +21,7 @@ from crystallize_plugins.execution.slurm.folder import JobFolder
 from crystallize_plugins.execution.slurm.following import Following
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from crystallize.hooks import CellOutcome, ExperimentView, RunCell
 
@@ -33,6 +33,8 @@ _TICK = 0.2
 """Seconds after which a run in an event loop can be cancelled."""
 _LAST_WORDS = 2.0
 """Seconds that jobs have to say what they have finished when they are cancelled."""
+_TO_CLOSE = 30.0
+"""Seconds that jobs have to close what their cells have opened, once all cells are done."""
 _SILENCE = 5
 """How many times in a row squeue may fail before that is worth a word."""
 
@@ -96,6 +98,7 @@ class ArrayLoop:
                 yield self._ready
                 raise
             keep = True
+            self._cancel()
             for each in self.followed:
                 each.discard()
         finally:
@@ -111,12 +114,22 @@ class ArrayLoop:
         if left:
             with InterruptGuard(hold=True):
                 self._begin(left)
+        yield from self._looking(self._settings.poll, lambda: any(each.unfinished for each in self.followed))
+        # Those that never began have nothing to say; the others close what cells have opened, and report.
+        for each in self.followed:
+            each.cancel(waiting=True)
+        limit = time.monotonic() + _TO_CLOSE
+        yield from self._looking(
+            _TICK, lambda: time.monotonic() < limit and any(each.is_closing for each in self.followed)
+        )
+
+    def _looking(self, every: float, wanted: Callable[[], bool]) -> Iterator[list[CellOutcome]]:
         due = 0.0
-        while any(each.unfinished for each in self.followed):
+        while wanted():
             if time.monotonic() >= due:
                 with InterruptGuard(hold=True):
                     self._look()
-                due = time.monotonic() + self._settings.poll
+                due = time.monotonic() + every
             yield from self._handed_over()
             time.sleep(max(0.0, min(_TICK, due - time.monotonic())))
 

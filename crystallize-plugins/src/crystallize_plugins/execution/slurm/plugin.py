@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.hooks import ExecutorPlugin
-from crystallize.hooks.tools import check_choice, check_count, check_flag, check_seconds, did_you_mean
+from crystallize.hooks.tools import check_choice, check_count, check_flag, check_mapping, check_seconds, did_you_mean
 from crystallize_plugins.execution.executor import Executor
+from crystallize_plugins.execution.remote.parcel import check_patterns
 from crystallize_plugins.execution.slurm.commands import checked_options
 
 if TYPE_CHECKING:
@@ -97,22 +98,24 @@ class SlurmExecution(Executor):
     ) -> None:
         super().__init__(progress=progress)
         self.jobs = check_count(jobs, what="jobs")
-        self.sbatch = dict(sbatch or {})
         self._options = checked_options(sbatch, what="sbatch")
-        self.condition_sbatch = {name: dict(options) for name, options in (condition_sbatch or {}).items()}
+        self.sbatch = dict(sbatch or {})
+        by_condition = check_mapping(condition_sbatch or {}, what="condition_sbatch")
         self._condition_options = {
-            name: checked_options(options, what=f"condition_sbatch[{name!r}]")
-            for name, options in self.condition_sbatch.items()
+            name: checked_options(options, what=f"condition_sbatch[{name!r}]") for name, options in by_condition.items()
         }
+        self.condition_sbatch = {name: dict(options) for name, options in by_condition.items()}
         self.setup = _texts(setup, what="setup")
+        if python is not None and not isinstance(python, str):
+            raise ArgumentTypeError(f"python takes the path of an interpreter on the nodes, not {python!r:.80}")
         self.python = python
         self.folder = folder
         self.poll = check_seconds(poll, what="poll")
         self.on_interrupt = check_choice(on_interrupt, ("cancel", "leave"), what="on_interrupt")
         self.processes = check_count(processes, what="processes")
         self.isolate = check_flag(isolate, what="isolate")
-        self.ship = _texts(ship, what="ship")
-        self.max_losses = check_count(max_losses, what="max_losses")
+        self.ship = check_patterns(ship)
+        self.max_losses = check_count(max_losses, what="max_losses", minimum=0)
         self._loops: dict[str, list[ArrayLoop]] = {}
 
     @property
