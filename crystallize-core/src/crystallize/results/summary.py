@@ -266,8 +266,8 @@ def _said(tested: HypothesisResult) -> list[str]:
     elif tested.verdicts:
         lines.append(f"{tested.name}:")
     for verdict in tested.verdicts:
-        # What a verifier of the user's own said, which has no estimate, is in the table.
-        if verdict.method:
+        # What a verifier of the user's own said, which has neither method nor warnings, is in the table.
+        if verdict.method or verdict.warnings:
             lines += [f"  {verdict}", *(f"    {each}" for each in (still_allowed(verdict), *verdict.warnings) if each)]
     if any(not math.isnan(verdict.p_adjusted) for verdict in tested.verdicts):
         counting = counted(tested.comparisons, "comparison")
