@@ -15,7 +15,7 @@ CALLS = [
     ("--version",),
     ("--help",),
     ("run", "--help"),
-    *(calls[0] for name, calls in COMMANDS.items() if name != "new"),  # which a folder takes once
+    *(calls[0] for name, calls in COMMANDS.items() if name not in ("new", "preregister")),  # which a folder takes once
 ]
 
 

@@ -91,6 +91,24 @@ def test_the_parts_of_a_run_make_the_whole(divided, which):
     assert len(again.provenance["combined"]) == len(parts)
 
 
+def test_runs_under_several_seeds_have_their_replicates_side_by_side():
+    one, two = (experiment(seed=seed).run(replicates=6, hypotheses=[CLAIM]) for seed in (1, 7))
+    both = combine(one, two, hypotheses=[CLAIM])
+    assert both.provenance["replicates"] == 12
+    seeds = [each.provenance["seeds"]["baseline"] for each in (one, two, both)]
+    assert seeds[2] == seeds[0] + seeds[1]
+    told = [*(one.metrics.baseline.metrics["m"]), *(two.metrics.baseline.metrics["m"])]
+    assert both.metrics.baseline.metrics["m"] == told
+    assert both.metrics.baseline.metrics["m"].replicates == [*range(12)]
+    assert [*both.errors] == ["t_rep_4", "t_rep_10"]
+    verdict = both.get_hypothesis("differs").results["t"]
+    assert (verdict.n, verdict.pairs_lost) == ((10, 10), 2)
+    again = combine(two, one, hypotheses=[CLAIM])
+    assert again.get_hypothesis("differs").results["t"].estimate == pytest.approx(verdict.estimate)
+    with pytest.raises(ValueError, match="a cell must be in one result alone"):
+        combine(one, two, two)
+
+
 def test_verdicts_of_the_parts_are_left_out(divided):
     _, parts = divided(lambda cell: cell.replicate % 2)
     assert combine(*parts).metrics.hypotheses == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, count, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ _SHOWN = 3
 def combine(*results: Result, hypotheses: Sequence[Hypothesis] = ()) -> Result:
     """Return the cells of several results of one experiment as one result.
 
-    So a run that was divided, some replicates here and others there, is looked at as a whole.
+    So runs of one experiment under several seeds, on several machines say, are looked at as a whole. A replicate is the
+    same in two results where number and seed are; a number that comes again with another seed is counted on.
 
     Parameters
     ----------
@@ -52,8 +53,8 @@ def combine(*results: Result, hypotheses: Sequence[Hypothesis] = ()) -> Result:
         Something is no result, or no hypothesis.
     ValueError
         There is no result; a cell is there twice; the results are of different experiments, by their names, the code of
-        functions that they share, or their data; a condition was another one; or a replicate had different seeds, so
-        that its cells cannot be paired.
+        functions that they share, or their data; a condition was another one; or of a replicate one condition ran with
+        one seed and another with another one, so that its cells cannot be paired.
 
     Examples
     --------
@@ -72,11 +73,10 @@ def combine(*results: Result, hypotheses: Sequence[Hypothesis] = ()) -> Result:
     """
     _check(results, hypotheses)
     parts: dict[str, list[CellColumns]] = {}
-    for result in results:
+    for result, numbers in zip(results, _numbers(results), strict=True):
         for name, log in result.logs.items():
-            parts.setdefault(name, []).append(log.columns)
+            parts.setdefault(name, []).append(_renumbered(log.columns, numbers) if numbers else log.columns)
     columns = {name: _joined(name, several) for name, several in parts.items()}
-    _check_seeds(columns)
     ran = {replicate for each in columns.values() for replicate in each.replicates}
     replicates = max(len(ran), *(result.provenance["replicates_requested"] for result in results))
     metrics = metrics_of(columns)
@@ -127,16 +127,43 @@ def _check(results: Sequence[Result], hypotheses: Sequence[Hypothesis]) -> None:
             raise ValidationError("the results cannot be combined: their data were not the same")
 
 
-def _check_seeds(columns: Mapping[str, CellColumns]) -> None:
-    """Refuse replicates of which the cells cannot be paired."""
-    found: dict[int, int] = {}
-    for each in columns.values():
-        for replicate, seed in zip(each.replicates, each.seeds, strict=True):
-            if seed is not None and found.setdefault(replicate, seed) != seed:
+def _numbers(results: Sequence[Result]) -> list[dict[int, int]]:
+    """Return for each result the replicates that get another number, as an earlier result has theirs with another seed.
+
+    Raises
+    ------
+    ValidationError
+        The two have no condition in common: what is to be compared must share its seeds.
+    """
+    having: dict[int, tuple[int | None, set[str]]] = {}
+    numbered: dict[tuple[int, int | None], int] = {}
+    following = count(1 + max((_highest(result) for result in results), default=0))
+    found: list[dict[int, int]] = []
+    for result in results:
+        here: dict[int, tuple[int | None, set[str]]] = {}
+        for name, log in result.logs.items():
+            for replicate, seed in zip(log.columns.replicates, log.columns.seeds, strict=True):
+                here.setdefault(replicate, (seed, set()))[1].add(name)
+        others: dict[int, int] = {}
+        for replicate, (seed, conditions) in sorted(here.items()):
+            known, ran = having.setdefault(replicate, (seed, set()))
+            if seed is None or known is None or seed == known:
+                ran |= conditions
+                continue
+            if (replicate, seed) not in numbered and not ran & conditions:
                 raise ValidationError(
-                    f"the results cannot be combined: replicate {replicate} had seeds {found[replicate]} and {seed}, "
+                    f"the results cannot be combined: replicate {replicate} had seeds {known} and {seed}, "
                     "and what is compared must share one. Let the parts have the same: SeedPlugin(seed=...)"
                 )
+            if (replicate, seed) not in numbered:
+                numbered[replicate, seed] = next(following)
+            others[replicate] = numbered[replicate, seed]
+        found.append(others)
+    return found
+
+
+def _highest(result: Result) -> int:
+    return max((log.columns.replicates[-1] for log in result.logs.values() if len(log.columns.replicates)), default=0)
 
 
 def _records(results: Sequence[Result]) -> list[ConditionRecord]:
@@ -161,13 +188,37 @@ def _steps(record: ConditionRecord) -> list[Any]:
 # -------------------------------------------------------------------------------- the whole of the parts
 
 
+def _renumbered(columns: CellColumns, numbers: Mapping[int, int]) -> CellColumns:
+    """Return cells with other numbers of their replicates; not in replicate order."""
+
+    def number(replicate: int) -> int:
+        return numbers.get(replicate, replicate)
+
+    def metric(name: str) -> MetricColumn:
+        column = columns.metrics[name]
+        return column._replace(replicates=[*map(number, column.replicates)])
+
+    return replace(
+        columns,
+        replicates=[*map(number, columns.replicates)],
+        metrics=MetricColumns(columns.metrics, metric),
+        artifacts=[(number(replicate), record) for replicate, record in columns.artifacts],
+        rare=[
+            replace(outcome, cell=outcome.cell._replace(replicate=number(outcome.cell.replicate)))
+            for outcome in columns.rare
+        ],
+    )
+
+
 def _joined(condition: str, parts: Sequence[CellColumns]) -> CellColumns:
     """Return the cells of a condition in replicate order."""
     # In the order in which metrics would have come in one run.
     parts = sorted((part for part in parts if len(part.replicates)), key=lambda part: part.replicates[0])
-    if len(parts) < 2:  # noqa: PLR2004 - nothing to join
-        return parts[0] if parts else CellColumns()
+    if not parts:
+        return CellColumns()
     order, replicates = _sorted(parts)
+    if len(parts) == 1 and replicates == list(parts[0].replicates):
+        return parts[0]
     twice = [each for each, after in pairwise(replicates) if each == after]
     if twice:
         raise ValidationError(

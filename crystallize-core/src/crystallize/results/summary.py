@@ -264,6 +264,8 @@ def _said(tested: HypothesisResult) -> list[str]:
     lines = []
     if _ranks(tested):
         best = tested.ranking["best"]
+        if any(verdict.treatment == best and verdict.holds is False for verdict in tested.verdicts):
+            best = None  # what was not shown is not to be read first
         lines.append(f"{tested.name}: {best} ranks best" if best else f"{tested.name}:")
     elif tested.verdicts:
         lines.append(f"{tested.name}:")

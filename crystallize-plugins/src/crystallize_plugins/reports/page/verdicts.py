@@ -104,6 +104,8 @@ def _family(tested: HypothesisResult) -> str:
     elif tested.correction in _CORRECTIONS and tested.comparisons > 1:
         told += f", p-values adjusted for their number ({_CORRECTIONS[tested.correction]})"
     best = tested.ranking.get("best")
+    if any(verdict.treatment == best and verdict.holds is False for verdict in tested.verdicts):
+        best = None  # what was not shown is not to be read first
     return f"{told}. {best} ranks best." if best else f"{told}."
 
 
