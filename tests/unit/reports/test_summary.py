@@ -168,6 +168,13 @@ def test_where_a_claim_is_not_shown_the_summary_says_what_may_still_be(result_of
     ):
         assert told in result.summary()
         assert told in result._repr_html_()
+    # The verdict on several metrics counts the values of all.
+    tasks = (
+        {"m": [1.0, 2.0, 4.0, 3.0], "k": [3.0, 1.0, 2.0, 1.0]},
+        {"m": [2.0, 1.5, 4.5, 2.0], "k": [1.0, 3.0, 2.0, 2.0]},
+    )
+    together = result_of(dict(zip(("baseline", "t"), tasks, strict=True)), hypotheses=[Hypothesis("iqm")])
+    assert "takes about 32 values in place of 8" in together.summary()
     held = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [9.0, 10.1, 12.0]}}, hypotheses=hypotheses[:2])
     assert "still allows" not in held.summary()
 

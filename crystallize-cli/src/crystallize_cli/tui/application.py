@@ -318,6 +318,16 @@ class Application(App[None]):
         except (OSError, SuspendNotSupported) as error:
             self.tell(f"{command[0]} cannot be started: {error}", severe=True)
 
+    def configure(self, entry: Entry) -> None:
+        """Edit the text of an experiment's config.yaml."""
+        # What edits text takes a while to import.
+        from crystallize_cli.tui.screens.editor import ConfigEditor
+
+        try:
+            self.push_screen(ConfigEditor(entry))
+        except (OSError, ValueError) as error:
+            self.tell(f"{entry.config} cannot be read: {error}", severe=True)
+
     def run_here(self, arguments: Sequence[str]) -> None:
         """Run a command in the ordinary terminal, and come back after enter."""
         try:

@@ -184,7 +184,9 @@ def still_allowed(verdict: Verdict) -> str:
     before, after = verdict.n
     needed = f"{4 * after}" if before == after else f"{4 * before} and {4 * after}"
     had = f"{after}" if before == after else f"{before} and {after}"
-    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} replicates in place of {had}."
+    # Of a verdict on several metrics the values of all are counted.
+    noun = "values" if len(verdict.metrics) > 1 else "replicates"
+    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} {noun} in place of {had}."
 
 
 def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:
