@@ -72,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli tui store cells pages report steps same storage kills wheels resume search stops beyond
+PARTS := rest beyond ways cli tui store cells pages report steps same storage kills wheels resume search stops
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
