@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Log, Static
 
-from crystallize.hooks.tools import printable
+from crystallize.hooks.tools import counted, printable
 from crystallize_cli.tui.asking import ask, command_line
 from crystallize_cli.tui.pictures import bar, clock, intervals
 from crystallize_cli.tui.screens.base import BaseScreen
@@ -91,6 +91,7 @@ class RunScreen(BaseScreen):
         self._curves: Curves | None = None
         self.frozen = False
         self.everything = True
+        self.watch(self.app, "entries", self._reread, init=False)
         self.set_interval(0.4, self._follow)
         self.set_interval(1.0, self._tick)
         self.outline.focus()
@@ -111,6 +112,13 @@ class RunScreen(BaseScreen):
         self.outline.focus()
         if run or stop:
             self.run_worker(self._run_or_stop(session, stop=stop), group="start")
+
+    def _reread(self) -> None:
+        """Plan anew, now that a file of what is open was saved."""
+        session = self.session
+        if session is not None and session.reread(self.application.entries):
+            self._renew()
+            self.run_worker(self._begin(session), group="begin", exclusive=True)
 
     async def _run_or_stop(self, session: Session, *, stop: bool) -> None:
         if session.job is None or session.job.is_over:
@@ -199,8 +207,8 @@ class RunScreen(BaseScreen):
         style = {"running": "$accent", "complete": "$success", "broken": "$error", "locked": "$warning"}
         parts.append(Content.styled(words.get(state, state), style.get(state, "$warning")))
         if progress is not None:
-            done = f"{progress.done}/{session.cells}" if session.is_running else f"{progress.done}"
-            parts.append(Content(f"{done} cells"))
+            done = f"{progress.done}/{session.cells}"
+            parts.append(Content(f"{done} cells" if session.is_running else counted(progress.done, "cell")))
             if progress.failed:
                 parts.append(Content.styled(f"{progress.failed} failed", "$error"))
             if session.kept:
@@ -263,6 +271,8 @@ class RunScreen(BaseScreen):
             while (written := session.read()) is not None:
                 self._write(written)
             self.application.look()
+            session.reread(self.application.entries)  # what was saved meanwhile
+            self._renew()
             if session.state == "broken":
                 self.errors.show(session.job.complaint() if session.job is not None else "")
                 self.panes.go("Errors")
