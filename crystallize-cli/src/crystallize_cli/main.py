@@ -137,7 +137,8 @@ def cli(context: click.Context) -> int | None:
     """Run experiments that can be trusted. Alone in a terminal it opens the terminal UI.
 
     Results are written to stdout, messages to stderr. Exit codes: 0 done, 1 a cell failed, 2 usage or
-    configuration, 3 the run broke down, 130 interrupted.
+    configuration, 3 the run broke down, 4 a hypothesis does not hold where --check asks, 5 nothing to do or to
+    show, 6 what is stored is damaged, or differs from its plan, 75 another process runs it, 130 interrupted.
     """
     if context.invoked_subcommand is not None:
         return None

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from crystallize import AsyncExecution, ParallelExecution, SerialExecution, pipeline_step
+from crystallize import AsyncExecution, Hypothesis, ParallelExecution, SerialExecution, Treatment, pipeline_step
 
 
 @pipeline_step()
@@ -41,6 +41,14 @@ def test_seeding_what_cells_share_is_warned_about_once(plugin, step, word, build
     assert word in warning
     assert "SeedPlugin" in warning
     assert "ctx.rng" in warning
+
+
+def test_a_run_in_batches_is_warned_about_once_and_the_next_run_again(build, logbook):
+    experiment = build(plain(), plugins=[ParallelExecution(2)])
+    until = Hypothesis("sequential", name="differs")
+    for _ in range(2):
+        experiment.run(treatments=[Treatment("same", {})], until=until, batch=2, replicates=6)
+    assert len(warnings_in(logbook)) == 2
 
 
 def test_threads_are_warned_about_on_a_single_core_too(build, logbook, monkeypatch):

@@ -168,8 +168,24 @@ def test_where_a_claim_is_not_shown_the_summary_says_what_may_still_be(result_of
     ):
         assert told in result.summary()
         assert told in result._repr_html_()
+    # The verdict on several metrics counts the values of all.
+    tasks = (
+        {"m": [1.0, 2.0, 4.0, 3.0], "k": [3.0, 1.0, 2.0, 1.0]},
+        {"m": [2.0, 1.5, 4.5, 2.0], "k": [1.0, 3.0, 2.0, 2.0]},
+    )
+    together = result_of(dict(zip(("baseline", "t"), tasks, strict=True)), hypotheses=[Hypothesis("iqm")])
+    assert "takes about 32 values in place of 8" in together.summary()
     held = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [9.0, 10.1, 12.0]}}, hypotheses=hypotheses[:2])
     assert "still allows" not in held.summary()
+
+
+def test_where_there_is_no_telling_the_summary_says_why(result_of):
+    ranks = Hypothesis("wilcoxon", "m", name="ranks differ")
+    same = result_of({"baseline": {"m": [1.0, 2.0, 4.0]}, "t": {"m": [1.0, 2.0, 4.0]}}, hypotheses=[ranks])
+    assert "m: no telling: mean difference of t 0; n = 3." in same.summary()
+    assert "no-spread: nothing varies" in same.summary()
+    one = result_of({"baseline": {"m": [1.0]}, "t": {"m": [2.0]}}, hypotheses=[ranks])
+    assert "too-few: 1 pair" in one.summary()
 
 
 def test_a_notebook_shows_the_same_escaped_and_no_more_than_a_page(result_of):

@@ -216,6 +216,24 @@ def test_hypotheses_are_compared():
     assert names(diff(run(2.0), run(2.0)), "results") == []
 
 
+def test_verdicts_are_compared_by_what_they_come_to_and_by_fields():
+    @pipeline_step()
+    def first(data, ctx):
+        return data, {"first": data[0]}
+
+    def run(by):
+        wanted = Hypothesis(("permutation", {"alternative": "greater"}), ["total", "first"], name="more")
+        large = Treatment("large", {"by": by})
+        return experiment([scale(), first(), total()], treatments=[large], hypotheses=[wanted]).run(replicates=8)
+
+    found = only(diff(run(2.0), run(-2.0)), "hypothesis 'more' for large, total")
+    (line,) = found.lines()
+    assert ": holds, mean difference " in line
+    assert "→ not shown, mean difference -" in line
+    assert "p_adjusted" in found.detail
+    assert found.to_dict()["second"]["holds"] is False
+
+
 LIMIT = 0.0
 
 

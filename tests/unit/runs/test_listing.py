@@ -94,6 +94,16 @@ def test_runs_are_told_of_in_order(root):
     assert described_runs(root / "nowhere") == []
 
 
+def test_a_metric_that_no_float_holds_has_no_mean(tmp_path):
+    @pipeline_step()
+    def count(data, ctx):
+        return data, {"states": 10**400, "x": 1.0}
+
+    run(tmp_path, steps=[count()])
+    (told,) = described_runs(tmp_path)
+    assert told["means"] == {"baseline": {"x": 1.0}, "more": {"x": 1.0}}
+
+
 def test_a_few_runs_make_no_index(root):
     described_runs(root)
     assert not (root / listing.INDEX).exists()

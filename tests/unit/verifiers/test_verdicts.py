@@ -222,6 +222,11 @@ def test_one_metric_gives_a_verdict_and_several_one_each():
         Hypothesis(paired_t(), "ghost").verify({"a": [1]}, {"a": [1]})
 
 
+def test_an_integer_that_no_float_holds_is_named_without_its_digits():
+    with pytest.raises(TypeError, match="replicate 0 of the baseline is an integer that no float holds"):
+        paired_t()([10**5000, 1], [1.0, 2.0])
+
+
 @alternatives
 @pytest.mark.parametrize("name", ["paired_t", "welch", "bootstrap"])
 def test_where_nothing_varies_a_test_of_a_mean_asks_the_arrangements(name, alternative):
@@ -233,7 +238,7 @@ def test_where_nothing_varies_a_test_of_a_mean_asks_the_arrangements(name, alter
     assert any(text.startswith("no-spread:") for text in verdict.warnings)
 
 
-@pytest.mark.parametrize("name", ["resampled_t", "wilcoxon", "mannwhitney", "brunnermunzel", "sequential"])
+@pytest.mark.parametrize("name", ["resampled_t", "wilcoxon", "mannwhitney", "brunnermunzel", "sequential", "iqm"])
 def test_where_nothing_varies_other_tests_do_not_hold(name):
     settings = {"test_share": 0.2} if name == "resampled_t" else {}
     verdict = made(name, settings)([0.1] * 6, [0.3] * 6)

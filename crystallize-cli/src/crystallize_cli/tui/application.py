@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -179,7 +178,7 @@ class Application(App[None]):
         self.run_worker(self._check(), group="check", exclusive=True)
 
     async def _check(self) -> None:
-        answer = await ask("check", "--json")
+        answer = await ask("check", "--no-code", "--json")
         if isinstance(answer.data, list):
             self.problems = {Path(each["experiment"]): each["problems"] for each in answer.data if each["problems"]}
 
@@ -293,7 +292,10 @@ class Application(App[None]):
 
     async def check_text(self, entry: Entry, text: str) -> str:
         """Return what is wrong with a text that is to be an experiment's config.yaml; nothing where it is valid."""
-        return await asyncio.to_thread(_wrong, entry, text)
+        answer = await ask("check", "--stdin", "--json", str(entry.folder), given=text)
+        if not isinstance(answer.data, list):
+            return answer.text
+        return "\n".join(problem["text"] for each in answer.data for problem in each["problems"])
 
     async def digest(self, path: str) -> str:
         """Return a stored run as Markdown for a language model."""
@@ -315,6 +317,16 @@ class Application(App[None]):
                 self.action_renew()
         except (OSError, SuspendNotSupported) as error:
             self.tell(f"{command[0]} cannot be started: {error}", severe=True)
+
+    def configure(self, entry: Entry) -> None:
+        """Edit the text of an experiment's config.yaml."""
+        # What edits text takes a while to import.
+        from crystallize_cli.tui.screens.editor import ConfigEditor
+
+        try:
+            self.push_screen(ConfigEditor(entry))
+        except (OSError, ValueError) as error:
+            self.tell(f"{entry.config} cannot be read: {error}", severe=True)
 
     def run_here(self, arguments: Sequence[str]) -> None:
         """Run a command in the ordinary terminal, and come back after enter."""
@@ -373,20 +385,6 @@ class Application(App[None]):
 def _over(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the newest runs that are over."""
     return [run for run in runs[:_FOUND] if run["status"] in ("complete", "interrupted")]
-
-
-def _wrong(entry: Entry, text: str) -> str:
-    from crystallize.errors import CrystallizeError
-    from crystallize_plugins.config import read_description
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, entry.config.name)
-        file.write_text(text, encoding="utf-8")
-        try:
-            read_description(file)
-        except CrystallizeError as error:
-            return str(error).replace(f"{folder}{os.sep}", "")
-    return ""
 
 
 def _told(session: Session) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from crystallize.hooks.tools import confidence_interval, mean, printable
+from crystallize.hooks.tools import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,6 +71,9 @@ def intervals(metric: str, values: Mapping[str, Sequence[float]], width: int) ->
     list of Content
         The scale, and a line for each condition; the numbers stand beside the whiskers.
     """
+    # The first picture of the application does not wait for it.
+    from crystallize.hooks.tools import confidence_interval, mean
+
     rows: dict[str, tuple[float, float, float]] = {}
     for name, told in values.items():
         finite = [value for value in told if math.isfinite(value)]

@@ -184,7 +184,9 @@ def still_allowed(verdict: Verdict) -> str:
     before, after = verdict.n
     needed = f"{4 * after}" if before == after else f"{4 * before} and {4 * after}"
     had = f"{after}" if before == after else f"{before} and {after}"
-    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} replicates in place of {had}."
+    # Of a verdict on several metrics the values of all are counted.
+    noun = "values" if len(verdict.metrics) > 1 else "replicates"
+    return f"The interval still allows {allowed}. To halve {halved} takes about {needed} {noun} in place of {had}."
 
 
 def _chosen(result: Result, names: str | Sequence[str] | None) -> list[HypothesisResult]:
@@ -266,8 +268,8 @@ def _said(tested: HypothesisResult) -> list[str]:
     elif tested.verdicts:
         lines.append(f"{tested.name}:")
     for verdict in tested.verdicts:
-        # What a verifier of the user's own said, which has no estimate, is in the table.
-        if verdict.method:
+        # What a verifier of the user's own said, which has neither method nor warnings, is in the table.
+        if verdict.method or verdict.warnings:
             lines += [f"  {verdict}", *(f"    {each}" for each in (still_allowed(verdict), *verdict.warnings) if each)]
     if any(not math.isnan(verdict.p_adjusted) for verdict in tested.verdicts):
         counting = counted(tested.comparisons, "comparison")

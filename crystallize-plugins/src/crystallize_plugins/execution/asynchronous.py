@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crystallize.hooks import STOPS, SerialLoop
 from crystallize.hooks.tools import check_count
-from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
+from crystallize_plugins.execution.executor import Executor
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,7 +57,7 @@ class AsyncExecution(Executor):
         """Run the cells on the loop that iterates."""
         together = min(self.max_concurrency or len(cells), len(cells))
         if together > 1 and run_cell.needs_loop:
-            warn_where_seeding_is_unsound(
+            self._warn_where_seeding_is_unsound(
                 experiment,
                 f"Up to {together} asynchronous cells that overlap on one event loop",
                 "use AsyncExecution(max_concurrency=1)",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from crystallize import Result
     from crystallize.hooks import Cell, CellOutcome, Event, ExperimentView
 
-__all__ = ["Executor", "warn_where_seeding_is_unsound"]
+__all__ = ["Executor"]
 
 _LOGGER = logging.getLogger("crystallize")
 
@@ -36,6 +36,7 @@ class Executor(ExecutorPlugin):
     def __init__(self, *, progress: bool) -> None:
         self.progress = check_flag(progress, what="progress")
         self._bars: dict[str, ProgressBar] = {}
+        self._warned: set[str] = set()
 
     wanted_events = ("cell_retried", "optimization_started", "trials_asked")
 
@@ -67,6 +68,7 @@ class Executor(ExecutorPlugin):
     def after_run(self, experiment: ExperimentView, result: Result) -> None:
         """Put the bar away."""
         del result
+        self._warned.discard(experiment.run.id)
         bar = self._bars.pop(experiment.run.id, None)
         if bar is not None:
             bar.close()
@@ -82,30 +84,30 @@ class Executor(ExecutorPlugin):
             bar = self._bars[experiment.run.id] = ProgressBar(experiment.name or "experiment")
         return bar
 
+    def _warn_where_seeding_is_unsound(self, experiment: ExperimentView, what_overlaps: str, instead: str) -> None:
+        """Say once in a run, which may come in batches, that cells share the global random state, if a plugin seeds it.
+
+        Parameters
+        ----------
+        experiment : ExperimentView
+        what_overlaps : str
+            Who shares it.
+        instead : str
+            What to do about it, beside drawing from ``ctx.rng``.
+        """
+        seeders = [plugin for plugin in experiment.plugins if isinstance(plugin, SeederPlugin)]
+        seeding = [type(seeder).__name__ for seeder in seeders if seeder.seeds_global_state]
+        if seeding and experiment.run.id not in self._warned:
+            self._warned.add(experiment.run.id)
+            _LOGGER.warning(
+                "%s share one global random state, and %s seeds that state for each cell: numbers that steps draw "
+                "from it are not reproducible in this run. Draw from ctx.rng, which gives the same numbers under "
+                "every executor, or %s",
+                what_overlaps,
+                " and ".join(seeding),
+                instead,
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process shows nothing.
-        return {**vars(self), "_bars": {}}
-
-
-def warn_where_seeding_is_unsound(experiment: ExperimentView, what_overlaps: str, instead: str) -> None:
-    """Say that cells share the global random state, if a plugin seeds it.
-
-    Parameters
-    ----------
-    experiment : ExperimentView
-    what_overlaps : str
-        Who shares it.
-    instead : str
-        What to do about it, beside drawing from ``ctx.rng``.
-    """
-    seeders = [plugin for plugin in experiment.plugins if isinstance(plugin, SeederPlugin)]
-    seeding = [type(seeder).__name__ for seeder in seeders if seeder.seeds_global_state]
-    if seeding:
-        _LOGGER.warning(
-            "%s share one global random state, and %s seeds that state for each cell: numbers that steps draw "
-            "from it are not reproducible in this run. Draw from ctx.rng, which gives the same numbers under "
-            "every executor, or %s",
-            what_overlaps,
-            " and ".join(seeding),
-            instead,
-        )
+        return {**vars(self), "_bars": {}, "_warned": set()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crystallize.hooks import ExecutorPlugin
 from crystallize.hooks.tools import check_choice, check_count
 from crystallize_plugins.environment.cores import usable_cores
-from crystallize_plugins.execution.executor import Executor, warn_where_seeding_is_unsound
+from crystallize_plugins.execution.executor import Executor
 from crystallize_plugins.execution.library_threads import threads_for_each
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ParallelExecution(Executor):
             return self._pool(experiment).loop(experiment, cells, run_cell)
         workers = self._workers(experiment)
         if self.max_workers != 1:  # One that this machine's only core makes it is several on the next.
-            warn_where_seeding_is_unsound(
+            self._warn_where_seeding_is_unsound(
                 experiment,
                 "The threads of ParallelExecution",
                 "use executor_type='process'",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from crystallize.hooks.tools import printable, to_plain
+from crystallize.hooks import Verdict
+from crystallize.hooks.tools import printable, shown_probability, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -146,9 +148,20 @@ def _stated(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value on one line, a number of NumPy as a number."""
+    """Return a value on one line, a number of NumPy as a number, of a verdict what it comes to."""
+    if isinstance(value, Verdict):
+        return _verdict(value)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
     text = value if isinstance(value, str) else repr(value)
     text = printable(" ".join(text.split()))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _verdict(verdict: Verdict) -> str:
+    parts = [{True: "holds", False: "not shown", None: "no telling"}[verdict.holds]]
+    if not math.isnan(verdict.estimate):
+        parts.append(f"{verdict.estimand or 'estimate'} {verdict.estimate:.4g}")
+    if not math.isnan(verdict.p_adjusted):
+        parts.append(f"p {shown_probability(verdict.p_adjusted)}")
+    return ", ".join(parts)

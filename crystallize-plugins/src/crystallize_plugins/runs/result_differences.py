@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from crystallize.hooks import Verdict
 from crystallize_plugins.runs.differences import Difference
 from crystallize_plugins.runs.value_differences import same_value
 
@@ -158,9 +159,27 @@ def _hypotheses(first: Result, second: Result) -> Iterator[Difference]:
             continue
         findings = [tested.results for tested in (ours[name], theirs[name])]
         for treatment in (*findings[0], *(each for each in findings[1] if each not in findings[0])):
-            before, after = (finding.get(treatment) for finding in findings)
-            if not same_value(before, after):
-                yield Difference("results", f"hypothesis {name!r} for {treatment}", "changed", before, after)
+            about = f"hypothesis {name!r} for {treatment}"
+            before, after = (_by_metric(finding.get(treatment)) for finding in findings)
+            for metric in (*before, *(each for each in after if each not in before)):
+                yield from _finding(f"{about}, {metric}" if metric else about, before.get(metric), after.get(metric))
+
+
+def _by_metric(output: Any) -> Mapping[str, Any]:
+    """Return verdicts by metric, and anything else whole under an empty name."""
+    if isinstance(output, dict) and output and all(isinstance(each, Verdict) for each in output.values()):
+        return output
+    return {"": output}
+
+
+def _finding(name: str, before: Any, after: Any) -> Iterator[Difference]:
+    if same_value(before, after):
+        return
+    detail = ""
+    if isinstance(before, Verdict) and isinstance(after, Verdict):
+        fields = [field for field in before if not same_value(before[field], after[field])]
+        detail = f"{', '.join(fields)} {'differs' if len(fields) == 1 else 'differ'}"
+    yield Difference("results", name, "changed", before, after, detail)
 
 
 def _listed(replicates: set[int]) -> str:

@@ -274,10 +274,11 @@ def _finite(values: Any, metric: str, side: str) -> tuple[dict[int, float], list
         for value in recorded:
             number = as_number(value)
             if number is None:
-                raise ArgumentTypeError(
-                    f"{_named(metric)}the value of replicate {replicate} of the {side} is no number but "
-                    f"{type(value).__name__} ({value!r:.60}): only numbers can be compared"
-                )
+                if isinstance(value, int):
+                    what = "an integer that no float holds: record its logarithm"
+                else:
+                    what = f"no number but {type(value).__name__} ({value!r:.60}): only numbers can be compared"
+                raise ArgumentTypeError(f"{_named(metric)}the value of replicate {replicate} of the {side} is {what}")
             if math.isfinite(number):
                 finite.append(number)
             else:

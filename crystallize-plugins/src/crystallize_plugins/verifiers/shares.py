@@ -14,6 +14,7 @@ from crystallize_plugins.verifiers.compared import (
     compare,
     judge,
     metrics_of,
+    no_spread,
     tails,
 )
 
@@ -231,6 +232,12 @@ def _iqm(tasks: Mapping[str, Compared], resamples: int, seed: int) -> Verdict:
     metrics = tuple(name for name in tasks if name)
     if any(min(task.n) < _FEWEST for task in tasks.values()):
         return as_verdict("iqm", whole, {"warnings": (f"too-few: a task has fewer than {_FEWEST} scores",)}, metrics)
+    estimated = {
+        "estimate": float(_middle_mean(whole.treatment[None])[0] - _middle_mean(whole.baseline[None])[0]),
+        "estimand": "difference of interquartile means",
+    }
+    if not any(task.varies for task in tasks.values()):  # all that is drawn is the estimate, however few there are
+        return as_verdict("iqm", whole, no_spread(whole) | estimated, metrics)
     rng = np.random.default_rng(seed % 2**64)
     rows = max(1, _CELLS // sum(whole.n))
     drawn = []
@@ -248,8 +255,7 @@ def _iqm(tasks: Mapping[str, Compared], resamples: int, seed: int) -> Verdict:
     lower, upper = float((differences >= 0).mean()), float((differences <= 0).mean())
     fields = {
         "method": f"interquartile means, percentile bootstrap by task, {resamples} resamples",
-        "estimate": float(_middle_mean(whole.treatment[None])[0] - _middle_mean(whole.baseline[None])[0]),
-        "estimand": "difference of interquartile means",
+        **estimated,
         "p_value": max(tails(lower, upper, first.alternative), 1 / (resamples + 1)),
         "ci": claimed(low, high, first.alternative),
         "effect_size": improvement,

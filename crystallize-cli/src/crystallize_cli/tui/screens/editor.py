@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Footer, Static, TextArea
 
-from crystallize.hooks.tools import printable, write_atomically
+from crystallize.hooks.tools import printable
 from crystallize_cli.tui.screens.base import Shows, shown_folder
 from crystallize_cli.tui.screens.dialogs import Question
 from crystallize_cli.tui.widgets import Title
@@ -86,6 +86,8 @@ class ConfigEditor(Shows):
     def _save(self, text: str) -> bool:
         if self._entry.config.read_text(encoding="utf-8") != self._before:
             return False
+        from crystallize.hooks.tools import write_atomically
+
         write_atomically(self._entry.config, text)
         return True
 

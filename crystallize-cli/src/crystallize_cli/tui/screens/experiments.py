@@ -20,7 +20,6 @@ from crystallize_cli.tui.choices import read_choices
 from crystallize_cli.tui.pictures import short
 from crystallize_cli.tui.screens.base import BaseScreen
 from crystallize_cli.tui.screens.dialogs import NewExperiment, Reader
-from crystallize_cli.tui.screens.editor import ConfigEditor
 from crystallize_cli.tui.widgets import Line, Outline, Reading, plain
 
 if TYPE_CHECKING:
@@ -164,10 +163,7 @@ class ExperimentsScreen(BaseScreen):
     def action_configure(self) -> None:
         """Edit the chosen experiment's config.yaml."""
         if self.chosen is not None:
-            try:
-                self.app.push_screen(ConfigEditor(self.chosen))
-            except (OSError, ValueError) as error:
-                self.application.tell(f"{self.chosen.config} cannot be read: {error}", severe=True)
+            self.application.configure(self.chosen)
 
     def action_find(self) -> None:
         """Ask which experiments are to be shown."""

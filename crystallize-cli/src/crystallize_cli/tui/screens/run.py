@@ -18,7 +18,6 @@ from crystallize_cli.tui.asking import ask, command_line
 from crystallize_cli.tui.pictures import bar, clock, intervals
 from crystallize_cli.tui.screens.base import BaseScreen
 from crystallize_cli.tui.screens.dialogs import Reader
-from crystallize_cli.tui.screens.editor import ConfigEditor
 from crystallize_cli.tui.widgets import Line, Outline, Panes, Reading, plain
 
 if TYPE_CHECKING:
@@ -426,10 +425,7 @@ class RunScreen(BaseScreen):
     def action_configure(self) -> None:
         """Edit the experiment's config.yaml."""
         if self.session is not None:
-            try:
-                self.app.push_screen(ConfigEditor(self.session.entry))
-            except (OSError, ValueError) as error:
-                self.application.tell(f"{self.session.entry.config} cannot be read: {error}", severe=True)
+            self.application.configure(self.session.entry)
 
     def _write(self, lines: Iterable[LogLine]) -> None:
         shown = [

@@ -386,4 +386,5 @@ class DaskLoop:
                 raise
             _LOGGER.debug("%s of the Dask cluster did not answer: %s", counted(len(addresses), "worker"), exc)
         self._futures.clear()
+        self._workers.clear()
         self._content = None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import pickle
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from crystallize_plugins.execution.remote import Site
@@ -20,6 +21,9 @@ __all__ = ["ask_to_stop", "begin", "close_site", "kill_site", "run_batch"]
 
 _LARGEST_MESSAGE = 256 * 1024
 """Bytes that go by way of the scheduler, which keeps them for a while; more waits for the end of the batch."""
+
+_LOOK_EVERY = 1.0
+"""Seconds."""
 
 _sites: dict[str, Site] = {}
 _asked: dict[str, set[Cell]] = {}
@@ -45,7 +49,16 @@ def begin(content: bytes, *, isolate: bool) -> tuple[str, str, tuple[str, ...]]:
             processes = worker.state.nthreads if isolate else 1
             site = _sites[parcel.id] = Site.open(parcel, processes=processes, isolate=isolate, name=name)
             _asked[parcel.id] = set()
+            watched = worker, parcel.id, worker.get_current_task()
+            threading.Thread(target=_end_with_client, args=watched, name="crystallize-client", daemon=True).start()
     return name, host_name(), site.drift
+
+
+def _end_with_client(worker: Any, parcel: str, key: str) -> None:
+    """End the site of a run when its client is gone: the scheduler has then forgotten the task that opened it."""
+    while parcel in _sites and key in worker.state.tasks:
+        time.sleep(_LOOK_EVERY)
+    kill_site(parcel)
 
 
 def run_batch(parcel: str, cells: Sequence[Cell], topic: str, key: str) -> list[bytes] | None:

@@ -103,7 +103,8 @@ def differing_parts(parts: Mapping[str, str], run_cell: RunCell) -> list[str]:
     identities = run_cell.experiment.cell_identities()
     found = {} if identities is None else identities.common_parts
     return [
-        f"{name} is not what it is in the program that runs the experiment"
+        f"{name} is not what it is in the program that runs the experiment: its code differs, or a file or an "
+        "environment variable that it reads"
         for name, digest in found.items()
         if parts.get(name) != digest
     ]
