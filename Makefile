@@ -119,7 +119,7 @@ quick: $(VENV)/.dev ## the tests without the slow ones
 
 .PHONY: faults
 faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part
