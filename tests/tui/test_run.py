@@ -31,6 +31,10 @@ async def test_r_runs_and_the_summary_comes_when_it_is_over(folder, experiment, 
             "right_square_bracket", "left_square_bracket", "left_square_bracket", "left_square_bracket"
         )
         await somebody.sees("scored")
+        await somebody.press("slash", *"nothing", "enter")
+        assert "scored" not in somebody.text()
+        await somebody.press("escape")
+        await somebody.sees("scored")
 
 
 async def test_a_run_is_stopped_and_gone_on_with(folder, experiment, person):

@@ -58,6 +58,7 @@ class RunScreen(BaseScreen):
         Binding("space", "freeze", "Freeze", show=False, id="freeze"),
         Binding("D", "debug", "Debug the failed cell", show=False, id="debug"),
         Binding("E", "configure", "Edit config.yaml", show=False, id="configure"),
+        Binding("slash", "find", "Find", show=False, key_display="/", id="find"),
         Binding("left_square_bracket", "step(-1)", "Pane before", show=False),
         Binding("right_square_bracket", "step(1)", "Next pane", show=False),
         Binding("escape", "back", "Back", show=False),
@@ -416,6 +417,11 @@ class RunScreen(BaseScreen):
         self.panes.go("Log")
         self.application.tell("all lines" if self.everything else "warnings and errors alone")
 
+    def on_input_changed(self) -> None:
+        """Show the lines of the log that fit."""
+        self.log_pane.clear()
+        self._write(self.session.lines if self.session is not None else ())
+
     def action_freeze(self) -> None:
         """Leave the screen as it is, while the run goes on."""
         self.frozen = not self.frozen
@@ -441,7 +447,8 @@ class RunScreen(BaseScreen):
         shown = [
             printable(line.text if line.level == "INFO" else f"{line.level.lower()}: {line.text}", lines=True)
             for line in lines
-            if self.everything or line.level not in ("DEBUG", "INFO")
+            if (self.everything or line.level not in ("DEBUG", "INFO"))
+            and self.panes.filter.value.casefold() in line.text.casefold()
         ]
         if shown:
             self.log_pane.write_lines(shown)
@@ -450,13 +457,19 @@ class RunScreen(BaseScreen):
         """Show a pane."""
         self.panes.go(name)
 
+    def action_find(self) -> None:
+        """Ask which lines of the panes are to be shown."""
+        self.panes.ask()
+
     def action_step(self, by: int) -> None:
         """Show the pane before or after this one."""
         self.panes.step(by)
 
     def action_back(self) -> None:
         """Go back to the outline, and then to the list."""
-        if self.outline.has_focus:
+        if self.panes.show_all():
+            self.outline.focus()
+        elif self.outline.has_focus:
             self.application.action_go("experiments")
         else:
             self.outline.focus()
