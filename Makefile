@@ -72,7 +72,7 @@ demo: $(VENV)/.demo ## run the quickstart and show its result
 # pytest of its own and no worker of pytest-xdist: that has a second thread, and where there is one the tests of workers
 # that are forked would quietly test workers that are not. Three keep two cores busy: tests wait, too.
 JOBS := 3
-PARTS := rest ways cli tui store cells pages report steps same storage kills wheels resume search stops beyond
+PARTS := rest beyond ways cli tui store cells pages report steps same storage kills wheels resume search stops
 ROOMS_kills := promises/kills
 ROOMS_cells := unit/pipelines unit/engine
 ROOMS_steps := promises/bad_steps
@@ -119,7 +119,7 @@ quick: $(VENV)/.dev ## the tests without the slow ones
 
 .PHONY: faults
 faults: $(VENV)/.dev ## the long soak (an hour): programs and workers killed, stopped, crowded, damaged, with counts at the end
-	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache/test_faults.py tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
+	CRYSTALLIZE_SOAK=1 $(PYTEST) tests/promises tests/unit/pipelines/cache tests/unit/optimization/test_resume.py tests/beyond $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## the measurements, beside bare Python and the closest peer; ARGS="steps --no-peer" for a part

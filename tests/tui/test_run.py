@@ -23,10 +23,17 @@ async def test_r_runs_and_the_summary_comes_when_it_is_over(folder, experiment, 
         await somebody.sees("walrus@v0", "complete", "baseline", "●")
         assert stored(folder) == [6.0, 6.001]
         await somebody.press("S")
-        await somebody.sees("plus is more", "value")
+        await somebody.sees("plus is more", "value", "resume: 6 kept, 0 to run")
+        sources = folder / "walrus" / "datasources.py"
+        sources.write_text(sources.read_text().replace("[1, 2, 3]", "[1, 2, 4]"))
+        await somebody.sees("resume: 0 kept, 6 to run")
         await somebody.press(
             "right_square_bracket", "left_square_bracket", "left_square_bracket", "left_square_bracket"
         )
+        await somebody.sees("scored")
+        await somebody.press("slash", *"nothing", "enter")
+        assert "scored" not in somebody.text()
+        await somebody.press("escape")
         await somebody.sees("scored")
 
 

@@ -28,7 +28,7 @@ async def go_to(somebody, name):
 async def test_runs_are_listed_sorted_found_compared_and_copied(folder, two_runs, person):
     async with person((120, 40)) as somebody:
         await somebody.press("3")
-        text = await somebody.sees("walrus@v0", "walrus@v1", "verdict")
+        text = await somebody.sees("walrus@v0", "walrus@v1", "verdict", "2 runs")
         assert text.index("walrus@v1") < text.index("walrus@v0"), "the newest comes first"
         await somebody.press("i")
         await somebody.sees("sort: started ▲")
@@ -51,9 +51,13 @@ async def test_runs_are_listed_sorted_found_compared_and_copied(folder, two_runs
         await somebody.sees("Compare", "plus.delta")
         await somebody.back()
 
-        await somebody.sees("✓ plus is more")
+        await somebody.sees("✓ plus is more", " value ", " 11 ", " 8 ")
+        await somebody.press("s", "s", "s")
+        await somebody.sees("sort: value ▲")
+        text = somebody.text()
+        assert text.index("walrus@v0") < text.index("walrus@v1")
         await somebody.press("slash", *"complete value>10")
-        await somebody.sees("1 of 2")
+        await somebody.sees("1 of 2 runs")
         assert somebody.application.screen.table.row_count == 1
         await somebody.press("escape")
         await somebody.sees("2 runs")
@@ -70,6 +74,10 @@ async def test_an_opened_run_has_panes_and_a_report(folder, two_runs, person):
         await somebody.press("right_square_bracket")
         await somebody.sees("replicate 0", "FitStep")
         await somebody.press("right_square_bracket")
+        await somebody.sees("baseline/results.json")
+        await somebody.press("slash", *"run.db", "enter")
+        assert "results.json" not in somebody.text()
+        await somebody.press("escape")
         await somebody.sees("baseline/results.json")
         await somebody.press("y")
         await somebody.sees("copied, ")

@@ -18,11 +18,12 @@ from crystallize.testing import ObserverConformance
 from crystallize_plugins.tracking import MLflowPlugin
 from crystallize_plugins.tracking.mlflow_sender import valid_name
 
+SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 PATIENT = 120
 """Seconds: MLflow takes some to be imported, and the machine may be busy."""
 
 
-@pytest.mark.skipif(not os.environ.get("CRYSTALLIZE_SOAK"), reason="imports MLflow anew for each of forty runs")
+@pytest.mark.skipif(not SOAK, reason="imports MLflow anew for each of forty runs")
 class TestMLflowPlugin(ObserverConformance):
     @pytest.fixture
     def plugin(self, store):
@@ -62,8 +63,9 @@ def test_mlflow_has_what_was_measured(experiment, store):
     assert [step for step, _ in store.points(raised)["total"]] == [0, 1]
     assert raised.data.tags["crystallize.failed"] == "2"
     assert store.files(raised) == {f"replicate_{r}/MeasureStep/note.txt": f"raised {r}" for r in (0, 1)}
-    assert MLflowPlugin(store.uri).sync(result.provenance["run"]["folder"]) == 0
-    assert store.points(store.runs()["baseline"]) == points
+    if SOAK:  # that what is there is not sent again is seen below, too, and each time MLflow is imported anew
+        assert MLflowPlugin(store.uri).sync(result.provenance["run"]["folder"]) == 0
+        assert store.points(store.runs()["baseline"]) == points
 
 
 def test_a_run_that_goes_on_is_one_run_in_mlflow(experiment, store):

@@ -196,7 +196,9 @@ POOLS = {
 
 
 # Elsewhere a worker differs in what it has of the program, and in how it ends.
-CASES = [*(("fork", kind) for kind in POOLS), ("forkserver", "Pool, fork"), ("spawn", "left open"), ("spawn", "loky")]
+CASES = [*(("fork", kind) for kind in POOLS), ("forkserver", "Pool, fork"), ("spawn", "left open")]
+if os.environ.get("CRYSTALLIZE_SOAK"):
+    CASES.append(("spawn", "loky"))
 
 
 @pytest.mark.parametrize("way, kind", CASES, indirect=["way"])

@@ -114,13 +114,19 @@ def give_up():
     os.abort()
 
 
+SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 DEATHS = {"exit": (leave, "exit code 3"), "kill": (be_killed, "SIGKILL"),
           "segfault": (touch_what_is_not_ours, "SIGSEGV"), "abort": (give_up, "SIGABRT")}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "death, way",
-    [*((death, "fork") for death in DEATHS), ("kill", "forkserver"), ("exit", "spawn"), ("segfault", "spawn")],
+    [
+        *((death, "fork") for death in DEATHS),
+        ("kill", "forkserver"),
+        ("segfault", "spawn"),
+        *([("exit", "spawn")] if SOAK else []),
+    ],
     indirect=["way"],
 )
 def test_a_death_takes_one_cell_and_is_named(death, way, build, logbook_text):
@@ -154,6 +160,7 @@ def test_a_kill_is_said_to_be_a_lack_of_memory_most_often(build):
     assert "memory" in str(result.errors["baseline_rep_0"])
 
 
+@pytest.mark.parametrize("way", ["fork", "forkserver", *(["spawn"] if SOAK else [])], indirect=True)
 def test_a_cell_that_dies_once_is_tried_again_with_the_same_seed(way, build, tmp_path):
     mark = tmp_path / "died"
 

@@ -47,6 +47,7 @@ class OnlyHere:
         vars(self).update(state)
 
 
+SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 BAD = {
     "lock": (threading.Lock, "pickle"),
     "no pickle": (NoPickle, "not for export"),
@@ -56,7 +57,7 @@ BAD = {
 
 @pytest.mark.parametrize(
     "what, way",
-    [*((what, "fork") for what in BAD), ("no rebuild", "forkserver"), ("lock", "spawn")],
+    [*((what, "fork") for what in BAD), ("no rebuild", "forkserver"), *([("lock", "spawn")] if SOAK else [])],
     indirect=["way"],
 )
 def test_a_metric_that_cannot_travel_fails_its_cell_and_no_other(what, way, build):
@@ -88,6 +89,7 @@ def test_a_parameter_that_cannot_be_pickled_stops_the_run_before_its_first_cell(
         build(use(tool=NoPickle()), plugins=[ParallelExecution(2, "process")]).run(replicates=3)
 
 
+@pytest.mark.parametrize("way", ["fork", "forkserver", *(["spawn"] if SOAK else [])], indirect=True)
 def test_a_parameter_that_cannot_be_rebuilt_stops_the_run_and_says_why(way, build):
     @pipeline_step()
     def use(data, ctx, *, tool):

@@ -12,6 +12,7 @@ import pytest
 
 from crystallize import BasePlugin, Hypothesis, PipelineStep, Treatment, data_source, pipeline_step
 
+SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -306,7 +307,9 @@ def test_a_keyboard_interrupt_of_a_step_ends_the_run_and_what_is_done_is_kept(bu
 
 
 @pytest.mark.parametrize(
-    "how, way", [("raise", "fork"), ("raise_signal", "forkserver"), ("raise", "spawn")], indirect=["way"]
+    "how, way",
+    [("raise", "fork"), ("raise_signal", "forkserver"), *([("raise", "spawn")] if SOAK else [])],
+    indirect=["way"],
 )
 def test_a_keyboard_interrupt_in_a_worker_process_says_in_which_cell(build, processes, how):
     with pytest.raises(KeyboardInterrupt, match="condition 'baseline', replicate 1") as caught:

@@ -194,8 +194,8 @@ class Application(App[None]):
     def open_experiment(self, entry: Entry, *, run: bool = False, stop: bool = False) -> None:
         """Show an experiment on the second screen, and run it, or stop the run that goes on."""
         session = self.sessions.get(entry.folder)
-        if session is None or (session.entry != entry and not session.is_running):
-            session = Session(entry, {each.folder.name: each for each in self.entries})
+        if session is None:
+            session = Session(entry, self.entries)
             self.sessions[entry.folder] = session
             if session.problem:
                 self.tell(session.problem, severe=True)

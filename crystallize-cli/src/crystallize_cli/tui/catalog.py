@@ -81,7 +81,7 @@ def _entry(folder: Path, before: Entry | None) -> Entry:
     from crystallize.errors import CrystallizeError
     from crystallize_plugins.config import read_description
 
-    stamp = tuple(_changed(folder / file) for file in (CONFIG, "steps.py"))
+    stamp = tuple(_changed(file) for file in (folder / CONFIG, *sorted(folder.glob("*.py"))))
     if before is not None and before.stamp == stamp:
         return before
     try:

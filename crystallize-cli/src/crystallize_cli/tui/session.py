@@ -16,7 +16,7 @@ from crystallize_cli.tui.pictures import short
 from crystallize_cli.tui.progress import newest_run, read_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from crystallize_cli.tui.catalog import Entry
     from crystallize_cli.tui.progress import Progress
@@ -94,19 +94,15 @@ class Session:
     Parameters
     ----------
     entry : Entry
-    others : mapping of str to Entry
-        Those that it may read from, by the name of their folder.
+    entries : sequence of Entry
+        It, and those that it may read from.
     """
 
-    def __init__(self, entry: Entry, others: Mapping[str, Entry]) -> None:
+    def __init__(self, entry: Entry, entries: Sequence[Entry]) -> None:
         self.entry = entry
-        self.parts = [Part(each) for each in _needed(entry, others)]
+        self.parts: list[Part] = []
         self.problem = ""
-        for part in self.parts:
-            try:
-                part.choices = read_choices(part.entry.folder)
-            except Failure as error:
-                self.problem = error.message
+        self._take(_needed(entry, entries))
         self.job: Job | None = None
         self.progress: Progress | None = None
         self.lines: deque[LogLine] = deque(maxlen=_LINES)
@@ -116,6 +112,26 @@ class Session:
         self._labels: dict[tuple[str, str], str] = {}
         self._durations: dict[tuple[str, str], list[float]] = {}
         self._at: dict[tuple[str, str, int], tuple[str, float | None]] = {}
+
+    def _take(self, needed: list[Entry]) -> None:
+        self.entry = needed[0]
+        self.parts = [Part(each) for each in needed]
+        for part in self.parts:
+            try:
+                part.choices = read_choices(part.entry.folder)
+            except Failure as error:
+                self.problem = error.message
+
+    def reread(self, entries: Sequence[Entry]) -> bool:
+        """Take what the files say by now, unless a run goes on; say whether anything has changed."""
+        entry = next((each for each in entries if each.folder == self.entry.folder), None)
+        if entry is None or self.is_running:
+            return False
+        needed = _needed(entry, entries)
+        if needed == [part.entry for part in self.parts]:
+            return False
+        self._take(needed)
+        return True
 
     @property
     def name(self) -> str:
@@ -370,8 +386,9 @@ class Session:
         return short(total / count) if count else ""
 
 
-def _needed(entry: Entry, others: Mapping[str, Entry]) -> list[Entry]:
+def _needed(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
     """Return an experiment and those that it reads from, itself first."""
+    others = {each.folder.name: each for each in entries}
     found = [entry]
     for each in found:
         for _, folder, _ in each.description.references if each.description is not None else ():

@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import ContentSwitcher, DataTable, Log, Static, Tree
+from textual.widgets import ContentSwitcher, DataTable, Input, Log, Static, Tree
 
 from crystallize.hooks.tools import printable
 
@@ -258,8 +258,10 @@ class Reading(VerticalScroll, can_focus=True):
 
     def __init__(self, text: str | Content = "", *, wrap: bool = True, **options: Any) -> None:
         super().__init__(classes="" if wrap else "-unwrapped", **options)
-        self._body = Static(_content(text), markup=False)
-        self.text = _content(text).plain
+        self._whole = _content(text)
+        self._word = ""
+        self._body = Static(self._whole, markup=False)
+        self.text = self._whole.plain
 
     def compose(self) -> Iterable[Static]:
         """Hold the text."""
@@ -267,9 +269,18 @@ class Reading(VerticalScroll, can_focus=True):
 
     def show(self, text: str | Content) -> None:
         """Show another text."""
-        content = _content(text)
-        self.text = content.plain
-        self._body.update(content)
+        self._whole = _content(text)
+        self.find(self._word)
+
+    def find(self, word: str) -> None:
+        """Show the lines alone that have a word; all for an empty one."""
+        self._word = word
+        shown = self._whole
+        if word:
+            lines = shown.split("\n", allow_blank=True)
+            shown = Content("\n").join([line for line in lines if word.casefold() in line.plain.casefold()])
+        self.text = shown.plain
+        self._body.update(shown)
 
 
 def _content(text: str | Content) -> Content:
@@ -288,6 +299,8 @@ class Panes(Vertical):
     DEFAULT_CSS = """
     Panes > #names { height: 1; padding: 0 1; }
     Panes > ContentSwitcher { height: 1fr; }
+    Panes > Input { height: 1; border: none; padding: 0 1; display: none; }
+    Panes > Input.-shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = []
 
@@ -297,6 +310,7 @@ class Panes(Vertical):
         self._counts: dict[str, int] = {}
         for name, pane in panes.items():
             pane.id = f"pane-{name}"
+        self.filter = Input(placeholder="lines that have this", compact=True)
         self._names = Static(id="names", markup=False)
         self._switcher = ContentSwitcher(*panes.values(), initial=f"pane-{next(iter(panes))}")
 
@@ -304,6 +318,7 @@ class Panes(Vertical):
         """Put the names above the panes."""
         yield self._names
         yield self._switcher
+        yield self.filter
 
     def on_mount(self) -> None:
         """Show the names."""
@@ -340,6 +355,28 @@ class Panes(Vertical):
         if had_focus:
             self.pane.focus()
         self._renew()
+
+    def ask(self) -> None:
+        """Ask which lines are to be shown."""
+        self.filter.add_class("-shown")
+        self.filter.focus()
+
+    def show_all(self) -> bool:
+        """Show all lines again; say whether some were left out."""
+        was_asked = self.filter.has_class("-shown")
+        self.filter.value = ""
+        self.filter.remove_class("-shown")
+        return was_asked
+
+    def on_input_changed(self) -> None:
+        """Show what fits."""
+        for pane in self._panes.values():
+            if isinstance(pane, Reading):
+                pane.find(self.filter.value)
+
+    def on_input_submitted(self) -> None:
+        """Go to the lines."""
+        self.pane.focus()
 
     def step(self, by: int) -> None:
         """Show the pane before or after this one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from crystallize import AsyncExecution, Objective, ParallelExecution, SerialExecution, Treatment, pipeline_step
@@ -14,6 +16,9 @@ EXECUTORS = {
     "processes": lambda: ParallelExecution(2, "process"),
     "async": AsyncExecution,
 }
+
+
+SOAK = bool(os.environ.get("CRYSTALLIZE_SOAK"))
 
 
 @pytest.fixture
@@ -89,6 +94,8 @@ def test_an_optimisation_finds_what_an_earlier_one_tried(make, steps, ran):
     assert ran() == []
 
 
+# What is forked has the settings from the start, whatever is sent; how what is not forked starts makes no difference.
+@pytest.mark.parametrize("way", ["fork", "forkserver", "spawn"] if SOAK else ["forkserver"], indirect=True)
 def test_worker_processes_get_the_settings_of_the_run(make, steps, ran, values, way, monkeypatch, tmp_path):
     for folder in ("one", "two"):
         # Also where the pool stays warm between runs.

@@ -123,7 +123,7 @@ def outcome(source, scripts, run, cacheable):
     return repr(applied), repr(metrics), repr(told)
 
 
-@settings(max_examples=MANY or 25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY or 8, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([texts(), declared()]),
     st.lists(st.lists(operations, max_size=4), min_size=1, max_size=3),
@@ -154,7 +154,7 @@ class Give(PipelineStep):
         return [self.value, ctx.get("value"), data]
 
 
-@settings(max_examples=MANY or 40)
+@settings(max_examples=MANY or 15)
 @given(plain, plain, st.sampled_from(["parameter", "context", "input"]))
 def test_two_calls_share_an_entry_where_what_they_see_is_the_same_and_nowhere_else(one, other, place):
     with own_cache():
@@ -172,7 +172,7 @@ def test_two_calls_share_an_entry_where_what_they_see_is_the_same_and_nowhere_el
         assert cache.info().entries == (1 if repr(one) == repr(other) else 2)
 
 
-@settings(max_examples=MANY or 40)
+@settings(max_examples=MANY or 15)
 @given(
     st.lists(st.integers(0, 40), max_size=3),
     st.sampled_from(["u1", "i4", "f8", "c16", "?", "<U3", "M8[D]", "i4,f8"]),

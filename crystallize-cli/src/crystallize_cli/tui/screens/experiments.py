@@ -300,7 +300,7 @@ def _about(
         parts.append(Content(f"{counted(found.replicates * conditions, 'cell')}{_expected(found, conditions, run)}"))
     if run is not None:
         failed = f", {run['failed']} failed" if run.get("failed") else ""
-        parts.append(Content(f"{run_name(run)}: {run['status']}, {run.get('cells')} cells{failed}"))
+        parts.append(Content(f"{run_name(run)}: {run['status']}, {counted(run.get('cells') or 0, 'cell')}{failed}"))
         parts += [Content(f"  {printable(word)}") for word in words]
     parts += [Content.styled(_placed(problem), "$text-error") for problem in problems[:5]]
     parts.append(Content.styled(str(entry.folder), "dim"))

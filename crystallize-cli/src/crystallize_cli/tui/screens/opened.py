@@ -36,6 +36,7 @@ class OpenedRun(BaseScreen):
 
     MODE = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "find", "Find", show=False, key_display="/", id="find"),
         Binding("left_square_bracket", "step(-1)", "Pane before", show=False),
         Binding("right_square_bracket", "step(1)", "Next pane", key_display="[ ]"),
         Binding("e", "pane('Errors')", "Errors", id="errors"),
@@ -109,6 +110,10 @@ class OpenedRun(BaseScreen):
         self.panes.go(name)
         self.panes.pane.focus()
 
+    def action_find(self) -> None:
+        """Ask which lines of the panes are to be shown."""
+        self.panes.ask()
+
     def action_step(self, by: int) -> None:
         """Show the pane before or after this one."""
         self.panes.step(by)
@@ -119,7 +124,10 @@ class OpenedRun(BaseScreen):
 
     def action_back(self) -> None:
         """Go back to the list."""
-        self.app.pop_screen()
+        if self.panes.show_all():
+            self.panes.pane.focus()
+        else:
+            self.app.pop_screen()
 
 
 def _progress(path: str) -> Progress | None:

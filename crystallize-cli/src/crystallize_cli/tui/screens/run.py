@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Log, Static
 
-from crystallize.hooks.tools import printable
+from crystallize.hooks.tools import counted, printable
 from crystallize_cli.tui.asking import ask, command_line
 from crystallize_cli.tui.pictures import bar, clock, intervals
 from crystallize_cli.tui.screens.base import BaseScreen
@@ -58,6 +58,7 @@ class RunScreen(BaseScreen):
         Binding("space", "freeze", "Freeze", show=False, id="freeze"),
         Binding("D", "debug", "Debug the failed cell", show=False, id="debug"),
         Binding("E", "configure", "Edit config.yaml", show=False, id="configure"),
+        Binding("slash", "find", "Find", show=False, key_display="/", id="find"),
         Binding("left_square_bracket", "step(-1)", "Pane before", show=False),
         Binding("right_square_bracket", "step(1)", "Next pane", show=False),
         Binding("escape", "back", "Back", show=False),
@@ -91,6 +92,7 @@ class RunScreen(BaseScreen):
         self._curves: Curves | None = None
         self.frozen = False
         self.everything = True
+        self.watch(self.app, "entries", self._reread, init=False)
         self.set_interval(0.4, self._follow)
         self.set_interval(1.0, self._tick)
         self.outline.focus()
@@ -111,6 +113,13 @@ class RunScreen(BaseScreen):
         self.outline.focus()
         if run or stop:
             self.run_worker(self._run_or_stop(session, stop=stop), group="start")
+
+    def _reread(self) -> None:
+        """Plan anew, now that a file of what is open was saved."""
+        session = self.session
+        if session is not None and session.reread(self.application.entries):
+            self._renew()
+            self.run_worker(self._begin(session), group="begin", exclusive=True)
 
     async def _run_or_stop(self, session: Session, *, stop: bool) -> None:
         if session.job is None or session.job.is_over:
@@ -199,8 +208,8 @@ class RunScreen(BaseScreen):
         style = {"running": "$accent", "complete": "$success", "broken": "$error", "locked": "$warning"}
         parts.append(Content.styled(words.get(state, state), style.get(state, "$warning")))
         if progress is not None:
-            done = f"{progress.done}/{session.cells}" if session.is_running else f"{progress.done}"
-            parts.append(Content(f"{done} cells"))
+            done = f"{progress.done}/{session.cells}"
+            parts.append(Content(f"{done} cells" if session.is_running else counted(progress.done, "cell")))
             if progress.failed:
                 parts.append(Content.styled(f"{progress.failed} failed", "$error"))
             if session.kept:
@@ -263,6 +272,8 @@ class RunScreen(BaseScreen):
             while (written := session.read()) is not None:
                 self._write(written)
             self.application.look()
+            session.reread(self.application.entries)  # what was saved meanwhile
+            self._renew()
             if session.state == "broken":
                 self.errors.show(session.job.complaint() if session.job is not None else "")
                 self.panes.go("Errors")
@@ -406,6 +417,11 @@ class RunScreen(BaseScreen):
         self.panes.go("Log")
         self.application.tell("all lines" if self.everything else "warnings and errors alone")
 
+    def on_input_changed(self) -> None:
+        """Show the lines of the log that fit."""
+        self.log_pane.clear()
+        self._write(self.session.lines if self.session is not None else ())
+
     def action_freeze(self) -> None:
         """Leave the screen as it is, while the run goes on."""
         self.frozen = not self.frozen
@@ -431,7 +447,8 @@ class RunScreen(BaseScreen):
         shown = [
             printable(line.text if line.level == "INFO" else f"{line.level.lower()}: {line.text}", lines=True)
             for line in lines
-            if self.everything or line.level not in ("DEBUG", "INFO")
+            if (self.everything or line.level not in ("DEBUG", "INFO"))
+            and self.panes.filter.value.casefold() in line.text.casefold()
         ]
         if shown:
             self.log_pane.write_lines(shown)
@@ -440,13 +457,19 @@ class RunScreen(BaseScreen):
         """Show a pane."""
         self.panes.go(name)
 
+    def action_find(self) -> None:
+        """Ask which lines of the panes are to be shown."""
+        self.panes.ask()
+
     def action_step(self, by: int) -> None:
         """Show the pane before or after this one."""
         self.panes.step(by)
 
     def action_back(self) -> None:
         """Go back to the outline, and then to the list."""
-        if self.outline.has_focus:
+        if self.panes.show_all():
+            self.outline.focus()
+        elif self.outline.has_focus:
             self.application.action_go("experiments")
         else:
             self.outline.focus()

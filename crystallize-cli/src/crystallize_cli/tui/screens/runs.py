@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widgets import Input, Static
 
+from crystallize.hooks.tools import counted, printable
 from crystallize_cli.tui.asking import ask
 from crystallize_cli.tui.catalog import run_name
 from crystallize_cli.tui.findings import key_of
@@ -33,7 +35,8 @@ _COMPARISON = re.compile(r"(.+?)(<=|>=|<|>|=)(-?[0-9.]+(?:e-?[0-9]+)?)")
 _RELATIONS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "=": operator.eq}
 _AT_ONCE = 100
 """Rows that are added before the keys are looked at again."""
-_COLUMNS = ("", "run", "status", "started", "cells", "failed", "verdict")
+_METRIC = "metric"
+_COLUMNS = ("", "run", "status", "started", "cells", "failed", _METRIC, "verdict")
 
 
 class RunsScreen(BaseScreen):
@@ -68,13 +71,20 @@ class RunsScreen(BaseScreen):
         self.marked: list[str] = []
         self._sort, self._downwards = "started", True
         self._drawn: dict[str, tuple[Any, ...]] = {}
+        self._metric = ""
         return [self.count, self.filter, self.table]
 
     def on_mount(self) -> None:
         """Show what is stored, and whatever comes to be stored."""
-        self.table.add_columns(*((name, name) for name in _COLUMNS))
+        self._head("")
         self.table.focus()
         self.watch(self.app, "runs", self.renew)
+
+    def _head(self, metric: str) -> None:
+        """Name the columns, one of them after a metric."""
+        self._metric, self._drawn = metric, {}
+        self.table.clear(columns=True)
+        self.table.add_columns(*((plain(metric if name == _METRIC else name), name) for name in _COLUMNS))
 
     @property
     def shown(self) -> list[dict[str, Any]]:
@@ -99,20 +109,34 @@ class RunsScreen(BaseScreen):
         """Return what is sorted by."""
         if self._sort == "run":
             return (run["experiment"], run["version"])
+        if self._sort == _METRIC:
+            return self._mean(run)
         return self._verdict(run) if self._sort == "verdict" else run.get(self._sort)
+
+    def _mean(self, run: Mapping[str, Any]) -> float | None:
+        """Return the highest mean of the column's metric that a condition of the run has."""
+        means = self.application.found(run).means.values()
+        return max((each[self._metric] for each in means if self._metric in each), default=None)
 
     def renew(self) -> None:
         """Show what is stored by now."""
         self.run_worker(self._fill(), group="fill", exclusive=True)
 
     async def _fill(self) -> None:
-        runs = self.shown
         everything = self.application.runs
+        metrics = (
+            metric for run in everything or [] for each in self.application.found(run).means.values() for metric in each
+        )
+        at = self.chosen_name
+        if (metric := next(metrics, "")) != self._metric:
+            self._head(metric)
+        runs = self.shown
         total = len(everything or [])
-        count = f"{len(runs)} of {total}" if len(runs) != total else f"{total}"
+        count = f"{len(runs)} of {counted(total, 'run')}" if len(runs) != total else counted(total, "run")
         waiting = "  looking…" if everything is None else "  nothing has run yet" if not total else ""
         arrow = "▼" if self._downwards else "▲"
-        self.count.update(f"{count} runs{waiting}   sort: {self._sort} {arrow}")
+        by = self._metric or "mean" if self._sort == _METRIC else self._sort
+        self.count.update(Content(f"{count}{waiting}   sort: {printable(by)} {arrow}"))
         # Compared before anything is drawn: there may be ten thousand, of which one goes on.
         now = {run_name(run): (key_of(run), self._verdict(run), run_name(run) in self.marked) for run in runs}
         before, self._drawn = self._drawn, now
@@ -123,7 +147,6 @@ class RunsScreen(BaseScreen):
                     for column, cell in zip(_COLUMNS, self._row(run), strict=True):
                         self.table.update_cell(name, column, cell, update_width=True)
             return
-        at = self.chosen_name
         self.table.clear()
         for number, run in enumerate(runs):
             name = run_name(run)
@@ -142,6 +165,7 @@ class RunsScreen(BaseScreen):
             plain(_local(run["started"])),
             plain("" if run.get("cells") is None else run["cells"]),
             plain(run.get("failed") or "", "red"),
+            plain("" if (value := self._mean(run)) is None else f"{value:.4g}"),
             plain(self._verdict(run)),
         ]
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence  # noqa: TC003 - settings are read of the annotations
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import ConfigurationError, ValidationError
-from crystallize.hooks import BASELINE, ExecutorPlugin
-from crystallize.hooks.tools import check_count, check_flag, check_integer, check_mapping, did_you_mean
-from crystallize_plugins.execution.executor import Executor
-from crystallize_plugins.execution.remote.parcel import check_patterns
+from crystallize.errors import ValidationError
+from crystallize.hooks.tools import check_count, check_integer
+from crystallize_plugins.execution.remote.executor import ClusterExecution
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from crystallize import Result
     from crystallize.hooks import Cell, CellOutcome, ExperimentView, RunCell
-    from crystallize_plugins.execution.dask.cluster import Cluster
 
 __all__ = ["DaskExecution"]
 
 
-class DaskExecution(Executor):
+class DaskExecution(ClusterExecution):
     """Run cells on the workers of a Dask cluster.
 
     On each Dask worker a process of the run's own keeps worker processes, one for each of its threads: crashes of cells
@@ -73,6 +69,8 @@ class DaskExecution(Executor):
     'tcp://10.0.0.7:8786'
     """
 
+    engine = "dask"
+
     def __init__(
         self,
         address: str | None = None,
@@ -87,7 +85,14 @@ class DaskExecution(Executor):
         condition_resources: Mapping[str, Mapping[str, float]] | None = None,
         progress: bool = False,
     ) -> None:
-        super().__init__(progress=progress)
+        super().__init__(
+            isolate=isolate,
+            ship=ship,
+            max_losses=max_losses,
+            resources=resources,
+            condition_resources=condition_resources,
+            progress=progress,
+        )
         if address is not None and client is not None:
             raise ValidationError("address and client are two clusters: give DaskExecution one of them")
         if workers is not None and (address is not None or client is not None):
@@ -96,38 +101,6 @@ class DaskExecution(Executor):
         self.client: Any = client
         self.workers = None if workers is None else check_count(workers, what="workers")
         self.priority = check_integer(priority, what="priority")
-        self.isolate = check_flag(isolate, what="isolate")
-        self.ship = check_patterns(ship)
-        self.max_losses = check_count(max_losses, what="max_losses", minimum=0)
-        self.resources = _checked(resources, "resources")
-        self.condition_resources = {
-            name: _checked(wanted, f"condition_resources[{name!r}]")
-            for name, wanted in check_mapping(condition_resources or {}, what="condition_resources").items()
-        }
-        self._clusters: dict[str, Cluster] = {}
-        self._facts: dict[str, dict[str, Any]] = {}
-
-    @property
-    def cells_leave_process(self) -> bool:
-        """Return whether cells run elsewhere: they do."""
-        return True
-
-    @property
-    def ends_overdue_cells(self) -> bool:
-        """Return whether a plain function that takes too long can be ended: in worker processes of its own, it can."""
-        return self.isolate
-
-    def before_run(self, experiment: ExperimentView) -> None:
-        """Refuse resources of conditions that there are not."""
-        if experiment.run.kind == "trial":
-            return
-        names = [BASELINE, *(treatment.name for treatment in experiment.treatments)]
-        for name in self.condition_resources:
-            if name not in names:
-                raise ConfigurationError(
-                    f"condition_resources names the condition {name!r}, which the experiment does not have"
-                    f"{did_you_mean(name, names)}"
-                )
 
     def run_experiment_loop(
         self, experiment: ExperimentView, cells: Sequence[Cell], run_cell: RunCell
@@ -143,28 +116,5 @@ class DaskExecution(Executor):
         facts = self._facts.setdefault(experiment.run.id, {})
         return DaskLoop(self, cluster, experiment, cells, run_cell, facts)
 
-    def collect_provenance(self, experiment: ExperimentView) -> Mapping[str, Any]:
-        """Record who ran the cells, where no later executor did."""
-        if [plugin for plugin in experiment.plugins if isinstance(plugin, ExecutorPlugin)][-1:] != [self]:
-            return {}
-        return {"execution": {"type": "dask", **self._facts.get(experiment.run.id, {})}}
-
-    def after_run(self, experiment: ExperimentView, result: Result) -> None:
-        """Put the bar away, and leave the cluster."""
-        super().after_run(experiment, result)
-        self._facts.pop(experiment.run.id, None)
-        cluster = self._clusters.pop(experiment.run.id, None)
-        if cluster is not None:
-            cluster.close()
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_clusters": {}, "_facts": {}, "client": None}
-
-
-def _checked(wanted: Mapping[str, float] | None, what: str) -> dict[str, float]:
-    checked: dict[str, float] = {}
-    for name, amount in check_mapping(wanted or {}, what=what).items():
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not amount > 0:
-            raise ValidationError(f"{what}[{name!r}] must be a number above 0, not {amount!r:.80}")
-        checked[str(name)] = amount
-    return checked
+        return {**super().__getstate__(), "client": None}

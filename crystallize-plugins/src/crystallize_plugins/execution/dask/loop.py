@@ -12,11 +12,12 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crystallize.errors import WorkerCrashError, WorkerMismatchError, WorkerStartError
+from crystallize.errors import WorkerCrashError, WorkerStartError
 from crystallize.hooks import STOPS
 from crystallize.hooks.tools import counted, fresh_id
 from crystallize_plugins.execution.dask import worker as there
 from crystallize_plugins.execution.remote import Ledger, pack
+from crystallize_plugins.execution.remote.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,10 +95,8 @@ class DaskLoop:
         self._futures: dict[str, tuple[Any, _Worker]] = {}
         self._news: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._told: set[Cell] = set()
-        self._said: set[str] = set()
-        self._facts = facts
+        self._standing = Standing("Dask", self._ledger, facts)
         self._number = 0
-        self._refusal: BaseException | None = None
         self._seen = self._began = time.monotonic()
 
     def _group_of_condition(self, condition: str) -> tuple[tuple[str, float], ...]:
@@ -287,14 +286,7 @@ class DaskLoop:
             if not arrived:
                 return
             worker.name, host, drift = opened
-            self._ledger.workers.setdefault(worker.name, {"host": host, "cells": 0, "seconds": 0.0, "losses": 0})
-            if drift:
-                self._facts.setdefault("drift", {})[worker.name] = list(drift)
-                _LOGGER.warning(
-                    "%s has other libraries than this program, on which the last digits of results may depend: %s",
-                    worker.name,
-                    "; ".join(drift),
-                )
+            self._standing.opened(worker.name, host, drift)
             return
         worker.opening = None
         if future.status == "cancelled":  # the parcel died with its last copy: `_look` opens it anew
@@ -304,43 +296,24 @@ class DaskLoop:
     def _refuse(self, worker: _Worker, reason: Any) -> None:
         """Give a worker no cells any more, and say why."""
         worker.refused = True
-        if isinstance(reason, ImportError):
-            text = f"{type(reason).__name__}: {reason}"
-            reason = WorkerMismatchError(
-                f"the Dask worker {worker.address} has no Crystallize, or a part of it is missing: {text}. Install "
-                "there what this program has, and start the worker again",
-                worker=worker.address,
-                differences=[text],
-            )
-        self._facts.setdefault("refused", {})[worker.address] = list(
-            getattr(reason, "differences", ()) or [f"{type(reason).__name__}: {reason}"]
-        )
-        self._refusal = reason
-        _LOGGER.warning("the Dask worker %s gets no cells: %s", worker.address, reason)
+        self._standing.refuse(worker.address, reason)
 
     def _check_anybody(self) -> None:
         """Raise where every worker was refused; warn where nobody takes cells."""
         if self._workers and all(worker.refused for worker in self._workers.values()):
-            if isinstance(self._refusal, (WorkerMismatchError, WorkerStartError)):
-                raise self._refusal
-            raise WorkerStartError(f"no Dask worker can run cells: {self._refusal}") from self._refusal
+            raise self._standing.nobody_left()
         if time.monotonic() - self._began < _IN_VAIN:
             return
         if not self._workers:
-            self._say_once("the Dask cluster has had no worker for %g s: cells run when one comes", _IN_VAIN)
+            self._standing.say_once("the Dask cluster has had no worker for %g s: cells run when one comes", _IN_VAIN)
         for group in self._ledger.groups:
             if group != () and self._workers and self._ledger.waiting(group) and not any(self._offers(group)):
                 shown = ", ".join(f"{name}={amount:g}" for name, amount in group)  # type: ignore[attr-defined]
-                self._say_once(
+                self._standing.say_once(
                     "no Dask worker offers the resources %s: cells that take them wait for one that does (dask worker "
                     "--resources)",
                     shown,
                 )
-
-    def _say_once(self, text: str, *arguments: Any) -> None:
-        if text % arguments not in self._said:
-            self._said.add(text % arguments)
-            _LOGGER.warning(text, *arguments)
 
     # -- batches ----------------------------------------------------------------------------------
 
@@ -396,13 +369,7 @@ class DaskLoop:
     def _end(self, sound: bool) -> None:
         import distributed
 
-        self._facts.update(
-            version=distributed.__version__,  # type: ignore[attr-defined]
-            workers=[{"name": name, **facts} for name, facts in self._ledger.workers.items()],
-            losses=self._facts.get("losses", 0) + self._ledger.losses,
-        )
-        self._facts.setdefault("refused", {})
-        self._facts.setdefault("drift", {})
+        self._standing.record(distributed.__version__)  # type: ignore[attr-defined]
         addresses = [worker.address for worker in self._workers.values() if worker.opening is not None]
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self._client.unsubscribe_topic(self._topic)
