@@ -87,3 +87,16 @@ async def test_help_shows_the_keys_and_the_palette_every_action(person):
         await somebody.back()
         await somebody.press("ctrl+c")
         await somebody.sees("q quits")
+
+
+async def test_experiments_that_are_marked_run_in_turn(folder, experiment, person):
+    experiment("ant")
+    experiment("bee")
+    async with person() as somebody:
+        await somebody.sees("ant", "bee")
+        await somebody.press("space", "j", "space")
+        await somebody.sees("● ant", "● bee")
+        await somebody.press("R")
+        await somebody.sees("ant@v0")
+        await somebody.sees("bee@v0", "complete", seconds=60)
+        assert (folder / "data" / "ant" / "v0" / "plus" / "results.json").is_file()

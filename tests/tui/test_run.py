@@ -104,3 +104,24 @@ async def test_a_damaged_file_of_choices_is_named_and_the_defaults_hold(experime
     async with person((160, 30)) as somebody:
         await somebody.press("enter")
         await somebody.sees("config.state.json is damaged", "--strategy resume")
+
+
+async def test_keys_of_the_second_screen_do_what_they_say(experiment, person, monkeypatch):
+    for name in ("CRYSTALLIZE_EDITOR", "VISUAL", "EDITOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", "")
+    experiment()
+    told = {
+        "v": "warnings and errors alone", "space": "frozen: space goes on", "D": "no cell has failed",
+        "o": "no editor is known", "t": "this terminal cannot be left", "Y": "copied, 1 line",
+    }  # fmt: skip
+    async with person((120, 40)) as somebody:
+        await somebody.press("enter")
+        await somebody.sees("Not run yet")
+        for key, words in told.items():
+            await somebody.press(key)
+            await somebody.sees(words)
+        for key, words in {"E": "# kept: this comment", "p": "baseline"}.items():
+            await somebody.press(key)
+            await somebody.sees(words)
+            await somebody.back()
