@@ -80,8 +80,9 @@ class Cluster:
 
     def _begin(self, workers: int) -> str:
         # Of the local cluster the scheduler alone: its workers would import the main module again.
+        # Without an address it serves HTTP on port 8787 all the same, and warns where that is taken.
         self._scheduler = self._distributed.LocalCluster(
-            n_workers=0, processes=True, dashboard_address=None, silence_logs=logging.ERROR
+            n_workers=0, processes=True, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
         )
         self._folder = tempfile.mkdtemp(prefix="crystallize-dask-")
         self._left = 3 * workers
