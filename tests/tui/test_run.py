@@ -19,6 +19,8 @@ async def test_r_runs_and_the_summary_comes_when_it_is_over(folder, experiment, 
     async with person((100, 30)) as somebody:
         await somebody.press("enter")
         await somebody.sees("Not run yet. R runs it.")
+        await somebody.press("enter")  # one too many changes nothing
+        assert "cache off" not in somebody.text()
         await somebody.press("R")
         await somebody.sees("walrus@v0", "complete", "baseline", "●")
         assert stored(folder) == [6.0, 6.001]

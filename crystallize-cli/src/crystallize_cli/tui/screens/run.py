@@ -43,7 +43,6 @@ class RunScreen(BaseScreen):
 
     MODE = "run"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,ctrl+j", "switch", "Switch", show=False, id="switch"),
         Binding("R", "run", "Run", id="run"),
         Binding("R", "stop", "Stop", id="run"),
         Binding("l", "cache", "Cache", id="cache"),
@@ -364,12 +363,6 @@ class RunScreen(BaseScreen):
                 self.application.tell(problem, severe=True)
             self._renew()
             self.run_worker(self._plan(), group="plan", exclusive=True)
-
-    def action_switch(self) -> None:
-        """Do with the line what is done with it most."""
-        line = self.outline.line
-        if line is not None:
-            self.action_treatment() if line.value[0] == "treatment" else self.action_cache()
 
     def shown_text(self) -> str:
         """Return the text of the pane."""
