@@ -97,6 +97,5 @@ async def test_experiments_that_are_marked_run_in_turn(folder, experiment, perso
         await somebody.press("space", "j", "space")
         await somebody.sees("● ant", "● bee")
         await somebody.press("R")
-        await somebody.sees("ant@v0")
         await somebody.sees("bee@v0", "complete", seconds=60)
         assert (folder / "data" / "ant" / "v0" / "plus" / "results.json").is_file()

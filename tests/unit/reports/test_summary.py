@@ -37,7 +37,7 @@ def test_the_whole_summary_reads_like_this(result_of):
         "better     m       4  3.88  1.75       +1.38  not shown, p = 0.1290\n"
         "other      m       3  2.33  1.53       +0.00  not shown, p = 0.1429  1 of 4\n"
         "\n"
-        "differs: better ranks best\n"
+        "differs:\n"
         "  2 comparisons; p-values adjusted for their number (Holm).\n"
         "  Confounded: of 4 replicates 1 are lost in the treatment alone and 0 in the baseline alone, so chance did "
         "not choose which are compared.\n"

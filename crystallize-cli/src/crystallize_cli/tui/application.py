@@ -208,11 +208,16 @@ class Application(App[None]):
 
     async def _run_in_turn(self, entries: list[Entry]) -> None:
         for entry in entries:
+            known = self.sessions.get(entry.folder)
+            before = None if known is None else known.job
             self.open_experiment(entry, run=True)
-            await asyncio.sleep(1)  # it is opened after the next picture
             session = self.sessions[entry.folder]
-            if session.job is None:
-                return
+            for _ in range(200):  # it is opened after the next picture
+                if session.job is not before:
+                    break
+                await asyncio.sleep(0.05)
+            if session.job is None or session.job is before:
+                return  # it could not be started: the screen says why
             await asyncio.to_thread(session.job.process.wait)
             if session.job.state == "stopping":
                 return
