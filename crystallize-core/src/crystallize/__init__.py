@@ -25,7 +25,8 @@ if TYPE_CHECKING:
         list_datasources,
         register_datasource,
     )
-    from crystallize.design import Hypothesis, Objective, Preregistration, Treatment, hypothesis, treatment, verifier
+    from crystallize.design import Hypothesis, Objective, Treatment, hypothesis, treatment, verifier
+    from crystallize.design.preregistration import Preregistration
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.experiment import Experiment
     from crystallize.experiments.graphs import ExperimentGraph
@@ -93,7 +94,7 @@ _HOMES = {
     "Objective": "design",
     "Pipeline": "pipelines",
     "PipelineStep": "pipelines",
-    "Preregistration": "design",
+    "Preregistration": "design.preregistration",
     "Result": "results",
     "Treatment": "design",
     "data_source": "datasources",

@@ -175,6 +175,12 @@ def _database_removed():
     (V0 / "run.db").unlink()
 
 
+def _nothing_is_written():
+    before = content("data")
+    time.sleep(0.2)
+    return content("data") == before
+
+
 @pytest.mark.parametrize("lose", [_removed, _renamed, _replaced_by_a_copy, _database_replaced, _database_removed])
 @pytest.mark.parametrize("at", [0, 1], ids=["before the first commit", "later"])
 def test_who_lost_its_folder_stops_and_leaves_what_lies_there_as_it_is(start, lose, at):
@@ -185,6 +191,7 @@ def test_who_lost_its_folder_stops_and_leaves_what_lies_there_as_it_is(start, lo
     began("a", at)
     if at:
         until(lambda: len(list_runs()) == 1 and (V0 / "run.db").exists() and list_runs()[0].outcomes())
+        until(_nothing_is_written)
     lose()
     if not lose.__name__.startswith("_database"):
         assert said(start("b", 4, "rerun")) == "done None"

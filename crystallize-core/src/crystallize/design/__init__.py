@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crystallize.design.hypotheses import Hypothesis, Metrics, Objective, Ranker, hypothesis
-from crystallize.design.preregistration import Preregistration
 from crystallize.design.treatments import Treatment, treatment
 from crystallize.design.verifiers import BoundVerifier, VerifierFactory, VerifierFunction, verifier
 
@@ -12,7 +11,6 @@ __all__ = [
     "Hypothesis",
     "Metrics",
     "Objective",
-    "Preregistration",
     "Ranker",
     "Treatment",
     "VerifierFactory",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from crystallize.design import Hypothesis, Preregistration
+    from crystallize.design import Hypothesis
+    from crystallize.design.preregistration import Preregistration
 
 __all__ = ["STATES", "Belief"]
 

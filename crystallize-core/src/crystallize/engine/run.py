@@ -63,7 +63,8 @@ from crystallize.results.result import build_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crystallize.design import Hypothesis, Preregistration, Treatment
+    from crystallize.design import Hypothesis, Treatment
+    from crystallize.design.preregistration import Preregistration
     from crystallize.engine.identity import CellIdentities
     from crystallize.engine.plan import Plan
     from crystallize.engine.policies import Policies

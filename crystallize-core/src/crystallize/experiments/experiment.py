@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from crystallize.design import Hypothesis, Objective, Preregistration
+    from crystallize.design import Hypothesis, Objective
+    from crystallize.design.preregistration import Preregistration
     from crystallize.engine.plan import Plan
     from crystallize.experiments.builder import ExperimentBuilder
     from crystallize.experiments.optimizers import BaseOptimizer

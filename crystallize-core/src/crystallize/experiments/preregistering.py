@@ -7,8 +7,8 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crystallize.design import Hypothesis, Preregistration, Treatment
-from crystallize.design.preregistration import PlannedHypothesis, PlannedTreatment
+from crystallize.design import Hypothesis, Treatment
+from crystallize.design.preregistration import PlannedHypothesis, PlannedTreatment, Preregistration
 from crystallize.errors import ArgumentTypeError, ValidationError
 from crystallize.results.secrets import mask_secrets
 

@@ -17,10 +17,8 @@ from crystallize.datasources.stored import StoredFileSource, steps_that_take
 from crystallize.design import Hypothesis, Treatment
 from crystallize.engine.plan import BASELINE, check_treatment_keys
 from crystallize.engine.policies import NO_POLICY, Policies, policies_of
-from crystallize.engine.stopping import Stopping
 from crystallize.errors import ArgumentTypeError, DuplicateNameError, ValidationError
 from crystallize.experiments.definition import definition_of
-from crystallize.experiments.preregistering import checked_plan, request_of
 from crystallize.fingerprint import combine, value_of
 from crystallize.hooks import ActivePlugins, ExperimentView, RunInfo, build_plugins
 from crystallize.names import check_distinct, check_name, did_you_mean, fresh_id
@@ -31,7 +29,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from crystallize.design import Preregistration
+    from crystallize.design.preregistration import Preregistration
+    from crystallize.engine.stopping import Stopping
     from crystallize.experiments.experiment import Experiment
 
 __all__ = [
@@ -249,8 +248,11 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         Naming what is missing or wrong.
     """
     check_parts(experiment)
-    plan = None if request.preregistration is None else checked_plan(request.preregistration)
-    if plan is not None:
+    plan = None
+    if request.preregistration is not None:
+        from crystallize.experiments.preregistering import checked_plan, request_of
+
+        plan = checked_plan(request.preregistration)
         request = request_of(experiment, plan, request)
     treatments = experiment.treatments if request.treatments is None else request.treatments
     checked = checked_treatments(treatments)
@@ -277,10 +279,16 @@ def validate(experiment: Experiment, request: Request) -> Settled:
         request.kind,
         request.data,
         None if request.seed is None else check_integer(request.seed, what="seed"),
-        None if until is None else Stopping(until, batch, replicates),
+        None if until is None else _stopping(until, batch, replicates),
         plan,
         checked_cache(experiment.pipeline, request.cache),
     )
+
+
+def _stopping(until: Hypothesis, batch: int, replicates: int) -> Stopping:
+    from crystallize.engine.stopping import Stopping
+
+    return Stopping(until, batch, replicates)
 
 
 def _stopping_hypothesis(until: Any, hypotheses: list[Hypothesis]) -> Hypothesis:
